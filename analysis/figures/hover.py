@@ -1,0 +1,29 @@
+"""What hovering over a candidate says."""
+
+import textwrap
+from html import escape
+
+from analysis import wording
+from analysis.run_folder import Run, Trial
+from analysis.table import COSTS
+
+
+WIDTH = 42  # characters of a line: fits a plot on a phone
+
+
+def hover_text(run: Run, trial: Trial) -> str:
+    """Return what hovering over a candidate says: its id, status, costs and whole configuration, escaped."""
+    costs = [
+        f"{wording.cost(name, trial.costs[name])} ({wording.share(run.share(trial, name))})" for name in COSTS
+    ]
+    head = [
+        f"<b>{escape(trial.candidate_id)}</b>, {escape(trial.status)} at epoch {trial.epochs}",
+        f"{costs[0]} parameters, {costs[1]} FLOPs",
+        f"latency {costs[2]}",
+    ]
+    body = []
+    for part, settings in wording.config_lines(trial.config):
+        first, *rest = textwrap.wrap(f"{part}: {settings}", width=WIDTH)
+        body.append(escape(first).replace(f"{escape(part)}:", f"<b>{escape(part)}</b>", 1))
+        body.extend("    " + escape(line) for line in rest)
+    return "<br>".join([*head, *body])

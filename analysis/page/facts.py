@@ -1,0 +1,99 @@
+"""Run facts: enough to judge a run and to repeat it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from analysis import wording
+from analysis.page.headline import ending, resume_command
+from analysis.page.markup import Markup, command, details, element, join, paragraph, section
+from analysis.run_folder import Run
+from analysis.table import COSTS
+
+SHOWN_ELSEWHERE = (
+    "teacher",
+    "dataset",
+    "versions",
+    "hardware",
+    "defaults",
+    "busy",
+    "objectives",
+    "limits",
+    "blind",
+    "resumed",
+)
+
+
+def facts_section(run: Run) -> Markup:
+    """Return how the run ended and how to go on, then its facts in groups."""
+    facts = run.facts
+    groups: list[tuple[str, Mapping[str, Any]]] = [
+        ("Data", facts.get("dataset") or {}),
+        ("Teacher", _teacher(facts.get("teacher") or {})),
+        (
+            "Blind student (sees no image)",
+            _metrics(facts.get("blind") or {}) or {"metrics": "none was trained"},
+        ),
+        ("Objectives", facts.get("objectives") or {}),
+        ("Limits", facts.get("limits") or {"all": "none"}),
+        ("Run", {**{key: facts[key] for key in facts if key not in SHOWN_ELSEWHERE}, "history": _torn(run)}),
+        ("Keeping the machine busy", _busy(facts.get("busy") or {"share": "not recorded"})),
+        ("Hardware", facts.get("hardware") or {}),
+    ]
+    folded = [("Versions", facts.get("versions") or {}), ("Defaults in force", facts.get("defaults") or {})]
+    resumed = facts.get("resumed") or []
+    again = f" Resumed {wording.plural(len(resumed), 'time')}: {wording.plain(resumed)}." if resumed else ""
+    return section(
+        "Run facts",
+        paragraph(ending(run) + again),
+        paragraph("Extend it with:" if "--trials" in resume_command(run) else "Go on with:"),
+        command(resume_command(run)),
+        *(join([element("h3", title), _listed(content)]) for title, content in groups if content),
+        *(details(title, _listed(content)) for title, content in folded if content),
+        paragraph(
+            "Parameters are counted as integers, embeddings included. FLOPs are 2 per multiply-add of one "
+            "forward pass in each mode of the task; matrix products, convolutions and attention only.",
+            class_="note",
+        ),
+        id_="facts",
+    )
+
+
+def _teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the teacher's facts, costs with their units, metrics in one line per split."""
+    told = {**teacher}
+    told |= {cost: wording.cost(cost, float(told[cost])) for cost in (*COSTS, "size_mib") if cost in told}
+    for split in ("metrics", "test_metrics"):
+        told[split] = _metrics(told.get(split) or {})
+    return told
+
+
+def _metrics(metrics: Mapping[str, float]) -> dict[str, str]:
+    """Return metrics in words: names in full, percent with one digit."""
+    return {
+        wording.label(name): wording.number(value) + wording.SPACE + "%" for name, value in metrics.items()
+    }
+
+
+def _busy(busy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of how busy the machine was, its share in percent."""
+    return {key: wording.percent(value) if key == "share" and isinstance(value, float) else value
+            for key, value in busy.items()}  # fmt: skip
+
+
+def _torn(run: Run) -> str:
+    """Return how many history rows were read, and what was skipped."""
+    read = wording.plural(run.history.table.num_rows, "epoch")
+    if not run.history.torn:
+        return f"{read} recorded"
+    return f"{read} recorded; the torn end of {', '.join(run.history.torn)} was skipped"
+
+
+def _listed(content: Mapping[str, Any]) -> Markup:
+    """Return a mapping as a list of names and values."""
+    return element(
+        "dl",
+        *(
+            join([element("dt", wording.label(key)), element("dd", wording.plain(value))])
+            for key, value in content.items()
+        ),
+    )

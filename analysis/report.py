@@ -1,0 +1,132 @@
+"""`python analysis/report.py RUN`: draw `report.html` of a run, one file that needs no network.
+
+`search` calls `draw_report` and `draw_pngs` at the end of every run and on Ctrl-C.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.figures.front import draw_front, front_info
+from analysis.page.charts import curves_section, fronts_section
+from analysis.page.distillation import gains_section
+from analysis.page.endings import endings_section
+from analysis.page.facts import facts_section
+from analysis.page.headline import header
+from analysis.page.markup import element
+from analysis.page.shell import page
+from analysis.page.students import members_section
+from analysis.run_folder import Run, read_run
+from analysis.summary import summarise
+from analysis.table import COSTS, atomic_path
+from spaces.errors import RunError, StudentSearchError
+
+REPORT_FILE = "report.html"
+PNG_SIZE = (1100, 640)
+
+
+def draw_report(folder: Path, out: Path | None = None) -> Path:
+    """Write the report of a run and return its path.
+
+    Args:
+        folder: the run; one without a finished trial, or that was interrupted, gets a report, too.
+        out: the HTML file, `report.html` in the run folder by default.
+
+    Raises:
+        RunError: the folder is no run or damaged, or the report cannot be written.
+    """
+    run = read_run(folder)
+    target = folder / REPORT_FILE if out is None else out
+    text = report_html(run)
+    try:
+        with atomic_path(target) as draft:
+            draft.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(
+            f"{target}: the report cannot be written ({error.strerror}). Name another file by --out."
+        ) from error
+    return target
+
+
+def report_html(run: Run) -> str:
+    """Return the report as one HTML document."""
+    result = summarise(run)
+    name = str(run.facts.get("name") or run.folder.name)
+    return page(
+        f"Students for {name}",
+        header(run, result),
+        fronts_section(run),
+        members_section(run),
+        gains_section(run),
+        curves_section(run),
+        endings_section(run, result),
+        facts_section(run),
+        element(
+            "footer", f"Drawn from {run.folder} by python analysis/report.py. This file needs no network."
+        ),
+    )
+
+
+def draw_pngs(folder: Path) -> list[Path] | str:
+    """Write `front_params.png`, `front_flops.png` and `front_latency_ms.png` into a run folder.
+
+    Returns:
+        The paths, or one line that says why there are none: kaleido or a browser is missing, which is no
+        failure.
+
+    Raises:
+        RunError: the folder is no run or damaged.
+    """
+    run = read_run(folder)
+    if not run.finished:
+        return "No front_*.png: no candidate is finished yet."
+    try:
+        import kaleido  # an extra
+    except ImportError:
+        return "No front_*.png: kaleido is missing. Install it with: pip install 'student-search[png]'"
+    targets = [folder / f"front_{axis}.png" for axis in COSTS]
+    figures = [draw_front(front_info(run, axis), legend=True) for axis in COSTS]
+    width, height = PNG_SIZE
+    specs = [
+        {
+            "fig": figure,
+            "path": target,
+            "opts": {"format": "png", "width": width, "height": height, "scale": 2},
+        }
+        for figure, target in zip(figures, targets, strict=True)
+    ]
+    try:
+        # mathjax would come from a network, and is not used.
+        kaleido.write_fig_from_object_sync(specs, cancel_on_error=True, kopts={"mathjax": False})
+    except (
+        RuntimeError,
+        OSError,
+    ) as error:  # kaleido's errors of a missing, closed or failed browser are RuntimeErrors
+        reason = str(error).strip().split("\n")[0].split(". ")[0].rstrip(".") or type(error).__name__
+        return f"No front_*.png: no usable Chrome or Chromium ({reason}). The report has the same figures."
+    return targets
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(description="Draw the report of a run.")
+    parser.add_argument("run", metavar="RUN", type=Path, help="a run folder")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="the HTML file (default: RUN/report.html)")
+    parser.add_argument(
+        "--png", action="store_true", help="draw the fronts as PNG, too (needs the png extra and Chrome)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        print(f"report: {draw_report(options.run, options.out)}")
+        if options.png:
+            drawn = draw_pngs(options.run)
+            print(drawn if isinstance(drawn, str) else f"pictures: {', '.join(str(path) for path in drawn)}")
+    except StudentSearchError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

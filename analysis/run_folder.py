@@ -1,0 +1,237 @@
+"""A run folder as one value: trials, their history, rungs, control and facts."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.table import (
+    COSTS,
+    FAILED,
+    HISTORY_FOLDER,
+    TEST_PREFIX,
+    TRIALS_FILE,
+    History,
+    metric_names,
+    read_history,
+    read_trials,
+    saved,
+)
+from spaces.errors import RunError
+
+FACTS_FILE = "run.json"
+RUNGS_FILE = "rungs.json"
+CONTROL_FILE = "control.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One row of `trials.arrow`. A number that was not measured is NaN.
+
+    Attributes:
+        epochs: trained so far.
+        proposal: position in the order of proposals.
+        costs: params, flops, latency_ms (thread-CPU, one thread), size_mib.
+        metrics: validation metrics by name, percent.
+        test_metrics: the same on the test set; NaN for all but the finalists.
+        config: the resolved configuration.
+        checkpoint: relative to the run folder, "" if there is none.
+        speedup: the teacher's wall latency over this student's.
+    """
+
+    candidate_id: str
+    status: str
+    reason: str
+    role: str
+    seed: int
+    proposal: int
+    epochs: int
+    costs: Mapping[str, float]
+    latency_spread_ms: float
+    wall_latency_ms: float
+    speedup: float
+    wall_s: float
+    cpu_s: float
+    metrics: Mapping[str, float]
+    test_metrics: Mapping[str, float]
+    checkpoint: str
+    config: Mapping[str, Any]
+
+    @property
+    def is_candidate(self) -> bool:
+        """Whether the search proposed it (the blind baseline is a row, too, and on no front)."""
+        return self.role == "search"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was trained to the last epoch."""
+        return self.status == "finished"
+
+    @property
+    def failed(self) -> bool:
+        """Whether its training broke off by a fault."""
+        return self.status in FAILED
+
+    def value(self, name: str) -> float:
+        """Return a cost or a validation metric, NaN if it was not measured."""
+        return self.costs[name] if name in self.costs else self.metrics.get(name, math.nan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything that a run folder says.
+
+    Attributes:
+        folder: as the user named it; commands in the report name it the same way.
+        trials: one per row, in the order of proposals.
+        metric_names: the metric columns, in the table's order.
+        history: rows of all epochs.
+        facts: `run.json`.
+        rungs: `rungs.json`, {} when there is none.
+        control: `control.json`, None when no control was run.
+    """
+
+    folder: Path
+    trials: tuple[Trial, ...]
+    metric_names: tuple[str, ...]
+    history: History
+    facts: Mapping[str, Any]
+    rungs: Mapping[str, Any]
+    control: Mapping[str, Any] | None
+
+    @property
+    def candidates(self) -> tuple[Trial, ...]:
+        """The trials that the search proposed, without the blind baseline."""
+        return tuple(trial for trial in self.trials if trial.is_candidate)
+
+    @property
+    def finished(self) -> tuple[Trial, ...]:
+        """The candidates that were trained to the last epoch."""
+        return tuple(trial for trial in self.candidates if trial.finished)
+
+    @property
+    def quality(self) -> str:
+        """The quality objective: the first metric among the objectives, one to maximise before others."""
+        metrics = {
+            name: way for name, way in self.facts.get("objectives", {}).items() if name in self.metric_names
+        }
+        ordered = [name for name, way in metrics.items() if way == "max"] + list(metrics)
+        if not ordered:
+            raise RunError(
+                f"{self.folder}/{FACTS_FILE}, objectives: got {list(self.facts.get('objectives', {}))}; a "
+                f"front needs one metric among them. Known metrics of this run: "
+                f"{', '.join(self.metric_names)}."
+            )
+        return ordered[0]
+
+    @property
+    def maximise(self) -> bool:
+        """Whether the quality objective is to be maximised."""
+        return self.facts["objectives"][self.quality] == "max"
+
+    def teacher(self, name: str) -> float:
+        """Return a cost or validation metric of the teacher, NaN if unknown; its retention is 100."""
+        facts = self.facts.get("teacher") or {}
+        value = facts.get(name, (facts.get("metrics") or {}).get(name))
+        if value is None:
+            return 100.0 if name.startswith("retention") else math.nan
+        return float(value)
+
+    def share(self, trial: Trial, cost: str) -> float:
+        """Return a cost as a share of the teacher's (0.5 is `0.5x`), NaN if either is unknown."""
+        teacher = self.teacher(cost)
+        return trial.costs[cost] / teacher if teacher > 0 else math.nan
+
+
+def read_run(folder: Path) -> Run:
+    """Return what `folder` holds.
+
+    A run that was cut off before its first table has no trials; a torn history tail is skipped and counted.
+
+    Raises:
+        RunError: the folder is no run, or one of its files is damaged; the message says what was saved.
+    """
+    if not folder.is_dir():
+        raise RunError(
+            f"{folder}: no such folder. A run folder is made by python search/run.py --space FILE."
+        )
+    if not (folder / FACTS_FILE).is_file():
+        raise RunError(
+            f"{folder}: no run ({FACTS_FILE} is missing). Name a folder that python search/run.py has made."
+        )
+    facts = _json(folder / FACTS_FILE)
+    history = read_history(folder)
+    trials: tuple[Trial, ...] = ()
+    names: tuple[str, ...] = tuple(facts.get("metrics") or _metric_objectives(facts))
+    if (folder / TRIALS_FILE).exists():
+        table = read_trials(folder / TRIALS_FILE)
+        names = metric_names(table)
+        trials = tuple(
+            sorted((_trial(row, names) for row in table.to_pylist()), key=lambda trial: trial.proposal)
+        )
+    elif history.table.num_rows:
+        raise RunError(
+            f"{folder}/{TRIALS_FILE}: missing, although {HISTORY_FOLDER}/ has rows. {saved(folder)} "
+            f"Put back a copy of the file, or search again: python search/run.py --space {folder}/space.yaml"
+        )
+    rungs = folder / RUNGS_FILE
+    control = folder / CONTROL_FILE
+    return Run(
+        folder=folder,
+        trials=trials,
+        metric_names=names,
+        history=history,
+        facts=facts,
+        rungs=_json(rungs) if rungs.exists() else {},
+        control=_json(control) if control.exists() else None,
+    )
+
+
+def _metric_objectives(facts: Mapping[str, Any]) -> list[str]:
+    """Return the objectives that are metrics, for a run that has no table yet."""
+    return [name for name in facts.get("objectives", {}) if name not in (*COSTS, "size_mib")]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        RunError: it cannot be read, is no JSON, or no object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: damaged, not readable as JSON ({error}). {saved(path.parent)}") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: damaged, got a JSON {type(content).__name__}; an object is needed.")
+    return content
+
+
+def _trial(row: Mapping[str, Any], names: tuple[str, ...]) -> Trial:
+    """Return one table row as a Trial."""
+    return Trial(
+        candidate_id=row["candidate_id"],
+        status=row["status"],
+        reason=row["reason"] or "",
+        role=row["role"] or "search",
+        seed=row["seed"] or 0,
+        proposal=row["proposal"] or 0,
+        epochs=row["epochs"] or 0,
+        costs={name: _number(row[name]) for name in (*COSTS, "size_mib")},
+        latency_spread_ms=_number(row["latency_spread_ms"]),
+        wall_latency_ms=_number(row["wall_latency_ms"]),
+        speedup=_number(row["speedup"]),
+        wall_s=_number(row["wall_s"]),
+        cpu_s=_number(row["cpu_s"]),
+        metrics={name: _number(row[name]) for name in names},
+        test_metrics={name: _number(row.get(TEST_PREFIX + name)) for name in names},
+        checkpoint=row["checkpoint"] or "",
+        config=json.loads(row["config"]) if row["config"] else {},
+    )
+
+
+def _number(value: float | None) -> float:
+    """Return a cell as a float, NaN for null."""
+    return math.nan if value is None else float(value)

@@ -1,0 +1,248 @@
+"""The two Arrow tables of a run: their schemas, the writer of `trials.arrow` and the readers of both.
+
+`trials.arrow` is a public format: an Arrow IPC *file*, one row per candidate (rejected ones too), rewritten
+as a whole. `history/part-NNNN.arrow` are Arrow IPC *streams*, one record batch per trial and epoch, appended
+and flushed; a driver that dies in the middle of a write leaves a torn tail, which the reader skips and
+counts.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from spaces.errors import RunError
+
+SCHEMA_VERSION = "1"
+TRIALS_FILE = "trials.arrow"
+HISTORY_FOLDER = "history"
+COSTS = ("params", "flops", "latency_ms")
+STATUSES = ("running", "finished", "stopped", "rejected", "diverged", "collapsed", "oom", "crashed")
+FAILED = ("diverged", "collapsed", "oom", "crashed")
+METRICS = (
+    "retention",
+    "retention_above_blind",
+    "mean_recall",
+    "tr_at_1",
+    "tr_at_5",
+    "tr_at_10",
+    "ir_at_1",
+    "ir_at_5",
+    "ir_at_10",
+    "vqa_accuracy",
+    "caption_token_accuracy",
+)
+TEST_PREFIX = "test_"
+
+_TRIAL_FIELDS = (
+    pa.field("candidate_id", pa.string()),
+    pa.field("status", pa.string()),
+    pa.field("reason", pa.string()),
+    pa.field("seed", pa.int64()),
+    pa.field("epochs", pa.int64()),
+    pa.field("params", pa.int64()),
+    pa.field("flops", pa.int64()),
+    pa.field("latency_ms", pa.float64()),
+    pa.field("latency_spread_ms", pa.float64()),
+    pa.field("size_mib", pa.float64()),
+    pa.field("wall_s", pa.float64()),
+    pa.field("cpu_s", pa.float64()),
+    pa.field("on_front_params", pa.bool_()),
+    pa.field("on_front_flops", pa.bool_()),
+    pa.field("on_front_latency_ms", pa.bool_()),
+    pa.field("checkpoint", pa.string()),
+    pa.field("config", pa.string()),
+    pa.field("role", pa.string()),
+    pa.field("proposal", pa.int64()),
+    pa.field("wall_latency_ms", pa.float64()),
+    pa.field("speedup", pa.float64()),
+)
+_TRIAL_COLUMNS = frozenset(field.name for field in _TRIAL_FIELDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """All readable history rows, in the order they were written.
+
+    Attributes:
+        table: one row per trial and epoch; an epoch that was redone after a resume has two, the later one
+            counts.
+        torn: names of the part files whose tail could not be read and was skipped.
+    """
+
+    table: pa.Table
+    torn: tuple[str, ...]
+
+
+def trials_schema(metric_names: Sequence[str]) -> pa.Schema:
+    """Return the schema of `trials.arrow`: fixed columns, each metric, each metric on the test set."""
+    metrics = [pa.field(name, pa.float64()) for name in metric_names]
+    tests = [pa.field(TEST_PREFIX + name, pa.float64()) for name in metric_names]
+    return pa.schema([*_TRIAL_FIELDS, *metrics, *tests], metadata={"schema_version": SCHEMA_VERSION})
+
+
+def history_schema(metric_names: Sequence[str], loss_names: Sequence[str]) -> pa.Schema:
+    """Return the schema of one history part; losses stand as `loss_<name>`, times in seconds."""
+    text = [
+        pa.field("candidate_id", pa.string()),
+        pa.field("epoch", pa.int64()),
+        pa.field("status", pa.string()),
+    ]
+    losses = [f"loss_{name}" for name in loss_names]
+    numbers = [*metric_names, "loss", *losses, "lr", "wall_s", "cpu_s", "time"]
+    fields = [*text, *(pa.field(name, pa.float64()) for name in numbers)]
+    return pa.schema(fields, metadata={"schema_version": SCHEMA_VERSION})
+
+
+def write_trials(path: Path, rows: Iterable[Mapping[str, Any]], metric_names: Sequence[str]) -> None:
+    """Replace `path` by a table of `rows`; a reader sees the old table or the new one, never half of one.
+
+    Args:
+        path: the `trials.arrow` of a run.
+        rows: column name -> value. A missing number is stored as not measured (NaN, or null for an integer),
+            a missing text as "", a missing flag as false.
+        metric_names: the metric columns, without the `test_` ones.
+
+    Raises:
+        KeyError: a row has a column that the schema does not know.
+        OSError: the file cannot be written; the old one is left as it was.
+    """
+    schema = trials_schema(metric_names)
+    rows = list(rows)
+    unknown = sorted({name for row in rows for name in row} - set(schema.names))
+    if unknown:
+        raise KeyError(f"{path.name}: no such columns: {', '.join(unknown)}")
+    columns = [
+        pa.array([_filled(row.get(field.name), field.type) for row in rows], field.type) for field in schema
+    ]
+    table = pa.Table.from_arrays(columns, schema=schema)
+    with (
+        atomic_path(path) as draft,
+        pa.OSFile(str(draft), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        writer.write_table(table)
+
+
+class atomic_path:
+    """Give a draft path beside `target`; on a clean exit the draft is synced and takes the target's place."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._draft = target
+
+    def __enter__(self) -> Path:
+        handle, name = tempfile.mkstemp(dir=self._target.parent, prefix=f".{self._target.name}.")
+        os.fchmod(handle, 0o644)  # mkstemp makes it private; a run folder is read by others
+        os.close(handle)
+        self._draft = Path(name)
+        return self._draft
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is not None:
+            self._draft.unlink(missing_ok=True)
+            return
+        with self._draft.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(self._draft, self._target)
+
+
+def read_trials(path: Path) -> pa.Table:
+    """Return `trials.arrow` as a table with the columns of `trials_schema`.
+
+    Raises:
+        RunError: the file is damaged, of another schema version, or lacks columns.
+    """
+    try:
+        with pa.OSFile(str(path), "rb") as source:
+            table = pa.ipc.open_file(source).read_all()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RunError(
+            f"{path}: damaged, not a readable Arrow file ({str(error).splitlines()[0]}). "
+            f"{saved(path.parent)} Put back a copy of the file, or search again: python search/run.py "
+            f"--space {path.parent}/space.yaml"
+        ) from error
+    version = (table.schema.metadata or {}).get(b"schema_version", b"none").decode()
+    if version != SCHEMA_VERSION:
+        raise RunError(
+            f"{path}: got schema_version {version}; this program reads {SCHEMA_VERSION}. "
+            "Read it with the version of student-search that wrote it (run.json, versions)."
+        )
+    missing = [field.name for field in _TRIAL_FIELDS if field.name not in table.schema.names]
+    if missing:
+        raise RunError(
+            f"{path}: the columns {', '.join(missing)} are missing; see analysis/README.md for the format."
+        )
+    return table
+
+
+def metric_names(table: pa.Table) -> tuple[str, ...]:
+    """Return the metric columns of a trials table, without the `test_` ones."""
+    names = [
+        field.name
+        for field in table.schema
+        if field.type == pa.float64() and field.name not in _TRIAL_COLUMNS
+    ]
+    return tuple(name for name in names if not name.startswith(TEST_PREFIX))
+
+
+def read_history(folder: Path) -> History:
+    """Return every whole row of `folder/history`; no such folder or no part gives an empty table."""
+    tables, torn = [], []
+    for part in sorted((folder / HISTORY_FOLDER).glob("part-*.arrow")):
+        batches, whole = _batches(part)
+        if batches:
+            tables.append(pa.Table.from_batches(batches))
+        if not whole:
+            torn.append(part.name)
+    # A resumed run may log other losses, so parts can differ in columns; absent ones become null.
+    table = (
+        pa.concat_tables(tables, promote_options="default")
+        if tables
+        else history_schema([], []).empty_table()
+    )
+    return History(table=table, torn=tuple(torn))
+
+
+def saved(folder: Path) -> str:
+    """Return a sentence that says what a damaged run folder still holds."""
+    table = read_history(folder).table
+    candidates = len(set(table.column("candidate_id").to_pylist()))
+    checkpoints = folder / "checkpoints"
+    num_checkpoints = (
+        sum(1 for entry in checkpoints.iterdir() if entry.is_dir()) if checkpoints.is_dir() else 0
+    )
+    return (
+        f"Saved so far: {table.num_rows} epochs of {candidates} candidates in history/, "
+        f"checkpoints of {num_checkpoints} candidates in checkpoints/."
+    )
+
+
+def _batches(part: Path) -> tuple[list[pa.RecordBatch], bool]:
+    """Return the readable batches of one stream and whether all of its bytes were readable."""
+    batches: list[pa.RecordBatch] = []
+    if part.stat().st_size == 0:  # made, and nothing written yet: nothing is lost
+        return batches, True
+    with pa.OSFile(str(part), "rb") as source:
+        try:
+            reader = pa.ipc.open_stream(source)
+            for batch in reader:
+                batches.append(batch)
+        except (pa.ArrowInvalid, OSError):  # the driver died inside a write; everything before it counts
+            return batches, False
+    return batches, True
+
+
+def _filled(value: Any, kind: pa.DataType) -> Any:
+    """Return the value to store for one cell, with the stated stand-in for a missing one."""
+    if value is not None:
+        return value
+    if kind == pa.float64():
+        return float("nan")
+    if kind == pa.string():
+        return ""
+    return False if kind == pa.bool_() else None

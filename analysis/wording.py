@@ -1,0 +1,137 @@
+"""Numbers and configurations in the words of the report. Nothing is escaped here: page and figures do."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+NOT_MEASURED = "–"
+SPACE = "\N{NO-BREAK SPACE}"  # keeps a number and its unit on one line
+LABELS = {
+    "params": "parameters",
+    "flops": "FLOPs",
+    "latency_ms": "latency",
+    "size_mib": "size",
+    "retention": "retention",
+    "retention_above_blind": "retention above blind",
+    "mean_recall": "mean recall",
+    "tr_at_1": "text recall at 1",
+    "tr_at_5": "text recall at 5",
+    "tr_at_10": "text recall at 10",
+    "ir_at_1": "image recall at 1",
+    "ir_at_5": "image recall at 5",
+    "ir_at_10": "image recall at 10",
+    "vqa_accuracy": "VQA accuracy",
+    "caption_token_accuracy": "caption token accuracy",
+    "loss": "training loss",
+}
+
+
+def label(name: str) -> str:
+    """Return the name of a metric or cost in words."""
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def count(value: float) -> str:
+    """Return a large number in three digits: `3.32 M`."""
+    if not math.isfinite(value):
+        return NOT_MEASURED
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:#.3g}".rstrip(".") + SPACE + unit
+    return f"{value:.3g}"
+
+
+def cost(name: str, value: float) -> str:
+    """Return a cost with its unit."""
+    if name == "latency_ms":
+        return milliseconds(value)
+    if name == "size_mib":
+        return f"{value:.2f} MiB" if math.isfinite(value) else NOT_MEASURED
+    return count(value)
+
+
+def milliseconds(value: float, spread: float = math.nan) -> str:
+    """Return a time, with its spread where there is one: `2.04 ± 0.05 ms`."""
+    if not math.isfinite(value):
+        return NOT_MEASURED
+    return f"{value:.2f} ± {spread:.2f} ms" if math.isfinite(spread) else f"{value:.2f} ms"
+
+
+def share(value: float) -> str:
+    """Return a share of the teacher's cost as the space file writes it: `0.14x`."""
+    return f"{value:.2f}x" if math.isfinite(value) else NOT_MEASURED
+
+
+def number(value: float, digits: int = 1) -> str:
+    """Return a metric to one digit; what was not measured is a dash."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else NOT_MEASURED
+
+
+def percent(value: float) -> str:
+    """Return a share of 1 in percent without digits."""
+    return f"{100 * value:.0f}{SPACE}%"
+
+
+def plural(num: int, noun: str) -> str:
+    """Return `1 candidate`, `2 candidates`."""
+    return f"{num} {noun}" + ("" if num == 1 else "s")
+
+
+def duration(seconds: float) -> str:
+    """Return a time span: `12 min 5 s`."""
+    if not math.isfinite(seconds):
+        return NOT_MEASURED
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+def plain(value: Any) -> str:
+    """Return a JSON value in words: lists and objects in one line, nothing quoted."""
+    if value is None:
+        return NOT_MEASURED
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {plain(part)}" for key, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(part) for part in value) or "none"
+    return str(value)
+
+
+def config_lines(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return a configuration as (part, settings): one per student part, per loss and per other section."""
+    lines = []
+    for section, content in config.items():
+        one = "loss" if section == "losses" else section
+        if not isinstance(content, Mapping) or section == "training":
+            lines.append((section, plain(content)))
+        else:
+            loose = {key: part for key, part in content.items() if not isinstance(part, Mapping)}
+            if loose:
+                lines.append((section, plain(loose)))
+            lines.extend(
+                (f"{one} {key}", plain(part)) for key, part in content.items() if isinstance(part, Mapping)
+            )
+    return lines
+
+
+def architecture(config: Mapping[str, Any]) -> str:
+    """Return the student in a few signs: `image 64×3, text 64×3, fusion 3 last`; "" without a student."""
+    student = config.get("student")
+    if not isinstance(student, Mapping):
+        return ""
+    parts = [
+        f"{side} {student[side].get('width', '?')}×{student[side].get('depth', '?')}"
+        for side in ("image", "text")
+        if isinstance(student.get(side), Mapping)
+    ]
+    fusion = student.get("fusion")
+    if isinstance(fusion, Mapping):
+        layers = fusion.get("layers", 0)
+        parts.append(f"fusion {layers} {fusion.get('placement', '')}".strip() if layers else "no fusion")
+    return ", ".join(parts)

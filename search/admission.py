@@ -1,0 +1,73 @@
+"""What passes between searcher, cost filter and recorder: a proposal, and whether it may become a trial."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from spaces.candidate import Candidate
+from spaces.domains import Scalar
+
+NOT_PROPOSED = -1  # index of a candidate that no searcher proposed: the default, the blind student
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A candidate and where it came from.
+
+    Attributes:
+        candidate: what would be trained. One that cannot be built has an empty config.
+        index: number of the proposal, from 0.
+        values: dotted path -> value as the searcher proposed them (`0.5x`, not 64); empty if it proposed
+            none.
+    """
+
+    candidate: Candidate
+    index: int = NOT_PROPOSED
+    values: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A candidate within all limits.
+
+    Attributes:
+        costs: params, flops, latency_ms, latency_spread_ms, size_mib.
+    """
+
+    costs: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A candidate that will not be trained.
+
+    Attributes:
+        reason: one clause for the table.
+        costs: what was measured before it was rejected.
+        limit: the broken limit as the user reads it (`params <= 30.0 M`), "" if it broke none.
+        excess: how far beyond the limit, as a factor above 1; the smallest is the nearest miss.
+        shown: the broken cost as the user reads it (`41.2 M`).
+    """
+
+    reason: str
+    costs: Mapping[str, float] = field(default_factory=dict)
+    limit: str = ""
+    excess: float = float("inf")
+    shown: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """A candidate of an earlier session, for the searcher to learn from.
+
+    Attributes:
+        proposal: as it was recorded.
+        row: its row of the trials table.
+        failed: whether it was rejected or its training broke off by a fault.
+        admitted: whether it counts as one of the run's trials.
+    """
+
+    proposal: Proposal
+    row: Mapping[str, Any]
+    failed: bool
+    admitted: bool

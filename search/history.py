@@ -1,0 +1,79 @@
+"""Appends epochs to `history/`, one part per session: a killed driver loses at most the row being written."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, final
+
+import pyarrow as pa
+
+from analysis.table import HISTORY_FOLDER, history_schema
+
+_TEXT = ("candidate_id", "status")
+
+
+@final
+class HistoryWriter:
+    """One Arrow IPC stream, begun with the first row; a batch is on disk when `append` returns."""
+
+    def __init__(self, folder: Path, *, metric_names: Sequence[str], loss_names: Sequence[str]) -> None:
+        self._folder = folder / HISTORY_FOLDER
+        self._schema = history_schema(metric_names, loss_names)
+        self._sink: BinaryIO | None = None
+        self._writer: Any = None
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Write rows as one batch and return them with the columns of the schema, missing numbers NaN.
+
+        Raises:
+            OSError: the disk is full. The part is then given up, because what follows a torn batch is
+                unreadable; the next rows go into a new one.
+        """
+        if not rows:
+            return []
+        cells = [{name: _cell(name, row) for name in self._schema.names} for row in rows]
+        batch = pa.RecordBatch.from_pylist(cells, schema=self._schema)
+        try:
+            sink = self._open()
+            self._writer.write_batch(batch)
+            sink.flush()
+            os.fsync(sink.fileno())
+        except OSError:
+            self._abandon()
+            raise
+        return cells
+
+    def close(self) -> None:
+        """End the part; the next row would begin another."""
+        if self._writer is not None:
+            self._writer.close()
+        self._abandon()
+
+    def _open(self) -> BinaryIO:
+        """Return the file of this session's part, made with the first row."""
+        if self._sink is None:
+            self._folder.mkdir(exist_ok=True)
+            numbers = [int(part.stem.removeprefix("part-")) for part in self._folder.glob("part-*.arrow")]
+            path = self._folder / f"part-{max(numbers, default=0) + 1:04d}.arrow"
+            self._sink = path.open("xb")
+            self._writer = pa.ipc.new_stream(self._sink, self._schema)
+        return self._sink
+
+    def _abandon(self) -> None:
+        """Let go of the file without writing to it."""
+        sink, self._sink, self._writer = self._sink, None, None
+        if sink is not None:
+            sink.close()
+
+
+def _cell(name: str, row: Mapping[str, Any]) -> Any:
+    """Return the value of one column of a reported row."""
+    value = row.get(name)
+    if name in _TEXT:
+        return value if value is not None else "running"
+    if name == "epoch":
+        return int(row["epoch"])
+    if value is None:
+        return time.time() if name == "time" else float("nan")
+    return float(value)

@@ -1,0 +1,6 @@
+"""Searchers by name: which candidate comes next. Each is a `Proposer` behind the one Ray `Searcher`."""
+
+SEARCHERS = {
+    "hyperopt": "search.searchers.tree_parzen:TreeParzen",
+    "random": "search.searchers.random_search:RandomSearch",
+}

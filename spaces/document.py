@@ -1,0 +1,216 @@
+"""YAML 1.2 text to plain values, with the place of every value kept.
+
+PyYAML speaks YAML 1.1: it reads `1e-3` as a string, `on` as true, `010` as 8, and keeps the last of two
+equal keys. Here scalars follow the core schema of YAML 1.2.2 (section 10.3.2), equal keys are refused, and so
+are tabs, tags and aliases.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import yaml
+
+Path = tuple[str | int, ...]
+
+_SCALARS = (
+    ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("tag:yaml.org,2002:int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "tag:yaml.org,2002:float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+)
+
+_KINDS = ("null", "bool", "int", "float", "str")
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own attribute
+
+
+class _Dumper(yaml.SafeDumper):
+    yaml_implicit_resolvers = {}  # noqa: RUF012
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Return True: an equal list is written twice, since aliases are refused on reading."""
+        return True
+
+
+for _tag, _pattern, _first in _SCALARS:
+    _Loader.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), _first)
+    _Dumper.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), _first)
+
+
+class Mark(NamedTuple):
+    """A place: a file or flag, and the line in it (counted from 1) or None."""
+
+    source: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: its place, the dotted path of the field ("" for none), and what is wrong."""
+
+    mark: Mark
+    field: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.mark}{', ' + self.field if self.field else ''}: {self.text}"
+
+
+@dataclass
+class Document:
+    """What a YAML text says: plain values, a mark for each path, and what is wrong with its form."""
+
+    source: str
+    value: Any = None
+    marks: dict[Path, Mark] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def mark(self, path: Sequence[str | int]) -> Mark:
+        """Return the mark of `path`, or of the nearest part around it that stands in the text."""
+        parts = tuple(path)
+        while parts and parts not in self.marks:
+            parts = parts[:-1]
+        return self.marks.get(parts, Mark(self.source))
+
+    def put(self, path: Path, value: Any, mark: Mark) -> None:
+        """Set the value at `path`, making the mappings on the way; the whole subtree gets `mark`."""
+        if not isinstance(self.value, dict):
+            self.value = {}
+        here = self.value
+        for part in path[:-1]:
+            if not isinstance(here.get(part), dict):
+                here[part] = {}
+            here = here[part]
+        here[path[-1]] = value
+        for known in [known for known in self.marks if known[: len(path)] == path]:
+            del self.marks[known]
+        for length in range(1, len(path)):
+            self.marks.setdefault(path[:length], mark)
+        self.marks[path] = mark
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """Return a path as messages show it; positions in a list are left to the line."""
+    return ".".join(part for part in path if isinstance(part, str))
+
+
+def _line(mark: Any) -> int | None:
+    """Return the line of one of PyYAML's marks, counted from 1."""
+    return mark.line + 1 if mark else None
+
+
+def _scalar(tag: str, text: str) -> Any:
+    """Return the value of a plain scalar of the core schema."""
+    kind = tag.rpartition(":")[2]
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text.lower() == "true"
+    if kind == "int":
+        return int(text[2:], {"o": 8, "x": 16}[text[1]]) if text[:2] in ("0o", "0x") else int(text)
+    if kind == "float":
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return text
+
+
+def _convert(node: yaml.Node, path: Path, document: Document, *, flag: Mark | None) -> Any:
+    """Return the plain value of a node; note marks and problems in `document`."""
+    mark = flag or Mark(document.source, _line(node.start_mark))
+    document.marks.setdefault(path, mark)
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag.removeprefix("tag:yaml.org,2002:") not in _KINDS:
+            text = f"got the tag {node.tag!r}; allowed: plain values. Remove the tag."
+            document.problems.append(Problem(mark, dotted(path), text))
+            return node.value
+        try:
+            return _scalar(node.tag, node.value)
+        except ValueError:
+            text = f"got {node.value[:40]!r} as a number; allowed: a number of ordinary length. Write it out."
+            document.problems.append(Problem(mark, dotted(path), text))
+            return None
+    if isinstance(node, yaml.SequenceNode):
+        return [_convert(part, (*path, i), document, flag=flag) for i, part in enumerate(node.value)]
+    values: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
+        here = flag or Mark(document.source, _line(key_node.start_mark))
+        if key in values:
+            first = document.marks[(*path, key)]
+            text = f"got this key a second time (first at {first}); allowed: each key once. Delete one."
+            document.problems.append(Problem(here, dotted((*path, key)), text))
+        document.marks[(*path, key)] = here
+        values[key] = _convert(value_node, (*path, key), document, flag=flag)
+    return values
+
+
+def _aliases(text: str, source: str) -> list[Problem]:
+    """Return a problem for each alias: one could hold itself."""
+    advice = "got the alias *{}; allowed: plain values. Write the value out."
+    return [
+        Problem(Mark(source, _line(event.start_mark)), "", advice.format(event.anchor))
+        for event in yaml.parse(text, Loader=_Loader)
+        if isinstance(event, yaml.AliasEvent)
+    ]
+
+
+def _tabs(text: str, source: str) -> list[Problem]:
+    """Return a problem for each line with a tab: YAML forbids most of them, and they cannot be seen."""
+    return [
+        Problem(Mark(source, number), "", "got a tab; allowed: spaces. Replace the tab with spaces.")
+        for number, line in enumerate(text.split("\n"), start=1)
+        if "\t" in line
+    ]
+
+
+def _syntax(error: yaml.YAMLError, source: str) -> Problem:
+    """Return the problem of a text that is not YAML."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        at = error.problem_mark or error.context_mark
+        said = error.problem or error.context
+        advice = "allowed: `key: value` lines and lists. Look at this line and the one before it."
+        return Problem(Mark(source, _line(at)), "", f"got text that is not YAML ({said}); {advice}")
+    return Problem(
+        Mark(source), "", f"got text that is not YAML ({error}); allowed: printable UTF-8. Save it so."
+    )
+
+
+def read_document(text: str, source: str, *, flag: bool = False) -> Document:
+    """Return what a YAML 1.2 text says; what is wrong with its form stands in `problems`.
+
+    Args:
+        text: the YAML.
+        source: file or flag, for the marks.
+        flag: whether `source` is a command-line flag, which has no lines.
+    """
+    document = Document(source)
+    one = Mark(source) if flag else None
+    document.problems = _tabs(text, source)
+    node = None
+    try:
+        document.problems = document.problems or _aliases(text, source)
+        node = yaml.compose(text, Loader=_Loader) if not document.problems else None
+    except yaml.YAMLError as error:
+        document.problems = [_syntax(error, source)]
+    if flag:
+        document.problems = [problem._replace(mark=Mark(source)) for problem in document.problems]
+    if node is not None:
+        document.value = _convert(node, (), document, flag=one)
+    return document
+
+
+def write_document(value: Any) -> str:
+    """Return YAML text that `read_document` reads back to the same value."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
+    )
+    return text

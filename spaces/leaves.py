@@ -1,0 +1,191 @@
+"""What a single field holds: a literal that its rule allows, or a domain of such literals."""
+
+from typing import Any, NoReturn
+
+from pydantic import PlainValidator
+from pydantic_core import PydanticCustomError
+
+from spaces.domains import Choice, Domain, Float, Int, Log, identity, is_number, relative
+from spaces.plugins import near
+from spaces.rules import Number, Refused, Rule, Word, show
+
+KINDS = ("choice", "int", "float", "log")
+KEYS = (*KINDS, "zero", "default")
+PROBLEMS = "space_problems"
+
+# One problem inside a field: the part of the field it is about, and the text without its place.
+Finding = tuple[tuple[str | int, ...], str]
+
+
+def fixed(rule: Rule) -> PlainValidator:
+    """Return the pydantic validator of a field that takes literals only."""
+
+    def validate(value: Any) -> Any:
+        if isinstance(value, dict) and any(kind in value for kind in KINDS):
+            advice = "This field cannot be searched: write one value."
+            _stop([((), f"got a domain; allowed: {rule.allowed()}. {advice}")])
+        return _literal(rule, value)
+
+    return PlainValidator(validate)
+
+
+def searched(rule: Rule) -> PlainValidator:
+    """Return the pydantic validator of a field that takes a literal or a domain."""
+
+    def validate(value: Any) -> Any:
+        return _Reading(rule).domain(value) if isinstance(value, dict) else _literal(rule, value)
+
+    return PlainValidator(validate)
+
+
+def _stop(findings: list[Finding]) -> NoReturn:
+    raise PydanticCustomError(PROBLEMS, "{count} problems", {"count": len(findings), "findings": findings})
+
+
+def _literal(rule: Rule, value: Any) -> Any:
+    try:
+        return rule.read(value)
+    except Refused as refused:
+        _stop([((), str(refused))])
+
+
+class _Reading:
+    """The reading of one domain; everything that is wrong with it is found before it stops."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.findings: list[Finding] = []
+
+    def note(self, part: tuple[str | int, ...], text: str) -> None:
+        """Remember one problem."""
+        self.findings.append((part, text))
+
+    def accepts(self, part: tuple[str | int, ...], value: Any) -> bool:
+        """Return whether the rule allows a value; note why not."""
+        try:
+            self.rule.read(value)
+        except Refused as refused:
+            self.note(part, str(refused))
+            return False
+        return True
+
+    def domain(self, spec: dict[str, Any]) -> Domain:
+        """Return the domain that a mapping describes.
+
+        Raises:
+            PydanticCustomError: all that is wrong with it.
+        """
+        for key in spec:
+            if key not in KEYS:
+                guess = near(key, KEYS)
+                hint = f"Did you mean {guess}?" if guess else "Delete it."
+                self.note((key,), f"got an unknown key; allowed: {', '.join(KEYS)}. {hint}")
+        kinds = [key for key in spec if key in KINDS]
+        if len(kinds) != 1:
+            got = " and ".join(kinds) if kinds else f"the keys {', '.join(spec) or '(none)'}"
+            allowed = f"{self.rule.allowed()}, or a domain with exactly one of {', '.join(KINDS)}"
+            self.note((), f"got {got}; allowed: {allowed}. Keep one, as in {{choice: [a, b], default: a}}.")
+            _stop(self.findings)
+        kind = kinds[0]
+        zero = self.zero(spec)
+        parts = self.choice(spec[kind]) if kind == "choice" else self.range(kind, spec[kind])
+        if parts is None:
+            _stop(self.findings)
+        domain = {"choice": Choice, "int": Int, "float": Float, "log": Log}[kind](**parts)
+        if zero:
+            self.check_zero(domain)
+            domain = type(domain)(**parts, zero=zero)
+        if "default" in spec:
+            parts["default"] = self.default(domain, spec["default"])
+        if self.findings:
+            _stop(self.findings)
+        return type(domain)(**parts, zero=zero)
+
+    def zero(self, spec: dict[str, Any]) -> float:
+        """Return the probability of an exact zero, 0.0 for none."""
+        zero = spec.get("zero", 0.0)
+        if "zero" in spec and not (is_number(zero) and 0 < zero < 1):
+            allowed = "a probability above 0 and below 1"
+            self.note(("zero",), f"got {show(zero)}; allowed: {allowed}. Drop `zero` for never.")
+            return 0.0
+        return float(zero)
+
+    def choice(self, options: Any) -> dict[str, Any] | None:
+        """Return the fields of a Choice, or None with the findings."""
+        if not isinstance(options, list) or not options:
+            self.note(
+                ("choice",), f"got {show(options)}; allowed: a list of at least one value. Write [a, b]."
+            )
+            return None
+        kept: list[Any] = []
+        sound = True
+        for i, option in enumerate(options):
+            part = ("choice", i)
+            if isinstance(option, list | dict) or option is None:
+                self.note(part, f"got {show(option)} as an option; allowed: plain values. Write one value.")
+                sound = False
+            elif not self.accepts(part, option):
+                sound = False
+            elif identity(option) in {identity(other) for other in kept}:
+                self.note(part, f"got {show(option)} twice; allowed: each option once. Delete one.")
+                sound = False
+            else:
+                kept.append(self.rule.read(option))
+        return {"options": tuple(kept)} if sound else None
+
+    def range(self, kind: str, bounds: Any) -> dict[str, Any] | None:
+        """Return the fields of an Int, Float or Log, or None with the findings."""
+        reason = _range_problem(kind, self.rule, bounds)
+        if reason:
+            self.note((kind,), f"got {show(bounds)}; {reason}")
+            return None
+        if not all([self.accepts((kind, i), bound) for i, bound in enumerate(bounds)]):
+            return None
+        number = int if kind == "int" else float
+        return {"low": number(bounds[0]), "high": number(bounds[1])}
+
+    def check_zero(self, domain: Domain) -> None:
+        """Note when 0 is not allowed in the field, or is in the domain already."""
+        try:
+            self.rule.read(0)
+        except Refused as refused:
+            self.note(("zero",), f"0 is not allowed here: {refused} Drop `zero`.")
+            return
+        if domain.contains(0):
+            text = f"got `zero` beside a {domain.kind} that holds 0; allowed: one of the two. Drop `zero`."
+            self.note(("zero",), text)
+
+    def default(self, domain: Domain, default: Any) -> Any:
+        """Return the default as it is kept; it must lie inside."""
+        if domain.contains(default):
+            return self.rule.read(default)
+        joint = "one of" if isinstance(domain, Choice) else "a value between the bounds of"
+        allowed = f"{joint} {', '.join(map(show, domain.corners()))}"
+        self.note(("default",), f"got {show(default)}; allowed: {allowed}. Move the default inside.")
+        return None
+
+
+def _range_problem(kind: str, rule: Rule, bounds: Any) -> str | None:
+    """Return what is wrong with the bounds of a range, or None."""
+    if not isinstance(bounds, list) or len(bounds) != 2:
+        return "allowed: two numbers, [low, high]. Write both."
+    if any(relative(bound) is not None for bound in bounds):
+        return "allowed: plain numbers; relative values go into a choice. Write {choice: [0.25x, 0.5x]}."
+    if not all(is_number(bound) for bound in bounds):
+        return "allowed: two numbers, [low, high]. Write plain numbers."
+    if isinstance(rule, Word):
+        return f"allowed: {rule.allowed()}. Use choice."
+    if kind == "int" and any(bound != int(bound) for bound in bounds):
+        return "allowed: whole numbers. Use float, or round the bounds."
+    if kind != "int" and isinstance(rule, Number) and rule.whole:
+        return f"allowed: {rule.allowed()}. Use int or choice."
+    if kind == "log" and min(bounds) <= 0:
+        return (
+            "allowed: bounds above 0, since a logarithm has no 0. "
+            "Raise the lower bound; add `zero: 0.2` if the field may also be exactly 0."
+        )
+    if bounds[0] > bounds[1]:
+        return f"allowed: the lower bound first. Write [{bounds[1]}, {bounds[0]}]."
+    if bounds[0] == bounds[1]:
+        return f"allowed: two different bounds. Write the plain value {bounds[0]}."
+    return None

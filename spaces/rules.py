@@ -1,0 +1,142 @@
+"""What a literal may be: one rule per kind of field, with the words for its messages."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, final
+
+from spaces.domains import is_number, relative
+from spaces.plugins import near
+
+
+class Refused(Exception):
+    """A value that a rule does not allow; the text says got, allowed and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(ABC):
+    """What a literal may be.
+
+    Attributes:
+        null: whether null is allowed.
+    """
+
+    null: bool = False
+
+    @abstractmethod
+    def allowed(self) -> str:
+        """Return the words for `allowed: ...`."""
+
+    @abstractmethod
+    def accept(self, value: Any) -> Any:
+        """Return the value as it is kept.
+
+        Raises:
+            Refused: it is not allowed.
+        """
+
+    def read(self, value: Any) -> Any:
+        """Return the value as it is kept; null where it is allowed.
+
+        Raises:
+            Refused: it is not allowed.
+        """
+        return None if value is None and self.null else self.accept(value)
+
+    def refuse(self, value: Any, advice: str) -> Refused:
+        """Return the error for a value."""
+        return Refused(f"got {show(value)}; allowed: {self.allowed()}. {advice}")
+
+
+def show(value: Any) -> str:
+    """Return a value as a message shows it: as YAML writes it, short."""
+    words: dict[object, str] = {None: "null", True: "true", False: "false"}
+    if value is None or isinstance(value, bool):
+        return words[value]
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Number(Rule):
+    """A finite number.
+
+    Attributes:
+        whole: whole numbers only; kept as int, any other number as float.
+        low: least value, itself allowed unless `open_low`.
+        relative: whether `0.5x` of the teacher's value is allowed.
+    """
+
+    low: float
+    open_low: bool = False
+    whole: bool = False
+    relative: bool = False
+
+    def allowed(self) -> str:
+        """Return the words for `allowed: ...`."""
+        noun = "a whole number" if self.whole else "a number"
+        bound = f"above {self.low:g}" if self.open_low else f">= {self.low:g}"
+        return f"{noun} {bound}" + (", or relative to the teacher as 0.5x" if self.relative else "")
+
+    def accept(self, value: Any) -> Any:
+        """Return an int, a float, or the relative text."""
+        factor = relative(value)
+        if factor is not None and self.relative:
+            if factor == 0:
+                raise self.refuse(value, "Write a factor above 0" + (", or 0." if self.low == 0 else "."))
+            return value
+        if not is_number(value):
+            raise self.refuse(
+                value, "Write a plain number." if factor is None else "Write it as an absolute number."
+            )
+        if self.whole and value != int(value):
+            raise self.refuse(value, f"Use {int(value)} or {int(value) + 1}.")
+        if value < self.low or (self.open_low and value == self.low):
+            raise self.refuse(value, "Raise it.")
+        return int(value) if self.whole else float(value)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Word(Rule):
+    """A text; one of `options` where there are any."""
+
+    options: tuple[str, ...] = ()
+
+    def allowed(self) -> str:
+        """Return the words for `allowed: ...`."""
+        return ", ".join(self.options) if self.options else "a text that is not empty"
+
+    def accept(self, value: Any) -> Any:
+        """Return the text."""
+        if not isinstance(value, str) or not value.strip():
+            quote = (
+                "Write one of them."
+                if self.options
+                else "Put a number or true/false in quotes to make it a text."
+            )
+            raise self.refuse(value, quote)
+        if self.options and value not in self.options:
+            guess = near(value, self.options)
+            raise self.refuse(value, f"Did you mean {guess}?" if guess else "Write one of them.")
+        return value
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Option(Rule):
+    """An option of a plug-in, whose own Config says more: a scalar or a list of scalars."""
+
+    null: bool = True
+
+    def allowed(self) -> str:
+        """Return the words for `allowed: ...`."""
+        return "a number, text, true, false, null, or a list of these"
+
+    def accept(self, value: Any) -> Any:
+        """Return the scalar or list."""
+        parts = value if isinstance(value, list) else [value]
+        for part in parts:
+            if part is not None and not isinstance(part, str | bool) and not is_number(part):
+                raise self.refuse(value, "Write plain values.")
+        return value

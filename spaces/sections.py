@@ -1,0 +1,143 @@
+"""The sections of a space file: pydantic models, each field a literal or, where searchable, a domain."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from spaces.domains import Domain
+from spaces.leaves import fixed, searched
+from spaces.rules import Number, Option, Word
+
+_COUNT = Number(whole=True, low=1)
+_SIZE = Number(whole=True, low=1, relative=True)
+_POSITIVE = Number(low=0, open_low=True)
+_BOUND = Number(low=0, relative=True, null=True)
+
+Count = Annotated[int, fixed(_COUNT)]
+Text = Annotated[str, fixed(Word())]
+Size = Annotated[int | str | Domain, searched(_SIZE)]
+SearchedCount = Annotated[int | Domain, searched(_COUNT)]
+SearchedNatural = Annotated[int | Domain, searched(Number(whole=True, low=0))]
+Positive = Annotated[float | Domain, searched(_POSITIVE)]
+NotNegative = Annotated[float | Domain, searched(Number(low=0))]
+Init = Annotated[str | Domain, searched(Word(options=("random", "inherit")))]
+Placement = Annotated[str | Domain, searched(Word(options=("last", "first", "even")))]
+Negatives = Annotated[str | Domain, searched(Word(options=("teacher", "student")))]
+FixedOption = Annotated[Any, fixed(Option())]
+SearchedOption = Annotated[Any, searched(Option())]
+
+
+class Section(BaseModel):
+    """A mapping of the file whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Plugin(Section):
+    """A plug-in by name; its options are checked against its own Config by `spaces.options`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, FixedOption]
+
+    kind: Text
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the plug-in, `kind` aside."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class LossSection(Section):
+    """Weight of a loss and the options of its own Config."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, SearchedOption]
+
+    weight: NotNegative
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything that the Config of the loss takes, `weight` included; values may be domains."""
+        return {"weight": self.weight, **(self.__pydantic_extra__ or {})}
+
+
+class EncoderSection(Section):
+    """Image or text side of the student; heads null follows the teacher's head dimension."""
+
+    width: Size
+    depth: Size
+    heads: Annotated[
+        int | str | Domain | None, searched(Number(whole=True, low=1, relative=True, null=True))
+    ] = None
+    mlp_ratio: Positive = 4.0
+    init: Init = "random"
+
+
+class FusionSection(Section):
+    """How many text layers hold cross-attention, and which."""
+
+    layers: Annotated[int | str | Domain, searched(Number(whole=True, low=0, relative=True))]
+    placement: Placement = "last"
+
+
+class StudentSection(Section):
+    """Sizes of the student."""
+
+    kind: Text
+    image: EncoderSection
+    text: EncoderSection
+    fusion: FusionSection
+    embedding: Size = "1x"
+
+
+class TrainingSection(Section):
+    """How candidates are trained. `epochs`, the full fidelity, is one for all: rungs compare epochs."""
+
+    epochs: Count
+    pairs_per_epoch: SearchedCount
+    batch_size: Annotated[int | Domain, searched(Number(whole=True, low=2))]
+    lr: Positive
+    weight_decay: NotNegative = 0.02
+    warmup_steps: SearchedNatural = 50
+    gradient_clip: Positive = 1.0
+    accumulate: SearchedCount = 1
+    itm_negatives: Negatives = "teacher"
+
+
+class LimitSection(Section):
+    """Bounds on one cost, absolute or relative to the teacher; null for none."""
+
+    min: Annotated[float | str | None, fixed(_BOUND)] = None
+    max: Annotated[float | str | None, fixed(_BOUND)] = None
+
+
+class LimitsSection(Section):
+    """Bounds on the costs of a candidate."""
+
+    params: LimitSection = LimitSection()
+    flops: LimitSection = LimitSection()
+    latency_ms: LimitSection = LimitSection()
+    size_mib: LimitSection = LimitSection()
+
+
+class SearchSection(Section):
+    """Who proposes, who stops early, how many trials."""
+
+    searcher: Plugin
+    scheduler: Plugin
+    trials: Count
+    seed: Annotated[int, fixed(Number(whole=True, low=0))] = 0
+
+
+class ResourcesSection(Section):
+    """What one trial takes; gpus null is 1 where the cluster has any, else 0."""
+
+    workers_per_trial: Count = 1
+    cpus_per_worker: Count = 1
+    gpus_per_worker: Annotated[float | None, fixed(Number(low=0, null=True))] = None
+
+
+class TeacherCacheSection(Section):
+    """How the teacher's outputs are kept."""
+
+    precision: Annotated[str, fixed(Word(options=("float16", "float32")))] = "float16"

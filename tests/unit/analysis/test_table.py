@@ -1,0 +1,124 @@
+"""The tables survive a round trip, and damage is told apart from a run that was merely cut off."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from analysis.table import METRICS, history_schema, metric_names, read_history, read_trials, trials_schema, write_trials
+from spaces.errors import RunError
+
+HISTORY = history_schema(["retention"], ["itc"])
+
+
+def write_part(path: Path, epochs: int, schema: pa.Schema = HISTORY) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for epoch in range(1, epochs + 1):
+            writer.write_batch(pa.RecordBatch.from_pylist([{"candidate_id": "a", "epoch": epoch}], schema=schema))
+
+
+def test_trials_come_back_with_gaps_as_not_measured(tmp_path: Path) -> None:
+    path = tmp_path / "trials.arrow"
+    write_trials(path, [{"candidate_id": "a", "params": 7, "retention": 81.5}, {"candidate_id": "b"}], ["retention"])
+    first, second = read_trials(path).to_pylist()
+    assert (first["params"], first["retention"], first["reason"], first["on_front_params"]) == (7, 81.5, "", False)
+    assert second["params"] is None
+    assert math.isnan(second["retention"])
+    assert math.isnan(second["test_retention"])
+
+
+def test_trials_file_is_a_plain_arrow_file_with_its_version(tmp_path: Path) -> None:
+    write_trials(tmp_path / "trials.arrow", [], METRICS)
+    table = pa.ipc.open_file(str(tmp_path / "trials.arrow")).read_all()
+    assert table.schema.metadata == {b"schema_version": b"1"}
+    assert metric_names(table) == METRICS
+    assert table.schema.names[-1] == "test_" + METRICS[-1]
+
+
+def test_a_failed_write_leaves_the_old_table_and_no_draft(tmp_path: Path) -> None:
+    path = tmp_path / "trials.arrow"
+    write_trials(path, [{"candidate_id": "a"}], METRICS)
+    with pytest.raises(KeyError, match="recall_at_7"):
+        write_trials(path, [{"candidate_id": "b", "recall_at_7": 1.0}], METRICS)
+    with pytest.raises(pa.ArrowInvalid):
+        write_trials(path, [{"candidate_id": "b", "params": "many"}], METRICS)
+    assert read_trials(path).column("candidate_id").to_pylist() == ["a"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["trials.arrow"]
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -1, -20])
+def test_a_cut_off_trials_file_is_damaged_and_the_message_says_what_is_saved(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "trials.arrow"
+    write_trials(path, [{"candidate_id": "a"}], METRICS)
+    write_part(tmp_path / "history" / "part-0000.arrow", 3)
+    (tmp_path / "checkpoints" / "a").mkdir(parents=True)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(RunError, match=r"trials.arrow: damaged.*3 epochs of 1 candidates.*checkpoints of 1"):
+        read_trials(path)
+
+
+def test_another_schema_version_is_refused_by_number(tmp_path: Path) -> None:
+    path = tmp_path / "trials.arrow"
+    schema = trials_schema([]).with_metadata({"schema_version": "2"})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema):
+        pass
+    with pytest.raises(RunError, match="got schema_version 2; this program reads 1"):
+        read_trials(path)
+
+
+def test_missing_columns_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "trials.arrow"
+    schema = trials_schema([]).remove(0)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema):
+        pass
+    with pytest.raises(RunError, match="candidate_id"):
+        read_trials(path)
+
+
+def test_history_is_read_over_parts_with_different_losses(tmp_path: Path) -> None:
+    write_part(tmp_path / "history" / "part-0000.arrow", 2)
+    write_part(tmp_path / "history" / "part-0001.arrow", 3, history_schema(["retention"], ["lm"]))
+    history = read_history(tmp_path)
+    assert history.table.column("epoch").to_pylist() == [1, 2, 1, 2, 3]
+    assert {"loss_itc", "loss_lm"} <= set(history.table.column_names)
+    assert history.torn == ()
+
+
+def test_a_tail_torn_at_any_byte_keeps_every_whole_row(tmp_path: Path) -> None:
+    part = tmp_path / "history" / "part-0000.arrow"
+    write_part(part, 3)
+    whole = part.read_bytes()
+    ends = []
+    for length in range(len(whole)):
+        part.write_bytes(whole[:length])
+        history = read_history(tmp_path)
+        ends.append(history.table.num_rows)
+        assert history.torn in ((), (part.name,))
+        assert history.table.column("epoch").to_pylist() == list(range(1, history.table.num_rows + 1))
+    assert ends == sorted(ends)
+    assert set(ends) == {0, 1, 2, 3}
+
+
+def test_a_torn_part_is_named_and_a_later_part_still_read(tmp_path: Path) -> None:
+    write_part(tmp_path / "history" / "part-0000.arrow", 2)
+    write_part(tmp_path / "history" / "part-0001.arrow", 1)
+    torn = tmp_path / "history" / "part-0000.arrow"
+    torn.write_bytes(torn.read_bytes()[:-60])
+    history = read_history(tmp_path)
+    assert history.torn == ("part-0000.arrow",)
+    assert history.table.column("epoch").to_pylist() == [1, 1]
+
+
+def test_no_history_is_an_empty_table(tmp_path: Path) -> None:
+    (tmp_path / "history").mkdir()
+    (tmp_path / "history" / "part-0000.arrow").write_bytes(b"")
+    history = read_history(tmp_path)
+    assert (history.table.num_rows, history.torn) == (0, ())
+
+
+def test_the_made_up_run_has_every_status(make_run: Callable[..., Path]) -> None:
+    statuses = read_trials(make_run() / "trials.arrow").column("status").to_pylist()
+    assert set(statuses) == {"finished", "stopped", "rejected", "crashed", "diverged", "collapsed", "oom"}

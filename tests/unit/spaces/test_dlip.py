@@ -1,0 +1,106 @@
+"""The shipped default space: what it searches, and that a random search of it is worth its time."""
+
+import random
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from spaces.candidate import Candidate, TeacherFacts
+from spaces.errors import IllegalCandidate
+from spaces.load import dump_space, load_space
+from spaces.schema import Space
+
+LOSSES = [
+    "itc",
+    "itm",
+    "lm",
+    "vqa",
+    "image_embedding",
+    "text_embedding",
+    "fused_hidden",
+    "decoder_hidden",
+    "image_hidden",
+    "text_hidden",
+    "image_attention",
+    "text_attention",
+    "cross_attention",
+    "decoder_attention",
+    "itc_logit",
+    "lm_logit",
+    "answer_logit",
+]
+
+
+@pytest.fixture(scope="module")
+def space() -> Space:
+    return load_space(Path(str(files("spaces"))) / "dlip.yaml")
+
+
+@pytest.fixture
+def drawn(space: Space, facts: TeacherFacts) -> list[Candidate | None]:
+    rng = random.Random(0)
+    found: list[Candidate | None] = []
+    for _ in range(600):
+        values = {path: domain.sample(rng) for path, domain in space.domains().items()}
+        try:
+            found.append(space.build(values, facts, 0))
+        except IllegalCandidate:
+            found.append(None)
+    return found
+
+
+def test_every_dimension_of_the_issue_is_searched(space: Space) -> None:
+    sizes = [f"student.{side}.{name}" for side in ("image", "text") for name in ("width", "depth", "init")]
+    assert set(space.domains()) == {
+        *sizes,
+        "student.fusion.layers",
+        "student.fusion.placement",
+        "training.lr",
+        *(f"losses.{name}.weight" for name in LOSSES),
+    }
+    assert space.objectives == {"retention": "max", "params": "min", "flops": "min", "latency_ms": "min"}
+
+
+def test_it_suits_the_embedded_teacher_and_blip_base(space: Space, facts: TeacherFacts) -> None:
+    base = {"image_width": 768, "image_depth": 12, "image_heads": 12, "text_width": 768, "text_depth": 12}
+    blip = TeacherFacts(**{**vars(facts), **base, "text_heads": 12, "fusion_layers": 12, "embedding": 256})
+    defaults = space.default_values()
+    assert defaults is not None
+    for teacher, width, depth in ((facts, 64, 3), (blip, 384, 6)):
+        space.check(teacher)
+        student = space.build(defaults, teacher, 0).config["student"]
+        assert (student["text"]["width"], student["text"]["depth"]) == (width, depth)
+    assert space.limits(facts) == {"params": (None, pytest.approx(600.0))}
+
+
+def test_the_first_candidate_is_the_measured_recipe(space: Space, facts: TeacherFacts) -> None:
+    defaults = space.default_values()
+    assert defaults is not None
+    losses = space.build(defaults, facts, 0).config["losses"]
+    active = {name: loss["weight"] for name, loss in losses.items() if loss["weight"]}
+    assert active == {"itc": 1, "itm": 1, "lm": 1, "vqa": 1, "image_embedding": 20, "text_embedding": 20}
+
+
+def test_most_random_candidates_are_legal_and_have_the_lever(drawn: list[Candidate | None]) -> None:
+    legal = [candidate for candidate in drawn if candidate]
+    assert len(legal) / len(drawn) > 0.8
+    both = [
+        c
+        for c in legal
+        if min(c.config["losses"][f"{m}_embedding"]["weight"] for m in ("image", "text")) >= 5
+    ]
+    assert len(both) / len(legal) > 0.85
+    assert sum(c.config["student"]["fusion"]["layers"] == 0 for c in legal) / len(legal) < 0.1
+    assert max(c.config["student"]["text"]["width"] for c in legal) == 96
+    assert max(c.config["student"]["image"]["depth"] for c in legal) == 4
+
+
+def test_random_candidates_differ(drawn: list[Candidate | None]) -> None:
+    ids = [candidate.candidate_id for candidate in drawn if candidate]
+    assert len(set(ids)) == len(ids)
+
+
+def test_its_resolved_form_is_the_same_space(space: Space, tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(dump_space(space))
+    assert load_space(tmp_path / "space.yaml") == space

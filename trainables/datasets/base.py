@@ -1,0 +1,64 @@
+"""What every data set gives: splits of pictures with captions and, where it has them, questions and answers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+Progress = Callable[[str], None]
+"""Takes one line about long work, such as `scenes: 1,000 of 4,000 drawn`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """N pictures with their texts, as read from disk.
+
+    Attributes:
+        name: train, val or test.
+        pixels: (N, S, S, 3) uint8, memory-mapped where it is large.
+        captions: all captions of the split.
+        caption_images: (len(captions),) int64, the picture of each caption.
+        questions, answers: parallel lists, empty where the data set asks nothing.
+        question_images: (len(questions),) int64.
+    """
+
+    name: str
+    pixels: np.ndarray
+    captions: list[str]
+    caption_images: np.ndarray
+    questions: list[str]
+    answers: list[str]
+    question_images: np.ndarray
+
+    @property
+    def num_images(self) -> int:
+        """Number N of pictures."""
+        return len(self.pixels)
+
+
+class Dataset(ABC):
+    """A source of splits. Subclasses nest a `Config` and take it whole."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash of everything that decides what the splits hold."""
+
+    @property
+    @abstractmethod
+    def specification(self) -> str:
+        """Hash of what the data is about, without amount and noise: a teacher trained on another one is refused."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return one line for the log and the report: sizes, noise, source."""
+
+    @abstractmethod
+    def split(self, name: str, *, image_size: int, progress: Progress) -> Split:
+        """Return a split with pictures of image_size x image_size, prepared on disk at the first call.
+
+        Raises:
+            DatasetError: a file, picture or text that cannot be used; an unknown split name.
+        """

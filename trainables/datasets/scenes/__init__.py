@@ -1,0 +1,1 @@
+"""The embedded task: procedural scenes of shapes with captions, questions and answers."""

@@ -1,0 +1,206 @@
+"""The embedded data set: scenes drawn from (seed, index), kept in uncompressed Arrow files of the cache folder."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from spaces.errors import DatasetError
+from trainables.datasets.base import SPLITS, Dataset, Progress, Split
+from trainables.datasets.cache_folder import atomic_file, cache_folder
+from trainables.datasets.scenes import drawing, language
+from trainables.datasets.scenes.integers import IntegerStream
+
+TEXTS_PER_IMAGE = 4
+BATCH_ROWS = 500
+SEEDS = {"train": 11, "val": 12, "test": 13}
+TASK_VERSION = 1  # raise it whenever a change here changes a scene, a caption or a question
+
+
+def _specification() -> str:
+    """Hash of what scenes are: constants, vocabulary and the integers of a few of them."""
+    probe = [
+        [item.numbers() for item in drawing.draw_scene(IntegerStream(SEEDS["train"], index))] for index in range(64)
+    ]
+    parts = {
+        "version": TASK_VERSION,
+        "size": drawing.SIZE,
+        "colors": drawing.COLORS,
+        "radii": drawing.RADII,
+        "jitter": drawing.JITTER,
+        "vocabulary": language.VOCABULARY,
+        "scenes": probe,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def make_scenes(seed: int, count: int, *, unique: bool) -> Iterator[dict[str, Any]]:
+    """Yield scenes with picture, captions and questions.
+
+    Args:
+        seed: with the index it fixes a scene.
+        count: how many.
+        unique: leave out scenes of which a caption was already said, so that a gallery has one right answer.
+    """
+    said: set[str] = set()
+    index = made = 0
+    while made < count:
+        stream = IntegerStream(seed, index)
+        index += 1
+        scene = drawing.draw_scene(stream)
+        captions = [language.caption(stream, scene, (k + made) % TEXTS_PER_IMAGE) for k in range(TEXTS_PER_IMAGE)]
+        if unique and not said.isdisjoint(captions):
+            continue
+        said.update(captions)
+        yield {
+            "image": drawing.render(stream, scene).tobytes(),
+            "scene": [number for item in scene for number in item.numbers()],
+            "captions": captions,
+            "questions": [
+                dict(zip(("kind", "question", "answer"), language.question(stream, scene), strict=True))
+                for _ in range(TEXTS_PER_IMAGE)
+            ],
+        }
+        made += 1
+
+
+_SCHEMA = pa.schema(
+    [
+        ("image", pa.binary(drawing.SIZE * drawing.SIZE * 3)),
+        ("scene", pa.list_(pa.int32())),
+        ("captions", pa.list_(pa.string())),
+        (
+            "questions",
+            pa.list_(pa.struct([("kind", pa.string()), ("question", pa.string()), ("answer", pa.string())])),
+        ),
+    ]
+)
+
+
+def _write(path: Path, count: int, scenes: Iterator[dict[str, Any]], progress: Progress) -> None:
+    with atomic_file(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
+        with pa.ipc.new_file(sink, _SCHEMA) as writer:
+            rows: list[dict[str, Any]] = []
+            for number, row in enumerate(scenes, start=1):
+                rows.append(row)
+                if len(rows) == BATCH_ROWS or number == count:
+                    writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
+                    rows.clear()
+                    progress(f"scenes: {number:,} of {count:,} drawn")
+
+
+def _pixels(table: pa.Table) -> np.ndarray:
+    """Return (N, S, S, 3) uint8; one chunk is a view of the mapped file, several are joined in memory."""
+    views = []
+    for chunk in table.column("image").chunks:
+        flat = np.frombuffer(chunk.buffers()[1], dtype=np.uint8)
+        width = drawing.SIZE * drawing.SIZE * 3
+        views.append(flat[chunk.offset * width : (chunk.offset + len(chunk)) * width])
+    return np.concatenate(views).reshape(-1, drawing.SIZE, drawing.SIZE, 3)
+
+
+class ScenesDataset(Dataset):
+    """Procedural pictures of shapes: colour, shape, size, count, place and relation, told in 55 words."""
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Config:
+        """Amounts, and how noisy the pairs are from which students learn.
+
+        Attributes:
+            train_images: pictures for training.
+            mismatched: share of pictures whose captions and questions belong to another picture, as in web text.
+            val_images, test_images: pictures of the two clean splits, whose captions are unique.
+            seed: 0 for the published task; another one draws other scenes.
+        """
+
+        train_images: int = 4000
+        mismatched: float = 0.4
+        val_images: int = 1000
+        test_images: int = 1000
+        seed: int = 0
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        for field in ("train_images", "val_images", "test_images"):
+            if getattr(config, field) < 8:
+                raise DatasetError(f"dataset.{field}: got {getattr(config, field)}; allowed: 8 or more.")
+        if not 0 <= config.mismatched <= 1:
+            raise DatasetError(f"dataset.mismatched: got {config.mismatched}; allowed: 0 to 1 (a share).")
+
+    @cached_property
+    def specification(self) -> str:
+        """Hash of the task itself, equal for every amount and noise."""
+        return _specification()
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of task and options."""
+        text = json.dumps({"specification": self.specification, **asdict(self.config)}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def describe(self) -> str:
+        """Return one line about sizes and noise."""
+        c = self.config
+        return (
+            f"scenes: {c.train_images:,} images to train on, captions and questions of {c.mismatched:.0%} of them "
+            f"mismatched; {c.val_images:,} to validate, {c.test_images:,} to test"
+        )
+
+    def _table(self, name: str, progress: Progress) -> pa.Table:
+        count = getattr(self.config, f"{name}_images")
+        path = cache_folder("scenes") / f"{self.specification}-{name}-{count}-{self.config.seed}.arrow"
+        if not path.exists():
+            seed = SEEDS[name] + 100 * self.config.seed
+            _write(path, count, make_scenes(seed, count, unique=name != "train"), progress)
+        try:
+            return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        except pa.ArrowInvalid as error:
+            raise DatasetError(f"{path}: damaged ({error}). Delete it; it is drawn again.") from error
+
+    def split(self, name: str, *, image_size: int, progress: Progress) -> Split:
+        """Return one split; the train split with its mismatched texts.
+
+        Raises:
+            DatasetError: an unknown split, another picture size than 64, or a damaged file.
+        """
+        if name not in SPLITS:
+            raise DatasetError(f"scenes: no split is called {name!r}; allowed: {', '.join(SPLITS)}.")
+        if image_size != drawing.SIZE:
+            raise DatasetError(
+                f"scenes: pictures are {drawing.SIZE} x {drawing.SIZE}, the teacher sees {image_size} x {image_size}. "
+                "Use the embedded teacher, or data of your own: --dataset jsonl:FILE."
+            )
+        table = self._table(name, progress)
+        told = self._told(table.num_rows) if name == "train" else np.arange(table.num_rows)
+        captions = table.column("captions").to_pylist()
+        questions = table.column("questions").to_pylist()
+        return Split(
+            name=name,
+            pixels=_pixels(table),
+            captions=[text for row in told for text in captions[row]],
+            caption_images=np.repeat(np.arange(table.num_rows), TEXTS_PER_IMAGE),
+            questions=[item["question"] for row in told for item in questions[row]],
+            answers=[item["answer"] for row in told for item in questions[row]],
+            question_images=np.repeat(np.arange(table.num_rows), TEXTS_PER_IMAGE),
+        )
+
+    def _told(self, count: int) -> np.ndarray:
+        """Return the scene that each picture's texts are about: itself, or another one for the mismatched share.
+
+        The chosen pictures pass their texts on in a ring, so that every one of them really gets another's.
+        """
+        told = np.arange(count)
+        order = np.array(IntegerStream(5, self.config.seed, count).shuffled(count)[: round(count * self.config.mismatched)], dtype=np.int64)
+        told[order] = np.roll(order, 1)
+        return told
+
+    def scenes(self, name: str, progress: Progress) -> list[list[int]]:
+        """Return the integer description of every scene of a split: five numbers a shape."""
+        rows: list[list[int]] = self._table(name, progress).column("scene").to_pylist()
+        return rows

@@ -1,0 +1,133 @@
+"""What a scene is, and its picture: 1 to 3 shapes on a 64 x 64 noisy gradient."""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from trainables.datasets.scenes.integers import IntegerStream
+
+SIZE = 64
+CELL = 16
+COLORS: dict[str, tuple[int, int, int]] = {
+    "red": (214, 40, 40),
+    "green": (46, 160, 67),
+    "blue": (40, 90, 220),
+    "yellow": (240, 215, 50),
+    "purple": (140, 60, 190),
+    "orange": (245, 140, 30),
+    "cyan": (60, 205, 215),
+    "white": (238, 238, 238),
+}
+SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
+RADII = (5, 7)  # small, large
+JITTER = 1
+NUM_OBJECTS_PERCENT = (15, 40, 45)
+SUPERSAMPLE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One object: colour, shape and size as indices, centre in pixels."""
+
+    color: int
+    shape: int
+    size: int
+    x: int
+    y: int
+
+    def numbers(self) -> tuple[int, ...]:
+        """Return the five integers that describe it."""
+        return (self.color, self.shape, self.size, self.x, self.y)
+
+
+def _num_objects(stream: IntegerStream) -> int:
+    draw = stream.below(100)
+    for count, share in enumerate(NUM_OBJECTS_PERCENT, start=1):
+        if draw < share:
+            return count
+        draw -= share
+    return len(NUM_OBJECTS_PERCENT)
+
+
+def _look(stream: IntegerStream, scene: list[Shape]) -> tuple[int, int] | None:
+    """Return colour and shape, half of the time sharing one with an earlier object, so that binding is needed."""
+    color, shape = stream.below(len(COLORS)), stream.below(len(SHAPES))
+    if scene and stream.chance(50):
+        other = stream.choose(scene)
+        if stream.chance(50):
+            color = other.color
+        else:
+            shape = other.shape
+    taken = {(o.color, o.shape) for o in scene}
+    if (color, shape) in taken:
+        color = (color + 1 + stream.below(len(COLORS) - 1)) % len(COLORS)
+    return None if (color, shape) in taken else (color, shape)
+
+
+def draw_scene(stream: IntegerStream) -> list[Shape]:
+    """Return 1 to 3 shapes, each in a cell of its own, no (colour, shape) twice."""
+    count = _num_objects(stream)
+    while True:
+        scene: list[Shape] = []
+        for cell in stream.shuffled(16)[:count]:
+            size = stream.below(2)
+            x = cell % 4 * CELL + CELL // 2 + stream.between(-JITTER, JITTER)
+            y = cell // 4 * CELL + CELL // 2 + stream.between(-JITTER, JITTER)
+            look = _look(stream, scene)
+            if look is None:
+                break
+            scene.append(Shape(look[0], look[1], size, x, y))
+        if len(scene) == count:
+            return scene
+
+
+@cache
+def _coverage(shape: int, radius: int) -> np.ndarray:
+    """Return how many of 16 sub-pixels each pixel of the sprite covers, (2r + 3, 2r + 3) int64."""
+    n = 2 * radius + 3
+    axis = ((np.arange(n * SUPERSAMPLE) + 0.5) / SUPERSAMPLE - n / 2) / radius
+    x, y = np.meshgrid(axis, axis)
+    distance = np.hypot(x, y)
+    name = SHAPES[shape]
+    if name == "circle":
+        inside = distance <= 0.95
+    elif name == "ring":
+        inside = (distance <= 1) & (distance >= 0.55)
+    elif name == "square":
+        inside = (abs(x) <= 0.8) & (abs(y) <= 0.8)
+    elif name == "triangle":
+        inside = (y <= 0.62) & (y >= 1.75 * abs(x) - 0.95)
+    elif name == "cross":
+        inside = ((abs(x) <= 0.33) & (abs(y) <= 0.95)) | ((abs(y) <= 0.33) & (abs(x) <= 0.95))
+    else:
+        turn = np.abs(((np.arctan2(x, -y) / (2 * math.pi / 5) + 0.5) % 1) - 0.5) * 2
+        inside = distance <= 1.0 - 0.58 * np.minimum(1, turn * 1.15)
+    return inside.reshape(n, SUPERSAMPLE, n, SUPERSAMPLE).sum(axis=(1, 3)).astype(np.int64)
+
+
+def render(stream: IntegerStream, scene: list[Shape]) -> np.ndarray:
+    """Return the picture (64, 64, 3) uint8: gradient, shapes with jittered colours, luminance noise of +-8."""
+    ends = [[stream.between(20, 95) for _ in range(3)] for _ in range(2)]
+    ramp = np.arange(SIZE, dtype=np.int64)
+    ramp = ramp[None, :] if stream.chance(50) else ramp[:, None]
+    start, end = np.array(ends[0]), np.array(ends[1])
+    image = start + (end - start) * ramp[..., None] // (SIZE - 1) + np.zeros((SIZE, SIZE, 1), dtype=np.int64)
+    full = SUPERSAMPLE * SUPERSAMPLE
+    for item in scene:
+        # the sum of four uniform draws in -8..8 has a standard deviation of 9.8
+        color = np.array(
+            [
+                min(255, max(0, channel + sum(stream.between(-8, 8) for _ in range(4))))
+                for channel in list(COLORS.values())[item.color]
+            ]
+        )
+        radius = RADII[item.size]
+        reach = radius + 1
+        cover = _coverage(item.shape, radius)[..., None]
+        box = image[item.y - reach : item.y + reach + 1, item.x - reach : item.x + reach + 1]
+        cover = cover[: box.shape[0], : box.shape[1]]
+        box += (color - box) * cover // full
+    image += stream.grid(SIZE * SIZE, -8, 8).reshape(SIZE, SIZE, 1)
+    return np.clip(image, 0, 255).astype(np.uint8)

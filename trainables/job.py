@@ -1,0 +1,94 @@
+"""The order for one trial, as a plain file: what `python -m trainables.worker candidate.json` reads."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spaces.errors import RunError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything that training one candidate needs; JSON all through, so that it travels to any node.
+
+    Attributes:
+        candidate_id: eight hex digits.
+        config: resolved config of the candidate: student, losses, training, blind.
+        seed: seed of all randomness of this training.
+        teacher: name, folder or hub id; None trains without a teacher.
+        teacher_fingerprint: refused if the loaded weights differ; empty skips the check.
+        dataset: `{"kind": ..., options}`.
+        evaluate_at: epochs after which metrics are measured; the last one always is.
+        evaluation: images, captions_per_image and questions_per_image of the pool.
+        teacher_metrics: the teacher's metrics on the validation split; retention is relative to them.
+        blind_metrics: those of the blind student, if it is known already.
+        cache: folder of the teacher cache, or empty to run the teacher live.
+        cache_precision: float16 or float32.
+        costs: params, flops, latency_ms, size_mib: copied into every row, so that a scheduler can rank.
+        folder: where this candidate's checkpoint and rows are kept.
+        device: auto, cpu or cuda.
+        threads: CPU threads of this worker.
+        itm_patience: steps that the ITM loss may stay at the entropy of its labels before the trial counts as collapsed.
+    """
+
+    candidate_id: str
+    config: Mapping[str, Any]
+    seed: int
+    dataset: Mapping[str, Any]
+    folder: str
+    teacher: str | None = "embedded"
+    teacher_fingerprint: str = ""
+    evaluate_at: tuple[int, ...] = ()
+    evaluation: Mapping[str, int] = field(default_factory=dict)
+    teacher_metrics: Mapping[str, float] = field(default_factory=dict)
+    blind_metrics: Mapping[str, float] = field(default_factory=dict)
+    cache: str = ""
+    cache_precision: str = "float16"
+    costs: Mapping[str, float] = field(default_factory=dict)
+    device: str = "auto"
+    threads: int = 1
+    itm_patience: int = 5000
+
+    @property
+    def epochs(self) -> int:
+        """Full number of epochs."""
+        return int(self.config["training"]["epochs"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able copy."""
+        return asdict(self) | {"evaluate_at": list(self.evaluate_at)}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Job":
+        """Return the job that `to_dict` wrote.
+
+        Raises:
+            RunError: a field is missing or unknown.
+        """
+        known = set(cls.__dataclass_fields__)
+        unknown = sorted(set(fields) - known)
+        missing = sorted({"candidate_id", "config", "seed", "dataset", "folder"} - set(fields))
+        if unknown or missing:
+            raise RunError(
+                f"candidate file: unknown fields {unknown}, missing fields {missing}; allowed: {', '.join(sorted(known))}."
+            )
+        return cls(**{**fields, "evaluate_at": tuple(fields.get("evaluate_at", ()))})
+
+    @classmethod
+    def read(cls, path: Path, folder: Path) -> "Job":
+        """Return the job of a JSON file, working in `folder`.
+
+        Raises:
+            RunError: the file is missing, no JSON, or not a job.
+        """
+        try:
+            fields = json.loads(path.read_text())
+        except OSError as error:
+            raise RunError(f"{path}: {error.strerror}. Give the candidate.json that a run wrote.") from error
+        except json.JSONDecodeError as error:
+            raise RunError(f"{path}:{error.lineno}: no JSON ({error.msg}).") from error
+        if not isinstance(fields, dict):
+            raise RunError(f"{path}: got a {type(fields).__name__}, allowed is one JSON object.")
+        return cls.from_dict({**fields, "folder": str(folder)})

@@ -1,0 +1,43 @@
+"""Whether greedy captions of scenes name exactly the objects that are there."""
+
+import numpy as np
+import torch
+
+from trainables.datasets.encoded import EncodedSplit
+from trainables.datasets.scenes.drawing import COLORS, SHAPES
+from trainables.metrics.generation import greedy_captions
+from trainables.models.blip import Blip
+from trainables.tokenizer import Tokenizer
+
+NUMBERS_PER_OBJECT = 5
+
+
+def named_objects(caption: str) -> set[tuple[str, str]]:
+    """Return the (colour, shape) pairs that a caption names."""
+    words = caption.split()
+    return {(a, b) for a, b in zip(words, words[1:], strict=False) if a in COLORS and b in SHAPES}
+
+
+def exact_captions(
+    model: Blip, split: EncodedSplit, tokenizer: Tokenizer, scenes: list[list[int]], *, num_images: int
+) -> float:
+    """Return the share of captions, in percent, whose (colour, shape) pairs are exactly those of the scene.
+
+    Args:
+        model: with a decoder.
+        split: held-out scenes.
+        tokenizer: turns ids into words.
+        scenes: integer description of every scene: colour, shape, size, x, y per object.
+        num_images: the first so many pictures.
+    """
+    model.eval()
+    with torch.no_grad():
+        seen = model.encode_image(split.images(np.arange(num_images), torch.device("cpu")))
+    assert seen.tokens_BPD is not None
+    colors = list(COLORS)
+    right = 0
+    for ids, scene in zip(greedy_captions(model, seen.tokens_BPD), scenes, strict=False):
+        objects = [scene[i : i + NUMBERS_PER_OBJECT] for i in range(0, len(scene), NUMBERS_PER_OBJECT)]
+        truth = {(colors[o[0]], SHAPES[o[1]]) for o in objects}
+        right += named_objects(tokenizer.decode(ids)) == truth
+    return 100.0 * right / num_images

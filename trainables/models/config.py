@@ -1,0 +1,132 @@
+"""Sizes of one BLIP-family model: teacher and student differ in this record only."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from spaces.errors import ShapeError
+
+PLACEMENTS = ("last", "first", "even")
+
+
+def fusion_positions(depth: int, num_layers: int, placement: str) -> tuple[int, ...]:
+    """Return which of `depth` text layers hold cross-attention.
+
+    `even` spreads them so that the last text layer is always one of them: layer round((i + 1) * depth / n) - 1.
+
+    Raises:
+        ShapeError: more fusion layers than text layers, or an unknown placement.
+    """
+    if not 0 <= num_layers <= depth:
+        raise ShapeError(
+            f"fusion layers: got {num_layers} with text depth {depth}; allowed 0..{depth}. "
+            "Lower student.fusion.layers or raise student.text.depth."
+        )
+    if placement == "last":
+        return tuple(range(depth - num_layers, depth))
+    if placement == "first":
+        return tuple(range(num_layers))
+    if placement == "even":
+        return tuple(round((i + 1) * depth / num_layers) - 1 for i in range(num_layers))
+    raise ShapeError(f"fusion placement: got {placement!r}; allowed: {', '.join(PLACEMENTS)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Width D, number of layers, attention heads and feed-forward ratio of one encoder."""
+
+    width: int
+    depth: int
+    heads: int
+    mlp_ratio: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ShapeError(f"heads: got {self.heads} with width {self.width}; width must be a multiple of heads.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyConfig:
+    """Token ids that the model itself must know: size of the vocabulary and the special tokens."""
+
+    size: int
+    pad: int
+    cls: int
+    sep: int
+    dec: int
+    enc: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlipConfig:
+    """Everything needed to build a BLIP-family model (Li et al. 2022, section 3.1).
+
+    `fusion` lists the text layers that hold cross-attention; with none the model is a dual encoder without ITM head and
+    decoder. `decoder` is False where a checkpoint brings no language-model head.
+    """
+
+    image: EncoderConfig
+    text: EncoderConfig
+    fusion: tuple[int, ...]
+    embedding: int
+    image_size: int
+    patch_size: int
+    max_tokens: int
+    vocabulary: VocabularyConfig
+    decoder: bool = True
+    image_norm_eps: float = 1e-6
+    text_norm_eps: float = 1e-12
+
+    def __post_init__(self) -> None:
+        if any(not 0 <= i < self.text.depth for i in self.fusion):
+            raise ShapeError(f"fusion layers: got {self.fusion} with text depth {self.text.depth}.")
+
+    @property
+    def has_fusion(self) -> bool:
+        """Whether the model has an image-grounded encoder and an ITM head."""
+        return bool(self.fusion)
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether the model can caption and answer: a decoder that sees no image is none."""
+        return self.decoder and bool(self.fusion)
+
+    @property
+    def image_tokens(self) -> int:
+        """Number P of image tokens, class token included."""
+        return (self.image_size // self.patch_size) ** 2 + 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able copy; `from_dict` reads it back."""
+        return asdict(self) | {"fusion": list(self.fusion)}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "BlipConfig":
+        """Return the config that `to_dict` wrote.
+
+        Raises:
+            TypeError: a field is missing or unknown.
+        """
+        parts = dict(fields)
+        parts["image"] = EncoderConfig(**parts["image"])
+        parts["text"] = EncoderConfig(**parts["text"])
+        parts["vocabulary"] = VocabularyConfig(**parts["vocabulary"])
+        parts["fusion"] = tuple(parts["fusion"])
+        return cls(**parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessConfig:
+    """From raw picture to tensor: square resize to image_size (bicubic), / 255, then (x - mean) / std per channel."""
+
+    image_size: int
+    mean: tuple[float, float, float] = field(default=(0.48145466, 0.4578275, 0.40821073))
+    std: tuple[float, float, float] = field(default=(0.26862954, 0.26130258, 0.27577711))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able copy."""
+        return {"image_size": self.image_size, "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "PreprocessConfig":
+        """Return the config that `to_dict` wrote."""
+        return cls(image_size=fields["image_size"], mean=tuple(fields["mean"]), std=tuple(fields["std"]))

@@ -1,0 +1,81 @@
+"""Initialise a student from its teacher: evenly spaced layers, leading slices of every weight.
+
+Weight inheritance as in TinyCLIP (Wu et al. 2023) in its simplest form: no importance mask, the leading channels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from trainables.models.blip import Blip
+
+
+def evenly_spaced(num_student: int, num_teacher: int) -> list[int]:
+    """Return the teacher layer behind each student layer; the last maps to the last.
+
+    >>> evenly_spaced(3, 6)
+    [1, 3, 5]
+    """
+    return [max(0, round((i + 1) * num_teacher / num_student) - 1) for i in range(num_student)]
+
+
+def _overlap(target: Tensor, source: Tensor) -> None:
+    """Copy the leading block that both tensors have; a wider target keeps its fresh weights elsewhere."""
+    block = tuple(slice(0, min(a, b)) for a, b in zip(target.shape, source.shape, strict=True))
+    target[block] = source[block].to(target)
+
+
+@torch.no_grad()
+def _copy(target: nn.Module, source: nn.Module) -> None:
+    origin = dict(source.named_parameters())
+    for name, parameter in target.named_parameters():
+        if name not in origin:
+            continue
+        if ".qkv." in f".{name}":  # timm fuses query, key and value: slice each third by itself
+            for part, part_source in zip(parameter.chunk(3), origin[name].chunk(3), strict=True):
+                _overlap(part, part_source)
+        else:
+            _overlap(parameter, origin[name])
+
+
+def inherit_image(student: Blip, teacher: Blip) -> None:
+    """Overwrite the student's image encoder and image projection with slices of the teacher's."""
+    target, source = student.image_encoder.vit, teacher.image_encoder.vit
+    _copy(target.patch_embed, source.patch_embed)
+    _copy(target.norm, source.norm)
+    with torch.no_grad():
+        _overlap(target.cls_token, source.cls_token)
+        _overlap(target.pos_embed, source.pos_embed)
+    for block, origin in zip(target.blocks, evenly_spaced(len(target.blocks), len(source.blocks)), strict=True):
+        _copy(block, source.blocks[origin])
+    _copy(student.image_projection, teacher.image_projection)
+
+
+def _nearest(index: int, candidates: Sequence[int]) -> int:
+    return min(candidates, key=lambda other: (abs(other - index), -other))
+
+
+def inherit_text(student: Blip, teacher: Blip) -> None:
+    """Overwrite the student's text network, heads and temperature with slices of the teacher's.
+
+    A student fusion layer whose teacher layer has no cross-attention takes that of the nearest teacher fusion layer.
+    """
+    target, source = student.text_network, teacher.text_network
+    _copy(target.words, source.words)
+    _copy(target.positions, source.positions)
+    _copy(target.norm, source.norm)
+    for layer, origin in zip(target.layers, evenly_spaced(len(target.layers), len(source.layers)), strict=True):
+        _copy(layer, source.layers[origin])
+        if layer.cross_attention is not None and teacher.config.fusion:
+            _copy(layer.cross_attention, source.layers[_nearest(origin, teacher.config.fusion)].cross_attention)
+    if target.has_decoder and source.has_decoder:
+        _copy(target.head_transform, source.head_transform)
+        _copy(target.head_norm, source.head_norm)
+        with torch.no_grad():
+            target.head_bias.copy_(source.head_bias)
+    _copy(student.text_projection, teacher.text_projection)
+    if student.itm_head is not None and teacher.itm_head is not None:
+        _copy(student.itm_head, teacher.itm_head)
+    with torch.no_grad():
+        student.temperature.copy_(teacher.temperature)

@@ -1,0 +1,158 @@
+"""MED text network: post-norm BERT layers, cross-attention in a chosen subset of them (Li et al. 2022, section 3.1).
+
+Three modes share the weights: text-only (no cross-attention), image-grounded encoder, causal decoder. The decoder is
+tied to the encoder except for its self-attention.
+"""
+
+from collections.abc import Set
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables.models.config import BlipConfig
+
+
+class AttentionBlock(nn.Module):
+    """Multi-head attention, output projection, residual and post-norm of one BERT sub-layer."""
+
+    def __init__(self, width: int, heads: int, *, context_width: int, eps: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(context_width, width)
+        self.value = nn.Linear(context_width, width)
+        self.output = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, eps=eps)
+
+    def _split(self, states: Tensor) -> Tensor:
+        batch, tokens, width = states.shape
+        return states.view(batch, tokens, self.heads, width // self.heads).transpose(1, 2)
+
+    def forward(
+        self, states: Tensor, context: Tensor | None, mask: Tensor | None, *, causal: bool, want_map: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return new states (B, T, D) and, if asked for, the map (B, H, T, keys).
+
+        Args:
+            states: (B, T, D) queries; keys and values too when context is None.
+            context: (B, P, image width) for cross-attention, else None.
+            mask: (B, 1, 1, keys) bool, True where a key may be seen, or None.
+            causal: each token sees itself and earlier ones only.
+            want_map: compute the map explicitly; otherwise the fused kernel runs.
+        """
+        source = states if context is None else context
+        query, key, value = self._split(self.query(states)), self._split(self.key(source)), self._split(self.value(source))
+        attention: Tensor | None = None
+        if want_map:
+            logits = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5)
+            if causal:
+                seen = torch.ones(logits.shape[-2:], dtype=torch.bool, device=logits.device).tril()
+                logits = logits.masked_fill(~seen, float("-inf"))
+            if mask is not None:
+                logits = logits.masked_fill(~mask, float("-inf"))
+            attention = logits.softmax(dim=-1)
+            mixed = attention @ value
+        else:
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        mixed = mixed.transpose(1, 2).reshape(states.shape)
+        return self.norm(states + self.output(mixed)), attention
+
+
+class TextLayer(nn.Module):
+    """One MED layer: self-attention, optional cross-attention, feed-forward, each with residual and post-norm."""
+
+    def __init__(self, config: BlipConfig, index: int) -> None:
+        super().__init__()
+        width, heads, eps = config.text.width, config.text.heads, config.text_norm_eps
+        inner = int(width * config.text.mlp_ratio)
+        self.attention = AttentionBlock(width, heads, context_width=width, eps=eps)
+        self.decoder_attention = (
+            AttentionBlock(width, heads, context_width=width, eps=eps) if config.has_decoder else None
+        )
+        self.cross_attention = (
+            AttentionBlock(width, heads, context_width=config.image.width, eps=eps)
+            if index in config.fusion
+            else None
+        )
+        self.intermediate = nn.Linear(width, inner)
+        self.output = nn.Linear(inner, width)
+        self.norm = nn.LayerNorm(width, eps=eps)
+
+    def feed_forward(self, states: Tensor) -> Tensor:
+        """Return the states (B, T, D) after the feed-forward sub-layer."""
+        return self.norm(states + self.output(F.gelu(self.intermediate(states))))
+
+
+@dataclass(kw_only=True)
+class TextTrace:
+    """States and maps by layer, filled for the layers asked for."""
+
+    hidden: dict[int, Tensor] = field(default_factory=dict)
+    attention: dict[int, Tensor] = field(default_factory=dict)
+    cross_attention: dict[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceLayers:
+    """Which layers to trace."""
+
+    hidden: Set[int] = frozenset()
+    attention: Set[int] = frozenset()
+    cross_attention: Set[int] = frozenset()
+
+
+class TextNetwork(nn.Module):
+    """Embeddings, MED layers and, with a decoder, the language-model head tied to the word table."""
+
+    def __init__(self, config: BlipConfig) -> None:
+        super().__init__()
+        width, vocabulary = config.text.width, config.vocabulary
+        self.words = nn.Embedding(vocabulary.size, width, padding_idx=vocabulary.pad)
+        self.positions = nn.Embedding(config.max_tokens, width)
+        self.norm = nn.LayerNorm(width, eps=config.text_norm_eps)
+        self.layers = nn.ModuleList(TextLayer(config, index) for index in range(config.text.depth))
+        self.has_decoder = config.has_decoder
+        if config.has_decoder:
+            self.head_transform = nn.Linear(width, width)
+            self.head_norm = nn.LayerNorm(width, eps=config.text_norm_eps)
+            self.head_bias = nn.Parameter(torch.zeros(vocabulary.size))
+
+    def forward(
+        self, ids_BT: Tensor, mask_BT: Tensor, image_tokens: Tensor | None, *, decode: bool, trace: TraceLayers
+    ) -> tuple[Tensor, TextTrace]:
+        """Return states (B, T, D) after the last layer, and the trace.
+
+        Padding stands on the right, so that causal masking alone hides it from every real token of the decoder.
+
+        Args:
+            ids_BT: token ids.
+            mask_BT: True on real tokens.
+            image_tokens: (B, P, image width) for the image-grounded modes; None for text only.
+            decode: causal mode with the decoder's own self-attention.
+            trace: the layers to keep.
+        """
+        kept = TextTrace()
+        places = torch.arange(ids_BT.shape[1], device=ids_BT.device)
+        states = self.norm(self.words(ids_BT) + self.positions(places))
+        key_mask = None if decode else mask_BT[:, None, None, :]
+        for index, layer in enumerate(self.layers):
+            attend = layer.decoder_attention if decode else layer.attention
+            states, seen = attend(states, None, key_mask, causal=decode, want_map=index in trace.attention)
+            if seen is not None:
+                kept.attention[index] = seen
+            if image_tokens is not None and layer.cross_attention is not None:
+                states, seen = layer.cross_attention(
+                    states, image_tokens, None, causal=False, want_map=index in trace.cross_attention
+                )
+                if seen is not None:
+                    kept.cross_attention[index] = seen
+            states = layer.feed_forward(states)
+            if index in trace.hidden:
+                kept.hidden[index] = states
+        return states, kept
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return next-token logits (..., V) of decoder states (..., D)."""
+        return F.linear(self.head_norm(F.gelu(self.head_transform(states))), self.words.weight, self.head_bias)

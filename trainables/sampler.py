@@ -1,0 +1,66 @@
+"""Which pairs an epoch holds, as a pure function of (seed, epoch): resuming needs no state."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainables.datasets.encoded import EncodedSplit
+
+CHUNK_BATCHES = 8  # captions are sorted by length inside chunks of so many batches: less padding, order still random
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairRows:
+    """Rows of one batch in their split: (B,) images, captions and questions (-1 where a picture has none)."""
+
+    images: np.ndarray
+    captions: np.ndarray
+    questions: np.ndarray | None
+
+
+class PairSampler:
+    """Walk through the pictures without replacement, pass after pass, a fixed number of pairs per epoch.
+
+    Each visit draws one caption and one question of the picture. Every worker computes the same global batches and
+    takes every world-th row, so that N workers see what one would see.
+    """
+
+    def __init__(
+        self, split: EncodedSplit, *, seed: int, batch_size: int, pairs_per_epoch: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.split = split
+        self.seed = seed
+        self.pairs_per_epoch = pairs_per_epoch
+        self.num_batches = max(1, -(-pairs_per_epoch // batch_size))
+        self.rank = rank
+        self.world = world
+
+    def _images(self, epoch: int) -> np.ndarray:
+        n = self.split.num_images
+        places = np.arange(epoch * self.pairs_per_epoch, (epoch + 1) * self.pairs_per_epoch)
+        passes = {p: np.random.default_rng([self.seed, 1, p]).permutation(n) for p in np.unique(places // n).tolist()}
+        return np.array([passes[place // n][place % n] for place in places.tolist()], dtype=np.int64)
+
+    def epoch(self, epoch: int) -> Iterator[PairRows]:
+        """Yield the batches of one epoch (counted from 0) for this worker."""
+        rng = np.random.default_rng([self.seed, 2, epoch])
+        images = self._images(epoch)
+        captions = self.split.captions.row(images, rng.integers(0, 1 << 30, len(images)))
+        numbers = rng.integers(0, 1 << 30, len(images))
+        questions = None if self.split.questions is None else self.split.questions.row(images, numbers)
+        noise = rng.random(len(images))
+        bounds = np.linspace(0, len(images), self.num_batches + 1).round().astype(int)
+        for first in range(0, self.num_batches, CHUNK_BATCHES):
+            last = min(first + CHUNK_BATCHES, self.num_batches)
+            chunk = np.arange(bounds[first], bounds[last])
+            chunk = chunk[np.argsort(self.split.captions.lengths[captions[chunk]] + noise[chunk], kind="stable")]
+            batches = np.split(chunk, bounds[first + 1 : last] - bounds[first])
+            for number in rng.permutation(len(batches)):
+                rows = batches[number]
+                rows = rows[: len(rows) // self.world * self.world][self.rank :: self.world]
+                yield PairRows(
+                    images=images[rows],
+                    captions=captions[rows],
+                    questions=None if questions is None else questions[rows],
+                )

@@ -1,0 +1,64 @@
+"""One door for teachers: a name of the table, a folder in either format, or a hub id."""
+
+from pathlib import Path
+
+from spaces.errors import TeacherError
+from spaces.plugins import resolve
+from trainables.datasets.base import Dataset
+from trainables.model_folder import is_model_folder, read_model_folder
+from trainables.teachers import TEACHERS
+from trainables.teachers.teacher import Teacher, TeacherFiles
+
+LARGEST_UNKNOWN_SHARE = 0.2  # of the words of a data set; above, the teacher reads another language
+
+
+def load_teacher(name: str) -> Teacher:
+    """Return the teacher called `name`.
+
+    Args:
+        name: `embedded`, a folder (our export format or Hugging Face), or a hub id such as `owner/model`.
+
+    Raises:
+        TeacherError: nothing of that name, or files that cannot be used.
+        PluginError: a bare word that is neither a folder nor in the table.
+    """
+    folder = Path(name)
+    if name in TEACHERS:
+        return resolve(TEACHERS, name, "teachers").load()  # type: ignore[no-any-return]
+    if folder.is_dir() and is_model_folder(folder):
+        read = read_model_folder(folder)
+        files = TeacherFiles(name=name, folder=folder, fingerprint=read.fingerprint, measured=read.measured)
+        return Teacher(read.model, read.tokenizer, read.preprocess, files)
+    if folder.is_dir() or name.count("/") == 1:
+        from trainables.teachers.huggingface import load_huggingface
+
+        return load_huggingface(name)
+    if "/" in name or folder.exists():
+        raise TeacherError(f"teacher {name}: is no folder. Give a model folder, a hub id (owner/model) or 'embedded'.")
+    resolve(TEACHERS, name, "teachers")
+    raise AssertionError("unreachable: resolve refuses unknown names")
+
+
+def check_pairing(teacher: Teacher, dataset: Dataset, captions: list[str]) -> None:
+    """Refuse a teacher that was trained on another task, or that cannot read the captions.
+
+    Args:
+        teacher: the teacher.
+        dataset: the data set; its specification is empty where it is bound to no task.
+        captions: some of its captions.
+
+    Raises:
+        TeacherError: names both fingerprints, or the share of unknown words.
+    """
+    trained_on = teacher.files.measured.get("data_specification", "")
+    if trained_on and dataset.specification and trained_on != dataset.specification:
+        raise TeacherError(
+            f"teacher {teacher.files.name}: was trained on data specification {trained_on}, this data set is "
+            f"{dataset.specification}. Train it again: python -m trainables.teachers.pretrain --out DIR."
+        )
+    unknown = teacher.tokenizer.unknown_share(captions)
+    if unknown > LARGEST_UNKNOWN_SHARE:
+        raise TeacherError(
+            f"teacher {teacher.files.name}: its tokenizer does not know {unknown:.0%} of the words of the captions; "
+            f"allowed: {LARGEST_UNKNOWN_SHARE:.0%}. Use a teacher that was trained on such text."
+        )

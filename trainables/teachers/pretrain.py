@@ -1,0 +1,136 @@
+"""Train the embedded teacher from nothing: ITC + ITM + LM + VQA on the clean scenes.
+
+    python -m trainables.teachers.pretrain --out teacher/
+
+reproduces the shipped folder on one CPU core; the figures that it reached are kept in the folder's config.
+"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spaces.errors import StudentSearchError
+from trainables.datasets.base import Dataset
+from trainables.datasets.encoded import EncodedSplit
+from trainables.datasets.scenes import language
+from trainables.datasets.scenes.dataset import ScenesDataset
+from trainables.datasets.scenes.drawing import SIZE
+from trainables.losses.itc import Itc
+from trainables.losses.itm import Itm
+from trainables.losses.lm import Lm
+from trainables.losses.vqa import Vqa
+from trainables.metrics.evaluation import evaluate
+from trainables.metrics.predictions import EvaluationSize
+from trainables.metrics.scene_captions import exact_captions
+from trainables.model_folder import write_model_folder
+from trainables.models.blip import Blip
+from trainables.models.config import BlipConfig, EncoderConfig, PreprocessConfig
+from trainables.step import DistillationStep
+from trainables.tokenizer import Tokenizer, write_word_tokenizer
+from trainables.trainer import Placement, Trainer, TrainingConfig
+
+MAX_TOKENS = 24
+PREPROCESS = PreprocessConfig(image_size=SIZE, mean=(110 / 255,) * 3, std=(60 / 255,) * 3)
+CLEAN = ScenesDataset.Config(train_images=20_000, mismatched=0.0)
+
+
+def say(text: str) -> None:
+    """Print one line of progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def teacher_config(folder: Path) -> BlipConfig:
+    """Return the sizes of the embedded teacher, and write its tokenizer into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return BlipConfig(
+        image=EncoderConfig(width=128, depth=6, heads=4),
+        text=EncoderConfig(width=128, depth=6, heads=4),
+        fusion=tuple(range(6)),
+        embedding=64,
+        image_size=SIZE,
+        patch_size=16,
+        max_tokens=MAX_TOKENS,
+        vocabulary=write_word_tokenizer(folder, language.VOCABULARY, MAX_TOKENS),
+    )
+
+
+def measure(model: Blip, dataset: Dataset, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return the teacher's metrics on validation and test split, and its exact captions."""
+    device, size = torch.device("cpu"), EvaluationSize()
+    figures: dict[str, Any] = {}
+    for name in ("val", "test"):
+        split = EncodedSplit(dataset.split(name, image_size=SIZE, progress=say), tokenizer, PREPROCESS)
+        figures[name] = {k: round(v, 2) for k, v in evaluate(model, split, device, size=size).items()}
+        if isinstance(dataset, ScenesDataset):
+            scenes = dataset.scenes(name, say)
+            figures[name]["captions_exact"] = round(exact_captions(model, split, tokenizer, scenes, num_images=200), 2)
+    return figures
+
+
+def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, Any]:
+    """Train the teacher, write its folder, and return its measured figures."""
+    torch.manual_seed(seed)
+    dataset = ScenesDataset(CLEAN)
+    sizes = teacher_config(folder)
+    tokenizer = Tokenizer.from_folder(folder, sizes.vocabulary, sizes.max_tokens)
+    split = EncodedSplit(dataset.split("train", image_size=SIZE, progress=say), tokenizer, PREPROCESS)
+    model = Blip(sizes)
+    losses = {
+        "itc": Itc(Itc.Config(), sizes, sizes),
+        "itm": Itm(Itm.Config(), sizes, sizes),
+        "lm": Lm(Lm.Config(label_smoothing=0.0), sizes, sizes),
+        "vqa": Vqa(Vqa.Config(), sizes, sizes),
+    }
+    step = DistillationStep(
+        model, losses, weights=dict.fromkeys(losses, 1.0), negatives=config.itm_negatives, blind=False
+    )
+    trainer = Trainer(step, split, None, config, seed=seed, placement=Placement(device=torch.device("cpu")))
+    start = time.process_time()
+    for epoch in range(config.epochs):
+        report = trainer.run_epoch(epoch)
+        spent = time.process_time() - start
+        left = spent / (epoch + 1) * (config.epochs - epoch - 1)
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in report.items())
+        say(f"epoch {epoch + 1}/{config.epochs}: {shown}; {spent:.0f} CPU-s, {left:.0f} to go")
+    cpu_s = round(time.process_time() - start)
+    measured = {
+        "data_specification": dataset.specification,
+        "training": {**asdict(config), "seed": seed, "cpu_s": cpu_s},
+        "metrics": measure(model.half().float(), dataset, tokenizer),
+        "command": "python -m trainables.teachers.pretrain --out DIR",
+    }
+    write_model_folder(
+        folder, model, tokenizer_folder=folder, preprocess=PREPROCESS, measured=measured, dtype=torch.float16
+    )
+    return measured
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m trainables.teachers.pretrain", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new teacher")
+    parser.add_argument("--epochs", type=int, default=34, help="epochs of 2,000 pairs (default 34)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    config = TrainingConfig(
+        epochs=options.epochs, lr=1.2e-3, warmup_steps=100, itm_negatives="student", fused_every=2
+    )
+    try:
+        measured = pretrain(options.out, config, seed=options.seed)
+    except StudentSearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(measured["metrics"], indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

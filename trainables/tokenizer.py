@@ -1,0 +1,94 @@
+"""Text to token ids and back, on the `tokenizers` library: any `tokenizer.json` or WordPiece `vocab.txt`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from tokenizers import BertWordPieceTokenizer, Tokenizer as Backend
+from tokenizers.implementations import BaseTokenizer
+
+from spaces.errors import TeacherError
+from trainables.models.config import VocabularyConfig
+
+FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
+
+
+class Tokenizer:
+    """Encode captions and questions for the MED text network."""
+
+    def __init__(self, backend: Backend | BaseTokenizer, vocabulary: VocabularyConfig, max_tokens: int) -> None:
+        self.backend = backend
+        self.vocabulary = vocabulary
+        self.max_tokens = max_tokens
+        self.unknown = backend.token_to_id("[UNK]")
+
+    @classmethod
+    def from_folder(cls, folder: Path, vocabulary: VocabularyConfig, max_tokens: int) -> "Tokenizer":
+        """Return the tokenizer of a model folder.
+
+        Raises:
+            TeacherError: the folder holds neither tokenizer.json nor vocab.txt.
+        """
+        if (folder / "tokenizer.json").is_file():
+            return cls(Backend.from_file(str(folder / "tokenizer.json")), vocabulary, max_tokens)
+        if (folder / "vocab.txt").is_file():
+            return cls(BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True), vocabulary, max_tokens)
+        raise TeacherError(f"{folder}: holds neither tokenizer.json nor vocab.txt. Save the teacher's tokenizer there.")
+
+    def _words(self, texts: list[str]) -> list[list[int]]:
+        encoded = self.backend.encode_batch(texts, add_special_tokens=False)
+        return [item.ids for item in encoded]
+
+    def captions(self, texts: list[str]) -> list[list[int]]:
+        """Return `[CLS] words [SEP]` per text, cut to max_tokens (the [SEP] stays)."""
+        v, room = self.vocabulary, self.max_tokens - 2
+        return [[v.cls, *ids[:room], v.sep] for ids in self._words(texts)]
+
+    def questions(self, questions: list[str], answers: list[str]) -> tuple[list[list[int]], list[int]]:
+        """Return `[DEC] question answer [SEP]` per pair, and the position of the first answer token.
+
+        The question is cut from its front where both do not fit; an answer is never cut below max_tokens - 2.
+        """
+        v, rows, starts = self.vocabulary, [], []
+        for question, answer in zip(self._words(questions), self._words(answers), strict=True):
+            answer = answer[: self.max_tokens - 2]
+            room = self.max_tokens - 2 - len(answer)
+            question = question[max(0, len(question) - room) :]
+            rows.append([v.dec, *question, *answer, v.sep])
+            starts.append(1 + len(question))
+        return rows, starts
+
+    def unknown_share(self, texts: list[str]) -> float:
+        """Return the share of words that this vocabulary does not have."""
+        if self.unknown is None:
+            return 0.0
+        ids = np.concatenate([np.array(row, dtype=np.int64) for row in self._words(texts)] or [np.zeros(0, np.int64)])
+        return float((ids == self.unknown).mean()) if len(ids) else 0.0
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the words of ids, special tokens left out."""
+        v = self.vocabulary
+        special = {v.pad, v.cls, v.sep, v.dec, v.enc}
+        return str(self.backend.decode([i for i in ids if i not in special]))
+
+
+def write_word_tokenizer(folder: Path, words: tuple[str, ...], max_tokens: int) -> VocabularyConfig:
+    """Write a word-level BERT tokenizer that `transformers.AutoTokenizer` loads too, and return its special ids."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[DEC]", "[ENC]"]
+    vocabulary = {token: index for index, token in enumerate([*special, *words])}
+    tokenizer = BertWordPieceTokenizer(vocab=vocabulary, lowercase=True)
+    tokenizer.add_special_tokens(special)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    settings = {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": True,
+        "model_max_length": max_tokens,
+        "unk_token": "[UNK]",
+        "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "cls_token": "[CLS]",
+        "additional_special_tokens": ["[DEC]", "[ENC]"],
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    return VocabularyConfig(size=len(vocabulary), pad=0, cls=2, sep=3, dec=4, enc=5)

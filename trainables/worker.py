@@ -1,0 +1,218 @@
+"""Train one candidate: the loop of one worker, the same under Ray Tune, under Ray Train and without Ray.
+
+    python -m trainables.worker candidate.json --out DIR
+
+trains and evaluates one candidate on a machine that has neither ray nor pydantic.
+"""
+
+import argparse
+import json
+import random
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from spaces.errors import PluginError, StudentSearchError, TeacherError
+from trainables import checkpoint
+from trainables.build import build_step, shared_split, shared_teacher
+from trainables.control import Control, PlainControl, Row
+from trainables.job import Job
+from trainables.metrics.evaluation import evaluate
+from trainables.metrics.predictions import EvaluationSize
+from trainables.metrics.retention import retention, retention_above_blind
+from trainables.teachers.cache import TeacherCache
+from trainables.teachers.teacher import OutputSource, Teacher
+from trainables.trainer import Collapsed, Diverged, Placement, Trainer, TrainingConfig
+
+ROWS = "rows.jsonl"
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """What a checkpoint keeps beside the trainer: epochs done, rows told, time spent."""
+
+    epochs_done: int = 0
+    rows: list[Row] = field(default_factory=list)
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of `auto`, `cpu` or `cuda`; auto is cuda where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _output_source(job: Job, teacher: Teacher) -> OutputSource:
+    """Return the teacher cache, or the live teacher where the job names no cache."""
+    return TeacherCache(Path(job.cache)) if job.cache else teacher
+
+
+def _check_teacher(job: Job, teacher: Teacher) -> None:
+    if job.teacher_fingerprint and teacher.files.fingerprint != job.teacher_fingerprint:
+        raise TeacherError(
+            f"teacher {job.teacher}: has fingerprint {teacher.files.fingerprint}, the run was planned with "
+            f"{job.teacher_fingerprint}. Put the old weights back, or start a new run."
+        )
+
+
+def _training_config(job: Job) -> TrainingConfig:
+    try:
+        return TrainingConfig(**job.config["training"])
+    except TypeError as error:
+        raise PluginError(f"training: {error}.") from error
+
+
+class TrialLoop:
+    """One candidate's training: builds it, resumes it, and tells a row per epoch."""
+
+    def __init__(self, job: Job, control: Control) -> None:
+        torch.set_num_threads(job.threads)
+        random.seed(job.seed)
+        np.random.seed(job.seed % 2**32)
+        self.job, self.control = job, control
+        self.device = pick_device(job.device)
+        self.folder = Path(job.folder)
+        name = job.teacher or "embedded"
+        self.teacher = shared_teacher(name, str(self.device))
+        _check_teacher(job, self.teacher)
+        self.val = shared_split(name, str(self.device), job.dataset, "val")
+        step = build_step(job.config, self.teacher, seed=job.seed).to(self.device)
+        self.trainer = Trainer(
+            step,
+            shared_split(name, str(self.device), job.dataset, "train"),
+            _output_source(job, self.teacher),
+            _training_config(job),
+            seed=job.seed,
+            placement=Placement(device=self.device, rank=control.rank, world=control.world),
+            itm_patience=job.itm_patience,
+        )
+        torch.manual_seed(job.seed + 1)
+        self.progress = Progress()
+
+    def run(self) -> None:
+        """Train to the last epoch, or until health or the surroundings end it."""
+        self._resume()
+        while self.progress.epochs_done < self.job.epochs:
+            wall, cpu = time.monotonic(), time.process_time()
+            epoch = self.progress.epochs_done
+            try:
+                lr = self.trainer.lr
+                losses = self.trainer.run_epoch(epoch)
+            except (Diverged, Collapsed) as error:
+                self._end_early(type(error).__name__.lower(), str(error))
+                return
+            except torch.OutOfMemoryError as error:
+                if self.control.world > 1:
+                    raise  # the other workers still wait for this one: the whole group has to end
+                self._end_early("oom", f"epoch {epoch + 1}: {str(error).splitlines()[0]}")
+                return
+            done = epoch + 1
+            metrics = self._metrics() if done in self.job.evaluate_at or done == self.job.epochs else {}
+            self.progress.epochs_done = done
+            self.progress.wall_s += time.monotonic() - wall
+            self.progress.cpu_s += time.process_time() - cpu
+            report = {"loss": losses.pop("loss")} | {f"loss_{name}": value for name, value in losses.items()}
+            self._tell({**report, **metrics, "lr": lr})
+
+    def _resume(self) -> None:
+        state = checkpoint.load(self.folder)
+        if state is None:
+            return
+        self.trainer.restore(state["trainer"])
+        self.progress = Progress(**state["progress"])
+        checkpoint.set_random_state(state["random"])
+        if self.control.rank == 0:
+            text = "".join(json.dumps(row) + "\n" for row in self.progress.rows)
+            (self.folder / ROWS).write_text(text)
+        for row in self.progress.rows:  # the driver may have died before it wrote them down; it knows duplicates
+            self.control.report(row)
+
+    def _metrics(self) -> dict[str, float]:
+        """Return validation metrics; only rank 0 measures, so that N workers give what one gives."""
+        if self.control.rank != 0:
+            return {}
+        size = EvaluationSize(**self.job.evaluation)
+        step = self.trainer.step
+        metrics = evaluate(step.student, self.val, self.device, size=size, blind=step.blind)
+        if self.job.teacher_metrics:
+            metrics["retention"] = retention(metrics, self.job.teacher_metrics)
+            if self.job.blind_metrics:
+                metrics["retention_above_blind"] = retention_above_blind(
+                    metrics, self.job.teacher_metrics, self.job.blind_metrics
+                )
+        return metrics
+
+    def _row(self, status: str, values: Row) -> Row:
+        return {
+            "candidate_id": self.job.candidate_id,
+            "epoch": self.progress.epochs_done,
+            "status": status,
+            **self.job.costs,
+            **values,
+            "wall_s": self.progress.wall_s,
+            "cpu_s": self.progress.cpu_s,
+            "time": time.time(),
+        }
+
+    def _tell(self, values: Row) -> None:
+        """Checkpoint first, then report: a row that somebody has seen can always be continued from."""
+        finished = self.progress.epochs_done == self.job.epochs
+        row = self._row("finished" if finished else "running", values)
+        self.progress.rows.append(row)
+        if self.control.rank == 0:
+            checkpoint.save(
+                self.folder,
+                {
+                    "candidate_id": self.job.candidate_id,
+                    "config": dict(self.job.config),
+                    "model": self.trainer.step.student.config.to_dict(),
+                    "trainer": self.trainer.state(),
+                    "progress": vars(self.progress),
+                    "random": checkpoint.random_state(),
+                },
+            )
+            with (self.folder / ROWS).open("a") as sink:
+                sink.write(json.dumps(row) + "\n")
+        self.control.report(row)
+
+    def _end_early(self, status: str, reason: str) -> None:
+        self.control.report(self._row(status, {"reason": f"trial {self.job.candidate_id}, {reason}"}))
+
+
+def train(job: Job, control: Control) -> None:
+    """Train one candidate and report a row per epoch.
+
+    Raises:
+        StudentSearchError: the job, its teacher, its data or its checkpoint cannot be used.
+    """
+    TrialLoop(job, control).run()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainables.worker", description="Train, evaluate and measure one candidate without Ray."
+    )
+    parser.add_argument("candidate", type=Path, help="candidate.json, as a run writes it beside each checkpoint")
+    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint and rows; resumed if it has them")
+    options = parser.parse_args(arguments)
+    try:
+        job = Job.read(options.candidate, options.out)
+        options.out.mkdir(parents=True, exist_ok=True)
+        control = PlainControl()
+        train(job, control)
+    except StudentSearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0 if control.rows and control.rows[-1]["status"] == "finished" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
