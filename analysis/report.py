@@ -102,8 +102,8 @@ def draw_pngs(folder: Path) -> list[Path] | str:
     except (
         RuntimeError,
         OSError,
-    ) as error:  # kaleido's errors of a missing, closed or failed browser are RuntimeErrors
-        reason = str(error).strip().split("\n")[0].split(". ")[0].rstrip(".") or type(error).__name__
+    ) as error:  # a missing, closed or failed browser is a RuntimeError to kaleido
+        reason = str(error).split("\n")[0].split(". ")[0].strip(" .") or type(error).__name__
         return f"No front_*.png: no usable Chrome or Chromium ({reason}). The report has the same figures."
     return targets
 

@@ -219,19 +219,19 @@ def _trial(row: Mapping[str, Any], names: tuple[str, ...]) -> Trial:
         seed=row["seed"] or 0,
         proposal=row["proposal"] or 0,
         epochs=row["epochs"] or 0,
-        costs={name: _number(row[name]) for name in (*COSTS, "size_mib")},
-        latency_spread_ms=_number(row["latency_spread_ms"]),
-        wall_latency_ms=_number(row["wall_latency_ms"]),
-        speedup=_number(row["speedup"]),
-        wall_s=_number(row["wall_s"]),
-        cpu_s=_number(row["cpu_s"]),
-        metrics={name: _number(row[name]) for name in names},
-        test_metrics={name: _number(row.get(TEST_PREFIX + name)) for name in names},
+        costs={name: number(row[name]) for name in (*COSTS, "size_mib")},
+        latency_spread_ms=number(row["latency_spread_ms"]),
+        wall_latency_ms=number(row["wall_latency_ms"]),
+        speedup=number(row["speedup"]),
+        wall_s=number(row["wall_s"]),
+        cpu_s=number(row["cpu_s"]),
+        metrics={name: number(row[name]) for name in names},
+        test_metrics={name: number(row.get(TEST_PREFIX + name)) for name in names},
         checkpoint=row["checkpoint"] or "",
         config=json.loads(row["config"]) if row["config"] else {},
     )
 
 
-def _number(value: float | None) -> float:
-    """Return a cell as a float, NaN for null."""
+def number(value: float | None) -> float:
+    """Return a number that may be absent as a float, NaN for None."""
     return math.nan if value is None else float(value)

@@ -8,7 +8,8 @@ counts.
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,27 +129,20 @@ def write_trials(path: Path, rows: Iterable[Mapping[str, Any]], metric_names: Se
         writer.write_table(table)
 
 
-class atomic_path:
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
     """Give a draft path beside `target`; on a clean exit the draft is synced and takes the target's place."""
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self._draft = target
-
-    def __enter__(self) -> Path:
-        handle, name = tempfile.mkstemp(dir=self._target.parent, prefix=f".{self._target.name}.")
-        os.fchmod(handle, 0o644)  # mkstemp makes it private; a run folder is read by others
-        os.close(handle)
-        self._draft = Path(name)
-        return self._draft
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is not None:
-            self._draft.unlink(missing_ok=True)
-            return
-        with self._draft.open("rb") as written:
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.fchmod(handle, 0o644)  # mkstemp makes it private; a run folder is read by others
+    os.close(handle)
+    draft = Path(name)
+    try:
+        yield draft
+        with draft.open("rb") as written:
             os.fsync(written.fileno())
-        os.replace(self._draft, self._target)
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)  # gone already when it took the target's place
 
 
 def read_trials(path: Path) -> pa.Table:

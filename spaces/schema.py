@@ -14,6 +14,7 @@ from spaces.leaves import fixed
 from spaces.plugins import near
 from spaces.rules import Word
 from spaces.sections import (
+    EvaluationSection,
     LimitsSection,
     LossSection,
     Plugin,
@@ -47,6 +48,7 @@ class Space(Section):
     objectives: dict[str, Annotated[Literal["max", "min"], fixed(Word(options=("max", "min")))]]
     limits_section: LimitsSection = Field(default=LimitsSection(), alias="limits")
     search: SearchSection
+    evaluation: EvaluationSection = EvaluationSection()
     resources: ResourcesSection = ResourcesSection()
     teacher_cache: TeacherCacheSection = TeacherCacheSection()
 

@@ -102,6 +102,8 @@ class TrainingSection(Section):
     gradient_clip: Positive = 1.0
     accumulate: SearchedCount = 1
     itm_negatives: Negatives = "teacher"
+    fused_every: SearchedCount = 1
+    fused_from: Annotated[float | Domain, searched(Number(low=0))] = 0.0
 
 
 class LimitSection(Section):
@@ -137,7 +139,16 @@ class ResourcesSection(Section):
     gpus_per_worker: Annotated[float | None, fixed(Number(low=0, null=True))] = None
 
 
-class TeacherCacheSection(Section):
-    """How the teacher's outputs are kept."""
+class EvaluationSection(Section):
+    """How much of a held-out split is evaluated: the first images, with their first captions and questions."""
 
+    images: Count = 1000
+    captions_per_image: Count = 1
+    questions_per_image: Count = 2
+
+
+class TeacherCacheSection(Section):
+    """How trials get the teacher's outputs: `cached` on disk once for all, or from a `live` teacher in each."""
+
+    kind: Annotated[str, fixed(Word(options=("cached", "live")))] = "cached"
     precision: Annotated[str, fixed(Word(options=("float16", "float32")))] = "float16"

@@ -120,8 +120,8 @@ def loss_config(name: str, options: Mapping[str, Any]) -> Loss.Config:
     kind = resolve(LOSSES, name, "losses")
     try:
         return kind.Config(**options)  # type: ignore[attr-defined,no-any-return]
-    except TypeError as error:
-        raise PluginError(f"losses.{name}: {error}.") from error
+    except (TypeError, PluginError) as error:
+        raise PluginError(f"losses.{name}: {str(error).rstrip('.')}.") from error
 
 
 def build_losses(config: Mapping[str, Any], student: BlipConfig, teacher: BlipConfig) -> tuple[dict[str, Loss], dict[str, float]]:

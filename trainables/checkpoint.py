@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from spaces.errors import CheckpointError
+from trainables.models.blip import Blip
+from trainables.models.config import BlipConfig
 
 FILE = "checkpoint.pt"
 VERSION = 1
@@ -74,3 +76,19 @@ def load(folder: Path) -> dict[str, Any] | None:
     if state.get("version") != VERSION:
         raise CheckpointError(f"{path}: has version {state.get('version')}, this program reads {VERSION}.")
     return state
+
+
+def load_model(folder: Path) -> Blip:
+    """Return the student of a candidate's checkpoint, in eval mode, without the projections of its losses.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it is damaged.
+    """
+    state = load(folder)
+    if state is None:
+        raise CheckpointError(f"{folder / FILE}: missing. The candidate was never checkpointed, or its folder was deleted.")
+    model = Blip(BlipConfig.from_dict(state["model"]))
+    prefix = "student."
+    weights = state["trainer"]["step"]
+    model.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+    return model.eval()

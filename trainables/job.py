@@ -60,6 +60,10 @@ class Job:
         """Return a JSON-able copy."""
         return asdict(self) | {"evaluate_at": list(self.evaluate_at)}
 
+    def write(self, path: Path) -> None:
+        """Write the job as JSON; `read` takes it, in a folder of the reader's choice."""
+        path.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Job":
         """Return the job that `to_dict` wrote.

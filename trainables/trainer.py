@@ -36,6 +36,7 @@ class TrainingConfig:
         accumulate: batches per optimiser step.
         itm_negatives: `teacher` or `student`: whose ITC similarities draw hard negatives.
         fused_every: run the image-grounded encoder (ITM and fused losses) every so many batches.
+        fused_from: share of the training before which it is not run at all: ITM teaches little until ITC has.
     """
 
     epochs: int = 9
@@ -48,6 +49,7 @@ class TrainingConfig:
     accumulate: int = 1
     itm_negatives: str = "teacher"
     fused_every: int = 1
+    fused_from: float = 0.0
 
 
 class Diverged(Exception):
@@ -149,7 +151,8 @@ class Trainer:
         device = self.placement.device
         generator = torch.Generator(device=device)
         generator.manual_seed((self.seed << 24) + self.batches_done * self.placement.world + self.placement.rank)
-        fused = self.batches_done % self.config.fused_every == 0
+        due = self.batches_done >= self.config.fused_from * self.config.epochs * self.sampler.num_batches
+        fused = due and self.batches_done % self.config.fused_every == 0
         quiet = self.wrapped.no_sync if isinstance(self.wrapped, DistributedDataParallel) and not update else nullcontext
         with quiet():
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):

@@ -13,7 +13,7 @@ from analysis import wording
 from analysis.figures import palette
 from analysis.figures.hover import hover_text
 from analysis.pareto import best, check_axis, front, knee
-from analysis.run_folder import Run, Trial
+from analysis.run_folder import Run, Trial, number
 
 Numbers = tuple[float | None, ...]
 AXIS_TITLES = {
@@ -181,7 +181,7 @@ def _view(
         teacher=_known(run.teacher(metric)),
         control=tuple(statistics.fmean(one) if one else None for one in values),
         control_spread=tuple(statistics.stdev(one) if len(one) > 1 else 0.0 for one in values),
-        blind=_known(float((run.facts.get("blind") or {}).get(metric, math.nan))),
+        blind=_known(number((run.facts.get("blind") or {}).get(metric))),
     )
 
 

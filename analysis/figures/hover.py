@@ -7,7 +7,6 @@ from analysis import wording
 from analysis.run_folder import Run, Trial
 from analysis.table import COSTS
 
-
 WIDTH = 42  # characters of a line: fits a plot on a phone
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from analysis import wording
 from analysis.page.headline import ending, resume_command
 from analysis.page.markup import Markup, command, details, element, join, paragraph, section
-from analysis.run_folder import Run
+from analysis.run_folder import Run, number
 from analysis.table import COSTS
 
 SHOWN_ELSEWHERE = (
@@ -61,16 +61,17 @@ def facts_section(run: Run) -> Markup:
 def _teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
     """Return the teacher's facts, costs with their units, metrics in one line per split."""
     told = {**teacher}
-    told |= {cost: wording.cost(cost, float(told[cost])) for cost in (*COSTS, "size_mib") if cost in told}
+    told |= {cost: wording.cost(cost, number(told[cost])) for cost in (*COSTS, "size_mib") if cost in told}
     for split in ("metrics", "test_metrics"):
         told[split] = _metrics(told.get(split) or {})
     return told
 
 
-def _metrics(metrics: Mapping[str, float]) -> dict[str, str]:
+def _metrics(metrics: Mapping[str, float | None]) -> dict[str, str]:
     """Return metrics in words: names in full, percent with one digit."""
     return {
-        wording.label(name): wording.number(value) + wording.SPACE + "%" for name, value in metrics.items()
+        wording.label(name): wording.number(number(value)) + wording.SPACE + "%"
+        for name, value in metrics.items()
     }
 
 

@@ -6,7 +6,7 @@ import shlex
 from analysis import wording
 from analysis.page.markup import Markup, code, command, details, element, join, paragraph, section, table
 from analysis.pareto import front_ids, pick
-from analysis.run_folder import Run, Trial
+from analysis.run_folder import Run, Trial, number
 from analysis.table import COSTS
 
 
@@ -40,47 +40,38 @@ def _costs_table(run: Run, members: list[Trial], fronts: dict[str, list[str]]) -
     names = [
         n for n in dict.fromkeys([run.quality, "retention", "retention_above_blind"]) if n in run.metric_names
     ]
-    head = [
-        "student",
-        "on the front of",
-        "parameters",
-        "x",
-        "FLOPs",
-        "x",
-        "latency, CPU",
-        "x",
-        "latency, wall",
-        "speed-up",
-        "size",
-    ]
+    head = ["student", "on the front of"]
     for name in names:
         head += [f"{wording.label(name)} %", "test"]
+    head += ["parameters", "x", "FLOPs", "x", "latency, CPU", "x", "latency, wall", "speed-up", "size"]
     rows = []
     for trial in members:
-        on = [
-            element("span", wording.label(axis), class_="tag")
-            for axis, ids in fronts.items()
-            if trial.candidate_id in ids
-        ]
-        row = [
+        on = [wording.label(axis) for axis, ids in fronts.items() if trial.candidate_id in ids]
+        row: list[str] = [
             join([code(trial.candidate_id), _names(run, trial)]),
-            join([part for tag in on for part in (tag, " ")]),
-            wording.count(trial.costs["params"]),
-            wording.share(run.share(trial, "params")),
-            wording.count(trial.costs["flops"]),
-            wording.share(run.share(trial, "flops")),
-            wording.milliseconds(trial.costs["latency_ms"], trial.latency_spread_ms),
-            wording.share(run.share(trial, "latency_ms")),
-            wording.milliseconds(trial.wall_latency_ms),
-            f"{trial.speedup:.1f} times" if math.isfinite(trial.speedup) else wording.NOT_MEASURED,
-            wording.cost("size_mib", trial.costs["size_mib"]),
+            join([part for axis in on for part in (element("span", axis, class_="tag"), " ")]),
         ]
         for name in names:
             row += [wording.number(trial.value(name)), wording.number(trial.test_metrics[name])]
-        rows.append(row)
+        rows.append([*row, *_cost_cells(run, trial)])
     return table(
         head, rows, numbers=range(2, len(head)), label="Costs and quality of the students on a front"
     )
+
+
+def _cost_cells(run: Run, trial: Trial) -> list[str]:
+    """Return the cells of one trial's costs, each with its share of the teacher's."""
+    return [
+        wording.count(trial.costs["params"]),
+        wording.share(run.share(trial, "params")),
+        wording.count(trial.costs["flops"]),
+        wording.share(run.share(trial, "flops")),
+        wording.milliseconds(trial.costs["latency_ms"], trial.latency_spread_ms),
+        wording.share(run.share(trial, "latency_ms")),
+        wording.milliseconds(trial.wall_latency_ms),
+        f"{trial.speedup:.1f} times" if math.isfinite(trial.speedup) else wording.NOT_MEASURED,
+        wording.cost("size_mib", trial.costs["size_mib"]),
+    ]
 
 
 def _metrics_table(run: Run, members: list[Trial]) -> Markup:
@@ -94,7 +85,7 @@ def _metrics_table(run: Run, members: list[Trial]) -> Markup:
     rows: list[list[str]] = [
         [code(t.candidate_id), *(pair(t.value(n), t.test_metrics[n]) for n in names)] for t in members
     ]
-    rows.append(["teacher", *(pair(run.teacher(n), float(tests.get(n, math.nan))) for n in names)])
+    rows.append(["teacher", *(pair(run.teacher(n), number(tests.get(n))) for n in names)])
     head = ["student", *(wording.label(name) for name in names)]
     return table(head, rows, numbers=range(1, len(head)), label="All metrics of the students on a front")
 

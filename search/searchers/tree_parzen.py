@@ -52,7 +52,8 @@ class TreeParzen(Proposer):
         for path, domain in self.domains.items():
             self._specs.update(domain.flat(path))
         expressions = {label: _expression(label, spec) for label, spec in self._specs.items()}
-        self._space = hyperopt.Domain(lambda point: point, expressions)
+        # hyperopt refuses a space without labels; one where nothing is searched is legal here
+        self._space = hyperopt.Domain(lambda point: point, expressions or {"nothing": 0})
         self._blank = hyperopt.Trials()
         self._documents: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._next_tid = 0

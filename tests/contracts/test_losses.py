@@ -43,8 +43,9 @@ def build(name: str, student: BlipConfig, teacher: BlipConfig, **options: Any) -
     return kind(kind.Config(**options), student, teacher)
 
 
-def test_table_is_sorted() -> None:
+def test_table_is_sorted_and_names_each_file_as_its_row() -> None:
     assert list(LOSSES) == sorted(LOSSES)
+    assert all(target.startswith(f"trainables.losses.{name}:") for name, target in LOSSES.items())
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -104,7 +105,7 @@ class TestEveryLoss:
         if name in NEEDS_STUDENT_FUSION:
             assert reason is not None
             assert "fusion layers" in reason
-            with pytest.raises(ShapeError, match="fusion layers"):
+            with pytest.raises(ShapeError, match=rf"losses\.{name}: needs fusion layers"):
                 kind(kind.Config(), student, teacher)
         else:
             assert reason is None
@@ -117,7 +118,7 @@ class TestEveryLoss:
         if name in NEEDS_TEACHER_DECODER:
             assert reason is not None
             assert "decoder" in reason
-            with pytest.raises(TeacherError, match="decoder"):
+            with pytest.raises(TeacherError, match=rf"losses\.{name}: needs a teacher with a decoder"):
                 kind(kind.Config(), student, teacher)
         else:
             assert reason is None

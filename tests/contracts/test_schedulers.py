@@ -25,12 +25,20 @@ def make(plugin: type, folder: Path):
 
 
 def row(number: int, epoch: int = 1) -> dict[str, object]:
-    return {"epoch": epoch, "retention": 50.0 + number, "params": 10 - number, "latency_ms": 1.0, "role": "search"}
+    return {
+        "epoch": epoch,
+        "retention": 50.0 + number,
+        "params": 10 - number,
+        "latency_ms": 1.0,
+        "role": "search",
+    }
 
 
 def test_table_is_sorted_and_says_its_names() -> None:
     assert list(SCHEDULERS) == sorted(SCHEDULERS)
-    assert {name: resolve(SCHEDULERS, name, "schedulers").name for name in SCHEDULERS} == {n: n for n in SCHEDULERS}
+    assert {name: resolve(SCHEDULERS, name, "schedulers").name for name in SCHEDULERS} == {
+        n: n for n in SCHEDULERS
+    }
 
 
 def test_is_final_names_its_source_and_nests_a_frozen_config(plugin: type) -> None:

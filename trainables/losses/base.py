@@ -55,11 +55,11 @@ class Loss(nn.Module, ABC):
             ShapeError: the student lacks it.
         """
         super().__init__()
-        name = type(self).__name__
+        name = type(self).__module__.rpartition(".")[2]  # the file is called as the table's row
         if reason := self.unfeedable_by_teacher(config, teacher):
-            raise TeacherError(f"loss {name}: {reason}")
+            raise TeacherError(f"losses.{name}: {reason}")
         if reason := self.feedable(config, student, teacher):
-            raise ShapeError(f"loss {name}: {reason}")
+            raise ShapeError(f"losses.{name}: {reason}")
         self.student_wants: Wants = frozenset()
         self.teacher_wants: Wants = frozenset()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from trainables.model_folder import read_model_folder
 from trainables.teachers.teacher import Teacher, TeacherFiles
 
-FOLDER = Path(__file__).parent / "embedded"
+FOLDER = Path(__file__).parent / "embedded_weights"
 
 
 class EmbeddedTeacher:

@@ -36,6 +36,7 @@ from trainables.tokenizer import Tokenizer, write_word_tokenizer
 from trainables.trainer import Placement, Trainer, TrainingConfig
 
 MAX_TOKENS = 24
+CHECK_EVERY = 5
 PREPROCESS = PreprocessConfig(image_size=SIZE, mean=(110 / 255,) * 3, std=(60 / 255,) * 3)
 CLEAN = ScenesDataset.Config(train_images=20_000, mismatched=0.0)
 
@@ -80,6 +81,7 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
     sizes = teacher_config(folder)
     tokenizer = Tokenizer.from_folder(folder, sizes.vocabulary, sizes.max_tokens)
     split = EncodedSplit(dataset.split("train", image_size=SIZE, progress=say), tokenizer, PREPROCESS)
+    val = EncodedSplit(dataset.split("val", image_size=SIZE, progress=say), tokenizer, PREPROCESS)
     model = Blip(sizes)
     losses = {
         "itc": Itc(Itc.Config(), sizes, sizes),
@@ -98,6 +100,9 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
         left = spent / (epoch + 1) * (config.epochs - epoch - 1)
         shown = ", ".join(f"{name} {value:.3f}" for name, value in report.items())
         say(f"epoch {epoch + 1}/{config.epochs}: {shown}; {spent:.0f} CPU-s, {left:.0f} to go")
+        if (epoch + 1) % CHECK_EVERY == 0:
+            metrics = evaluate(model, val, torch.device("cpu"), size=EvaluationSize(images=500))
+            say("  500 validation images: " + ", ".join(f"{name} {value:.1f}" for name, value in metrics.items()))
     cpu_s = round(time.process_time() - start)
     measured = {
         "data_specification": dataset.specification,
@@ -115,13 +120,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m trainables.teachers.pretrain", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the new teacher")
-    parser.add_argument("--epochs", type=int, default=34, help="epochs of 2,000 pairs (default 34)")
+    parser.add_argument("--epochs", type=int, default=38, help="epochs of 2,000 pairs (default 38)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     config = TrainingConfig(
-        epochs=options.epochs, lr=1.2e-3, warmup_steps=100, itm_negatives="student", fused_every=2
+        epochs=options.epochs, lr=1.2e-3, warmup_steps=100, itm_negatives="student", fused_every=2, fused_from=0.35
     )
     try:
         measured = pretrain(options.out, config, seed=options.seed)

@@ -204,8 +204,8 @@ def epoch_row(row: Row, epoch: int) -> Row:
 def make_run(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a run folder; every part can be replaced or left out (None)."""
 
-    def make(rows: list[Row] | None = None, *, with_control: bool = True, **changes: Any) -> Path:
-        return write_run(tmp_path / "dlip", rows, with_control=with_control, **changes)
+    def make(rows: list[Row] | None = None, *, folder: str = "dlip", **changes: Any) -> Path:
+        return write_run(tmp_path / folder, rows, **changes)
 
     return make
 

@@ -70,7 +70,7 @@ def test_a_run_cut_off_before_its_first_table_has_no_trials(make_run: Make) -> N
 def test_a_lost_table_beside_a_history_is_damage(make_run: Make) -> None:
     folder = make_run()
     (folder / "trials.arrow").unlink()
-    with pytest.raises(RunError, match=r"missing, although history/ has rows.*epochs of 27 candidates"):
+    with pytest.raises(RunError, match=r"missing, although history/ has rows.*epochs of 28 candidates"):
         read_run(folder)
 
 

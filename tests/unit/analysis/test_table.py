@@ -7,7 +7,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from analysis.table import METRICS, history_schema, metric_names, read_history, read_trials, trials_schema, write_trials
+from analysis.table import (
+    METRICS,
+    history_schema,
+    metric_names,
+    read_history,
+    read_trials,
+    trials_schema,
+    write_trials,
+)
 from spaces.errors import RunError
 
 HISTORY = history_schema(["retention"], ["itc"])
@@ -17,14 +25,23 @@ def write_part(path: Path, epochs: int, schema: pa.Schema = HISTORY) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for epoch in range(1, epochs + 1):
-            writer.write_batch(pa.RecordBatch.from_pylist([{"candidate_id": "a", "epoch": epoch}], schema=schema))
+            writer.write_batch(
+                pa.RecordBatch.from_pylist([{"candidate_id": "a", "epoch": epoch}], schema=schema)
+            )
 
 
 def test_trials_come_back_with_gaps_as_not_measured(tmp_path: Path) -> None:
     path = tmp_path / "trials.arrow"
-    write_trials(path, [{"candidate_id": "a", "params": 7, "retention": 81.5}, {"candidate_id": "b"}], ["retention"])
+    write_trials(
+        path, [{"candidate_id": "a", "params": 7, "retention": 81.5}, {"candidate_id": "b"}], ["retention"]
+    )
     first, second = read_trials(path).to_pylist()
-    assert (first["params"], first["retention"], first["reason"], first["on_front_params"]) == (7, 81.5, "", False)
+    assert (first["params"], first["retention"], first["reason"], first["on_front_params"]) == (
+        7,
+        81.5,
+        "",
+        False,
+    )
     assert second["params"] is None
     assert math.isnan(second["retention"])
     assert math.isnan(second["test_retention"])
@@ -50,7 +67,9 @@ def test_a_failed_write_leaves_the_old_table_and_no_draft(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -1, -20])
-def test_a_cut_off_trials_file_is_damaged_and_the_message_says_what_is_saved(tmp_path: Path, keep: int) -> None:
+def test_a_cut_off_trials_file_is_damaged_and_the_message_says_what_is_saved(
+    tmp_path: Path, keep: int
+) -> None:
     path = tmp_path / "trials.arrow"
     write_trials(path, [{"candidate_id": "a"}], METRICS)
     write_part(tmp_path / "history" / "part-0000.arrow", 3)

@@ -43,7 +43,9 @@ class ToyDesk:
 
     def build(self, values: Mapping[str, Scalar], index: int) -> Candidate:
         if int(values["student.depth"]) > self.legal_depth:
-            raise IllegalCandidate(f"student.depth: got {values['student.depth']}; allowed 1..{self.legal_depth}.")
+            raise IllegalCandidate(
+                f"student.depth: got {values['student.depth']}; allowed 1..{self.legal_depth}."
+            )
         return make_candidate(values)
 
     def admit(self, candidate: Candidate) -> Admitted | Rejected:
@@ -52,12 +54,18 @@ class ToyDesk:
         if params > self.limit:
             excess = params / self.limit
             limit = f"params <= {self.limit:g}"
-            return Rejected(reason=f"params {params} over {self.limit:g}", limit=limit, excess=excess, shown=str(params))
+            return Rejected(
+                reason=f"params {params} over {self.limit:g}", limit=limit, excess=excess, shown=str(params)
+            )
         return Admitted(costs={"params": params})
 
     def trial_config(self, proposal: Proposal, admitted: Admitted) -> dict[str, Any]:
         candidate = proposal.candidate
-        return {"candidate_id": candidate.candidate_id, "role": "blind" if candidate.blind else "search", **admitted.costs}
+        return {
+            "candidate_id": candidate.candidate_id,
+            "role": "blind" if candidate.blind else "search",
+            **admitted.costs,
+        }
 
     def on_rejected(self, proposal: Proposal, rejected: Rejected) -> None:
         self.rejected.append((proposal, rejected))

@@ -108,7 +108,9 @@ def test_a_row_that_comes_again_gets_the_same_decision_once(tmp_path: Path) -> N
 
 def test_a_resumed_search_decides_as_an_unbroken_one(tmp_path: Path) -> None:
     rows = [row(float(quality), cost) for quality, cost in zip(range(40, 60), range(30, 10, -1), strict=True)]
-    rows += [row(float(quality), cost) for quality, cost in zip(range(50, 30, -1), range(40, 20, -1), strict=True)]
+    rows += [
+        row(float(quality), cost) for quality, cost in zip(range(50, 30, -1), range(40, 20, -1), strict=True)
+    ]
     (tmp_path / "whole").mkdir()
     (tmp_path / "broken").mkdir()
     whole = verdicts(scheduler(tmp_path / "whole"), rows)
@@ -123,8 +125,14 @@ def test_the_file_has_the_public_form(tmp_path: Path) -> None:
     judge.judge("aa", row(90, 100, epoch=3))
     content = json.loads((tmp_path / "rungs.json").read_text())
     assert content["scheduler"] == "moasha"
-    assert content["rungs"] == {"1": {"aa": {"retention": 80.0, "params": 100.0}}, "3": {"aa": {"retention": 90.0, "params": 100.0}}}
-    assert [(one["candidate_id"], one["epoch"], one["rung"], one["rank"], one["size"], one["verdict"]) for one in content["decisions"]] == [
+    assert content["rungs"] == {
+        "1": {"aa": {"retention": 80.0, "params": 100.0}},
+        "3": {"aa": {"retention": 90.0, "params": 100.0}},
+    }
+    assert [
+        (one["candidate_id"], one["epoch"], one["rung"], one["rank"], one["size"], one["verdict"])
+        for one in content["decisions"]
+    ] == [
         ("aa", 1, 1, 0, 1, "continue"),
         ("aa", 3, 3, 0, 1, "continue"),
     ]
@@ -158,9 +166,11 @@ def test_the_file_of_another_scheduler_is_refused(tmp_path: Path) -> None:
         scheduler(tmp_path)
 
 
-@pytest.mark.parametrize("options", [{"rungs": (3, 1)}, {"rungs": (0,)}, {"rungs": (1, 1)}, {"reduction_factor": 1}])
+@pytest.mark.parametrize(
+    "options", [{"rungs": (3, 1)}, {"rungs": (0,)}, {"rungs": (1, 1)}, {"reduction_factor": 1}]
+)
 def test_wrong_options_are_told(options: dict[str, object]) -> None:
-    with pytest.raises(PluginError, match="got .*allowed"):
+    with pytest.raises(PluginError, match=r"got .*allowed"):
         RungConfig(**options)
 
 
@@ -168,7 +178,9 @@ def test_ray_asks_and_gets_its_words(tmp_path: Path) -> None:
     judge = scheduler(tmp_path)
     words = []
     for number, one in enumerate([row(80, 100), row(60, 10), row(70, 120), row(1, 999)]):
-        trial = SimpleNamespace(config={"candidate_id": f"c{number}", "role": "blind" if number == 3 else "search"})
+        trial = SimpleNamespace(
+            config={"candidate_id": f"c{number}", "role": "blind" if number == 3 else "search"}
+        )
         words.append(judge.on_trial_result(None, trial, one))
     assert words == ["CONTINUE", "CONTINUE", "STOP", "CONTINUE"]
     assert judge.debug_string() == "moasha: 1 stopped; candidates at rung 1: 3, 3: 0"

@@ -65,7 +65,7 @@ def soft_reference(student: Outputs, teacher: Outputs, batch: Batch, alpha: floa
         image, text = model.image.embedding_BE, model.text.embedding_BE
         assert image is not None
         assert text is not None
-        return float((image[i] * text[j]).sum() / model.temperature)
+        return ((image[i] * text[j]).sum() / model.temperature).item()
 
     for flip in (False, True):
         for i in range(rows):
@@ -141,7 +141,7 @@ def test_logit_distillation_equals_the_divergence_of_the_two_softmaxes() -> None
     for dim in (0, 1):
         p = rows(theirs) / rows(theirs).sum(dim, keepdim=True)
         q = rows(mine) / rows(mine).sum(dim, keepdim=True)
-        expected += float((p * (p / q).log()).sum()) / len(p) / 2
+        expected += (p * (p / q).log()).sum().item() / len(p) / 2
     assert itc_logit()(mine, theirs, batch).item() == pytest.approx(expected, rel=1e-5)
 
 

@@ -25,7 +25,7 @@ Kind = type[Any]
 
 def divergence(target: Tensor, student: Tensor, temperature: float) -> float:
     """Return KL of two softened rows times the squared temperature, entry by entry."""
-    p, q = ([math.exp(float(x) / temperature) for x in row] for row in (target, student))
+    p, q = ([math.exp(x / temperature) for x in row.tolist()] for row in (target, student))
     p, q = [x / sum(p) for x in p], [x / sum(q) for x in q]
     return temperature**2 * sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
 

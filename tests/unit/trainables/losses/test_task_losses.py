@@ -39,7 +39,7 @@ def test_matching_that_always_answers_the_mix_of_one_to_two_costs_its_entropy() 
 
 def token_cost(logits_V: Tensor, target: int, smoothing: float) -> float:
     """Return the smoothed cross entropy of one token, written out."""
-    probabilities = [math.exp(float(x)) for x in logits_V]
+    probabilities = [math.exp(x) for x in logits_V.tolist()]
     logs = [math.log(p / sum(probabilities)) for p in probabilities]
     return -(1 - smoothing) * logs[target] - smoothing * sum(logs) / len(logs)
 

@@ -1,0 +1,257 @@
+"""The whole search on one page: prepare, plan, run under Ray Tune, conclude, report."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray import tune
+
+from analysis.report import draw_pngs, draw_report
+from analysis.table import METRICS
+from search import cluster
+from search.busy import BusyMeter
+from search.candidates import plan_search
+from search.desk import ExperimentDesk
+from search.finalists import conclude, finished_count
+from search.interrupt import Interrupt, InterruptStopper
+from search.preparation import Prepared, Say
+from search.progress import Progress
+from search.recorder import Recorder
+from search.run_folder import first_facts, read_facts, write_facts, write_space
+from search.schedulers import SCHEDULERS
+from search.schedulers.base import RungConfig, RungScheduler
+from search.searchers import SEARCHERS
+from search.searchers.candidate_searcher import CandidateSearcher
+from spaces.errors import PluginError, ResourceError
+from spaces.plugins import resolve
+from spaces.schema import Space
+from trainables.trial import Launch, run_trial
+
+RESTARTS = 1  # of a trial whose process was lost; it continues from its checkpoint
+
+
+class Output(Protocol):
+    """Where progress lines go."""
+
+    def write(self, text: str, /) -> int: ...
+    def flush(self) -> None: ...
+    def isatty(self) -> bool: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a command line decides beside the space.
+
+    Attributes:
+        address: of a running cluster; None starts Ray on this machine.
+        always_train: run even one worker through Ray Train.
+        resume: the folder holds a run to go on with.
+        stream: for the progress line.
+        notes: sentences about defaults and changes, kept in run.json.
+    """
+
+    address: str | None
+    always_train: bool
+    resume: bool
+    stream: Any
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a search ended: exit code, and the report."""
+
+    code: int
+    report: Path
+
+
+def rungs_of(space: Space) -> tuple[int, ...]:
+    """Return the rungs below full fidelity."""
+    config: RungConfig = resolve(SCHEDULERS, space.search.scheduler.kind, "schedulers").Config(  # type: ignore[attr-defined]
+        **_tuples(space.search.scheduler.options)
+    )
+    return tuple(rung for rung in config.rungs if rung < space.training.epochs)
+
+
+def _tuples(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+
+
+def _scheduler(space: Space, folder: Path) -> RungScheduler:
+    kind = resolve(SCHEDULERS, space.search.scheduler.kind, "schedulers")
+    options = {**_tuples(space.search.scheduler.options), "rungs": rungs_of(space)}
+    return kind(kind.Config(**options), space.objectives, folder=folder)  # type: ignore[attr-defined,call-arg,no-any-return]
+
+
+def _proposer(space: Space) -> Any:
+    kind = resolve(SEARCHERS, space.search.searcher.kind, "searchers")
+    config = kind.Config(**_tuples(space.search.searcher.options))  # type: ignore[attr-defined]
+    return kind(config, space.domains(), seed=space.search.seed, objectives=space.objectives)  # type: ignore[call-arg]
+
+
+class Experiment:
+    """One session of one run."""
+
+    def __init__(self, prepared: Prepared, folder: Path, options: Options, *, say: Say) -> None:
+        """Take a prepared space and a run folder.
+
+        Args:
+            prepared: checked space, teacher and data.
+            folder: the run folder, new or to be resumed.
+            options: what the command line decided.
+            say: takes a line for the user.
+        """
+        self.prepared, self.space, self.options, self.say = prepared, prepared.space, options, say
+        self.folder = folder.absolute()
+        self.facts = read_facts(folder) if options.resume else first_facts(self.space)
+        make = Recorder.load if options.resume else Recorder
+        self.recorder = make(self.folder, metric_names=METRICS, loss_names=sorted(self.space.losses))
+
+    def run(self) -> Outcome:
+        """Search until trials, space or patience end, then draw the report; every result is kept whatever happens.
+
+        Raises:
+            StudentSearchError: the cluster cannot take a trial, or no candidate meets the limits.
+        """
+        interrupt = Interrupt(notice="stopping: results are kept, the report is drawn; once more to quit at once")
+        started = time.monotonic()
+        with interrupt, BusyMeter() as meter:
+            self._write_down()
+            cache = self.prepared.build_teacher_cache()
+            try:
+                ended_by = self._search(interrupt, cache, started)
+            finally:
+                self.recorder.close()
+                self._save_facts(ended=time.time())
+            if not interrupt.requested:
+                conclude(self.prepared, self.recorder, self.facts, folder=self.folder, say=self.say)
+            else:
+                self.recorder.mark_fronts(self.space.quality, maximise=self.space.objectives[self.space.quality] == "max")
+            self.facts["wall_s"] = self.facts.get("wall_s", 0.0) + time.monotonic() - started
+            self.facts["busy"] = meter.summary()
+            self._save_facts(ended=time.time(), ended_by="interrupted" if interrupt.requested else ended_by)
+            report = draw_report(self.folder)
+        pictures = draw_pngs(self.folder) if not interrupt.requested else "no pictures after an interrupted search"
+        self.say(pictures if isinstance(pictures, str) else f"pictures: {', '.join(p.name for p in pictures)}")
+        if interrupt.requested:
+            return Outcome(code=interrupt.exit_code, report=report)
+        return Outcome(code=0 if finished_count(self.recorder) else 1, report=report)
+
+    def _write_down(self) -> None:
+        """Write what is known before the first trial, so that an early end can be resumed."""
+        if self.options.resume:
+            self.facts["resumed"] = [*self.facts.get("resumed", []), time.time()]
+        write_space(self.folder, self.space)
+        self.recorder.write()
+        report, files = self.prepared.report, self.prepared.teacher.files
+        self.facts["teacher"] = {
+            "name": self.space.teacher,
+            "fingerprint": files.fingerprint,
+            "params": report.static.params,
+            "flops": report.static.flops,
+            "size_mib": report.static.size_mib,
+            "latency_ms": report.latency.latency_ms,
+            "latency": report.latency.to_dict(),
+            "metrics": report.metrics,
+            "test_metrics": report.test_metrics,
+        }
+        self.facts["dataset"] = {
+            "kind": self.space.dataset.kind,
+            "fingerprint": self.prepared.dataset.fingerprint,
+            "description": self.prepared.dataset.describe(),
+        }
+        self.facts["rungs"] = [*rungs_of(self.space), self.space.training.epochs]
+        self.facts["defaults"] = {**self.facts.get("defaults", {}), **self.options.notes}
+        self._save_facts(ended=None, ended_by=None)
+
+    def _save_facts(self, **facts: Any) -> None:
+        self.facts.update(facts)
+        write_facts(self.folder, self.facts)
+
+    def _search(self, interrupt: Interrupt, cache: str, started: float) -> str:
+        """Run the trials; return why there are no more."""
+        cluster.connect(self.options.address)
+        cluster.check_shared_storage(self.folder)
+        wanted = self.space.resources
+        found = cluster.resources(
+            workers=wanted.workers_per_trial, cpus=wanted.cpus_per_worker, gpus=wanted.gpus_per_worker
+        )
+        nested = self.options.always_train or found.workers > 1
+        launch = {"nested": nested, "workers": found.workers, "cpus": found.cpus, "gpus": found.gpus}
+        for line in [found.describe(), *cluster.dashboard_lines()]:
+            self.say(line)
+        desk = ExperimentDesk(
+            self.prepared, self.recorder, folder=self.folder, cache=cache, rungs=rungs_of(self.space), launch=launch
+        )
+        scheduler = _scheduler(self.space, self.folder)
+        scheduler.refill(self.recorder.result_rows())
+        searcher = CandidateSearcher(
+            _proposer(self.space),
+            desk,
+            plan=plan_search(self.prepared, self.recorder, desk),
+            interrupted=lambda: interrupt.requested,
+        )
+        searcher.prime()
+        self.say(f"prepared in {time.monotonic() - started:.0f} s; {searcher.trials} candidates to try")
+        self._tune(searcher, scheduler, interrupt, launch=Launch(**launch, storage="", log=""), slots=found.slots)
+        if searcher.ended_by == "exhausted":
+            self.say(searcher.ended_reason)
+        return searcher.ended_by or "failed"
+
+    def _tune(
+        self, searcher: CandidateSearcher, scheduler: RungScheduler, interrupt: Interrupt, *, launch: Launch, slots: int
+    ) -> None:
+        from search.tune_callback import RunCallback  # its gauges want a running Ray
+
+        progress = Progress(self.options.stream)
+        callback = RunCallback(
+            self.recorder,
+            scheduler,
+            interrupt,
+            progress=progress,
+            objectives=self.space.objectives,
+            trials=lambda: searcher.trials,
+            nested=launch.nested,
+        )
+        tuner = tune.Tuner(
+            tune.with_resources(run_trial, launch.resources()),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,
+                reuse_actors=not launch.nested,
+                # a trial of one worker is bounded by its CPU; the driver of a nested one takes next to nothing
+                max_concurrent_trials=slots if launch.nested else None,
+                trial_name_creator=lambda trial: str(trial.config["candidate_id"]),
+                trial_dirname_creator=lambda trial: str(trial.config["candidate_id"]),
+            ),
+            run_config=tune.RunConfig(
+                name="ray",
+                storage_path=str(self.folder),
+                callbacks=[callback],
+                stop=InterruptStopper(interrupt),
+                failure_config=tune.FailureConfig(max_failures=RESTARTS),
+                verbose=0,
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            progress.close(callback.tally())
+        if callback.leak:
+            raise ResourceError(callback.leak)
+
+
+def check_fidelity(space: Space) -> None:
+    """Refuse rungs that leave nothing to stop early, where the file asks for early stopping.
+
+    Raises:
+        PluginError: all rungs lie at or above the last epoch.
+    """
+    asked = space.search.scheduler.options.get("rungs", (1, 3))
+    if asked and not rungs_of(space) and space.training.epochs > 1:
+        raise PluginError(
+            f"{space.place('search.scheduler.rungs')}: got {list(asked)} with training.epochs {space.training.epochs}; "
+            "allowed: at least one rung below the last epoch, or []. Lower a rung."
+        )

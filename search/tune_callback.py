@@ -1,0 +1,159 @@
+"""Writes what Ray Tune tells: rows into the tables, gauges for the dashboard, the progress line, the watchdog."""
+
+import time
+from collections.abc import Callable
+from typing import Any, final
+
+import ray
+from ray.tune import Callback
+from ray.util.metrics import Gauge
+
+from analysis.table import FAILED
+from search.interrupt import Interrupt
+from search.objectives import Objectives, quality_objective
+from search.progress import Progress, Tally
+from search.recorder import Recorder
+from search.schedulers.base import RungScheduler
+
+LEAK_PATIENCE_S = 120.0
+LEAK_CHECK_S = 20.0
+
+
+@final
+class RunCallback(Callback):
+    """Keeps the run's own record while Tune runs; Ray's is never read.
+
+    Attributes:
+        leak: message of the watchdog, "" while placement groups and live trials agree.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        scheduler: RungScheduler,
+        interrupt: Interrupt,
+        *,
+        progress: Progress,
+        objectives: Objectives,
+        trials: Callable[[], int],
+        nested: bool,
+    ) -> None:
+        """Take the parts of a run.
+
+        Args:
+            recorder: the tables.
+            scheduler: asked why a trial was stopped.
+            interrupt: a trial that ends after it was requested stays `running`, to be resumed.
+            progress: prints the line.
+            objectives: of the search.
+            trials: how many candidates the run is to have.
+            nested: trials hold placement groups of their own, which the watchdog counts.
+        """
+        self._recorder, self._scheduler, self._interrupt = recorder, scheduler, interrupt
+        self._progress, self._objectives, self._trials, self._nested = progress, objectives, trials, nested
+        self._last: dict[str, dict[str, Any]] = {}
+        self._epochs_told: set[tuple[str, int]] = set()
+        self.leak = ""
+        self._leak_since: float | None = None
+        self._leak_checked = time.monotonic()
+        tags = ("candidate", "role")
+        self._gauges = {
+            name: Gauge(f"student_search_{name}", description=text, tag_keys=tags)
+            for name, text in {
+                "quality": "quality objective, at the last rung",
+                "loss": "weighted training loss of the last epoch",
+                "epoch": "epochs trained",
+                "status": "0 running, 1 finished, 2 stopped early, 3 failed",
+            }.items()
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return next to nothing: Ray pickles its callbacks to a file that is never read."""
+        return {"leak": self.leak}
+
+    def tally(self) -> Tally:
+        """Return where the run stands."""
+        quality = quality_objective(self._objectives)
+        return Tally.of(
+            self._recorder.rows,
+            self._recorder.full_epochs,
+            trials=self._trials(),
+            quality=quality,
+            maximise=self._objectives[quality] == "max",
+        )
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        """Record an epoch."""
+        candidate_id = trial.config["candidate_id"]
+        if result.get("epoch", 0) or result.get("status") in FAILED:
+            self._last[candidate_id] = result
+        if result.get("epoch", 0) and result["status"] not in FAILED:
+            self._recorder.record_epoch({**result, "candidate_id": candidate_id})
+        self._gauge(candidate_id, trial.config["role"], result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Set the last status of a candidate."""
+        candidate_id = trial.config["candidate_id"]
+        last = self._last.get(candidate_id, {})
+        status = last.get("status", "running")
+        if status in FAILED:
+            self._end(trial, status, last.get("reason", ""))
+        elif status == "finished":
+            self._end(trial, "finished", "")
+        elif not self._interrupt.requested:
+            decision = self._scheduler.verdict(candidate_id)
+            if decision is not None and decision.verdict == "stop":
+                self._end(trial, "stopped", decision.reason)
+            else:
+                self._end(trial, "crashed", f"trial {candidate_id} ended without a last row; see logs/{candidate_id}.log")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Record a trial whose process was lost more often than it is restarted."""
+        candidate_id = trial.config["candidate_id"]
+        if not self._interrupt.requested:
+            text = (trial.get_error() and str(trial.get_error()).strip().splitlines()[-1]) or "process lost"
+            self._end(trial, "crashed", f"trial {candidate_id}: {text[:200]}; see logs/{candidate_id}.log")
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Show progress, write what is due, and compare placement groups with live trials."""
+        self._recorder.tick()
+        if self._progress.due:
+            self._progress.show(self.tally())
+        if self._nested and time.monotonic() - self._leak_checked > LEAK_CHECK_S:
+            self._leak_checked = time.monotonic()
+            self._watch(sum(trial.status == "RUNNING" for trial in trials))
+
+    def _end(self, trial: Any, status: str, reason: str) -> None:
+        candidate_id = trial.config["candidate_id"]
+        self._recorder.finish(candidate_id, status, reason)
+        if status in ("finished", "stopped"):
+            self._recorder.update(candidate_id, {"checkpoint": f"checkpoints/{candidate_id}"})
+        code = {"finished": 1, "stopped": 2}.get(status, 3)
+        self._gauges["status"].set(code, tags={"candidate": candidate_id, "role": trial.config["role"]})
+        self._progress.show(self.tally())
+
+    def _gauge(self, candidate_id: str, role: str, result: dict[str, Any]) -> None:
+        tags = {"candidate": candidate_id, "role": role}
+        quality = quality_objective(self._objectives)
+        for name, value in (("quality", result.get(quality)), ("loss", result.get("loss")), ("epoch", result.get("epoch"))):
+            if value is not None:
+                self._gauges[name].set(float(value), tags=tags)
+        if result.get("status") == "running":
+            self._gauges["status"].set(0, tags=tags)
+
+    def _watch(self, running: int) -> None:
+        """Ask for the end of the search when worker groups outlive their trials: the next trial would wait for ever."""
+        groups = [
+            group
+            for group in ray.util.placement_group_table().values()
+            if group["state"] == "CREATED" and any("CPU" in bundle or "GPU" in bundle for bundle in group["bundles"].values())
+        ]
+        if len(groups) <= running:
+            self._leak_since = None
+            return
+        self._leak_since = self._leak_since or time.monotonic()
+        if time.monotonic() - self._leak_since > LEAK_PATIENCE_S and not self.leak:
+            self.leak = (
+                f"{len(groups)} worker groups are reserved for {running} running trials since {LEAK_PATIENCE_S:.0f} s: Ray did "
+                "not free the groups of stopped trials. Results are kept; restart Ray and --resume."
+            )

@@ -1,0 +1,55 @@
+"""The costs that follow from a model's sizes alone, known before the model exists."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trainables.costs.flops import flops_by_mode
+from trainables.costs.params import params
+from trainables.costs.size import size_mib
+from trainables.costs.subject import Subject
+from trainables.models.config import BlipConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticCosts:
+    """Costs of one architecture.
+
+    Attributes:
+        params: raw number of parameters.
+        flops: 2 x MAC of all modes for one image-text pair.
+        flops_by_mode: the same for `image`, `text`, `fused` and `decoder`; a dual encoder has the first two.
+        size_mib: float32 weights and tokenizer.
+    """
+
+    params: int
+    flops: int
+    flops_by_mode: Mapping[str, int]
+    size_mib: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able copy; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "StaticCosts":
+        """Return the costs that `to_dict` wrote.
+
+        Raises:
+            TypeError: a field is missing or unknown.
+        """
+        return cls(**fields)
+
+
+def measure_static(config: BlipConfig, tokenizer_bytes: int) -> StaticCosts:
+    """Return params, flops and size of a model that is built on the meta device only.
+
+    Args:
+        config: sizes.
+        tokenizer_bytes: size of the tokenizer's files, see `trainables.costs.size.tokenizer_bytes`.
+    """
+    subject = Subject(config=config, tokenizer_bytes=tokenizer_bytes)
+    by_mode = flops_by_mode(config)
+    return StaticCosts(
+        params=params(subject), flops=sum(by_mode.values()), flops_by_mode=by_mode, size_mib=size_mib(subject)
+    )

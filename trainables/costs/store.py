@@ -1,0 +1,84 @@
+"""Costs by architecture, kept on disk: an architecture that was measured once is admitted at once."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables.costs.hardware import device_name
+from trainables.costs.latency import REPEATS, Latency, measure_latency
+from trainables.costs.static import StaticCosts, measure_static
+from trainables.datasets.cache_folder import atomic_file, cache_folder
+from trainables.models.config import BlipConfig
+
+VERSION = 1  # raise it whenever a change in this room changes a figure
+
+Say = Callable[[str], None]
+
+
+class CostStore:
+    """Reads costs from a folder and measures what is not there.
+
+    An entry is one small JSON file that repeats its whole key, so that a look tells what was measured. A
+    damaged one is measured again, and said. Several processes may share the folder.
+    """
+
+    def __init__(self, folder: Path | None = None, *, say: Say = print) -> None:
+        """Use `folder`, by default `costs` of the cache; `say` takes one line about a damaged entry."""
+        self.folder = folder or cache_folder("costs")
+        self.say = say
+
+    def static(self, config: BlipConfig, tokenizer_bytes: int) -> StaticCosts:
+        """Return params, flops and size of an architecture."""
+        key = self._key("static", config, tokenizer_bytes=tokenizer_bytes)
+        found = self._read(key)
+        if found is not None:
+            return StaticCosts.from_dict(found)
+        costs = measure_static(config, tokenizer_bytes)
+        self._write(key, costs.to_dict())
+        return costs
+
+    def latency(self, config: BlipConfig, *, repeats: int = REPEATS, device: str = "cpu") -> Latency:
+        """Return the latency of an architecture on this very hardware and torch version."""
+        name = device_name(torch.device(device))
+        key = self._key("latency", config, repeats=repeats, hardware=name, torch=torch.__version__)
+        found = self._read(key)
+        if found is not None:
+            return Latency.from_dict(found)
+        latency = measure_latency(config, repeats=repeats, device=device)
+        self._write(key, latency.to_dict())
+        return latency
+
+    def _key(self, kind: str, config: BlipConfig, **further: Any) -> dict[str, Any]:
+        return {"kind": kind, "version": VERSION, "model": config.to_dict(), **further}
+
+    def _path(self, key: Mapping[str, Any]) -> Path:
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return self.folder / f"{key['kind']}-{digest[:24]}.json"
+
+    def _read(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the stored figures of `key`, or None where there are none that can be used."""
+        path = self._path(key)
+        try:
+            entry = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            self.say(f"costs: {path} is damaged ({error}); measured again.")
+            return None
+        kinds: dict[str, type[StaticCosts] | type[Latency]] = {"static": StaticCosts, "latency": Latency}
+        fields = set(kinds[key["kind"]].__dataclass_fields__)
+        value = entry.get("value") if isinstance(entry, dict) and entry.get("key") == key else None
+        if not isinstance(value, dict) or set(value) != fields:
+            self.say(f"costs: {path} is damaged (not the figures of this architecture); measured again.")
+            return None
+        return value
+
+    def _write(self, key: Mapping[str, Any], value: Mapping[str, Any]) -> None:
+        path = self._path(key)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps({"key": key, "value": value}, indent=1) + "\n")

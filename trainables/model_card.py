@@ -1,0 +1,131 @@
+"""The README of an exported student: what it is, what was measured, on what."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+USE = """```python
+from PIL import Image
+from trainables.export import load
+
+student = load("path/to/this/folder")
+pictures = [Image.open("picture.jpg")]
+{calls}
+```
+"""
+EMBED = 'student.embed_images(pictures) @ student.embed_texts(["a caption"]).T'
+DECODE = 'student.caption(pictures)\nstudent.answer(pictures, ["how many are there ?"])'
+
+UNITS = {
+    "params": "parameters",
+    "flops": "FLOPs per pair (2 x MAC, all modes)",
+    "latency_ms": "ms per pair",
+    "latency_spread_ms": "ms, interquartile range of the latency",
+    "wall_latency_ms": "ms per pair by the wall clock",
+    "size_mib": "MiB, weights and tokenizer",
+    "speedup": "times as fast as the teacher",
+}
+
+
+def model_card(measured: Mapping[str, Any]) -> str:
+    """Return the card in Markdown; sections whose figures are not there are left out.
+
+    Args:
+        measured: any of `candidate_id` (text), `metrics` ({split: {name: percent}}), `costs` ({name: value}),
+            `teacher` ({name, fingerprint, metrics: {split: {..}}, costs}), `dataset` (text), `hardware` (as
+            `costs.hardware` gives it), `command` (text), `config` (the resolved candidate), `model`
+            (`BlipConfig.to_dict()`).
+    """
+    title = f"Student {measured['candidate_id']}" if measured.get("candidate_id") else "Student"
+    teacher = measured.get("teacher") or {}
+    lines = [f"# {title}", "", _origin(measured, teacher), ""]
+    lines += _sizes(measured.get("model") or {})
+    lines += _metrics(measured.get("metrics") or {}, teacher.get("metrics") or {})
+    lines += _costs(measured.get("costs") or {}, teacher.get("costs") or {})
+    lines += _hardware(measured.get("hardware") or {})
+    lines += _training(measured.get("config") or {})
+    decodes = bool((measured.get("model") or {}).get("fusion")) and (measured.get("model") or {}).get(
+        "decoder", True
+    )
+    lines += ["## Use", "", USE.format(calls="\n".join([EMBED, DECODE] if decodes else [EMBED]))]
+    if measured.get("command"):
+        lines += ["## Reproduce", "", "```", str(measured["command"]), "```", ""]
+    return "\n".join(lines)
+
+
+def _origin(measured: Mapping[str, Any], teacher: Mapping[str, Any]) -> str:
+    text = "A small BLIP-family vision-language model, found by search"
+    if teacher.get("name"):
+        mark = f" (fingerprint {teacher['fingerprint']})" if teacher.get("fingerprint") else ""
+        text += f" and distilled from the teacher `{teacher['name']}`{mark}"
+    return text + (f". Data: {measured['dataset']}." if measured.get("dataset") else ".")
+
+
+def _sizes(model: Mapping[str, Any]) -> list[str]:
+    if not model:
+        return []
+    rows = [
+        (
+            side,
+            f"{part['width']} wide, {part['depth']} layers, {part['heads']} heads, "
+            f"feed-forward {part['mlp_ratio']:g}x",
+        )
+        for side, part in (("image", model["image"]), ("text", model["text"]))
+    ]
+    layers = ", ".join(str(index) for index in model["fusion"])
+    rows.append(("fusion", f"text layers {layers}" if layers else "none: a dual encoder"))
+    rows.append(
+        ("input", f"{model['image_size']} x {model['image_size']} pixels, up to {model['max_tokens']} tokens")
+    )
+    return _table("Sizes", ("part", ""), rows)
+
+
+def _metrics(
+    metrics: Mapping[str, Mapping[str, float]], teacher: Mapping[str, Mapping[str, float]]
+) -> list[str]:
+    rows = []
+    for split, values in metrics.items():
+        for name, value in values.items():
+            reference = (teacher.get(split) or {}).get(name)
+            rows.append((split, name, f"{value:.2f}", "" if reference is None else f"{reference:.2f}"))
+    return _table("Quality, in percent", ("split", "metric", "student", "teacher"), rows)
+
+
+def _costs(costs: Mapping[str, float], teacher: Mapping[str, float]) -> list[str]:
+    rows = [
+        (name, _number(value), _number(teacher[name]) if name in teacher else "", UNITS.get(name, ""))
+        for name, value in costs.items()
+    ]
+    return _table("Costs", ("cost", "student", "teacher", "unit"), rows)
+
+
+def _hardware(hardware: Mapping[str, Any]) -> list[str]:
+    """Latency means nothing without its machine: one thread of this CPU unless a row says otherwise."""
+    if not hardware:
+        return []
+    rows = [
+        (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for name, value in hardware.items()
+    ]
+    rows = [(name, value or "none") for name, value in rows]
+    return [
+        *_table("Measured on", ("", ""), rows),
+        "Latency: batch 1, one thread, median of repeated runs.",
+        "",
+    ]
+
+
+def _training(config: Mapping[str, Any]) -> list[str]:
+    losses = [(name, f"{options['weight']:g}") for name, options in (config.get("losses") or {}).items()]
+    training = [(name, str(value)) for name, value in (config.get("training") or {}).items()]
+    return [*_table("Losses", ("loss", "weight"), losses), *_table("Training", ("option", "value"), training)]
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
+
+
+def _table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    if not rows:
+        return []
+    body = [f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows)]
+    return [f"## {title}", "", *body, ""]
