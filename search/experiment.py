@@ -18,7 +18,7 @@ from search.interrupt import Interrupt, InterruptStopper
 from search.preparation import Prepared, Say
 from search.progress import Progress
 from search.recorder import Recorder
-from search.run_folder import first_facts, read_facts, write_facts, write_space
+from search.run_folder import first_facts, read_facts, stamp, write_facts, write_space
 from search.schedulers import SCHEDULERS
 from search.schedulers.base import RungConfig, RungScheduler
 from search.searchers import SEARCHERS
@@ -123,14 +123,14 @@ class Experiment:
                 ended_by = self._search(interrupt, cache, started)
             finally:
                 self.recorder.close()
-                self._save_facts(ended=time.time())
+                self._save_facts(ended=stamp())
             if not interrupt.requested:
                 conclude(self.prepared, self.recorder, self.facts, folder=self.folder, say=self.say)
             else:
                 self.recorder.mark_fronts(self.space.quality, maximise=self.space.objectives[self.space.quality] == "max")
             self.facts["wall_s"] = self.facts.get("wall_s", 0.0) + time.monotonic() - started
             self.facts["busy"] = meter.summary()
-            self._save_facts(ended=time.time(), ended_by="interrupted" if interrupt.requested else ended_by)
+            self._save_facts(ended=stamp(), ended_by="interrupted" if interrupt.requested else ended_by)
             report = draw_report(self.folder)
         pictures = draw_pngs(self.folder) if not interrupt.requested else "no pictures after an interrupted search"
         self.say(pictures if isinstance(pictures, str) else f"pictures: {', '.join(p.name for p in pictures)}")
@@ -141,7 +141,7 @@ class Experiment:
     def _write_down(self) -> None:
         """Write what is known before the first trial, so that an early end can be resumed."""
         if self.options.resume:
-            self.facts["resumed"] = [*self.facts.get("resumed", []), time.time()]
+            self.facts["resumed"] = [*self.facts.get("resumed", []), stamp()]
         write_space(self.folder, self.space)
         self.recorder.write()
         report, files = self.prepared.report, self.prepared.teacher.files

@@ -4,8 +4,9 @@
 """
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,32 @@ from spaces.errors import ExportError, StudentSearchError
 
 def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
     """Return what the run knows of a student: costs, metrics, origin, and the hardware of every figure."""
-    teacher = run.facts.get("teacher", {})
+    teacher, dataset = run.facts.get("teacher", {}), run.facts.get("dataset", {})
     return {
         "candidate_id": trial.candidate_id,
-        "run": run.facts.get("name", ""),
-        "teacher": {name: teacher.get(name) for name in ("name", "fingerprint", "params", "flops", "latency_ms", "metrics")},
-        "dataset": dict(run.facts.get("dataset", {})),
-        "costs": dict(trial.costs),
-        "latency_spread_ms": trial.latency_spread_ms,
-        "wall_latency_ms": trial.wall_latency_ms,
-        "speedup": trial.speedup,
-        "metrics": dict(trial.metrics),
-        "test_metrics": dict(trial.test_metrics),
-        "epochs": trial.epochs,
+        "teacher": {
+            "name": teacher.get("name"),
+            "fingerprint": teacher.get("fingerprint"),
+            "metrics": {"validation": teacher.get("metrics", {}), "test": teacher.get("test_metrics", {})},
+            "costs": {name: teacher[name] for name in ("params", "flops", "latency_ms", "size_mib") if name in teacher},
+        },
+        "dataset": f"{dataset.get('description', '')} (fingerprint {dataset.get('fingerprint', '')})",
+        "costs": {
+            **_known({**trial.costs, "wall_latency_ms": trial.wall_latency_ms}),
+            **{name: int(trial.costs[name]) for name in ("params", "flops")},
+        },
+        "metrics": {"validation": _known(trial.metrics), "test": _known(trial.test_metrics)},
         "config": dict(trial.config),
+        "epochs": trial.epochs,
         "hardware": dict(run.facts.get("hardware", {})),
         "versions": dict(run.facts.get("versions", {})),
+        "command": run.facts.get("command", ""),
     }
+
+
+def _known(values: Mapping[str, float]) -> dict[str, float]:
+    """Return what was measured."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
@@ -48,18 +58,21 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
     if not (source / "checkpoint.pt").is_file():
         raise ExportError(f"{source}: the checkpoint of trial {trial.candidate_id} is missing. Pick another trial, or train it again.")
     from trainables.checkpoint import load_model
-    from trainables.export import export_student
+    from trainables.export import export_student, model_card
     from trainables.job import Job
     from trainables.teachers.loading import load_teacher
 
     job = Job.read(source / "candidate.json", source)
     teacher = load_teacher(job.teacher or "embedded")
+    student = load_model(source)
+    measured = {**measured_figures(run, trial), "model": student.config.to_dict()}
     export_student(
-        student=load_model(source),
-        tokenizer_folder=teacher.files.folder,
+        student,
+        teacher.files.folder,
         preprocess=teacher.preprocess,
-        measured=measured_figures(run, trial),
+        measured=measured,
         out=out,
+        card=model_card(measured),
     )
     return trial
 

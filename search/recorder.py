@@ -63,7 +63,7 @@ class Recorder:
         """Return a recorder that continues the run in `folder`; new history rows go into a new part.
 
         History is the truth where the two disagree: a driver killed between them leaves `trials.arrow` an
-            epoch behind.
+        epoch behind.
 
         Raises:
             RunError: `trials.arrow` is damaged; the message says what was saved.

@@ -112,7 +112,7 @@ def first_facts(space: Space) -> dict[str, Any]:
     return {
         "name": space.name,
         "command": shlex.join(["python", *sys.argv]),
-        "started": time.time(),
+        "started": stamp(),
         "ended": None,
         "ended_by": None,
         "resumed": [],
@@ -129,6 +129,11 @@ def first_facts(space: Space) -> dict[str, Any]:
         "defaults": {},
         "busy": {},
     }
+
+
+def stamp() -> str:
+    """Return the time as run.json and the report show it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
 
 
 def _versions() -> dict[str, str]:

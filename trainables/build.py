@@ -124,7 +124,9 @@ def loss_config(name: str, options: Mapping[str, Any]) -> Loss.Config:
         raise PluginError(f"losses.{name}: {str(error).rstrip('.')}.") from error
 
 
-def build_losses(config: Mapping[str, Any], student: BlipConfig, teacher: BlipConfig) -> tuple[dict[str, Loss], dict[str, float]]:
+def build_losses(
+    config: Mapping[str, Any], student: BlipConfig, teacher: BlipConfig
+) -> tuple[dict[str, Loss], dict[str, float]]:
     """Return the active losses and their weights; one that a dual encoder cannot feed is left out.
 
     Raises:
@@ -137,7 +139,10 @@ def build_losses(config: Mapping[str, Any], student: BlipConfig, teacher: BlipCo
         if made.weight == 0:
             continue
         kind: type[Loss] = resolve(LOSSES, name, "losses")
-        if kind.unfeedable_by_teacher(made, teacher) is None and kind.feedable(made, student, teacher) is not None:
+        if (
+            kind.unfeedable_by_teacher(made, teacher) is None
+            and kind.feedable(made, student, teacher) is not None
+        ):
             continue
         losses[name] = kind(made, student, teacher)
         weights[name] = made.weight

@@ -86,7 +86,9 @@ def load_model(folder: Path) -> Blip:
     """
     state = load(folder)
     if state is None:
-        raise CheckpointError(f"{folder / FILE}: missing. The candidate was never checkpointed, or its folder was deleted.")
+        raise CheckpointError(
+            f"{folder / FILE}: missing. The candidate was never checkpointed, or its folder was deleted."
+        )
     model = Blip(BlipConfig.from_dict(state["model"]))
     prefix = "student."
     weights = state["trainer"]["step"]

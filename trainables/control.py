@@ -34,7 +34,9 @@ class PlainControl:
         """Keep the row and print it in short."""
         self.rows.append(row)
         if not self.quiet:
-            shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items() if k not in ("time",)}
+            shown = {
+                k: round(v, 4) if isinstance(v, float) else v for k, v in row.items() if k not in ("time",)
+            }
             print(json.dumps(shown), file=sys.stdout, flush=True)
 
 

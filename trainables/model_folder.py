@@ -69,7 +69,9 @@ def write_model_folder(
         dtype: stored precision of the weights; float16 halves the file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
+    weights = {
+        name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in model.state_dict().items()
+    }
     save_file(weights, str(folder / WEIGHTS), metadata={"format": "pt"})
     for name in FILES:
         source = tokenizer_folder / name
@@ -114,12 +116,16 @@ def read_model_folder(folder: Path) -> ModelFolder:
         config = BlipConfig.from_dict(settings["model"])
         preprocess = PreprocessConfig.from_dict(settings["preprocess"])
     except (KeyError, TypeError, StudentSearchError) as error:
-        raise TeacherError(f"{folder / CONFIG}: not a model config ({error}). Export the model again.") from error
+        raise TeacherError(
+            f"{folder / CONFIG}: not a model config ({error}). Export the model again."
+        ) from error
     model = Blip(config)
     try:
         weights = load_file(str(folder / WEIGHTS))
     except (OSError, SafetensorError) as error:
-        raise TeacherError(f"{folder / WEIGHTS}: cannot be read ({error}). Export the model again.") from error
+        raise TeacherError(
+            f"{folder / WEIGHTS}: cannot be read ({error}). Export the model again."
+        ) from error
     check_keys(folder / WEIGHTS, expected=model.state_dict(), got=weights)
     model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return ModelFolder(
@@ -149,4 +155,6 @@ def check_keys(path: Path, *, expected: dict[str, torch.Tensor], got: dict[str, 
         if names
     ]
     if parts:
-        raise TeacherError(f"{path}: the weights do not fit the model: {'; '.join(parts)}. Check that config and weights belong together.")
+        raise TeacherError(
+            f"{path}: the weights do not fit the model: {'; '.join(parts)}. Check that config and weights belong together."
+        )

@@ -28,7 +28,9 @@ def allowed_negatives(batch: Batch) -> Tensor:
     return ~(same_caption | same_image)
 
 
-def draw_negatives(similarity_BB: Tensor, allowed_BB: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_negatives(
+    similarity_BB: Tensor, allowed_BB: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Return one column per row drawn by softmax over the allowed ones, and (B,) bool: whether there was any.
 
     Computed in float32 with a floor, so that a half-precision or saturated softmax cannot sum to zero.

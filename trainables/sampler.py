@@ -7,7 +7,9 @@ import numpy as np
 
 from trainables.datasets.encoded import EncodedSplit
 
-CHUNK_BATCHES = 8  # captions are sorted by length inside chunks of so many batches: less padding, order still random
+CHUNK_BATCHES = (
+    8  # captions are sorted by length inside chunks of so many batches: less padding, order still random
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,14 @@ class PairSampler:
     """
 
     def __init__(
-        self, split: EncodedSplit, *, seed: int, batch_size: int, pairs_per_epoch: int, rank: int = 0, world: int = 1
+        self,
+        split: EncodedSplit,
+        *,
+        seed: int,
+        batch_size: int,
+        pairs_per_epoch: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.split = split
         self.seed = seed
@@ -39,7 +48,10 @@ class PairSampler:
     def _images(self, epoch: int) -> np.ndarray:
         n = self.split.num_images
         places = np.arange(epoch * self.pairs_per_epoch, (epoch + 1) * self.pairs_per_epoch)
-        passes = {p: np.random.default_rng([self.seed, 1, p]).permutation(n) for p in np.unique(places // n).tolist()}
+        passes = {
+            p: np.random.default_rng([self.seed, 1, p]).permutation(n)
+            for p in np.unique(places // n).tolist()
+        }
         return np.array([passes[place // n][place % n] for place in places.tolist()], dtype=np.int64)
 
     def epoch(self, epoch: int) -> Iterator[PairRows]:
@@ -54,7 +66,9 @@ class PairSampler:
         for first in range(0, self.num_batches, CHUNK_BATCHES):
             last = min(first + CHUNK_BATCHES, self.num_batches)
             chunk = np.arange(bounds[first], bounds[last])
-            chunk = chunk[np.argsort(self.split.captions.lengths[captions[chunk]] + noise[chunk], kind="stable")]
+            chunk = chunk[
+                np.argsort(self.split.captions.lengths[captions[chunk]] + noise[chunk], kind="stable")
+            ]
             batches = np.split(chunk, bounds[first + 1 : last] - bounds[first])
             for number in rng.permutation(len(batches)):
                 rows = batches[number]

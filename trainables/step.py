@@ -61,7 +61,9 @@ class DistillationStep(nn.Module):
             name for name, loss in losses.items() if any(want.mode == "fused" for want in loss.student_wants)
         )
 
-    def forward(self, batch: Batch, teacher: Outputs, generator: torch.Generator, fused: bool = True) -> StepReport:
+    def forward(
+        self, batch: Batch, teacher: Outputs, generator: torch.Generator, fused: bool = True
+    ) -> StepReport:
         """Return the step's report.
 
         Args:
@@ -94,7 +96,9 @@ class DistillationStep(nn.Module):
         if "decoder" in modes:
             out.decoder = model.decode(batch.caption_ids, batch.caption_mask, tokens, wants=wants)
         if "answer" in modes and batch.question_ids is not None and batch.question_mask is not None:
-            out.answer = model.decode(batch.question_ids, batch.question_mask, tokens, mode="answer", wants=wants)
+            out.answer = model.decode(
+                batch.question_ids, batch.question_mask, tokens, mode="answer", wants=wants
+            )
         return out
 
     def _fuse(self, batch: Batch, teacher: Outputs, out: Outputs, generator: torch.Generator) -> None:
@@ -104,7 +108,9 @@ class DistillationStep(nn.Module):
         if "itm" not in self.losses:
             out.fused = self.student.fuse(ids, mask, tokens, self.student_wants)
             return
-        pairs = fused_pairs(self._similarity(teacher if self.negatives == "teacher" else out), batch, generator)
+        pairs = fused_pairs(
+            self._similarity(teacher if self.negatives == "teacher" else out), batch, generator
+        )
         out.fused = self.student.fuse(
             ids[pairs.captions_N], mask[pairs.captions_N], tokens[pairs.images_N], self.student_wants
         )

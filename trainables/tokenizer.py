@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from tokenizers import BertWordPieceTokenizer, Tokenizer as Backend
+from tokenizers import BertWordPieceTokenizer
+from tokenizers import Tokenizer as Backend
 from tokenizers.implementations import BaseTokenizer
 
 from spaces.errors import TeacherError
@@ -16,7 +17,9 @@ FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens
 class Tokenizer:
     """Encode captions and questions for the MED text network."""
 
-    def __init__(self, backend: Backend | BaseTokenizer, vocabulary: VocabularyConfig, max_tokens: int) -> None:
+    def __init__(
+        self, backend: Backend | BaseTokenizer, vocabulary: VocabularyConfig, max_tokens: int
+    ) -> None:
         self.backend = backend
         self.vocabulary = vocabulary
         self.max_tokens = max_tokens
@@ -32,8 +35,12 @@ class Tokenizer:
         if (folder / "tokenizer.json").is_file():
             return cls(Backend.from_file(str(folder / "tokenizer.json")), vocabulary, max_tokens)
         if (folder / "vocab.txt").is_file():
-            return cls(BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True), vocabulary, max_tokens)
-        raise TeacherError(f"{folder}: holds neither tokenizer.json nor vocab.txt. Save the teacher's tokenizer there.")
+            return cls(
+                BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True), vocabulary, max_tokens
+            )
+        raise TeacherError(
+            f"{folder}: holds neither tokenizer.json nor vocab.txt. Save the teacher's tokenizer there."
+        )
 
     def _words(self, texts: list[str]) -> list[list[int]]:
         encoded = self.backend.encode_batch(texts, add_special_tokens=False)
@@ -62,7 +69,9 @@ class Tokenizer:
         """Return the share of words that this vocabulary does not have."""
         if self.unknown is None:
             return 0.0
-        ids = np.concatenate([np.array(row, dtype=np.int64) for row in self._words(texts)] or [np.zeros(0, np.int64)])
+        ids = np.concatenate(
+            [np.array(row, dtype=np.int64) for row in self._words(texts)] or [np.zeros(0, np.int64)]
+        )
         return float((ids == self.unknown).mean()) if len(ids) else 0.0
 
     def decode(self, ids: list[int]) -> str:

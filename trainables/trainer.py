@@ -16,7 +16,9 @@ from trainables.sampler import PairSampler
 from trainables.step import DistillationStep
 from trainables.teachers.teacher import OutputSource
 
-ITM_ENTROPY = math.log(3) - 2 / 3 * math.log(2)  # one match to two negatives: what guessing the mix costs, 0.6365
+ITM_ENTROPY = math.log(3) - 2 / 3 * math.log(
+    2
+)  # one match to two negatives: what guessing the mix costs, 0.6365
 ITM_MARGIN = 0.005
 BETAS = (0.9, 0.98)
 
@@ -106,7 +108,10 @@ class Trainer:
         matrices = [p for p in step.parameters() if p.requires_grad and p.ndim > 1]
         vectors = [p for p in step.parameters() if p.requires_grad and p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+            [
+                {"params": matrices, "weight_decay": config.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ],
             lr=config.lr,
             betas=BETAS,
             fused=True,
@@ -140,7 +145,9 @@ class Trainer:
         for number, rows in enumerate(self.sampler.epoch(epoch)):
             last = number + 1 == self.sampler.num_batches
             batch = self.split.batch(rows.images, rows.captions, rows.questions, self.placement.device)
-            teacher = Outputs() if self.teacher is None else self.teacher.outputs(batch, self.step.teacher_wants)
+            teacher = (
+                Outputs() if self.teacher is None else self.teacher.outputs(batch, self.step.teacher_wants)
+            )
             report = self._batch(batch, teacher, update=last or (number + 1) % self.config.accumulate == 0)
             for name, value in report.items():
                 sums[name] = sums.get(name, 0) + value
@@ -150,10 +157,16 @@ class Trainer:
     def _batch(self, batch: Batch, teacher: Outputs, *, update: bool) -> dict[str, Tensor]:
         device = self.placement.device
         generator = torch.Generator(device=device)
-        generator.manual_seed((self.seed << 24) + self.batches_done * self.placement.world + self.placement.rank)
+        generator.manual_seed(
+            (self.seed << 24) + self.batches_done * self.placement.world + self.placement.rank
+        )
         due = self.batches_done >= self.config.fused_from * self.config.epochs * self.sampler.num_batches
         fused = due and self.batches_done % self.config.fused_every == 0
-        quiet = self.wrapped.no_sync if isinstance(self.wrapped, DistributedDataParallel) and not update else nullcontext
+        quiet = (
+            self.wrapped.no_sync
+            if isinstance(self.wrapped, DistributedDataParallel) and not update
+            else nullcontext
+        )
         with quiet():
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
                 report = self.wrapped(batch, teacher, generator, fused)

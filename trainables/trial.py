@@ -121,10 +121,17 @@ def run_trial(config: Mapping[str, Any]) -> None:
     search goes on.
     """
     launch = Launch(**config["launch"])
-    job = replace(Job.from_dict(config["job"]), device="cuda" if launch.gpus else "cpu", threads=max(1, int(launch.cpus)))
+    job = replace(
+        Job.from_dict(config["job"]),
+        device="cuda" if launch.gpus else "cpu",
+        threads=max(1, int(launch.cpus)),
+    )
     log = Path(launch.log)
     resumed = (Path(job.folder) / FILE).exists()
-    note(log, f"candidate {job.candidate_id} {'continues' if resumed else 'starts'}: {launch.workers} worker(s)")
+    note(
+        log,
+        f"candidate {job.candidate_id} {'continues' if resumed else 'starts'}: {launch.workers} worker(s)",
+    )
     try:
         if launch.nested:
             _run_nested(job, launch)

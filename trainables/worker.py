@@ -12,7 +12,6 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -131,7 +130,9 @@ class TrialLoop:
         if self.control.rank == 0:
             text = "".join(json.dumps(row) + "\n" for row in self.progress.rows)
             (self.folder / ROWS).write_text(text)
-        for row in self.progress.rows:  # the driver may have died before it wrote them down; it knows duplicates
+        for (
+            row
+        ) in self.progress.rows:  # the driver may have died before it wrote them down; it knows duplicates
             self.control.report(row)
 
     def _metrics(self) -> dict[str, float]:
@@ -198,10 +199,15 @@ def train(job: Job, control: Control) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m trainables.worker", description="Train, evaluate and measure one candidate without Ray."
+        prog="python -m trainables.worker",
+        description="Train, evaluate and measure one candidate without Ray.",
     )
-    parser.add_argument("candidate", type=Path, help="candidate.json, as a run writes it beside each checkpoint")
-    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint and rows; resumed if it has them")
+    parser.add_argument(
+        "candidate", type=Path, help="candidate.json, as a run writes it beside each checkpoint"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of checkpoint and rows; resumed if it has them"
+    )
     options = parser.parse_args(arguments)
     try:
         job = Job.read(options.candidate, options.out)

@@ -10,7 +10,7 @@ from typing import Any, final
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.objectives import Objectives, measured, to_minimise
-from search.schedulers.rank import rank_points
+from search.schedulers.rank import rank_of
 from search.schedulers.rungs import CONTINUE, STOP, Decision, RungBook
 from spaces.errors import PluginError
 
@@ -156,7 +156,7 @@ class RungScheduler(FIFOScheduler, ABC):
         if unusable:
             return decision(STOP, None, f"{', '.join(unusable)} is not a finite number at epoch {rung}")
         points = [to_minimise(one, self.objectives) for one in entries.values()]
-        rank = int(rank_points(points)[list(entries).index(candidate_id)])
+        rank = rank_of(points, list(entries).index(candidate_id))
         go_on = math.ceil(size / self.reduction_factor)
         if size < self.reduction_factor:
             return decision(CONTINUE, rank, f"only {size} candidates at epoch {rung} yet")

@@ -30,30 +30,23 @@ def farthest_first(front: Points) -> Order:
     return np.asarray(order, dtype=np.int64)
 
 
-def rank_points(points: Sequence[Sequence[float]]) -> Order:
-    """Return for every point how many points stand before it; 0 is the best, all objectives minimised.
+def rank_of(points: Sequence[Sequence[float]], index: int) -> int:
+    """Return how many points stand before point `index`; 0 is the best, all objectives minimised.
 
-    Whole fronts follow one another (Deb et al. 2002, non-dominated sorting), so a point is never ranked
-    behind one that it dominates; inside a front the order is `farthest_first`. Equal points share the rank of
-    the first of them. A point with a value that is not finite stands behind all finite ones. The rank does
-    not depend on the order of the points.
+    Whole fronts follow one another (Deb et al. 2002, non-dominated sorting), so a point never stands behind
+    one that it dominates; inside a front the order is `farthest_first`. Equal points share the place of the
+    first of them. A point with a value that is not finite stands behind all finite ones. The rank does not
+    depend on the order of the points.
     """
-    if not len(points):
-        return np.empty(0, dtype=np.int64)
     table = np.asarray(points, dtype=np.float64)
-    finite = np.isfinite(table).all(axis=1)
-    ranks = np.full(len(table), int(finite.sum()), dtype=np.int64)
-    if not finite.any():
-        return ranks
+    finite = np.asarray(np.isfinite(table).all(axis=1))
+    if not finite[index]:
+        return int(finite.sum())
     # unique() also sorts the rows, which makes every tie below independent of the order of arrival
-    distinct, where, counts = np.unique(table[finite], axis=0, return_inverse=True, return_counts=True)
-    distinct_ranks = np.empty(len(distinct), dtype=np.int64)
-    before = 0
+    distinct, counts = np.unique(table[finite], axis=0, return_counts=True)
+    own = int(np.flatnonzero((distinct == table[index]).all(axis=1))[0])
     fronts = moocore.pareto_rank(distinct)
-    for number in range(int(fronts.max()) + 1):
-        members = np.flatnonzero(fronts == number)
-        for member in members[farthest_first(distinct[members])]:
-            distinct_ranks[member] = before
-            before += int(counts[member])
-    ranks[finite] = distinct_ranks[where.reshape(-1)]
-    return ranks
+    front = np.flatnonzero(fronts == fronts[own])
+    order = front[farthest_first(distinct[front])]
+    ahead = order[: int(np.flatnonzero(order == own)[0])]
+    return int(counts[fronts < fronts[own]].sum() + counts[ahead].sum())

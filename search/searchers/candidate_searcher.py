@@ -79,9 +79,8 @@ Ticket = tuple[Proposal, Admitted]
 class CandidateSearcher(Searcher):
     """Hand out each candidate once, the queue first; refuse what is known, illegal or too big.
 
-    Needs no Ray cluster: `suggest` and `on_trial_complete` are plain calls. Give Tune num_samples=-1; this
-        class alone
-    counts. Its state is the run's own tables (`SearchPlan.past`), so it is never restored by Ray.
+    Needs no Ray cluster: `suggest` and `on_trial_complete` are plain calls. Give Tune num_samples=-1:
+    this class alone counts. Its state is the run's own tables (`SearchPlan.past`); Ray never restores it.
 
     Attributes:
         ended_by: why there is nothing more to hand out: "trials", "exhausted" or "interrupted"; None before

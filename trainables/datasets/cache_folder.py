@@ -20,7 +20,9 @@ def cache_folder(*parts: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ResourceError(f"cache folder {folder}: {error.strerror}. Point XDG_CACHE_HOME to a folder you may write.") from error
+        raise ResourceError(
+            f"cache folder {folder}: {error.strerror}. Point XDG_CACHE_HOME to a folder you may write."
+        ) from error
     return folder
 
 
@@ -40,6 +42,8 @@ def atomic_file(target: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        raise ResourceError(f"{target}: could not be written ({error.strerror or error}). Free disk space and try again.") from error
+        raise ResourceError(
+            f"{target}: could not be written ({error.strerror or error}). Free disk space and try again."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -71,7 +71,9 @@ class EncodedSplit:
         pad = tokenizer.vocabulary.pad
         self.vocabulary = tokenizer.vocabulary
         self.captions = _table(tokenizer.captions(split.captions), split.caption_images, self.num_images, pad)
-        self.caption_keys = np.unique(self.captions.ids, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+        self.caption_keys = (
+            np.unique(self.captions.ids, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+        )
         self.questions: TextTable | None = None
         self.answer_starts = np.zeros(0, dtype=np.int64)
         if split.questions:
@@ -119,7 +121,9 @@ class EncodedSplit:
             mask = torch.where(missing[:, None], torch.arange(ids.shape[1], device=device)[None, :] < 2, mask)
         return ids, mask, torch.from_numpy(answer).to(device)
 
-    def batch(self, images: np.ndarray, captions: np.ndarray, questions: np.ndarray | None, device: torch.device) -> Batch:
+    def batch(
+        self, images: np.ndarray, captions: np.ndarray, questions: np.ndarray | None, device: torch.device
+    ) -> Batch:
         """Return one batch.
 
         Args:
@@ -138,6 +142,8 @@ class EncodedSplit:
             caption_rows=torch.from_numpy(captions.astype(np.int64)).to(device),
         )
         if questions is not None and self.questions is not None:
-            batch.question_ids, batch.question_mask, batch.answer_mask = self.question_tokens(questions, device)
+            batch.question_ids, batch.question_mask, batch.answer_mask = self.question_tokens(
+                questions, device
+            )
             batch.question_rows = torch.from_numpy(questions.astype(np.int64)).to(device)
         return batch

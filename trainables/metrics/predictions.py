@@ -43,8 +43,9 @@ class Predictions:
     answers: int | None = None
 
 
-
-def _first_rows(split: EncodedSplit, images: np.ndarray, per_image: int, *, questions: bool) -> tuple[np.ndarray, np.ndarray]:
+def _first_rows(
+    split: EncodedSplit, images: np.ndarray, per_image: int, *, questions: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the first `per_image` rows of every image, and the image (as a place in the pool) of each."""
     table = split.questions if questions else split.captions
     assert table is not None

@@ -36,7 +36,9 @@ def retrieval_metrics(predictions: Predictions) -> dict[str, float]:
         "ir": _image_retrieval_ranks(similarity, predictions.caption_images),
     }
     values = {
-        f"{way}_at_{k}": 100.0 * float((rank < k).float().mean()) for way, rank in ranks.items() for k in RANKS
+        f"{way}_at_{k}": 100.0 * int((rank < k).sum()) / len(rank)
+        for way, rank in ranks.items()
+        for k in RANKS
     }
     values["mean_recall"] = sum(values.values()) / len(values)
     return values

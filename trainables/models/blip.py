@@ -10,7 +10,10 @@ from trainables.models.text_network import TextNetwork, TraceLayers
 from trainables.outputs import DecoderOutputs, FusedOutputs, ImageOutputs, TextOutputs, Wants, layers
 
 INITIAL_TEMPERATURE = 0.07  # BLIP and CLIP
-TEMPERATURE_RANGE = (0.01, 0.5)  # CLIP stops at 0.01 (BLIP at 0.001, where one step of a small student diverges)
+TEMPERATURE_RANGE = (
+    0.01,
+    0.5,
+)  # CLIP stops at 0.01 (BLIP at 0.001, where one step of a small student diverges)
 
 
 def _trace(wants: Wants, mode: str) -> TraceLayers:
@@ -74,10 +77,16 @@ class Blip(nn.Module):
         states, trace = self.text_network(ids_BT, mask_BT, None, decode=False, trace=_trace(wants, "text"))
         embedding = F.normalize(self.text_projection(states[:, 0]).float(), dim=-1)
         return TextOutputs(
-            mask_BT=mask_BT, tokens_BTD=states, embedding_BE=embedding, hidden=trace.hidden, attention=trace.attention
+            mask_BT=mask_BT,
+            tokens_BTD=states,
+            embedding_BE=embedding,
+            hidden=trace.hidden,
+            attention=trace.attention,
         )
 
-    def fuse(self, ids_NT: Tensor, mask_NT: Tensor, image_tokens: Tensor, wants: Wants = frozenset()) -> FusedOutputs:
+    def fuse(
+        self, ids_NT: Tensor, mask_NT: Tensor, image_tokens: Tensor, wants: Wants = frozenset()
+    ) -> FusedOutputs:
         """Return ITM logits (N, 2), column 1 = match, of captions grounded in image tokens (N, P, D).
 
         The first token becomes [ENC], as in BLIP's retrieval evaluation (not in its demo head).
@@ -114,7 +123,9 @@ class Blip(nn.Module):
             raise ValueError("a model without fusion layers or language-model head cannot decode")
         causal = ids_BT.clone()
         causal[:, 0] = self.config.vocabulary.dec
-        states, trace = self.text_network(causal, mask_BT, image_tokens, decode=True, trace=_trace(wants, mode))
+        states, trace = self.text_network(
+            causal, mask_BT, image_tokens, decode=True, trace=_trace(wants, mode)
+        )
         return DecoderOutputs(
             mask_BT=mask_BT,
             logits_BTV=self.text_network.logits(states),

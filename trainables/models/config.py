@@ -41,7 +41,9 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
-            raise ShapeError(f"heads: got {self.heads} with width {self.width}; width must be a multiple of heads.")
+            raise ShapeError(
+                f"heads: got {self.heads} with width {self.width}; width must be a multiple of heads."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

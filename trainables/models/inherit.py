@@ -47,7 +47,9 @@ def inherit_image(student: Blip, teacher: Blip) -> None:
     with torch.no_grad():
         _overlap(target.cls_token, source.cls_token)
         _overlap(target.pos_embed, source.pos_embed)
-    for block, origin in zip(target.blocks, evenly_spaced(len(target.blocks), len(source.blocks)), strict=True):
+    for block, origin in zip(
+        target.blocks, evenly_spaced(len(target.blocks), len(source.blocks)), strict=True
+    ):
         _copy(block, source.blocks[origin])
     _copy(student.image_projection, teacher.image_projection)
 
@@ -65,10 +67,14 @@ def inherit_text(student: Blip, teacher: Blip) -> None:
     _copy(target.words, source.words)
     _copy(target.positions, source.positions)
     _copy(target.norm, source.norm)
-    for layer, origin in zip(target.layers, evenly_spaced(len(target.layers), len(source.layers)), strict=True):
+    for layer, origin in zip(
+        target.layers, evenly_spaced(len(target.layers), len(source.layers)), strict=True
+    ):
         _copy(layer, source.layers[origin])
         if layer.cross_attention is not None and teacher.config.fusion:
-            _copy(layer.cross_attention, source.layers[_nearest(origin, teacher.config.fusion)].cross_attention)
+            _copy(
+                layer.cross_attention, source.layers[_nearest(origin, teacher.config.fusion)].cross_attention
+            )
     if target.has_decoder and source.has_decoder:
         _copy(target.head_transform, source.head_transform)
         _copy(target.head_norm, source.head_norm)

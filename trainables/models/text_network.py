@@ -43,7 +43,11 @@ class AttentionBlock(nn.Module):
             want_map: compute the map explicitly; otherwise the fused kernel runs.
         """
         source = states if context is None else context
-        query, key, value = self._split(self.query(states)), self._split(self.key(source)), self._split(self.value(source))
+        query, key, value = (
+            self._split(self.query(states)),
+            self._split(self.key(source)),
+            self._split(self.value(source)),
+        )
         attention: Tensor | None = None
         if want_map:
             logits = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5)
@@ -120,7 +124,13 @@ class TextNetwork(nn.Module):
             self.head_bias = nn.Parameter(torch.zeros(vocabulary.size))
 
     def forward(
-        self, ids_BT: Tensor, mask_BT: Tensor, image_tokens: Tensor | None, *, decode: bool, trace: TraceLayers
+        self,
+        ids_BT: Tensor,
+        mask_BT: Tensor,
+        image_tokens: Tensor | None,
+        *,
+        decode: bool,
+        trace: TraceLayers,
     ) -> tuple[Tensor, TextTrace]:
         """Return states (B, T, D) after the last layer, and the trace.
 
@@ -155,4 +165,6 @@ class TextNetwork(nn.Module):
 
     def logits(self, states: Tensor) -> Tensor:
         """Return next-token logits (..., V) of decoder states (..., D)."""
-        return F.linear(self.head_norm(F.gelu(self.head_transform(states))), self.words.weight, self.head_bias)
+        return F.linear(
+            self.head_norm(F.gelu(self.head_transform(states))), self.words.weight, self.head_bias
+        )

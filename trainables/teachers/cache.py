@@ -54,7 +54,12 @@ def _pick(outputs: Outputs, want: Want) -> Tensor:
     mode = getattr(outputs, want.mode)
     if want.layer is not None:
         return getattr(mode, want.what)[want.layer]  # type: ignore[no-any-return]
-    return getattr(mode, {"embedding": "embedding_BE", "logits": "logits_N2" if want.mode == "fused" else "logits_BTV"}[want.what])  # type: ignore[no-any-return]
+    return getattr(
+        mode,
+        {"embedding": "embedding_BE", "logits": "logits_N2" if want.mode == "fused" else "logits_BTV"}[
+            want.what
+        ],
+    )  # type: ignore[no-any-return]
 
 
 def _rows(split: EncodedSplit, mode: str) -> int:
@@ -97,7 +102,13 @@ def _place(array: np.ndarray, rows: np.ndarray, values: Tensor) -> None:
 class _Builder:
     """Runs the teacher over every row that one group of wants needs."""
 
-    def __init__(self, teacher: Teacher, split: EncodedSplit, arrays: dict[Want, np.ndarray], tick: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        teacher: Teacher,
+        split: EncodedSplit,
+        arrays: dict[Want, np.ndarray],
+        tick: Callable[[int], None],
+    ) -> None:
         self.teacher, self.split, self.arrays, self.tick = teacher, split, arrays, tick
         self.device = next(teacher.model.parameters()).device
 
@@ -108,7 +119,9 @@ class _Builder:
         self.tick(len(rows))
 
     def images(self, wants: Wants) -> None:
-        captions = self.split.captions.row(np.arange(self.split.num_images), np.zeros(self.split.num_images, dtype=np.int64))
+        captions = self.split.captions.row(
+            np.arange(self.split.num_images), np.zeros(self.split.num_images, dtype=np.int64)
+        )
         for first in range(0, self.split.num_images, CHUNK):
             rows = np.arange(first, min(first + CHUNK, self.split.num_images))
             self._store(self.split.batch(rows, captions[rows], None, self.device), wants, rows)
@@ -159,7 +172,8 @@ def build_cache(
     temporaries = {w: folder / f".{w}.{os.getpid()}.npy" for w in missing}
     try:
         arrays = {
-            w: np.lib.format.open_memmap(temporaries[w], mode="w+", dtype=precision, shape=shapes[w]) for w in missing
+            w: np.lib.format.open_memmap(temporaries[w], mode="w+", dtype=precision, shape=shapes[w])
+            for w in missing
         }
         _run(teacher, split, arrays, progress)
         for want, array in arrays.items():
@@ -194,7 +208,11 @@ def _run(teacher: Teacher, split: EncodedSplit, arrays: dict[Want, np.ndarray], 
             progress(f"teacher cache: {done:,} of {total:,} rows, {left:.0f} s left")
 
     builder = _Builder(teacher, split, arrays, tick)
-    for name, build in (("image", builder.images), ("caption", builder.captions), ("question", builder.questions)):
+    for name, build in (
+        ("image", builder.images),
+        ("caption", builder.captions),
+        ("question", builder.questions),
+    ):
         if groups[name]:
             build(groups[name])
 
@@ -207,7 +225,9 @@ class TeacherCache:
         try:
             self.meta = json.loads((folder / META).read_text())
         except (OSError, json.JSONDecodeError) as error:
-            raise TeacherError(f"teacher cache {folder}: cannot be read ({error}). Delete it; it is computed again.") from error
+            raise TeacherError(
+                f"teacher cache {folder}: cannot be read ({error}). Delete it; it is computed again."
+            ) from error
         self._arrays: dict[Want, np.ndarray] = {}
 
     def _array(self, want: Want) -> np.ndarray:
@@ -216,7 +236,9 @@ class TeacherCache:
             try:
                 self._arrays[want] = np.load(path, mmap_mode="r")
             except (OSError, ValueError) as error:
-                raise TeacherError(f"teacher cache {path}: cannot be read ({error}). Delete it; it is computed again.") from error
+                raise TeacherError(
+                    f"teacher cache {path}: cannot be read ({error}). Delete it; it is computed again."
+                ) from error
         return self._arrays[want]
 
     def outputs(self, batch: Batch, wants: Wants) -> Outputs:
@@ -254,7 +276,10 @@ class TeacherCache:
         if want.layer is not None:
             getattr(mode, want.what)[want.layer] = tensor
         else:
-            field = {"embedding": "embedding_BE", "logits": "logits_N2" if want.mode == "fused" else "logits_BTV"}
+            field = {
+                "embedding": "embedding_BE",
+                "logits": "logits_N2" if want.mode == "fused" else "logits_BTV",
+            }
             setattr(mode, field[want.what], tensor)
 
 

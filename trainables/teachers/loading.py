@@ -34,7 +34,9 @@ def load_teacher(name: str) -> Teacher:
 
         return load_huggingface(name)
     if "/" in name or folder.exists():
-        raise TeacherError(f"teacher {name}: is no folder. Give a model folder, a hub id (owner/model) or 'embedded'.")
+        raise TeacherError(
+            f"teacher {name}: is no folder. Give a model folder, a hub id (owner/model) or 'embedded'."
+        )
     resolve(TEACHERS, name, "teachers")
     raise AssertionError("unreachable: resolve refuses unknown names")
 

@@ -70,7 +70,9 @@ def measure(model: Blip, dataset: Dataset, tokenizer: Tokenizer) -> dict[str, An
         figures[name] = {k: round(v, 2) for k, v in evaluate(model, split, device, size=size).items()}
         if isinstance(dataset, ScenesDataset):
             scenes = dataset.scenes(name, say)
-            figures[name]["captions_exact"] = round(exact_captions(model, split, tokenizer, scenes, num_images=200), 2)
+            figures[name]["captions_exact"] = round(
+                exact_captions(model, split, tokenizer, scenes, num_images=200), 2
+            )
     return figures
 
 
@@ -102,7 +104,10 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
         say(f"epoch {epoch + 1}/{config.epochs}: {shown}; {spent:.0f} CPU-s, {left:.0f} to go")
         if (epoch + 1) % CHECK_EVERY == 0:
             metrics = evaluate(model, val, torch.device("cpu"), size=EvaluationSize(images=500))
-            say("  500 validation images: " + ", ".join(f"{name} {value:.1f}" for name, value in metrics.items()))
+            say(
+                "  500 validation images: "
+                + ", ".join(f"{name} {value:.1f}" for name, value in metrics.items())
+            )
     cpu_s = round(time.process_time() - start)
     measured = {
         "data_specification": dataset.specification,
@@ -118,7 +123,9 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m trainables.teachers.pretrain", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m trainables.teachers.pretrain", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the new teacher")
     parser.add_argument("--epochs", type=int, default=38, help="epochs of 2,000 pairs (default 38)")
     parser.add_argument("--seed", type=int, default=0)
@@ -126,7 +133,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     config = TrainingConfig(
-        epochs=options.epochs, lr=1.2e-3, warmup_steps=100, itm_negatives="student", fused_every=2, fused_from=0.35
+        epochs=options.epochs,
+        lr=1.2e-3,
+        warmup_steps=100,
+        itm_negatives="student",
+        fused_every=2,
+        fused_from=0.35,
     )
     try:
         measured = pretrain(options.out, config, seed=options.seed)

@@ -72,6 +72,13 @@ class Teacher:
             out.fused = model.fuse(batch.caption_ids, batch.caption_mask, tokens, wants)
         if "decoder" in modes and tokens is not None:
             out.decoder = model.decode(batch.caption_ids, batch.caption_mask, tokens, wants=wants)
-        if "answer" in modes and tokens is not None and batch.question_ids is not None and batch.question_mask is not None:
-            out.answer = model.decode(batch.question_ids, batch.question_mask, tokens, mode="answer", wants=wants)
+        if (
+            "answer" in modes
+            and tokens is not None
+            and batch.question_ids is not None
+            and batch.question_mask is not None
+        ):
+            out.answer = model.decode(
+                batch.question_ids, batch.question_mask, tokens, mode="answer", wants=wants
+            )
         return out

@@ -26,7 +26,8 @@ TASK_VERSION = 1  # raise it whenever a change here changes a scene, a caption o
 def _specification() -> str:
     """Hash of what scenes are: constants, vocabulary and the integers of a few of them."""
     probe = [
-        [item.numbers() for item in drawing.draw_scene(IntegerStream(SEEDS["train"], index))] for index in range(64)
+        [item.numbers() for item in drawing.draw_scene(IntegerStream(SEEDS["train"], index))]
+        for index in range(64)
     ]
     parts = {
         "version": TASK_VERSION,
@@ -54,7 +55,9 @@ def make_scenes(seed: int, count: int, *, unique: bool) -> Iterator[dict[str, An
         stream = IntegerStream(seed, index)
         index += 1
         scene = drawing.draw_scene(stream)
-        captions = [language.caption(stream, scene, (k + made) % TEXTS_PER_IMAGE) for k in range(TEXTS_PER_IMAGE)]
+        captions = [
+            language.caption(stream, scene, (k + made) % TEXTS_PER_IMAGE) for k in range(TEXTS_PER_IMAGE)
+        ]
         if unique and not said.isdisjoint(captions):
             continue
         said.update(captions)
@@ -196,7 +199,12 @@ class ScenesDataset(Dataset):
         The chosen pictures pass their texts on in a ring, so that every one of them really gets another's.
         """
         told = np.arange(count)
-        order = np.array(IntegerStream(5, self.config.seed, count).shuffled(count)[: round(count * self.config.mismatched)], dtype=np.int64)
+        order = np.array(
+            IntegerStream(5, self.config.seed, count).shuffled(count)[
+                : round(count * self.config.mismatched)
+            ],
+            dtype=np.int64,
+        )
         told[order] = np.roll(order, 1)
         return told
 

@@ -66,6 +66,11 @@ def _look(stream: IntegerStream, scene: list[Shape]) -> tuple[int, int] | None:
     return None if (color, shape) in taken else (color, shape)
 
 
+def _inside(place: int, radius: int) -> int:
+    """Return the place moved so that the whole sprite, one pixel of soft edge included, lies in the picture."""
+    return min(max(place, radius + 1), SIZE - radius - 2)
+
+
 def draw_scene(stream: IntegerStream) -> list[Shape]:
     """Return 1 to 3 shapes, each in a cell of its own, no (colour, shape) twice."""
     count = _num_objects(stream)
@@ -73,8 +78,8 @@ def draw_scene(stream: IntegerStream) -> list[Shape]:
         scene: list[Shape] = []
         for cell in stream.shuffled(16)[:count]:
             size = stream.below(2)
-            x = cell % 4 * CELL + CELL // 2 + stream.between(-JITTER, JITTER)
-            y = cell // 4 * CELL + CELL // 2 + stream.between(-JITTER, JITTER)
+            x = _inside(cell % 4 * CELL + CELL // 2 + stream.between(-JITTER, JITTER), RADII[size])
+            y = _inside(cell // 4 * CELL + CELL // 2 + stream.between(-JITTER, JITTER), RADII[size])
             look = _look(stream, scene)
             if look is None:
                 break
@@ -127,7 +132,6 @@ def render(stream: IntegerStream, scene: list[Shape]) -> np.ndarray:
         reach = radius + 1
         cover = _coverage(item.shape, radius)[..., None]
         box = image[item.y - reach : item.y + reach + 1, item.x - reach : item.x + reach + 1]
-        cover = cover[: box.shape[0], : box.shape[1]]
         box += (color - box) * cover // full
     image += stream.grid(SIZE * SIZE, -8, 8).reshape(SIZE, SIZE, 1)
     return np.clip(image, 0, 255).astype(np.uint8)

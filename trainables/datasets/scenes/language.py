@@ -10,9 +10,7 @@ COLUMNS = ("left", "center", "right")
 NUMBERS = ("zero", "one", "two", "three")
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 QUESTION_KINDS = ("color", "shape", "size", "count_color", "count_shape", "exist", "relation", "where")
-_OTHER_WORDS = (
-    "yes no a the is are there of above below with and nothing else , : ? on at in shapes what color shape size how many object"
-)
+_OTHER_WORDS = "yes no a the is are there of above below with and nothing else , : ? on at in shapes what color shape size how many object"
 VOCABULARY = tuple(
     sorted({*COLOR_NAMES, *SHAPES, *SIZE_NAMES, *ROWS, *COLUMNS, *NUMBERS, *_OTHER_WORDS.split()})
 )

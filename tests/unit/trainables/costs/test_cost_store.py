@@ -60,7 +60,9 @@ def test_another_architecture_tokenizer_code_or_machine_is_another_entry(
     assert count.count("measure_latency") == 2
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"key": {}, "value": {}}', "truncated", "missing", "extra"])
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", '{"key": {}, "value": {}}', "truncated", "missing", "extra"]
+)
 @pytest.mark.parametrize("kind", ["static", "latency"])
 def test_a_damaged_entry_is_told_and_measured_again(
     tmp_path: Path, count: list[str], damage: str, kind: str

@@ -78,7 +78,10 @@ def test_number_of_threads_is_restored_after_a_failure(monkeypatch: pytest.Monke
 
 def test_a_deeper_image_encoder_takes_longer() -> None:
     deep = replace(CONFIG, image=EncoderConfig(width=64, depth=12, heads=2))
-    assert measure_latency(deep, repeats=9).modes["image"] > 2 * measure_latency(CONFIG, repeats=9).modes["image"]
+    assert (
+        measure_latency(deep, repeats=9).modes["image"]
+        > 2 * measure_latency(CONFIG, repeats=9).modes["image"]
+    )
 
 
 def test_a_shared_core_is_told_from_wall_and_cpu_time() -> None:

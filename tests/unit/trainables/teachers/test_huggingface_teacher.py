@@ -30,7 +30,12 @@ from trainables.teachers.teacher import Teacher
 from trainables.tokenizer import write_word_tokenizer
 
 WORDS = ("a", "red", "blue", "circle", "square", "left", "of", "the", "two", "green", "above", "star")
-CAPTIONS = ["a red circle", "two green star above the blue square", "a star", "the blue square left of a red star"]
+CAPTIONS = [
+    "a red circle",
+    "two green star above the blue square",
+    "a star",
+    "the blue square left of a red star",
+]
 TOLERANCE = 1e-5
 
 VISION = {"hidden_size": 32, "intermediate_size": 72, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -105,7 +110,12 @@ def make_batch(teacher: Teacher) -> Batch:
     images = torch.randn(len(rows), 3, side, side, generator=torch.Generator().manual_seed(1))
     keys = torch.arange(len(rows))
     return Batch(
-        images=images, caption_ids=ids, caption_mask=mask, caption_keys=keys, image_keys=keys, caption_rows=keys
+        images=images,
+        caption_ids=ids,
+        caption_mask=mask,
+        caption_keys=keys,
+        image_keys=keys,
+        caption_rows=keys,
     )
 
 
@@ -188,7 +198,10 @@ def test_sizes_heads_norms_and_special_ids_are_those_of_the_files(published: Pub
 
 def test_tokens_equal_the_hugging_face_tokenizer(small: Published) -> None:
     teacher, theirs = load_huggingface(str(small.folder)), AutoTokenizer.from_pretrained(small.folder)
-    assert teacher.tokenizer.captions(["A red CIRCLE of unknown"]) == theirs(["A red CIRCLE of unknown"]).input_ids
+    assert (
+        teacher.tokenizer.captions(["A red CIRCLE of unknown"])
+        == theirs(["A red CIRCLE of unknown"]).input_ids
+    )
 
 
 def test_padding_that_a_saved_tokenizer_remembers_is_switched_off(copied: Path) -> None:
@@ -225,7 +238,9 @@ def test_preprocessing_equals_the_image_processors(small: Published) -> None:
     pixels = torch.from_numpy(square(picture(), preprocess.image_size).copy()).permute(2, 0, 1).float() / 255
     mean, std = (torch.tensor(three).view(3, 1, 1) for three in (preprocess.mean, preprocess.std))
     ours = (pixels - mean) / std
-    exact = BlipImageProcessorPil.from_pretrained(small.folder)(picture(), return_tensors="pt").pixel_values[0]
+    exact = BlipImageProcessorPil.from_pretrained(small.folder)(picture(), return_tensors="pt").pixel_values[
+        0
+    ]
     torch.testing.assert_close(ours, exact, atol=1e-5, rtol=0)
     # the torchvision backend rounds its bicubic weights otherwise: at most two grey levels of 255
     near = BlipImageProcessor.from_pretrained(small.folder)(picture(), return_tensors="pt").pixel_values[0]
@@ -269,7 +284,11 @@ def edit(folder: Path, path: str, value: object, file: str = "config.json") -> N
         ("architectures", ["BlipForConditionalGeneration"], "allowed: 'blip' with BlipForImageTextRetrieval"),
         ("architectures", ["BlipModel"], "got model_type 'blip' with architectures"),
         ("model_type", "clip", "got model_type 'clip'"),
-        ("vision_config.hidden_act", "quick_gelu", "vision_config.hidden_act: got 'quick_gelu'; allowed: 'gelu'"),
+        (
+            "vision_config.hidden_act",
+            "quick_gelu",
+            "vision_config.hidden_act: got 'quick_gelu'; allowed: 'gelu'",
+        ),
         ("text_config.hidden_act", "relu", "text_config.hidden_act: got 'relu'"),
         ("text_config.is_decoder", False, "text_config.is_decoder: got False; allowed: True"),
         ("text_config.num_attention_heads", 5, "width must be a multiple of heads"),
@@ -278,7 +297,9 @@ def edit(folder: Path, path: str, value: object, file: str = "config.json") -> N
         ("text_config.vocab_size", 9, "the tokenizer gives ids up to 18"),
     ],
 )
-def test_what_our_family_cannot_hold_is_refused_by_name(copied: Path, path: str, value: object, told: str) -> None:
+def test_what_our_family_cannot_hold_is_refused_by_name(
+    copied: Path, path: str, value: object, told: str
+) -> None:
     edit(copied, path, value)
     with pytest.raises(TeacherError) as caught:
         load_huggingface(str(copied))

@@ -1,0 +1,365 @@
+"""Own data: what a JSONL file becomes, and what is said about a bad one."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spaces.errors import DatasetError, ResourceError
+from trainables.datasets import DATASETS
+from trainables.datasets.base import Split
+from trainables.datasets.jsonl import JsonlDataset
+
+Row = dict[str, Any]
+SPLITS = ("train", "val", "test")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "student-search" / "jsonl"
+
+
+def draw(path: Path, grey: int, size: tuple[int, int] = (20, 14)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (grey, 0, 255 - grey)).save(path)
+
+
+def write(folder: Path, rows: list[Row | str]) -> Path:
+    """Write data.jsonl; a text is taken as a line of its own."""
+    file = folder / "data.jsonl"
+    file.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows))
+    return file
+
+
+def rows_of(folder: Path, counts: dict[str, int]) -> list[Row]:
+    rows = []
+    for split, count in counts.items():
+        for index in range(count):
+            name = f"{split}{index}.png"
+            draw(folder / name, 10 * index + 7 * SPLITS.index(split))
+            rows.append({"image": name, "caption": f"{split} picture {index}", "split": split})
+    return rows
+
+
+def dataset(file: Path, **options: Any) -> JsonlDataset:
+    return JsonlDataset(JsonlDataset.Config(file=str(file), **options))
+
+
+def read(data: JsonlDataset, name: str, side: int = 8) -> Split:
+    return data.split(name, image_size=side, progress=lambda line: None)
+
+
+def error_of(file: Path, **options: Any) -> str:
+    with pytest.raises(DatasetError) as caught:
+        read(dataset(file, **options), "train")
+    return str(caught.value)
+
+
+def test_rows_become_pictures_captions_questions_and_answers(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, {"train": 2, "val": 1, "test": 1})
+    rows[0] |= {"question": "how many ?", "answer": "2"}
+    rows[1] = {"image": "train1.png", "captions": ["one", "two"], "split": "train"}
+    rows[1] |= {"questions": [{"question": "what ?", "answer": "a"}, {"question": "where ?", "answer": "b"}]}
+    split = read(dataset(write(tmp_path, rows)), "train")
+    assert split.captions == ["train picture 0", "one", "two"]
+    assert split.caption_images.tolist() == [0, 1, 1]
+    assert list(zip(split.questions, split.answers, strict=True)) == [
+        ("how many ?", "2"),
+        ("what ?", "a"),
+        ("where ?", "b"),
+    ]
+    assert split.question_images.tolist() == [0, 1, 1]
+    assert split.caption_images.dtype == split.question_images.dtype == np.int64
+
+
+def test_pictures_are_square_bicubic_rgb_and_those_of_their_split(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, {"val": 2, "train": 3, "test": 1})
+    _, x = np.mgrid[0:30, 0:50]
+    Image.fromarray((x * 5).astype(np.uint8)).save(tmp_path / "train1.png")  # grey, not square
+    data = dataset(write(tmp_path, rows))
+    for name in SPLITS:
+        split = read(data, name)
+        assert split.pixels.shape == (sum(row["split"] == name for row in rows), 8, 8, 3)
+        assert split.pixels.dtype == np.uint8
+        for index in range(split.num_images):
+            picture = Image.open(tmp_path / f"{name}{index}.png").convert("RGB")
+            expected = np.asarray(picture.resize((8, 8), Image.Resampling.BICUBIC))
+            assert np.array_equal(split.pixels[index], expected)
+
+
+def test_rows_of_one_picture_are_joined(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, {"train": 1, "val": 1})
+    rows.append({"image": "./train0.png", "caption": "again", "split": "train"})
+    rows.append({"image": "train0.png", "question": "why ?", "answer": "so", "split": "train"})
+    split = read(dataset(write(tmp_path, rows)), "train")
+    assert split.num_images == 1
+    assert split.captions == ["train picture 0", "again"]
+    assert split.questions == ["why ?"]
+
+
+def test_pictures_are_prepared_once_and_mapped_from_disk(tmp_path: Path, own_cache: Path) -> None:
+    file = write(tmp_path, rows_of(tmp_path, {"train": 3, "val": 1}))
+    lines: list[str] = []
+    first = dataset(file).split("train", image_size=8, progress=lines.append)
+    assert lines == ["jsonl: 4 of 4 pictures prepared"]
+    again = dataset(file).split("train", image_size=8, progress=lines.append)
+    assert len(lines) == 1
+    assert isinstance(again.pixels, np.memmap)
+    assert np.array_equal(first.pixels, again.pixels)
+    dataset(file).split("train", image_size=16, progress=lines.append)
+    assert len(lines) == 2
+    assert len(list(own_cache.iterdir())) == 2
+
+
+def test_the_fingerprint_follows_texts_pictures_and_options(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, {"train": 3, "val": 1})
+    file = write(tmp_path, rows)
+    first = dataset(file).fingerprint
+    assert dataset(file).fingerprint == first
+    assert dataset(file, seed=1).fingerprint != first
+    os.utime(tmp_path / "val0.png", ns=(1, 1))
+    touched = dataset(file).fingerprint
+    assert touched != first
+    write(tmp_path, [*rows[:3], rows[3] | {"caption": "another"}])
+    assert dataset(file).fingerprint not in (first, touched)
+
+
+def test_it_is_bound_to_no_task_and_describes_itself(tmp_path: Path) -> None:
+    data = dataset(write(tmp_path, rows_of(tmp_path, {"train": 3, "val": 2})))
+    assert data.specification == ""
+    assert data.split_names == ("train", "val")
+    line = data.describe()
+    assert (
+        "data.jsonl: 3 images to train on with 3 captions and 0 questions; 2 to validate, 0 to test" in line
+    )
+    assert "split field" in line
+
+
+def test_the_table_of_datasets_names_it() -> None:
+    assert DATASETS["jsonl"] == "trainables.datasets.jsonl:JsonlDataset"
+
+
+def test_without_split_fields_the_ratios_divide_the_pictures(tmp_path: Path) -> None:
+    rows = [{k: v for k, v in row.items() if k != "split"} for row in rows_of(tmp_path, {"train": 20})]
+    rows += [
+        {"image": row["image"], "caption": "once more"} for row in rows
+    ]  # both rows of a picture stay together
+    data = dataset(write(tmp_path, rows), val_ratio=0.2, test_ratio=0.1)
+    assert [read(data, name).num_images for name in SPLITS] == [14, 4, 2]
+    held_out = set(read(data, "val").captions)
+    shuffled = dataset(write(tmp_path, rows[::-1]), val_ratio=0.2, test_ratio=0.1)
+    assert set(read(shuffled, "val").captions) == held_out
+    other = dataset(write(tmp_path, rows), val_ratio=0.2, test_ratio=0.1, seed=1)
+    assert set(read(other, "val").captions) != held_out
+    assert "ratio, seed 1" in other.describe()
+
+
+def test_pictures_may_lie_elsewhere_and_fields_have_other_names(tmp_path: Path) -> None:
+    draw(tmp_path / "pictures" / "a.jpg", 1)
+    draw(tmp_path / "pictures" / "b.jpg", 2)
+    rows = [{"file_name": "a.jpg", "text": "an a", "part": "train"}]
+    rows += [{"file_name": "b.jpg", "texts": ["a b"], "part": "val"}]
+    data = dataset(
+        write(tmp_path, rows),
+        image_root=str(tmp_path / "pictures"),
+        image_field="file_name",
+        caption_field="text",
+        split_field="part",
+    )
+    assert read(data, "train").captions == ["an a"]
+    assert read(data, "val").captions == ["a b"]
+
+
+def good(folder: Path) -> list[Row | str]:
+    return list(rows_of(folder, {"train": 1, "val": 1}))
+
+
+BAD_ROWS: dict[str, tuple[Row | str, str]] = {
+    "missing image": ({"image": "gone.png", "caption": "a", "split": "train"}, "gone.png does not exist"),
+    "empty caption": ({"image": "train0.png", "caption": " ", "split": "train"}, "caption: is empty"),
+    "one empty caption": (
+        {"image": "train0.png", "captions": ["a", ""], "split": "train"},
+        "captions[1]: is empty",
+    ),
+    "empty list": ({"image": "train0.png", "captions": [], "split": "train"}, "captions: is empty"),
+    "not JSON": ('{"image": ', "not JSON"),
+    "a list": ("[1]", "got a list; allowed: one JSON object per line"),
+    "no image": ({"caption": "a", "split": "train"}, "no field 'image'; the row has caption, split"),
+    "no caption": ({"image": "train0.png", "split": "train"}, "no caption: allowed are fields 'caption'"),
+    "caption of a wrong type": (
+        {"image": "train0.png", "caption": 3, "split": "train"},
+        "caption: got int 3",
+    ),
+    "image of a wrong type": (
+        {"image": 3, "caption": "a", "split": "train"},
+        "image: got int 3; allowed: text",
+    ),
+    "unknown split": (
+        {"image": "train0.png", "caption": "a", "split": "dev"},
+        "split: got 'dev'; allowed: train, val, test",
+    ),
+    "question without answer": (
+        {"image": "train0.png", "caption": "a", "question": "why ?", "split": "train"},
+        "no field 'answer'",
+    ),
+    "questions of a wrong type": (
+        {"image": "train0.png", "caption": "a", "questions": "why ?", "split": "train"},
+        "questions: got str",
+    ),
+    "picture in two splits": (
+        {"image": "train0.png", "caption": "a", "split": "val"},
+        "is in 'val' here and in 'train'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("row", "told"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
+def test_a_bad_row_is_told_with_file_and_line(
+    tmp_path: Path, own_cache: Path, row: Row | str, told: str
+) -> None:
+    file = write(tmp_path, [*good(tmp_path), "", row])
+    message = error_of(file)
+    assert message.startswith(f"{file}:4: ")
+    assert told in message
+    assert message.count("\n") == 0
+    assert not list(own_cache.glob("*"))
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+    file = write(tmp_path, good(tmp_path))
+    file.write_bytes(file.read_bytes() + b'{"image": "\xff"}\n')
+    assert f"{file}:3: not JSON" in error_of(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>"], ids=["empty", "html"])
+def test_a_broken_picture_is_told_and_nothing_is_kept(
+    tmp_path: Path, own_cache: Path, content: bytes
+) -> None:
+    rows = good(tmp_path)
+    (tmp_path / "broken.png").write_bytes(content)
+    file = write(tmp_path, [*rows, {"image": "broken.png", "caption": "a", "split": "train"}])
+    message = error_of(file)
+    assert f"{file}:3: {tmp_path / 'broken.png'} cannot be read as a picture" in message
+    assert not list(own_cache.iterdir())
+
+
+def test_a_cut_off_picture_is_told(tmp_path: Path) -> None:
+    rows = good(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:900])
+    file = write(tmp_path, [*rows, {"image": "cut.jpg", "caption": "a", "split": "val"}])
+    assert f"{file}:3:" in error_of(file)
+
+
+def test_all_problems_are_told_at_once_broken_pictures_among_them(tmp_path: Path) -> None:
+    rows = good(tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    rows += [{"image": "broken.png", "caption": "a", "split": "train"}, "{", {"caption": "a"}]
+    lines = error_of(write(tmp_path, rows)).splitlines()
+    assert len(lines) == 3
+    assert [line.split(":")[1] for line in lines] == ["3", "4", "5"]
+
+
+def test_ten_problems_are_shown_and_all_are_counted(tmp_path: Path) -> None:
+    rows = good(tmp_path) + [{"image": f"gone{i}.png", "caption": "a", "split": "train"} for i in range(14)]
+    lines = error_of(write(tmp_path, rows)).splitlines()
+    assert len(lines) == 11
+    assert "gone9.png" in lines[9]
+    assert lines[10].startswith("... and 4 more: 14 problems in all")
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [({"train": 3}, "no validation rows: got 3 pictures in train"), ({"val": 3}, "no training rows")],
+)
+def test_a_file_without_validation_or_training_rows_is_refused(
+    tmp_path: Path, counts: dict[str, int], told: str
+) -> None:
+    assert told in error_of(write(tmp_path, list(rows_of(tmp_path, counts))))
+
+
+def test_ratios_that_leave_no_validation_rows_are_told(tmp_path: Path) -> None:
+    rows: list[Row | str] = [
+        {k: v for k, v in row.items() if k != "split"} for row in rows_of(tmp_path, {"train": 3})
+    ]
+    message = error_of(write(tmp_path, rows))
+    assert "no validation rows: got val_ratio 0.1, test_ratio 0.1 of 3 pictures" in message
+
+
+def test_a_split_in_some_rows_only_is_refused(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, {"train": 3, "val": 1})
+    del rows[1]["split"]
+    assert "data.jsonl:2: no field 'split', which other rows have (1 of 4" in error_of(
+        write(tmp_path, list(rows))
+    )
+
+
+def test_a_picture_with_questions_alone_is_refused(tmp_path: Path) -> None:
+    rows = good(tmp_path)
+    draw(tmp_path / "mute.png", 3)
+    rows.append({"image": "mute.png", "question": "why ?", "answer": "so", "split": "train"})
+    assert "data.jsonl:3: caption: mute.png has no caption in any of its rows" in error_of(
+        write(tmp_path, rows)
+    )
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    assert "holds no rows" in error_of(write(tmp_path, []))
+
+
+def test_an_unknown_or_empty_split_is_refused(tmp_path: Path) -> None:
+    data = dataset(write(tmp_path, good(tmp_path)))
+    with pytest.raises(DatasetError, match="no split is called 'dev'; allowed: train, val, test"):
+        read(data, "dev")
+    with pytest.raises(DatasetError, match="has no test rows"):
+        read(data, "test")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"val_ratio": -0.1}, "dataset.val_ratio: got -0.1; allowed: 0 or more, below 1"),
+        ({"test_ratio": 1.0}, "dataset.test_ratio: got 1.0"),
+        ({"val_ratio": 0.6, "test_ratio": 0.5}, "got 1.1; allowed: below 1"),
+        ({"image_root": "/nowhere/at/all"}, "dataset.image_root: /nowhere/at/all is no folder"),
+    ],
+)
+def test_an_option_out_of_range_is_refused_at_once(tmp_path: Path, options: Row, told: str) -> None:
+    file = write(tmp_path, good(tmp_path))
+    with pytest.raises(DatasetError) as caught:
+        dataset(file, **options)
+    assert told in str(caught.value)
+
+
+def test_a_missing_file_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"gone\.jsonl does not exist"):
+        dataset(tmp_path / "gone.jsonl")
+
+
+def test_a_damaged_array_is_told(tmp_path: Path, own_cache: Path) -> None:
+    file = write(tmp_path, good(tmp_path))
+    read(dataset(file), "train")
+    (array,) = own_cache.iterdir()
+    array.write_bytes(array.read_bytes()[:100])
+    with pytest.raises(DatasetError, match="damaged"):
+        read(dataset(file), "train")
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path, good(tmp_path))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
+    with pytest.raises(ResourceError, match="No space left on device"):
+        read(dataset(file), "train")
+    assert not list(own_cache.iterdir())
