@@ -37,14 +37,16 @@ class BusyMeter:
         return {
             "share": self._full / self._samples,
             "seconds": self._samples,
-            "how": f"seconds in which every core of this machine was more than {BUSY_ABOVE:.0%} busy (/proc/stat, sampled each second)",
+            "how": f"seconds in which every core of this machine was over {BUSY_ABOVE:.0%} busy (/proc/stat each second)",
         }
 
     def _run(self) -> None:
         before = _cores()
         while not self._stop.wait(1.0):
             now = _cores()
-            shares = [1 - (now[c][0] - before[c][0]) / max(1, now[c][1] - before[c][1]) for c in now if c in before]
+            shares = [
+                1 - (now[c][0] - before[c][0]) / max(1, now[c][1] - before[c][1]) for c in now if c in before
+            ]
             self._samples += 1
             self._full += bool(shares) and min(shares) > BUSY_ABOVE
             before = now

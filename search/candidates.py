@@ -35,5 +35,8 @@ def plan_search(prepared: Prepared, recorder: Recorder, desk: ExperimentDesk) ->
         blind = Proposal(candidate=blind_candidate(default.candidate))
         queue += [Queued(proposal=one) for one in (blind, default) if one.candidate.candidate_id not in known]
     return SearchPlan(
-        trials=prepared.space.search.trials, queue=queue, past=recorder.past(), start_index=recorder.next_index
+        trials=prepared.space.search.trials,
+        queue=queue,
+        past=recorder.past(),
+        start_index=recorder.next_index,
     )

@@ -31,5 +31,7 @@ def catalogue(room: str) -> str:
             default = "required" if option.default is MISSING else repr(option.default)
             lines.append(f"    {option.name} = {default}")
     if room == "teachers":
-        lines.append("or a model folder (exported here, or Hugging Face BlipForImageTextRetrieval), or a hub id owner/model")
+        lines.append(
+            "or a model folder (exported here, or Hugging Face BlipForImageTextRetrieval), or a hub id owner/model"
+        )
     return "\n".join(lines)

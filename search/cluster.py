@@ -56,8 +56,8 @@ def project_root() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
-def connect(address: str | None) -> None:
-    """Start Ray on this machine, or join the cluster at `address`.
+def connect(address: str | None) -> list[str]:
+    """Start Ray on this machine, or join the cluster at `address`; return lines on its dashboard.
 
     Raises:
         ResourceError: no cluster answers there, or it asks for a token.
@@ -67,9 +67,9 @@ def connect(address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     try:
         if address is None:
-            ray.init(address="local", include_dashboard=True, dashboard_host="127.0.0.1", **options)
+            context: Any = ray.init(address="local", include_dashboard=True, dashboard_host="127.0.0.1", **options)
         else:
-            ray.init(address=address, runtime_env=_code_for_cluster(), **options)
+            context = ray.init(address=address, runtime_env=_code_for_cluster(), **options)
     except ConnectionError as error:
         raise ResourceError(
             f"--address {address}: no Ray cluster answers ({_first_line(error)}). Start one with `ray start --head`, give its "
@@ -83,6 +83,7 @@ def connect(address: str | None) -> None:
             ) from error
         raise
     _pin_address()
+    return _dashboard_lines(context.dashboard_url or "", context.address_info.get("metrics_export_port"))
 
 
 def _first_line(error: Exception) -> str:
@@ -149,7 +150,8 @@ def check_shared_storage(folder: Path) -> None:
 
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     asked = [
-        sees.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(str(probe)) for node in nodes
+        sees.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(str(probe))
+        for node in nodes
     ]
     blind = [node["NodeManagerAddress"] for node, seen in zip(nodes, ray.get(asked), strict=True) if not seen]
     probe.unlink()
@@ -160,29 +162,33 @@ def check_shared_storage(folder: Path) -> None:
         )
 
 
-def dashboard_lines() -> list[str]:
-    """Return where the dashboard is, and how to get in."""
-    url = ray.get_runtime_context().worker.node.address_info.get("webui_url") if False else _dashboard_url()
+def _dashboard_lines(url: str, metrics_port: int | None) -> list[str]:
+    """Return where dashboard and metrics are, and how to get in."""
     if not url:
         return ["Ray dashboard: not running on this cluster"]
-    lines = [f"Ray dashboard: http://{url} (trials: Actors and Logs, by candidate id)"]
+    lines = [f"Ray dashboard: http://{url} (a trial's log is found by its candidate id under Logs)"]
     if os.environ.get("RAY_AUTH_MODE") != "disabled":
-        ray_command = Path(sys.executable).with_name("ray")
-        command = str(ray_command) if ray_command.exists() and not shutil.which("ray") else "ray"
-        lines.append(f"  it asks for a token: {command} get-auth-token")
+        beside = Path(sys.executable).with_name("ray")
+        lines.append(
+            f"  it asks for a token: {beside if beside.exists() and not shutil.which('ray') else 'ray'} get-auth-token"
+        )
+    if metrics_port:
+        lines.append(
+            f"  metrics of this node: http://127.0.0.1:{metrics_port}/metrics (ray_student_search_*)"
+        )
     return lines
-
-
-def _dashboard_url() -> str:
-    from ray._private.worker import get_dashboard_url  # the context keeps it only for the one who called ray.init
-
-    return str(get_dashboard_url() or "")
 
 
 def git_commit() -> str:
     """Return the commit of this checkout, with `+` if files differ from it; "" outside of git."""
     try:
-        run: Mapping[str, Any] = {"cwd": project_root(), "capture_output": True, "text": True, "check": True, "timeout": 10}
+        run: Mapping[str, Any] = {
+            "cwd": project_root(),
+            "capture_output": True,
+            "text": True,
+            "check": True,
+            "timeout": 10,
+        }
         head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], **run).stdout.strip()
         dirty = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **run).stdout.strip()
     except (OSError, subprocess.SubprocessError):

@@ -1,6 +1,6 @@
 """Train students of a run without distillation, to see what distillation gained.
 
-    python search/control.py runs/dlip --pick front --seeds 3
+python search/control.py runs/dlip --pick front --seeds 3
 """
 
 import argparse
@@ -18,7 +18,11 @@ from analysis.table import METRICS, atomic_path
 from spaces.errors import RunError, StudentSearchError
 
 TASKS = ("itc", "itm", "lm", "vqa")
-NEEDED_TASKS = ("itc", "lm", "vqa")  # what the metrics measure; a student that never trains one would be no control
+NEEDED_TASKS = (
+    "itc",
+    "lm",
+    "vqa",
+)  # what the metrics measure; a student that never trains one would be no control
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,9 @@ class Order:
     @property
     def name(self) -> str:
         """Folder and log name."""
-        return f"{self.trial.candidate_id}-{self.data}-{'distilled' if self.distilled else 'plain'}-{self.seed}"
+        return (
+            f"{self.trial.candidate_id}-{self.data}-{'distilled' if self.distilled else 'plain'}-{self.seed}"
+        )
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +48,11 @@ def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
     A task that the candidate gave weight 0, because the teacher taught it, gets weight 1.
     """
-    losses = {name: dict(options) for name, options in config["losses"].items() if name in TASKS and options["weight"]}
+    losses = {
+        name: dict(options)
+        for name, options in config["losses"].items()
+        if name in TASKS and options["weight"]
+    }
     if config["student"]["fusion"]["layers"]:
         for name in NEEDED_TASKS:
             losses.setdefault(name, {"weight": 1.0})
@@ -86,7 +96,9 @@ def orders(run: Run, trials: Sequence[Trial], seeds: int) -> list[Order]:
         plain = replace(job, config=plain_config(job.config), evaluate_at=(), cache="")
         for seed in range(seeds):
             shifted = job.seed + seed
-            made.append(Order(trial=trial, data="noisy", seed=seed, distilled=False, job=replace(plain, seed=shifted)))
+            made.append(
+                Order(trial=trial, data="noisy", seed=seed, distilled=False, job=replace(plain, seed=shifted))
+            )
             if job.dataset.get("mismatched"):
                 cleaned = replace(plain, seed=shifted, dataset=clean)
                 made.append(Order(trial=trial, data="clean", seed=seed, distilled=False, job=cleaned))
@@ -108,7 +120,9 @@ def train_order(job_fields: Mapping[str, Any], folder: str) -> dict[str, Any]:
     return control.rows[-1]
 
 
-def run_control(run: Run, made: Sequence[Order], *, address: str | None, gpus: float | None) -> list[dict[str, Any]]:
+def run_control(
+    run: Run, made: Sequence[Order], *, address: str | None, gpus: float | None
+) -> list[dict[str, Any]]:
     """Train all orders on Ray, side by side, and return the rows of `control.json`; each is kept as it comes."""
     import ray
 
@@ -117,7 +131,10 @@ def run_control(run: Run, made: Sequence[Order], *, address: str | None, gpus: f
     cluster.connect(address)
     found = cluster.resources(workers=1, cpus=1, gpus=gpus)
     remote = ray.remote(num_cpus=1, num_gpus=found.gpus, max_calls=0)(train_order)
-    rows = [_row(trial, 0, "noisy", True, {**trial.metrics}) for trial in dict.fromkeys(order.trial for order in made)]
+    rows = [
+        _row(trial, 0, "noisy", True, {**trial.metrics})
+        for trial in dict.fromkeys(order.trial for order in made)
+    ]
     waiting = {}
     for order in made:
         folder = run.folder.absolute() / "control" / order.name
@@ -133,12 +150,20 @@ def run_control(run: Run, made: Sequence[Order], *, address: str | None, gpus: f
         rows.append(_row(order.trial, order.seed, order.data, order.distilled, last))
         _write(run.folder, rows)
         left = (time.monotonic() - started) / (total - len(waiting)) * len(waiting)
-        print(f"{total - len(waiting)}/{total} trained, {order.name}, about {left:.0f} s left", file=sys.stderr, flush=True)
+        print(
+            f"{total - len(waiting)}/{total} trained, {order.name}, about {left:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
     return rows
 
 
 def _row(trial: Trial, seed: int, data: str, distilled: bool, values: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = {name: values[name] for name in METRICS if values.get(name) is not None and values[name] == values[name]}
+    metrics = {
+        name: values[name]
+        for name in METRICS
+        if values.get(name) is not None and values[name] == values[name]
+    }
     return {"candidate_id": trial.candidate_id, "data": data, "seed": seed, "distilled": distilled, **metrics}
 
 
@@ -162,7 +187,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("run", type=Path, help="run folder, such as runs/dlip")
     made.add_argument("--pick", default="front", metavar="front|ID", help="which students (default front)")
     made.add_argument("--seeds", type=int, default=3, help="trainings of each (default 3)")
-    made.add_argument("--members", type=int, default=3, help="at most so many of the parameter front, small to large (default 3)")
+    made.add_argument(
+        "--members",
+        type=int,
+        default=3,
+        help="at most so many of the parameter front, small to large (default 3)",
+    )
     made.add_argument("--address", metavar="ADDRESS", help="join a running Ray cluster")
     return made
 
@@ -177,7 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = read_run(options.run)
         trials = members(run, options.pick, options.members)
         made = orders(run, trials, options.seeds)
-        print(f"control of {', '.join(t.candidate_id for t in trials)}: {len(made)} trainings", file=sys.stderr)
+        print(
+            f"control of {', '.join(t.candidate_id for t in trials)}: {len(made)} trainings", file=sys.stderr
+        )
         run_control(run, made, address=options.address, gpus=None)
         from analysis.gains import gains
         from analysis.report import draw_report
@@ -185,11 +217,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for gain in gains(read_run(options.run), run.quality):
             if gain.gain == gain.gain:
                 print(
-                    f"{gain.candidate_id}, {gain.data} data: {run.quality} {gain.distilled:.1f} with distillation, {gain.plain:.1f} "
-                    f"without: gain {gain.gain:+.1f} +- {gain.spread:.1f} over {gain.seeds} seeds, {gain.verdict}"
+                    f"{gain.candidate_id}, {gain.data} data: {run.quality} {gain.distilled:.1f} with distillation, "
+                    f"{gain.plain:.1f} without: gain {gain.gain:+.1f} +- {gain.spread:.1f} "
+                    f"over {gain.seeds} seeds, {gain.verdict}"
                 )
             else:
-                print(f"{gain.candidate_id}, {gain.data} data: {run.quality} {gain.plain:.1f} without distillation")
+                print(
+                    f"{gain.candidate_id}, {gain.data} data: {run.quality} {gain.plain:.1f} without distillation"
+                )
         print(f"report: {draw_report(options.run)}")
     except StudentSearchError as error:
         print(f"error: {error}", file=sys.stderr)

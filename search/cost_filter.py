@@ -31,7 +31,12 @@ class CostFilter:
     """Counts on the meta device first; measures latency only of what keeps the other limits."""
 
     def __init__(self, teacher: BlipConfig, tokenizer_bytes: int, limits: Limits, store: CostStore) -> None:
-        self._teacher, self._tokenizer_bytes, self._limits, self._store = teacher, tokenizer_bytes, limits, store
+        self._teacher, self._tokenizer_bytes, self._limits, self._store = (
+            teacher,
+            tokenizer_bytes,
+            limits,
+            store,
+        )
 
     def admit(self, candidate: Candidate) -> Admitted | Rejected:
         """Return the candidate's costs, or which limit it breaks."""
@@ -62,7 +67,10 @@ class CostFilter:
             value = costs.get(name)
             if value is None:
                 continue
-            for bound, sign, broken in ((high, "<=", high is not None and value > high), (low, ">=", low is not None and value < low)):
+            for bound, sign, broken in (
+                (high, "<=", high is not None and value > high),
+                (low, ">=", low is not None and value < low),
+            ):
                 if broken and bound is not None:
                     limit = f"{name} {sign} {shown(name, bound)}"
                     return Rejected(

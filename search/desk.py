@@ -50,7 +50,10 @@ class ExperimentDesk:
         self._prepared, self._recorder, self._folder = prepared, recorder, folder
         self._cache, self._rungs, self._launch = cache, rungs, launch
         self._filter = CostFilter(
-            prepared.teacher.config, prepared.tokenizer_bytes, prepared.space.limits(prepared.facts), prepared.store
+            prepared.teacher.config,
+            prepared.tokenizer_bytes,
+            prepared.space.limits(prepared.facts),
+            prepared.store,
         )
 
     def build(self, values: Values, index: int) -> Candidate:

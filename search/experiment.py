@@ -23,7 +23,7 @@ from search.schedulers import SCHEDULERS
 from search.schedulers.base import RungConfig, RungScheduler
 from search.searchers import SEARCHERS
 from search.searchers.candidate_searcher import CandidateSearcher
-from spaces.errors import PluginError, ResourceError
+from spaces.errors import PluginError
 from spaces.plugins import resolve
 from spaces.schema import Space
 from trainables.trial import Launch, run_trial
@@ -68,9 +68,8 @@ class Outcome:
 
 def rungs_of(space: Space) -> tuple[int, ...]:
     """Return the rungs below full fidelity."""
-    config: RungConfig = resolve(SCHEDULERS, space.search.scheduler.kind, "schedulers").Config(  # type: ignore[attr-defined]
-        **_tuples(space.search.scheduler.options)
-    )
+    kind = resolve(SCHEDULERS, space.search.scheduler.kind, "schedulers")
+    config: RungConfig = kind.Config(**_tuples(space.search.scheduler.options))
     return tuple(rung for rung in config.rungs if rung < space.training.epochs)
 
 
@@ -79,15 +78,15 @@ def _tuples(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _scheduler(space: Space, folder: Path) -> RungScheduler:
-    kind = resolve(SCHEDULERS, space.search.scheduler.kind, "schedulers")
+    kind: type[RungScheduler] = resolve(SCHEDULERS, space.search.scheduler.kind, "schedulers")
     options = {**_tuples(space.search.scheduler.options), "rungs": rungs_of(space)}
-    return kind(kind.Config(**options), space.objectives, folder=folder)  # type: ignore[attr-defined,call-arg,no-any-return]
+    return kind(RungConfig(**options), space.objectives, folder=folder)
 
 
 def _proposer(space: Space) -> Any:
     kind = resolve(SEARCHERS, space.search.searcher.kind, "searchers")
-    config = kind.Config(**_tuples(space.search.searcher.options))  # type: ignore[attr-defined]
-    return kind(config, space.domains(), seed=space.search.seed, objectives=space.objectives)  # type: ignore[call-arg]
+    config = kind.Config(**_tuples(space.search.searcher.options))
+    return kind(config, space.domains(), seed=space.search.seed, objectives=space.objectives)
 
 
 class Experiment:
@@ -114,7 +113,9 @@ class Experiment:
         Raises:
             StudentSearchError: the cluster cannot take a trial, or no candidate meets the limits.
         """
-        interrupt = Interrupt(notice="stopping: results are kept, the report is drawn; once more to quit at once")
+        interrupt = Interrupt(
+            notice="stopping: results are kept, the report is drawn; once more to quit at once"
+        )
         started = time.monotonic()
         with interrupt, BusyMeter() as meter:
             self._write_down()
@@ -127,13 +128,19 @@ class Experiment:
             if not interrupt.requested:
                 conclude(self.prepared, self.recorder, self.facts, folder=self.folder, say=self.say)
             else:
-                self.recorder.mark_fronts(self.space.quality, maximise=self.space.objectives[self.space.quality] == "max")
+                self.recorder.mark_fronts(
+                    self.space.quality, maximise=self.space.objectives[self.space.quality] == "max"
+                )
             self.facts["wall_s"] = self.facts.get("wall_s", 0.0) + time.monotonic() - started
             self.facts["busy"] = meter.summary()
             self._save_facts(ended=stamp(), ended_by="interrupted" if interrupt.requested else ended_by)
             report = draw_report(self.folder)
-        pictures = draw_pngs(self.folder) if not interrupt.requested else "no pictures after an interrupted search"
-        self.say(pictures if isinstance(pictures, str) else f"pictures: {', '.join(p.name for p in pictures)}")
+        pictures = (
+            draw_pngs(self.folder) if not interrupt.requested else "no pictures after an interrupted search"
+        )
+        self.say(
+            pictures if isinstance(pictures, str) else f"pictures: {', '.join(p.name for p in pictures)}"
+        )
         if interrupt.requested:
             return Outcome(code=interrupt.exit_code, report=report)
         return Outcome(code=0 if finished_count(self.recorder) else 1, report=report)
@@ -171,18 +178,28 @@ class Experiment:
 
     def _search(self, interrupt: Interrupt, cache: str, started: float) -> str:
         """Run the trials; return why there are no more."""
-        cluster.connect(self.options.address)
+        dashboard = cluster.connect(self.options.address)
         cluster.check_shared_storage(self.folder)
         wanted = self.space.resources
         found = cluster.resources(
             workers=wanted.workers_per_trial, cpus=wanted.cpus_per_worker, gpus=wanted.gpus_per_worker
         )
         nested = self.options.always_train or found.workers > 1
-        launch = {"nested": nested, "workers": found.workers, "cpus": found.cpus, "gpus": found.gpus}
-        for line in [found.describe(), *cluster.dashboard_lines()]:
+        launch: dict[str, Any] = {
+            "nested": nested,
+            "workers": found.workers,
+            "cpus": found.cpus,
+            "gpus": found.gpus,
+        }
+        for line in [found.describe(), *dashboard]:
             self.say(line)
         desk = ExperimentDesk(
-            self.prepared, self.recorder, folder=self.folder, cache=cache, rungs=rungs_of(self.space), launch=launch
+            self.prepared,
+            self.recorder,
+            folder=self.folder,
+            cache=cache,
+            rungs=rungs_of(self.space),
+            launch=launch,
         )
         scheduler = _scheduler(self.space, self.folder)
         scheduler.refill(self.recorder.result_rows())
@@ -194,13 +211,21 @@ class Experiment:
         )
         searcher.prime()
         self.say(f"prepared in {time.monotonic() - started:.0f} s; {searcher.trials} candidates to try")
-        self._tune(searcher, scheduler, interrupt, launch=Launch(**launch, storage="", log=""), slots=found.slots)
+        self._tune(
+            searcher, scheduler, interrupt, launch=Launch(**launch, storage="", log=""), slots=found.slots
+        )
         if searcher.ended_by == "exhausted":
             self.say(searcher.ended_reason)
         return searcher.ended_by or "failed"
 
     def _tune(
-        self, searcher: CandidateSearcher, scheduler: RungScheduler, interrupt: Interrupt, *, launch: Launch, slots: int
+        self,
+        searcher: CandidateSearcher,
+        scheduler: RungScheduler,
+        interrupt: Interrupt,
+        *,
+        launch: Launch,
+        slots: int,
     ) -> None:
         from search.tune_callback import RunCallback  # its gauges want a running Ray
 
@@ -239,8 +264,6 @@ class Experiment:
             tuner.fit()
         finally:
             progress.close(callback.tally())
-        if callback.leak:
-            raise ResourceError(callback.leak)
 
 
 def check_fidelity(space: Space) -> None:

@@ -1,6 +1,6 @@
 """Write a student of a run as a model folder that loads elsewhere.
 
-    python search/export.py runs/dlip --pick knee --out student/
+python search/export.py runs/dlip --pick knee --out student/
 """
 
 import argparse
@@ -25,7 +25,11 @@ def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
             "name": teacher.get("name"),
             "fingerprint": teacher.get("fingerprint"),
             "metrics": {"validation": teacher.get("metrics", {}), "test": teacher.get("test_metrics", {})},
-            "costs": {name: teacher[name] for name in ("params", "flops", "latency_ms", "size_mib") if name in teacher},
+            "costs": {
+                name: teacher[name]
+                for name in ("params", "flops", "latency_ms", "size_mib")
+                if name in teacher
+            },
         },
         "dataset": f"{dataset.get('description', '')} (fingerprint {dataset.get('fingerprint', '')})",
         "costs": {
@@ -56,7 +60,9 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
     trial = pick(run, which, axis)
     source = folder / (trial.checkpoint or f"checkpoints/{trial.candidate_id}")
     if not (source / "checkpoint.pt").is_file():
-        raise ExportError(f"{source}: the checkpoint of trial {trial.candidate_id} is missing. Pick another trial, or train it again.")
+        raise ExportError(
+            f"{source}: the checkpoint of trial {trial.candidate_id} is missing. Pick another trial, or train it again."
+        )
     from trainables.checkpoint import load_model
     from trainables.export import export_student, model_card
     from trainables.job import Job
@@ -80,11 +86,16 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python search/export.py", description="Write a student of a run as a model folder that loads elsewhere."
+        prog="python search/export.py",
+        description="Write a student of a run as a model folder that loads elsewhere.",
     )
     parser.add_argument("run", type=Path, help="run folder, such as runs/dlip")
-    parser.add_argument("--pick", required=True, metavar="ID|best|knee", help="a candidate id, or a point of a front")
-    parser.add_argument("--axis", choices=COSTS, default="params", help="the front of best and knee (default params)")
+    parser.add_argument(
+        "--pick", required=True, metavar="ID|best|knee", help="a candidate id, or a point of a front"
+    )
+    parser.add_argument(
+        "--axis", choices=COSTS, default="params", help="the front of best and knee (default params)"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     options = parser.parse_args(arguments)
     try:
@@ -92,7 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StudentSearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{options.out}: student {trial.candidate_id}; load it with trainables.export.load({str(options.out)!r})")
+    print(
+        f"{options.out}: student {trial.candidate_id}; load it with trainables.export.load({str(options.out)!r})"
+    )
     return 0
 
 

@@ -13,9 +13,12 @@ from trainables.checkpoint import load_model
 from trainables.costs.latency import measure_latency
 from trainables.metrics.evaluation import evaluate
 from trainables.metrics.retention import TASK_METRICS, retention, retention_above_blind
+from trainables.models.blip import Blip
 
 
-def conclude(prepared: Prepared, recorder: Recorder, facts: dict[str, Any], *, folder: Path, say: Say) -> None:
+def conclude(
+    prepared: Prepared, recorder: Recorder, facts: dict[str, Any], *, folder: Path, say: Say
+) -> None:
     """Fill in what is known only at the end; a student whose checkpoint cannot be read is told and left out.
 
     Args:
@@ -28,6 +31,8 @@ def conclude(prepared: Prepared, recorder: Recorder, facts: dict[str, Any], *, f
     objectives, quality = prepared.space.objectives, prepared.space.quality
     _above_blind(prepared, recorder, facts)
     recorder.mark_fronts(quality, maximise=objectives[quality] == "max")
+    if "test" not in prepared.splits:
+        say("the data has no test split: final figures are those of the validation split")
     rows = [row for row in recorder.rows if row["status"] == "finished"]
     members = [row for row in rows if any(row.get(f"on_front_{cost}") for cost in COSTS)]
     blind = [row for row in rows if row["role"] == "blind"]
@@ -40,18 +45,8 @@ def conclude(prepared: Prepared, recorder: Recorder, facts: dict[str, Any], *, f
         except StudentSearchError as error:
             say(f"no test figures for {candidate_id}: {error}")
             continue
-        metrics = evaluate(
-            model, prepared.splits["test"], torch.device("cpu"), size=prepared.evaluation, blind=row["role"] == "blind"
-        )
-        if row["role"] == "blind":
-            facts["blind_test"] = metrics
-        metrics["retention"] = retention(metrics, prepared.report.test_metrics)
-        if facts.get("blind_test"):
-            metrics["retention_above_blind"] = retention_above_blind(
-                metrics, prepared.report.test_metrics, facts["blind_test"]
-            )
+        cells = _test_figures(model, prepared, facts, blind=row["role"] == "blind")
         wall = measure_latency(model.config).wall_ms
-        cells: dict[str, Any] = {f"{TEST_PREFIX}{name}": value for name, value in metrics.items() if name in METRICS}
         recorder.update(
             candidate_id,
             {
@@ -63,9 +58,27 @@ def conclude(prepared: Prepared, recorder: Recorder, facts: dict[str, Any], *, f
     recorder.write()
 
 
+def _test_figures(model: Blip, prepared: Prepared, facts: dict[str, Any], *, blind: bool) -> dict[str, float]:
+    """Return the `test_` columns of one student; {} where the data has no test split."""
+    if "test" not in prepared.splits:
+        return {}
+    teacher = prepared.report.test_metrics
+    metrics = evaluate(
+        model, prepared.splits["test"], torch.device("cpu"), size=prepared.evaluation, blind=blind
+    )
+    if blind:
+        facts["blind_test"] = dict(metrics)
+    metrics["retention"] = retention(metrics, teacher)
+    if facts.get("blind_test"):
+        metrics["retention_above_blind"] = retention_above_blind(metrics, teacher, facts["blind_test"])
+    return {f"{TEST_PREFIX}{name}": value for name, value in metrics.items() if name in METRICS}
+
+
 def _above_blind(prepared: Prepared, recorder: Recorder, facts: dict[str, Any]) -> None:
     """Set `retention_above_blind` of every measured candidate, once the blind student is finished."""
-    blind = next((row for row in recorder.rows if row["role"] == "blind" and row["status"] == "finished"), None)
+    blind = next(
+        (row for row in recorder.rows if row["role"] == "blind" and row["status"] == "finished"), None
+    )
     if blind is None:
         return
     floor = {name: blind[name] for name in METRICS if _number(blind.get(name))}
@@ -84,5 +97,3 @@ def _number(value: Any) -> bool:
 def finished_count(recorder: Recorder) -> int:
     """Return how many candidates of the search were trained to the last epoch."""
     return sum(row["status"] == "finished" and row["role"] == "search" for row in recorder.rows)
-
-

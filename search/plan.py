@@ -35,7 +35,9 @@ def describe(prepared: Prepared) -> list[str]:
         f"limits: {', '.join(limits) or 'none'}; teacher outputs {space.teacher_cache.kind} in {space.teacher_cache.precision}",
     ]
     if prepared.absent_losses:
-        lines.append(f"the data asks no questions: {', '.join(sorted(prepared.absent_losses))} left out, VQA not evaluated")
+        lines.append(
+            f"the data asks no questions: {', '.join(sorted(prepared.absent_losses))} left out, VQA not evaluated"
+        )
     return lines
 
 
@@ -49,7 +51,10 @@ def plan_lines(prepared: Prepared) -> list[str]:
     admitted, reasons = _sample(prepared)
     total = len(admitted) + sum(reasons.values())
     lines.append(f"admitted: {len(admitted)} of {total} random candidates")
-    lines += [f"  rejected {count}: {reason}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])]
+    lines += [
+        f"  rejected {count}: {reason}"
+        for reason, count in sorted(reasons.items(), key=lambda item: -item[1])
+    ]
     for name in ("params", "flops", "size_mib"):
         values = sorted(float(getattr(costs, name)) for costs in admitted)
         if values:
@@ -85,7 +90,9 @@ def _sample(prepared: Prepared) -> tuple[list[StaticCosts], dict[str, int]]:
     return admitted, reasons
 
 
-TRAINING_FLOPS_PER_CPU_S = 4e10  # of this project's small students on one 2.3 GHz core: only for the estimate below
+TRAINING_FLOPS_PER_CPU_S = (
+    4e10  # of this project's small students on one 2.3 GHz core: only for the estimate below
+)
 
 
 def _time_lines(prepared: Prepared, admitted: list[StaticCosts]) -> list[str]:

@@ -52,15 +52,27 @@ def check_plugins(space: Space) -> None:
     problems = check_objectives(space, {*METRICS, *COSTS})
     sections: list[tuple[Table, str, str, Mapping[str, Any], str]] = [
         (DATASETS, "datasets", space.dataset.kind, space.dataset.options, "dataset"),
-        (SEARCHERS, "searchers", space.search.searcher.kind, space.search.searcher.options, "search.searcher"),
-        (SCHEDULERS, "schedulers", space.search.scheduler.kind, space.search.scheduler.options, "search.scheduler"),
+        (
+            SEARCHERS,
+            "searchers",
+            space.search.searcher.kind,
+            space.search.searcher.options,
+            "search.searcher",
+        ),
+        (
+            SCHEDULERS,
+            "schedulers",
+            space.search.scheduler.kind,
+            space.search.scheduler.options,
+            "search.scheduler",
+        ),
         *((LOSSES, "losses", name, loss.options, f"losses.{name}") for name, loss in space.losses.items()),
     ]
     for table, room, name, options, path in sections:
         if name not in table:
             problems.append(f"{space.place(path)}: {unknown(room, name, table)}")
             continue
-        config = resolve(table, name, room).Config  # type: ignore[attr-defined]
+        config = resolve(table, name, room).Config
         problems += check_options(config, options, space.option_place(path))
     if space.student.kind not in MODELS:
         problems.append(f"{space.place('student.kind')}: {unknown('models', space.student.kind, MODELS)}")
@@ -73,7 +85,9 @@ def loss_configs(space: Space) -> Iterable[tuple[str, type[Loss], Loss.Config]]:
     for name, section in space.losses.items():
         kind: type[Loss] = resolve(LOSSES, name, "losses")
         axes = {
-            option: [v for v in value.corners() if option != "weight" or v != 0] if isinstance(value, Domain) else [value]
+            option: [v for v in value.corners() if option != "weight" or v != 0]
+            if isinstance(value, Domain)
+            else [value]
             for option, value in section.options.items()
         }
         if axes["weight"] == [0]:
@@ -122,7 +136,9 @@ class Prepared:
             self.dataset_settings["file"] = str(Path(self.dataset_settings["file"]).expanduser().absolute())
         self.dataset: Dataset = make_dataset(self.dataset_settings)
         self.teacher = load_teacher(space.teacher)
-        self.teacher_name = str(Path(space.teacher).absolute()) if Path(space.teacher).is_dir() else space.teacher
+        self.teacher_name = (
+            str(Path(space.teacher).absolute()) if Path(space.teacher).is_dir() else space.teacher
+        )
         check_losses(space, self.teacher)
         self.store = CostStore(say=say)
         self.tokenizer_bytes = tokenizer_bytes(self.teacher.files.folder)
@@ -150,8 +166,11 @@ class Prepared:
 
     @cached_property
     def splits(self) -> dict[str, EncodedSplit]:
-        """The three splits in the teacher's encoding; prepared on disk at the first use."""
-        return {name: prepare_split(self.teacher, self.dataset, name, self.say) for name in ("train", "val", "test")}
+        """The splits of the data in the teacher's encoding; prepared on disk at the first use. `test` may be missing."""
+        return {
+            name: prepare_split(self.teacher, self.dataset, name, self.say)
+            for name in self.dataset.split_names
+        }
 
     @cached_property
     def absent_losses(self) -> frozenset[str]:
@@ -167,7 +186,7 @@ class Prepared:
         Raises:
             TeacherError: it can do no task at all on this data.
         """
-        found = {name: self._metrics(name) for name in ("val", "test")}
+        found = {name: self._metrics(name) for name in self.dataset.split_names if name != "train"}
         if not evaluated_tasks(found["val"]):
             raise TeacherError(
                 f"teacher {self.space.teacher}: scores 0 in every task on the validation split, so nothing can be "
@@ -177,12 +196,15 @@ class Prepared:
             static=self.store.static(self.teacher.config, self.tokenizer_bytes),
             latency=self.store.latency(self.teacher.config),
             metrics=found["val"],
-            test_metrics=found["test"],
+            test_metrics=found.get("test", {}),
         )
 
     def _metrics(self, split: str) -> dict[str, float]:
         size = "-".join(map(str, vars(self.evaluation).values()))
-        path = cache_folder("teachers") / f"{self.teacher.files.fingerprint}-{self.dataset.fingerprint}-{split}-{size}.json"
+        path = (
+            cache_folder("teachers")
+            / f"{self.teacher.files.fingerprint}-{self.dataset.fingerprint}-{split}-{size}.json"
+        )
         if path.exists():
             try:
                 kept: dict[str, float] = json.loads(path.read_text())
@@ -198,7 +220,9 @@ class Prepared:
     def teacher_wants(self) -> Wants:
         """Every teacher output that some candidate of the space may need."""
         wants: set[Want] = set()
-        student = self.teacher.config  # teacher layers are wanted by their own index, whatever the student's depth
+        student = (
+            self.teacher.config
+        )  # teacher layers are wanted by their own index, whatever the student's depth
         for name, kind, config in loss_configs(self.space):
             if name in self.absent_losses:
                 continue
@@ -214,12 +238,19 @@ class Prepared:
         settings = self.space.teacher_cache
         if settings.kind == "live":
             return ""
-        folder = cache_folder("teacher-outputs") / cache_key(self.teacher, self.dataset.fingerprint, settings.precision)
+        folder = cache_folder("teacher-outputs") / cache_key(
+            self.teacher, self.dataset.fingerprint, settings.precision
+        )
         threads = torch.get_num_threads()
         torch.set_num_threads(max(1, torch.multiprocessing.cpu_count()))
         try:
             build_cache(
-                folder, self.teacher, self.splits["train"], self.teacher_wants, precision=settings.precision, progress=self.say
+                folder,
+                self.teacher,
+                self.splits["train"],
+                self.teacher_wants,
+                precision=settings.precision,
+                progress=self.say,
             )
         finally:
             torch.set_num_threads(threads)

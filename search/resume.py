@@ -10,7 +10,13 @@ from search.run_folder import read_facts, read_space
 from spaces.errors import RunError
 from spaces.schema import Space
 
-FIXED = {"space": "--space", "teacher": "--teacher", "dataset": "--dataset", "max_epochs": "--max-epochs", "seed": "--seed"}
+FIXED = {
+    "space": "--space",
+    "teacher": "--teacher",
+    "dataset": "--dataset",
+    "max_epochs": "--max-epochs",
+    "seed": "--seed",
+}
 
 
 def check_changes(options: argparse.Namespace) -> None:

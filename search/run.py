@@ -1,6 +1,6 @@
 """Search small students of a large teacher, and draw their measured Pareto front.
 
-    python search/run.py --space spaces/dlip.yaml
+python search/run.py --space spaces/dlip.yaml
 """
 
 import argparse
@@ -32,21 +32,55 @@ def parser() -> argparse.ArgumentParser:
         description="Search small students of a large teacher, and draw their measured Pareto front.",
         epilog="Ctrl-C keeps every result and draws the report; go on with --resume RUN.",
     )
-    made.add_argument("--space", type=Path, metavar="FILE", help=f"what may be tried (default {DEFAULT_SPACE})")
-    made.add_argument("--teacher", metavar="NAME", help="'embedded', a model folder, or a hub id such as owner/model")
-    made.add_argument("--dataset", metavar="KIND[:FILE]", help="'scenes', or jsonl:FILE for pairs of your own")
-    made.add_argument("--trials", type=int, metavar="N", help="candidates to try, over all sessions of the run")
-    made.add_argument("--max-epochs", type=int, metavar="N", help="full fidelity; rungs at or above it are dropped")
+    made.add_argument(
+        "--space", type=Path, metavar="FILE", help=f"what may be tried (default {DEFAULT_SPACE})"
+    )
+    made.add_argument(
+        "--teacher", metavar="NAME", help="'embedded', a model folder, or a hub id such as owner/model"
+    )
+    made.add_argument(
+        "--dataset", metavar="KIND[:FILE]", help="'scenes', or jsonl:FILE for pairs of your own"
+    )
+    made.add_argument(
+        "--trials", type=int, metavar="N", help="candidates to try, over all sessions of the run"
+    )
+    made.add_argument(
+        "--max-epochs", type=int, metavar="N", help="full fidelity; rungs at or above it are dropped"
+    )
     made.add_argument("--seed", type=int, metavar="N", help="seed of the search")
     made.add_argument("--workers-per-trial", type=int, metavar="N", help="training processes per candidate")
-    made.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="any field of the space; may be repeated")
-    made.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/NAME, runs/NAME-2, ...)")
-    made.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run, or extend it with --trials")
-    made.add_argument("--address", metavar="ADDRESS", help="join a running Ray cluster ('auto', or host:port)")
-    made.add_argument("--train", choices=("auto", "always"), default="auto", help="'always' runs single workers through Ray Train too")
+    made.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="any field of the space; may be repeated",
+    )
+    made.add_argument(
+        "--out", type=Path, metavar="DIR", help="run folder (default runs/NAME, runs/NAME-2, ...)"
+    )
+    made.add_argument(
+        "--resume", type=Path, metavar="RUN", help="go on with an interrupted run, or extend it with --trials"
+    )
+    made.add_argument(
+        "--address", metavar="ADDRESS", help="join a running Ray cluster ('auto', or host:port)"
+    )
+    made.add_argument(
+        "--train",
+        choices=("auto", "always"),
+        default="auto",
+        help="'always' runs single workers through Ray Train too",
+    )
     made.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-    made.add_argument("--smoke", action="store_true", help="the whole path in under 90 seconds, on very little data")
-    made.add_argument("--list", choices=LISTS, metavar="ROOM", help=f"print the plug-ins of a room and their options: {', '.join(LISTS)}")
+    made.add_argument(
+        "--smoke", action="store_true", help="the whole path in under 90 seconds, on very little data"
+    )
+    made.add_argument(
+        "--list",
+        choices=LISTS,
+        metavar="ROOM",
+        help=f"print the plug-ins of a room and their options: {', '.join(LISTS)}",
+    )
     return made
 
 
@@ -60,7 +94,11 @@ def overrides(options: argparse.Namespace) -> list[Any]:
         found += [Override("--smoke", path, value) for path, value in fields.items()]
     if options.dataset:
         kind, _, file = options.dataset.partition(":")
-        found.append(Override(f"--dataset {options.dataset}", "dataset", {"kind": kind, **({"file": file} if file else {})}))
+        found.append(
+            Override(
+                f"--dataset {options.dataset}", "dataset", {"kind": kind, **({"file": file} if file else {})}
+            )
+        )
         if options.smoke and kind == "scenes":
             found += [Override("--smoke", path, value) for path, value in SMOKE_SCENES.items()]
     flags = {
@@ -70,7 +108,9 @@ def overrides(options: argparse.Namespace) -> list[Any]:
         "--seed": ("search.seed", options.seed),
         "--workers-per-trial": ("resources.workers_per_trial", options.workers_per_trial),
     }
-    found += [Override(f"{flag} {value}", path, value) for flag, (path, value) in flags.items() if value is not None]
+    found += [
+        Override(f"{flag} {value}", path, value) for flag, (path, value) in flags.items() if value is not None
+    ]
     return [*found, *options.set]
 
 
@@ -91,7 +131,9 @@ def search(options: argparse.Namespace) -> int:
         space = resumed_space(options.resume, changes)
     else:
         space = load_space(options.space or DEFAULT_SPACE, changes)
-    say(f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}")
+    say(
+        f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
+    )
     from search.experiment import Experiment, Options, check_fidelity
     from search.plan import describe, plan_lines
     from search.preparation import Prepared
@@ -116,7 +158,9 @@ def search(options: argparse.Namespace) -> int:
         always_train=options.train == "always",
         resume=options.resume is not None,
         stream=sys.stderr,
-        notes={"from the command line": [str(c) if isinstance(c, str) else c.flag for c in changes]} if changes else {},
+        notes={"from the command line": [str(c) if isinstance(c, str) else c.flag for c in changes]}
+        if changes
+        else {},
     )
     outcome = Experiment(prepared, folder, settings, say=say).run()
     say(f"{time.monotonic() - started:.0f} s in all")

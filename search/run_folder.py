@@ -20,7 +20,18 @@ from trainables.costs.hardware import hardware
 
 SPACE_FILE = "space.yaml"
 RUNS = Path("runs")
-PACKAGES = ("torch", "torchvision", "timm", "transformers", "ray", "pyarrow", "hyperopt", "plotly", "moocore", "numpy")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "ray",
+    "pyarrow",
+    "hyperopt",
+    "plotly",
+    "moocore",
+    "numpy",
+)
 
 
 def new_folder(name: str, out: Path | None) -> Path:
@@ -33,7 +44,9 @@ def new_folder(name: str, out: Path | None) -> Path:
     if out is not None:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             what = _what_is_in(out)
-            raise RunError(f"--out {out}: {what}; nothing is ever overwritten. Give a new folder, or --resume {out} to go on with it.")
+            raise RunError(
+                f"--out {out}: {what}; nothing is ever overwritten. Give a new folder, or --resume {out} to go on with it."
+            )
         folders = [out]
     else:
         folders = [RUNS / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000)]
@@ -43,7 +56,9 @@ def new_folder(name: str, out: Path | None) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise ResourceError(f"run folder {folder}: {error.strerror}. Give a folder that you may write with --out.") from error
+            raise ResourceError(
+                f"run folder {folder}: {error.strerror}. Give a folder that you may write with --out."
+            ) from error
         return folder
     raise RunError(f"{RUNS}: holds 9,999 runs called {name}. Give a folder with --out.")
 
@@ -74,13 +89,17 @@ def read_facts(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder. Give the folder of a run, such as runs/dlip.")
     if not path.exists() and not (folder / SPACE_FILE).exists():
-        raise RunError(f"{folder}: is no run ({FACTS_FILE} and {SPACE_FILE} are missing). Give the folder of a run, such as runs/dlip.")
+        raise RunError(
+            f"{folder}: is no run ({FACTS_FILE} and {SPACE_FILE} are missing). Give the folder of a run, such as runs/dlip."
+        )
     try:
         facts = json.loads(path.read_text())
         if not isinstance(facts, dict) or "objectives" not in facts:
             raise ValueError("it does not describe a run")
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: damaged ({error}). {saved(folder)} Put back a copy of {FACTS_FILE}, or start a new run.") from error
+        raise RunError(
+            f"{path}: damaged ({error}). {saved(folder)} Put back a copy of {FACTS_FILE}, or start a new run."
+        ) from error
     return facts
 
 
@@ -92,13 +111,17 @@ def read_space(folder: Path, overrides: Sequence[str | Override]) -> Space:
     """
     read_facts(folder)
     if not (folder / TRIALS_FILE).exists():
-        raise RunError(f"{folder}: damaged ({TRIALS_FILE} is missing). {saved(folder)} Put back a copy, or start a new run.")
+        raise RunError(
+            f"{folder}: damaged ({TRIALS_FILE} is missing). {saved(folder)} Put back a copy, or start a new run."
+        )
     try:
         return load_space(folder / SPACE_FILE, overrides)
     except SpaceError as error:
         if "--" in str(error):
             raise
-        raise RunError(f"{folder / SPACE_FILE}: damaged ({error.problems[0]}). {saved(folder)} Put back a copy, or start a new run.") from error
+        raise RunError(
+            f"{folder / SPACE_FILE}: damaged ({error.problems[0]}). {saved(folder)} Put back a copy, or start a new run."
+        ) from error
 
 
 def write_space(folder: Path, space: Space) -> None:

@@ -14,6 +14,7 @@ from search.objectives import Objectives, quality_objective
 from search.progress import Progress, Tally
 from search.recorder import Recorder
 from search.schedulers.base import RungScheduler
+from spaces.errors import ResourceError
 
 LEAK_PATIENCE_S = 120.0
 LEAK_CHECK_S = 20.0
@@ -21,11 +22,7 @@ LEAK_CHECK_S = 20.0
 
 @final
 class RunCallback(Callback):
-    """Keeps the run's own record while Tune runs; Ray's is never read.
-
-    Attributes:
-        leak: message of the watchdog, "" while placement groups and live trials agree.
-    """
+    """Keeps the run's own record while Tune runs; Ray's is never read."""
 
     def __init__(
         self,
@@ -53,7 +50,6 @@ class RunCallback(Callback):
         self._progress, self._objectives, self._trials, self._nested = progress, objectives, trials, nested
         self._last: dict[str, dict[str, Any]] = {}
         self._epochs_told: set[tuple[str, int]] = set()
-        self.leak = ""
         self._leak_since: float | None = None
         self._leak_checked = time.monotonic()
         tags = ("candidate", "role")
@@ -69,7 +65,7 @@ class RunCallback(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return next to nothing: Ray pickles its callbacks to a file that is never read."""
-        return {"leak": self.leak}
+        return {}
 
     def tally(self) -> Tally:
         """Return where the run stands."""
@@ -82,7 +78,9 @@ class RunCallback(Callback):
             maximise=self._objectives[quality] == "max",
         )
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         """Record an epoch."""
         candidate_id = trial.config["candidate_id"]
         if result.get("epoch", 0) or result.get("status") in FAILED:
@@ -105,7 +103,11 @@ class RunCallback(Callback):
             if decision is not None and decision.verdict == "stop":
                 self._end(trial, "stopped", decision.reason)
             else:
-                self._end(trial, "crashed", f"trial {candidate_id} ended without a last row; see logs/{candidate_id}.log")
+                self._end(
+                    trial,
+                    "crashed",
+                    f"trial {candidate_id} ended without a last row; see logs/{candidate_id}.log",
+                )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record a trial whose process was lost more often than it is restarted."""
@@ -135,25 +137,34 @@ class RunCallback(Callback):
     def _gauge(self, candidate_id: str, role: str, result: dict[str, Any]) -> None:
         tags = {"candidate": candidate_id, "role": role}
         quality = quality_objective(self._objectives)
-        for name, value in (("quality", result.get(quality)), ("loss", result.get("loss")), ("epoch", result.get("epoch"))):
+        for name, value in (
+            ("quality", result.get(quality)),
+            ("loss", result.get("loss")),
+            ("epoch", result.get("epoch")),
+        ):
             if value is not None:
                 self._gauges[name].set(float(value), tags=tags)
         if result.get("status") == "running":
             self._gauges["status"].set(0, tags=tags)
 
     def _watch(self, running: int) -> None:
-        """Ask for the end of the search when worker groups outlive their trials: the next trial would wait for ever."""
+        """End the search when worker groups outlive their trials: the next trial would wait for ever.
+
+        Raises:
+            ResourceError: more groups than running trials for two minutes.
+        """
         groups = [
             group
             for group in ray.util.placement_group_table().values()
-            if group["state"] == "CREATED" and any("CPU" in bundle or "GPU" in bundle for bundle in group["bundles"].values())
+            if group["state"] == "CREATED"
+            and any("CPU" in bundle or "GPU" in bundle for bundle in group["bundles"].values())
         ]
         if len(groups) <= running:
             self._leak_since = None
             return
         self._leak_since = self._leak_since or time.monotonic()
-        if time.monotonic() - self._leak_since > LEAK_PATIENCE_S and not self.leak:
-            self.leak = (
+        if time.monotonic() - self._leak_since > LEAK_PATIENCE_S:
+            raise ResourceError(
                 f"{len(groups)} worker groups are reserved for {running} running trials since {LEAK_PATIENCE_S:.0f} s: Ray did "
                 "not free the groups of stopped trials. Results are kept; restart Ray and --resume."
             )

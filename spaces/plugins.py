@@ -3,6 +3,7 @@
 import difflib
 import importlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from spaces.errors import PluginError
 
@@ -27,7 +28,7 @@ def unknown(kind: str, got: str, known: Iterable[str]) -> str:
     return f"{kind}: no plug-in is called {got!r}.{hint} Known: {', '.join(names) or 'none'}."
 
 
-def resolve(table: Table, name: str, room: str) -> type:
+def resolve(table: Table, name: str, room: str) -> Any:
     """Return the class that `table` holds under `name`, imported now.
 
     Args:
@@ -51,5 +52,4 @@ def resolve(table: Table, name: str, room: str) -> type:
             f"{room}: {name!r} needs the package {missing!r}, which is not installed here. "
             f"Install it, or choose another of: {', '.join(sorted(set(table) - {name}))}."
         ) from error
-    plugin: type = getattr(module, class_name)
-    return plugin
+    return getattr(module, class_name)

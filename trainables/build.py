@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from spaces.errors import PluginError
+from spaces.errors import PluginError, ShapeError
 from spaces.plugins import resolve
 from trainables.datasets import DATASETS
 from trainables.datasets.base import Dataset, Progress
@@ -34,12 +34,13 @@ def make_dataset(settings: Mapping[str, Any]) -> Dataset:
         DatasetError: an option out of range, or files that cannot be used.
     """
     options = dict(settings)
-    kind = resolve(DATASETS, options.pop("kind"), "datasets")
+    kind = resolve(DATASETS, options.pop("kind", ""), "datasets")
     try:
-        config = kind.Config(**options)  # type: ignore[attr-defined]
+        config = kind.Config(**options)
     except TypeError as error:
         raise PluginError(f"dataset {settings['kind']}: {error}.") from error
-    return kind(config)  # type: ignore[call-arg,no-any-return]
+    made: Dataset = kind(config)
+    return made
 
 
 @lru_cache(maxsize=2)
@@ -72,7 +73,7 @@ def prepare_split(teacher: Teacher, dataset: Dataset, name: str, progress: Progr
 
 
 def student_config(config: Mapping[str, Any], teacher: BlipConfig) -> BlipConfig:
-    """Return the student's sizes: widths, depths and fusion of the candidate, everything else as the teacher has it.
+    """Return the student's sizes: the candidate's widths, depths and fusion; all else as the teacher has it.
 
     Raises:
         ShapeError: sizes that do not fit together.
@@ -119,7 +120,7 @@ def loss_config(name: str, options: Mapping[str, Any]) -> Loss.Config:
     """
     kind = resolve(LOSSES, name, "losses")
     try:
-        return kind.Config(**options)  # type: ignore[attr-defined,no-any-return]
+        return kind.Config(**options)
     except (TypeError, PluginError) as error:
         raise PluginError(f"losses.{name}: {str(error).rstrip('.')}.") from error
 
@@ -131,6 +132,7 @@ def build_losses(
 
     Raises:
         TeacherError: a loss that this teacher can feed for no student.
+        ShapeError: no loss is left.
     """
     losses: dict[str, Loss] = {}
     weights: dict[str, float] = {}
@@ -146,6 +148,11 @@ def build_losses(
             continue
         losses[name] = kind(made, student, teacher)
         weights[name] = made.weight
+    if not losses:
+        raise ShapeError(
+            f"losses: this student can feed none of {', '.join(config['losses']) or 'them'}. "
+            "Give it fusion layers, or a loss that needs none (itc)."
+        )
     return losses, weights
 
 

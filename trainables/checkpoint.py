@@ -71,7 +71,8 @@ def load(folder: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:  # unpickling a damaged file raises almost anything
         raise CheckpointError(
-            f"{path}: damaged ({type(error).__name__}). Delete its folder: the candidate is trained again from the start."
+            f"{path}: damaged ({type(error).__name__}). "
+            "Delete its folder: the candidate is trained again from the start."
         ) from error
     if state.get("version") != VERSION:
         raise CheckpointError(f"{path}: has version {state.get('version')}, this program reads {VERSION}.")

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
+from spaces.errors import CheckpointError
+
 Row = dict[str, Any]
 
 
@@ -41,6 +43,16 @@ class PlainControl:
 
 
 def append_row(path: Path, row: Row) -> None:
-    """Append one row as a JSON line."""
-    with path.open("a") as sink:
-        sink.write(json.dumps(row) + "\n")
+    """Append one row as a JSON line.
+
+    Raises:
+        CheckpointError: it cannot be written (disk full, no permission).
+    """
+    try:
+        with path.open("a") as sink:
+            sink.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: the row of epoch {row.get('epoch')} could not be written ({error.strerror}). "
+            "Free disk space, then run it again: it goes on from the checkpoint."
+        ) from error

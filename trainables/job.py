@@ -8,6 +8,30 @@ from typing import Any
 
 from spaces.errors import RunError
 
+_SIZES = ("width", "depth", "heads", "mlp_ratio", "init")
+REQUIRED = (
+    "student.kind",
+    *(f"student.{side}.{size}" for side in ("image", "text") for size in _SIZES),
+    "student.fusion.layers",
+    "student.embedding",
+    "losses",
+    "training.epochs",
+)
+
+
+def _absent(config: Any) -> list[str]:
+    """Return the required paths that a candidate's config does not have."""
+
+    def has(path: str) -> bool:
+        part = config
+        for name in path.split("."):
+            if not isinstance(part, Mapping) or name not in part:
+                return False
+            part = part[name]
+        return True
+
+    return [path for path in REQUIRED if not has(path)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -30,7 +54,7 @@ class Job:
         folder: where this candidate's checkpoint and rows are kept.
         device: auto, cpu or cuda.
         threads: CPU threads of this worker.
-        itm_patience: steps that the ITM loss may stay at the entropy of its labels before the trial counts as collapsed.
+        itm_patience: steps that the ITM loss may stay at the entropy of its labels; then it has collapsed.
     """
 
     candidate_id: str
@@ -69,15 +93,18 @@ class Job:
         """Return the job that `to_dict` wrote.
 
         Raises:
-            RunError: a field is missing or unknown.
+            RunError: a field is missing or unknown, in the job or in its config.
         """
         known = set(cls.__dataclass_fields__)
         unknown = sorted(set(fields) - known)
         missing = sorted({"candidate_id", "config", "seed", "dataset", "folder"} - set(fields))
         if unknown or missing:
             raise RunError(
-                f"candidate file: unknown fields {unknown}, missing fields {missing}; allowed: {', '.join(sorted(known))}."
+                f"candidate file: unknown fields {unknown}, missing fields {missing}; "
+                f"allowed: {', '.join(sorted(known))}."
             )
+        if absent := _absent(fields["config"]):
+            raise RunError(f"candidate file: config lacks {', '.join(absent)}. Give one that a run wrote.")
         return cls(**{**fields, "evaluate_at": tuple(fields.get("evaluate_at", ()))})
 
     @classmethod
@@ -93,6 +120,10 @@ class Job:
             raise RunError(f"{path}: {error.strerror}. Give the candidate.json that a run wrote.") from error
         except json.JSONDecodeError as error:
             raise RunError(f"{path}:{error.lineno}: no JSON ({error.msg}).") from error
+        except UnicodeDecodeError as error:
+            raise RunError(
+                f"{path}: no text ({error.reason}). Give the candidate.json that a run wrote."
+            ) from error
         if not isinstance(fields, dict):
             raise RunError(f"{path}: got a {type(fields).__name__}, allowed is one JSON object.")
         return cls.from_dict({**fields, "folder": str(folder)})

@@ -1,4 +1,4 @@
-"""A model as a folder: safetensors, config, tokenizer, preprocessing. Written by export, read as teacher or student."""
+"""A model as a folder: safetensors, config, tokenizer, preprocessing. Export writes it, teachers read it."""
 
 import hashlib
 import json
@@ -156,5 +156,6 @@ def check_keys(path: Path, *, expected: dict[str, torch.Tensor], got: dict[str, 
     ]
     if parts:
         raise TeacherError(
-            f"{path}: the weights do not fit the model: {'; '.join(parts)}. Check that config and weights belong together."
+            f"{path}: the weights do not fit the model: {'; '.join(parts)}. "
+            "Check that config and weights belong together."
         )

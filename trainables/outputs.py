@@ -1,7 +1,7 @@
 """Everything that models hand to losses and metrics: one small dataclass per mode.
 
-Layers are counted from 0 at the input side; `hidden[i]` is the state *after* layer i. Only the layers that a `Want`
-names are filled. Dimension letters: `trainables.shapes`.
+Layers are counted from 0 at the input side; `hidden[i]` is the state *after* layer i. Only the layers that a
+`Want` names are filled. Dimension letters: `trainables.shapes`.
 """
 
 from collections.abc import Iterable
@@ -40,7 +40,10 @@ def layers(wants: Iterable[Want], mode: str, what: str) -> frozenset[int]:
 
 @dataclass(kw_only=True)
 class ImageOutputs:
-    """Image encoder: tokens_BPD after the last norm, unit-norm embedding_BE, per-layer states (B, P, D) and maps (B, H, P, P)."""
+    """Image encoder: tokens_BPD after the last norm, unit-norm embedding_BE.
+
+    States are (B, P, D), maps (B, H, P, P).
+    """
 
     tokens_BPD: Tensor | None = None
     embedding_BE: Tensor | None = None
@@ -50,7 +53,10 @@ class ImageOutputs:
 
 @dataclass(kw_only=True)
 class TextOutputs:
-    """Text-only pass: mask_BT True on real tokens, unit-norm embedding_BE, states (B, T, D), maps (B, H, T, T)."""
+    """Text-only pass: mask_BT True on real tokens, unit-norm embedding_BE.
+
+    States are (B, T, D), maps (B, H, T, T).
+    """
 
     mask_BT: Tensor
     tokens_BTD: Tensor | None = None
@@ -63,8 +69,9 @@ class TextOutputs:
 class FusedOutputs:
     """Image-grounded encoder. Its first B rows are the given pairs; a student's negatives follow.
 
-    labels_N is 1 for a match and 0 for a negative; mask_NT marks real tokens; states are (N, T, D); cross_attention maps
-    are (N, H, T, P) and exist in fusion layers only. A teacher holds the B given pairs alone (N = B).
+    labels_N is 1 for a match and 0 for a negative; mask_NT marks real tokens; states are (N, T, D);
+    cross_attention maps are (N, H, T, P) and exist in fusion layers only. A teacher holds the B given pairs
+    alone (N = B).
     """
 
     mask_NT: Tensor
@@ -93,7 +100,8 @@ class DecoderOutputs:
 class Outputs:
     """What one model said about one batch; a mode that nobody asked for, or that the model lacks, is None.
 
-    `answer` is the decoder's mode on `[DEC] question answer [SEP]`. `temperature` is the model's own ITC temperature (scalar).
+    `answer` is the decoder's mode on `[DEC] question answer [SEP]`. `temperature` is the model's own ITC
+    temperature (scalar).
     """
 
     image: ImageOutputs | None = None
@@ -110,14 +118,15 @@ class Batch:
 
     Attributes:
         images: (B, 3, S, S) float, normalised as the teacher's preprocessing says.
-        caption_ids: (B, T) int64, `[CLS] ... [SEP]`, padded with the pad id and trimmed to the longest of the batch.
-        caption_mask: (B, T) bool, True on real tokens.
+        caption_ids: (B, T) int64, `[CLS] ... [SEP]`, padded with the pad id, trimmed to the longest of the
+        batch. caption_mask: (B, T) bool, True on real tokens.
         caption_keys: (B,) int64, equal for equal captions: such rows are no negatives of one another.
         image_keys: (B,) int64, index of the image in its split: equal for captions of one image.
         question_ids: (B, T) int64, `[DEC] question answer [SEP]` padded, or None.
         question_mask: (B, T) bool, or None.
         answer_mask: (B, T) bool, True at input positions whose *next* token belongs to the answer, or None.
-        caption_rows, question_rows: (B,) int64, index of caption and question in the split: the keys of the teacher cache.
+        caption_rows, question_rows: (B,) int64, index of caption and question in the split: keys of the
+            teacher cache.
     """
 
     images: Tensor

@@ -1,7 +1,7 @@
 """Which image meets which caption in the fused pass: the given pairs, and two hard negatives for each.
 
-BLIP (Li et al. 2022, section 3.2) as coded upstream: one image per caption and one caption per image, drawn by the ITC
-softmax. Pairs of the same caption or the same image are no negatives.
+BLIP (Li et al. 2022, section 3.2) as coded upstream: one image per caption and one caption per image, drawn
+by the ITC softmax. Pairs of the same caption or the same image are no negatives.
 """
 
 from dataclasses import dataclass

@@ -24,8 +24,8 @@ class PairRows:
 class PairSampler:
     """Walk through the pictures without replacement, pass after pass, a fixed number of pairs per epoch.
 
-    Each visit draws one caption and one question of the picture. Every worker computes the same global batches and
-    takes every world-th row, so that N workers see what one would see.
+    Each visit draws one caption and one question of the picture. Every worker computes the same global
+    batches and takes every world-th row, so that N workers see what one would see.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class PairSampler:
             batches = np.split(chunk, bounds[first + 1 : last] - bounds[first])
             for number in rng.permutation(len(batches)):
                 rows = batches[number]
-                rows = rows[: len(rows) // self.world * self.world][self.rank :: self.world]
+                rows = rows[self.rank :: self.world]  # sizes may differ by one: the losses count over workers
                 yield PairRows(
                     images=images[rows],
                     captions=captions[rows],

@@ -26,7 +26,7 @@ class StepReport:
 
 
 class DistillationStep(nn.Module):
-    """Student and losses as one module, so that optimiser, DistributedDataParallel and checkpoint see all weights.
+    """Student and losses as one module: optimiser, DistributedDataParallel and checkpoint see all weights.
 
     Args:
         student: the model in training.
@@ -70,8 +70,8 @@ class DistillationStep(nn.Module):
             batch: B pairs.
             teacher: outputs for `teacher_wants` on the same pairs, without gradient.
             generator: draws the ITM negatives.
-            fused: run the image-grounded encoder; its losses are absent from a step without it (unless there are
-                no others).
+            fused: run the image-grounded encoder; its losses are absent from a step without it (unless there
+                are no others).
         """
         fused = fused or len(self.fused_losses) == len(self.losses)
         active = {name: loss for name, loss in self.losses.items() if fused or name not in self.fused_losses}
@@ -89,8 +89,9 @@ class DistillationStep(nn.Module):
         draws_by_student = "fused" in modes and self.negatives == "student"
         if "text" in modes or draws_by_student:
             out.text = model.encode_text(batch.caption_ids, batch.caption_mask, wants)
-        assert out.image is not None and out.image.tokens_BPD is not None
+        assert out.image is not None
         tokens = out.image.tokens_BPD
+        assert tokens is not None
         if "fused" in modes:
             self._fuse(batch, teacher, out, generator)
         if "decoder" in modes:
@@ -103,7 +104,8 @@ class DistillationStep(nn.Module):
 
     def _fuse(self, batch: Batch, teacher: Outputs, out: Outputs, generator: torch.Generator) -> None:
         """Fill `out.fused`: the given pairs, and hard negatives where ITM is active."""
-        assert out.image is not None and out.image.tokens_BPD is not None
+        assert out.image is not None
+        assert out.image.tokens_BPD is not None
         ids, mask, tokens = batch.caption_ids, batch.caption_mask, out.image.tokens_BPD
         if "itm" not in self.losses:
             out.fused = self.student.fuse(ids, mask, tokens, self.student_wants)
@@ -119,7 +121,10 @@ class DistillationStep(nn.Module):
     @staticmethod
     @torch.no_grad()
     def _similarity(outputs: Outputs) -> Tensor:
-        assert outputs.image is not None and outputs.image.embedding_BE is not None
-        assert outputs.text is not None and outputs.text.embedding_BE is not None
+        assert outputs.image is not None
+        assert outputs.text is not None
+        image_BE, text_BE = outputs.image.embedding_BE, outputs.text.embedding_BE
+        assert image_BE is not None
+        assert text_BE is not None
         assert outputs.temperature is not None
-        return outputs.image.embedding_BE @ outputs.text.embedding_BE.T / outputs.temperature
+        return image_BE @ text_BE.T / outputs.temperature

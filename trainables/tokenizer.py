@@ -6,12 +6,26 @@ from pathlib import Path
 import numpy as np
 from tokenizers import BertWordPieceTokenizer
 from tokenizers import Tokenizer as Backend
-from tokenizers.implementations import BaseTokenizer
+from tokenizers.implementations.base_tokenizer import BaseTokenizer
 
 from spaces.errors import TeacherError
 from trainables.models.config import VocabularyConfig
 
 FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def _backend(path: Path) -> Backend | BaseTokenizer:
+    try:
+        if path.suffix != ".json":
+            return BertWordPieceTokenizer(str(path), lowercase=True)
+        backend = Backend.from_file(str(path))
+    except Exception as error:  # the library raises bare exceptions
+        raise TeacherError(
+            f"{path}: cannot be read ({error}). Save the teacher's tokenizer there."
+        ) from error
+    backend.no_padding()  # a saved tokenizer may pad and cut by itself, to lengths that are not ours
+    backend.no_truncation()
+    return backend
 
 
 class Tokenizer:
@@ -30,14 +44,11 @@ class Tokenizer:
         """Return the tokenizer of a model folder.
 
         Raises:
-            TeacherError: the folder holds neither tokenizer.json nor vocab.txt.
+            TeacherError: the folder holds neither tokenizer.json nor vocab.txt, or a damaged one.
         """
-        if (folder / "tokenizer.json").is_file():
-            return cls(Backend.from_file(str(folder / "tokenizer.json")), vocabulary, max_tokens)
-        if (folder / "vocab.txt").is_file():
-            return cls(
-                BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True), vocabulary, max_tokens
-            )
+        for name in ("tokenizer.json", "vocab.txt"):
+            if (folder / name).is_file():
+                return cls(_backend(folder / name), vocabulary, max_tokens)
         raise TeacherError(
             f"{folder}: holds neither tokenizer.json nor vocab.txt. Save the teacher's tokenizer there."
         )
@@ -82,7 +93,7 @@ class Tokenizer:
 
 
 def write_word_tokenizer(folder: Path, words: tuple[str, ...], max_tokens: int) -> VocabularyConfig:
-    """Write a word-level BERT tokenizer that `transformers.AutoTokenizer` loads too, and return its special ids."""
+    """Write a word-level BERT tokenizer, for `transformers.AutoTokenizer` too; return its special ids."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[DEC]", "[ENC]"]
     vocabulary = {token: index for index, token in enumerate([*special, *words])}
     tokenizer = BertWordPieceTokenizer(vocab=vocabulary, lowercase=True)

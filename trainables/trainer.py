@@ -16,10 +16,10 @@ from trainables.sampler import PairSampler
 from trainables.step import DistillationStep
 from trainables.teachers.teacher import OutputSource
 
-ITM_ENTROPY = math.log(3) - 2 / 3 * math.log(
-    2
-)  # one match to two negatives: what guessing the mix costs, 0.6365
+# one match to two negatives: what guessing the mix costs, 0.6365
+ITM_ENTROPY = math.log(3) - 2 / 3 * math.log(2)
 ITM_MARGIN = 0.005
+ITM_PATIENCE = 5000
 BETAS = (0.9, 0.98)
 
 
@@ -28,7 +28,7 @@ class TrainingConfig:
     """How a model is trained; the `training` part of a candidate.
 
     Attributes:
-        epochs: full fidelity; the schedule always spans it, so that a stopped trial is a prefix of a finished one.
+        epochs: full fidelity; the schedule always spans it: a stopped trial is a prefix of a finished one.
         pairs_per_epoch: image-text pairs that make one epoch.
         batch_size: pairs per step over all workers.
         lr: peak learning rate.
@@ -74,8 +74,11 @@ class Placement:
 class Trainer:
     """Optimiser, schedule and sampler around a `DistillationStep`.
 
-    One call of `run_epoch` trains one epoch. `state` and `restore` carry everything that the next epoch depends on;
-    sampler and negatives are pure functions of (seed, step), so a step counter is their position.
+    One call of `run_epoch` trains one epoch. `state` and `restore` carry everything that the next epoch
+    depends on; sampler and negatives are pure functions of (seed, step), so a step counter is their position.
+
+    Attributes:
+        itm_patience: steps that the ITM loss may stand at the entropy of its labels.
     """
 
     def __init__(
@@ -87,15 +90,22 @@ class Trainer:
         *,
         seed: int,
         placement: Placement,
-        itm_patience: int = 5000,
     ) -> None:
-        if config.batch_size < 2 * placement.world:
-            raise ShapeError(
-                f"training.batch_size: got {config.batch_size} for {placement.world} workers; "
-                f"allowed: {2 * placement.world} or more, since ITC needs two pairs on each."
-            )
+        """Build optimiser, schedule and sampler.
+
+        Args:
+            step: student and losses, on the placement's device.
+            split: the training pairs.
+            teacher: what answers the losses' wants; None where they have none.
+            config: how to train.
+            seed: of the order of pairs and the negatives.
+            placement: this worker among how many, and its device.
+
+        Raises:
+            ShapeError: batches too small for so many workers.
+        """
         self.step, self.teacher, self.config, self.seed = step, teacher, config, seed
-        self.placement, self.itm_patience = placement, itm_patience
+        self.placement = placement
         self.split = split
         self.sampler = PairSampler(
             split,
@@ -105,6 +115,13 @@ class Trainer:
             rank=placement.rank,
             world=placement.world,
         )
+        smallest = config.pairs_per_epoch // self.sampler.num_batches
+        if smallest < 2 * placement.world:
+            raise ShapeError(
+                f"training.batch_size: got {config.batch_size} and {config.pairs_per_epoch} pairs per epoch, so a batch "
+                f"of {smallest} for {placement.world} workers; allowed: {2 * placement.world} or more, since ITC "
+                "needs two pairs on each."
+            )
         matrices = [p for p in step.parameters() if p.requires_grad and p.ndim > 1]
         vectors = [p for p in step.parameters() if p.requires_grad and p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -122,6 +139,7 @@ class Trainer:
         )
         self.batches_done = 0
         self.itm_stuck = 0
+        self.itm_patience = ITM_PATIENCE
         self.wrapped: nn.Module = step
         if placement.world > 1:
             # losses of weight 0 leave heads without gradient, which DDP must be told
@@ -133,10 +151,10 @@ class Trainer:
         return float(self.schedule.get_last_lr()[0])
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
-        """Train one epoch (counted from 0) and return the mean of every loss, and their weighted sum as `loss`.
+        """Train one epoch (counted from 0); return the mean of every loss, and their weighted sum as `loss`.
 
         Raises:
-            Diverged: a loss is not finite.
+            Diverged: a loss or the gradient is not finite.
             Collapsed: the ITM loss is stuck.
         """
         self.step.train()
@@ -152,7 +170,15 @@ class Trainer:
             for name, value in report.items():
                 sums[name] = sums.get(name, 0) + value
                 counts[name] = counts.get(name, 0) + 1
-        return {name: float(value) / counts[name] for name, value in sums.items()}
+        return self._over_workers({name: value / counts[name] for name, value in sums.items()})
+
+    def _over_workers(self, means: dict[str, Tensor]) -> dict[str, float]:
+        """Return the mean over workers of every loss, so that N workers tell what one would."""
+        values = torch.stack(list(means.values()))
+        if self.placement.world > 1:
+            torch.distributed.all_reduce(values)
+            values /= self.placement.world
+        return dict(zip(means, values.tolist(), strict=True))
 
     def _batch(self, batch: Batch, teacher: Outputs, *, update: bool) -> dict[str, Tensor]:
         device = self.placement.device
@@ -174,7 +200,11 @@ class Trainer:
             (report.total / self.config.accumulate).backward()
         self.batches_done += 1
         if update:
-            torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.config.gradient_clip)
+            norm = torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.config.gradient_clip)
+            if not bool(norm.isfinite()):  # the loss would tell one step later, after the weights are lost
+                raise Diverged(
+                    f"step {self.batches_done}: the gradient's norm is {float(norm)}; lr {self.lr:.1e}"
+                )
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.schedule.step()
@@ -202,8 +232,8 @@ class Trainer:
             self.itm_stuck = self.itm_stuck + 1 if stuck else 0
             if self.itm_stuck >= self.itm_patience:
                 raise Collapsed(
-                    f"step {self.batches_done + 1}: loss 'itm' stood at {ITM_ENTROPY:.4f} +- {ITM_MARGIN} (guessing) "
-                    f"for {self.itm_stuck} steps"
+                    f"step {self.batches_done + 1}: loss 'itm' stood at {ITM_ENTROPY:.4f} +- {ITM_MARGIN} "
+                    f"(guessing) for {self.itm_stuck} steps"
                 )
 
     def state(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What Ray Tune calls once per candidate. The one file of this room that imports ray.
 
-One worker trains inside the Tune actor itself (about 1 CPU-second of overhead); several, or one by request, run under
-`ray.train.torch.TorchTrainer`. Same loop, same rows, same checkpoints.
+One worker trains inside the Tune actor itself (about 1 CPU-second of overhead); several, or one by request,
+run under `ray.train.torch.TorchTrainer`. Same loop, same rows, same checkpoints.
 """
 
 import traceback
@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray import train, tune
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -21,8 +22,8 @@ from trainables.job import Job
 from trainables.worker import train as train_candidate
 
 HEAD_SHARE = 0.001
-"""What the driver of a nested trial takes of `node:__internal_head__`, which every cluster has; never a CPU, which its
-workers may be waiting for."""
+"""What the driver of a nested trial takes of `node:__internal_head__`, which every cluster has; never a CPU,
+which its workers may be waiting for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +82,23 @@ class TrainControl:
 
 
 def note(log: Path, text: str) -> None:
-    """Append a line to the trial's log file, and print it into the worker's own log that the dashboard shows."""
+    """Append a line to the trial's log file, and to a copy among this node's Ray logs, where the dashboard lists it.
+
+    The copy is called candidate-ID.log: actors are reused from trial to trial and so cannot bear a candidate's name.
+    """
     line = f"[{log.stem}] {text}"
     print(line, flush=True)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as sink:
-        sink.write(line + "\n")
+    for path in (log, _ray_logs() / f"candidate-{log.name}"):
+        with path.open("a") as sink:
+            sink.write(line + "\n")
+
+
+def _ray_logs() -> Path:
+    """Return the folder of this node's Ray logs; Ray has no public call for it (none up to 2.60)."""
+    node = ray._private.worker._global_node
+    assert node is not None, "a trial runs inside a Ray worker"
+    return Path(node.get_logs_dir_path())
 
 
 def _train_worker(config: Mapping[str, Any]) -> None:
@@ -107,9 +119,9 @@ def _run_nested(job: Job, launch: Launch) -> None:
         run_config=train.RunConfig(
             name=job.candidate_id,
             storage_path=launch.storage,
-            callbacks=[TuneReportCallback()],
-            # a lost worker is replaced and resumes from our checkpoint; a controller that finds no place gives up
-            failure_config=train.FailureConfig(max_failures=2, controller_failure_limit=3),
+            callbacks=[TuneReportCallback()],  # type: ignore[list-item]  # ray.train names its older class
+            # a lost worker is replaced and goes on from our checkpoint; a controller without a place gives up
+            failure_config=train.FailureConfig(max_failures=2, controller_failure_limit=3),  # type: ignore[call-arg]
         ),
     ).fit()
 
@@ -117,8 +129,8 @@ def _run_nested(job: Job, launch: Launch) -> None:
 def run_trial(config: Mapping[str, Any]) -> None:
     """Train the candidate of `config["job"]` as `config["launch"]` says, reporting a row per epoch to Tune.
 
-    A failure becomes a last row of status `crashed` or `oom`, whose reason names the log file with the traceback; the
-    search goes on.
+    A failure becomes a last row of status `crashed` or `oom`, whose reason names the log file with the
+    traceback; the search goes on.
     """
     launch = Launch(**config["launch"])
     job = replace(

@@ -6,7 +6,6 @@ trains and evaluates one candidate on a machine that has neither ray nor pydanti
 """
 
 import argparse
-import json
 import random
 import sys
 import time
@@ -16,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spaces.errors import PluginError, StudentSearchError, TeacherError
+from spaces.errors import PluginError, ResourceError, RunError, StudentSearchError, TeacherError
 from trainables import checkpoint
 from trainables.build import build_step, shared_split, shared_teacher
-from trainables.control import Control, PlainControl, Row
+from trainables.control import Control, PlainControl, Row, append_row
 from trainables.job import Job
 from trainables.metrics.evaluation import evaluate
 from trainables.metrics.predictions import EvaluationSize
@@ -29,6 +28,7 @@ from trainables.teachers.teacher import OutputSource, Teacher
 from trainables.trainer import Collapsed, Diverged, Placement, Trainer, TrainingConfig
 
 ROWS = "rows.jsonl"
+DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(kw_only=True)
@@ -42,7 +42,16 @@ class Progress:
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of `auto`, `cpu` or `cuda`; auto is cuda where there is one."""
+    """Return the device of `auto`, `cpu` or `cuda`; auto is cuda where there is one.
+
+    Raises:
+        ResourceError: an unknown name, or cuda where there is none.
+    """
+    if name not in DEVICES or (name == "cuda" and not torch.cuda.is_available()):
+        raise ResourceError(
+            f"device: got {name!r}; allowed here: "
+            f"{', '.join(d for d in DEVICES if d != 'cuda' or torch.cuda.is_available())}."
+        )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
@@ -50,7 +59,7 @@ def pick_device(name: str) -> torch.device:
 
 def _output_source(job: Job, teacher: Teacher) -> OutputSource:
     """Return the teacher cache, or the live teacher where the job names no cache."""
-    return TeacherCache(Path(job.cache)) if job.cache else teacher
+    return TeacherCache(Path(job.cache), teacher.files.fingerprint) if job.cache else teacher
 
 
 def _check_teacher(job: Job, teacher: Teacher) -> None:
@@ -68,6 +77,13 @@ def _training_config(job: Job) -> TrainingConfig:
         raise PluginError(f"training: {error}.") from error
 
 
+def _evaluation_size(job: Job) -> EvaluationSize:
+    try:
+        return EvaluationSize(**job.evaluation)
+    except TypeError as error:
+        raise RunError(f"evaluation: {error}.") from error
+
+
 class TrialLoop:
     """One candidate's training: builds it, resumes it, and tells a row per epoch."""
 
@@ -78,6 +94,7 @@ class TrialLoop:
         self.job, self.control = job, control
         self.device = pick_device(job.device)
         self.folder = Path(job.folder)
+        self.size = _evaluation_size(job)
         name = job.teacher or "embedded"
         self.teacher = shared_teacher(name, str(self.device))
         _check_teacher(job, self.teacher)
@@ -90,8 +107,8 @@ class TrialLoop:
             _training_config(job),
             seed=job.seed,
             placement=Placement(device=self.device, rank=control.rank, world=control.world),
-            itm_patience=job.itm_patience,
         )
+        self.trainer.itm_patience = job.itm_patience
         torch.manual_seed(job.seed + 1)
         self.progress = Progress()
 
@@ -104,6 +121,8 @@ class TrialLoop:
             try:
                 lr = self.trainer.lr
                 losses = self.trainer.run_epoch(epoch)
+                done = epoch + 1
+                metrics = self._metrics() if done in self.job.evaluate_at or done == self.job.epochs else {}
             except (Diverged, Collapsed) as error:
                 self._end_early(type(error).__name__.lower(), str(error))
                 return
@@ -112,8 +131,6 @@ class TrialLoop:
                     raise  # the other workers still wait for this one: the whole group has to end
                 self._end_early("oom", f"epoch {epoch + 1}: {str(error).splitlines()[0]}")
                 return
-            done = epoch + 1
-            metrics = self._metrics() if done in self.job.evaluate_at or done == self.job.epochs else {}
             self.progress.epochs_done = done
             self.progress.wall_s += time.monotonic() - wall
             self.progress.cpu_s += time.process_time() - cpu
@@ -128,20 +145,19 @@ class TrialLoop:
         self.progress = Progress(**state["progress"])
         checkpoint.set_random_state(state["random"])
         if self.control.rank == 0:
-            text = "".join(json.dumps(row) + "\n" for row in self.progress.rows)
-            (self.folder / ROWS).write_text(text)
-        for (
-            row
-        ) in self.progress.rows:  # the driver may have died before it wrote them down; it knows duplicates
+            (self.folder / ROWS).unlink(missing_ok=True)
+            for row in self.progress.rows:
+                append_row(self.folder / ROWS, row)
+        # the driver may have died before it wrote them down; it knows duplicates
+        for row in self.progress.rows:
             self.control.report(row)
 
     def _metrics(self) -> dict[str, float]:
         """Return validation metrics; only rank 0 measures, so that N workers give what one gives."""
         if self.control.rank != 0:
             return {}
-        size = EvaluationSize(**self.job.evaluation)
         step = self.trainer.step
-        metrics = evaluate(step.student, self.val, self.device, size=size, blind=step.blind)
+        metrics = evaluate(step.student, self.val, self.device, size=self.size, blind=step.blind)
         if self.job.teacher_metrics:
             metrics["retention"] = retention(metrics, self.job.teacher_metrics)
             if self.job.blind_metrics:
@@ -179,8 +195,7 @@ class TrialLoop:
                     "random": checkpoint.random_state(),
                 },
             )
-            with (self.folder / ROWS).open("a") as sink:
-                sink.write(json.dumps(row) + "\n")
+            append_row(self.folder / ROWS, row)
         self.control.report(row)
 
     def _end_early(self, status: str, reason: str) -> None:
@@ -194,6 +209,13 @@ def train(job: Job, control: Control) -> None:
         StudentSearchError: the job, its teacher, its data or its checkpoint cannot be used.
     """
     TrialLoop(job, control).run()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--out {folder}: {error.strerror}. Give a folder that can be made.") from error
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -211,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         job = Job.read(options.candidate, options.out)
-        options.out.mkdir(parents=True, exist_ok=True)
+        _make_folder(options.out)
         control = PlainControl()
         train(job, control)
     except StudentSearchError as error:

@@ -1,4 +1,4 @@
-"""What every data set gives: splits of pictures with captions and, where it has them, questions and answers."""
+"""What every data set gives: splits of pictures with captions and, maybe, questions and answers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -49,7 +49,12 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def specification(self) -> str:
-        """Hash of what the data is about, without amount and noise: a teacher trained on another one is refused."""
+        """Hash of what the data is about, without amount and noise; teachers of another are refused."""
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that this data has; all have train and val."""
+        return SPLITS
 
     @abstractmethod
     def describe(self) -> str:

@@ -33,10 +33,11 @@ def atomic_file(target: Path) -> Iterator[Path]:
     Raises:
         ResourceError: the disk is full or the file cannot be written; the previous file stays as it was.
     """
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        temporary = Path(name)
+        os.close(handle)
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
@@ -46,4 +47,5 @@ def atomic_file(target: Path) -> Iterator[Path]:
             f"{target}: could not be written ({error.strerror or error}). Free disk space and try again."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -103,8 +103,8 @@ class EncodedSplit:
     def question_tokens(self, rows: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Return ids, mask and answer mask (B, T) of question rows.
 
-        The answer mask is True where the next token is an answer token or the [SEP] that ends it. Row -1 (a picture
-        without question) gives `[DEC] [SEP]` with nothing to answer.
+        The answer mask is True where the next token is an answer token or the [SEP] that ends it. Row -1 (a
+        picture without question) gives `[DEC] [SEP]` with nothing to answer.
         """
         assert self.questions is not None
         asked = rows >= 0

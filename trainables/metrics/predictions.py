@@ -14,7 +14,7 @@ CHUNK = 100
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSize:
-    """How much of a split is evaluated: the first `images` pictures, with their first captions and questions."""
+    """How much of a split is evaluated: the first pictures, with their first captions and questions."""
 
     images: int = 1000
     captions_per_image: int = 1
@@ -29,9 +29,10 @@ class Predictions:
         image_embeddings: (n, E) unit norm.
         text_embeddings: (m, E) unit norm.
         caption_images: (m,) which of the n images each caption describes.
-        tokens_right, tokens: caption tokens predicted right under teacher forcing, and all of them; None without decoder.
-        answers_right, answers: questions answered right (greedy decoding gives exactly the answer), and all asked;
-            None without decoder or questions.
+        tokens_right, tokens: caption tokens predicted right under teacher forcing, and all of them; None
+            without decoder.
+        answers_right, answers: questions answered right (greedy decoding gives exactly the answer), and all
+            asked; None without decoder or questions.
     """
 
     image_embeddings: Tensor
@@ -71,7 +72,8 @@ class _Reader:
         for first in range(0, len(pool), CHUNK):
             pixels = self.split.images(pool[first : first + CHUNK], self.device)
             seen = self.model.encode_image(torch.zeros_like(pixels) if self.blind else pixels)
-            assert seen.tokens_BPD is not None and seen.embedding_BE is not None
+            assert seen.tokens_BPD is not None
+            assert seen.embedding_BE is not None
             self.tokens.append(seen.tokens_BPD)
             embeddings.append(seen.embedding_BE)
         return torch.cat(embeddings)
@@ -99,7 +101,7 @@ class _Reader:
         return right, total
 
     def answers(self, rows: np.ndarray, owners: np.ndarray) -> tuple[int, int]:
-        """Count answers that greedy decoding would give exactly: every answer token is the argmax given those before it."""
+        """Count answers that greedy decoding gives exactly: each token the argmax after those before."""
         right = 0
         for first in range(0, len(rows), CHUNK):
             ids, mask, answer = self.split.question_tokens(rows[first : first + CHUNK], self.device)

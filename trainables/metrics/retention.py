@@ -11,9 +11,13 @@ def evaluated_tasks(teacher: Mapping[str, float]) -> list[str]:
 
 
 def retention(student: Mapping[str, float], teacher: Mapping[str, float]) -> float:
-    """Return the mean over tasks of student / teacher, in percent; a task that the student cannot do counts 0."""
+    """Return the mean over tasks of student / teacher, in percent; one it cannot do counts 0.
+
+    NaN where the teacher can do none of the tasks: there is nothing to retain.
+    """
     tasks = evaluated_tasks(teacher)
-    return 100.0 * sum(student.get(name, 0.0) / teacher[name] for name in tasks) / len(tasks)
+    shares = [student.get(name, 0.0) / teacher[name] for name in tasks]
+    return 100.0 * sum(shares) / len(shares) if shares else float("nan")
 
 
 def retention_above_blind(
@@ -21,8 +25,8 @@ def retention_above_blind(
 ) -> float:
     """Return the mean over tasks of (student - blind) / (teacher - blind), in percent.
 
-    What a student scores without seeing the image is no retention of sight. A task that the blind student does as well
-    as the teacher says nothing and is left out.
+    What a student scores without seeing the image is no retention of sight. A task that the blind student
+    does as well as the teacher says nothing and is left out.
     """
     shares = [
         (student.get(name, 0.0) - blind.get(name, 0.0)) / (teacher[name] - blind.get(name, 0.0))

@@ -1,5 +1,7 @@
 """Whether greedy captions of scenes name exactly the objects that are there."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
@@ -15,7 +17,7 @@ NUMBERS_PER_OBJECT = 5
 def named_objects(caption: str) -> set[tuple[str, str]]:
     """Return the (colour, shape) pairs that a caption names."""
     words = caption.split()
-    return {(a, b) for a, b in zip(words, words[1:], strict=False) if a in COLORS and b in SHAPES}
+    return {(a, b) for a, b in pairwise(words) if a in COLORS and b in SHAPES}
 
 
 def exact_captions(

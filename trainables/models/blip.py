@@ -1,4 +1,4 @@
-"""The one model family of teacher and student: BLIP's MED (Li et al. 2022), free in width, depth and fusion layers."""
+"""The model family of teacher and student: BLIP's MED (Li et al. 2022), free in width, depth and fusion."""
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +25,10 @@ def _trace(wants: Wants, mode: str) -> TraceLayers:
 
 
 class Blip(nn.Module):
-    """ITC projections on two encoders; with fusion layers also an ITM head and, if configured, a tied decoder.
+    """ITC projections on two encoders; with fusion layers also an ITM head and, if configured, a decoder.
 
-    With 0 fusion layers it is a dual encoder: ITM head, decoder and language-model head do not exist and cost nothing.
+    With 0 fusion layers it is a dual encoder: ITM head, decoder and language-model head do not exist and cost
+    nothing.
     """
 
     def __init__(self, config: BlipConfig) -> None:
@@ -45,8 +46,9 @@ class Blip(nn.Module):
     def reset_parameters(self) -> None:
         """Draw fresh weights.
 
-        Linear weights have standard deviation 0.6 / sqrt(fan in), at most 0.05: 0.02 at BLIP's width of 768, and large
-        enough that narrow students learn. (A checkpoint library's default of 1e-10 for the vision side leaves it dead.)
+        Linear weights have standard deviation 0.6 / sqrt(fan in), at most 0.05: 0.02 at BLIP's width of 768,
+        and large enough that narrow students learn. (A checkpoint library's default of 1e-10 for the vision
+        side leaves it dead.)
         """
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
@@ -56,12 +58,16 @@ class Blip(nn.Module):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
-        nn.init.normal_(self.image_encoder.vit.pos_embed, std=0.02)
-        nn.init.normal_(self.image_encoder.vit.cls_token, std=0.02)
+        for tokens in (self.image_encoder.vit.pos_embed, self.image_encoder.vit.cls_token):
+            assert tokens is not None
+            nn.init.normal_(tokens, std=0.02)
 
     @torch.no_grad()
     def clamp_temperature(self) -> None:
-        """Keep the learnable ITC temperature in range, in place as BLIP does: a clamp in the graph would stop its gradient."""
+        """Keep the learnable ITC temperature in range.
+
+        In place, as BLIP does: a clamp in the graph would stop its gradient.
+        """
         self.temperature.clamp_(*TEMPERATURE_RANGE)
 
     def encode_image(self, images: Tensor, wants: Wants = frozenset()) -> ImageOutputs:

@@ -11,7 +11,7 @@ PLACEMENTS = ("last", "first", "even")
 def fusion_positions(depth: int, num_layers: int, placement: str) -> tuple[int, ...]:
     """Return which of `depth` text layers hold cross-attention.
 
-    `even` spreads them so that the last text layer is always one of them: layer round((i + 1) * depth / n) - 1.
+    `even` spreads them so that the last text layer is one of them: layer round((i + 1) * depth / n) - 1.
 
     Raises:
         ShapeError: more fusion layers than text layers, or an unknown placement.
@@ -62,8 +62,8 @@ class VocabularyConfig:
 class BlipConfig:
     """Everything needed to build a BLIP-family model (Li et al. 2022, section 3.1).
 
-    `fusion` lists the text layers that hold cross-attention; with none the model is a dual encoder without ITM head and
-    decoder. `decoder` is False where a checkpoint brings no language-model head.
+    `fusion` lists the text layers that hold cross-attention; with none the model is a dual encoder without
+    ITM head and decoder. `decoder` is False where a checkpoint brings no language-model head.
     """
 
     image: EncoderConfig
@@ -118,7 +118,7 @@ class BlipConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessConfig:
-    """From raw picture to tensor: square resize to image_size (bicubic), / 255, then (x - mean) / std per channel."""
+    """From picture to tensor: square resize to image_size (bicubic), / 255, (x - mean) / std per channel."""
 
     image_size: int
     mean: tuple[float, float, float] = field(default=(0.48145466, 0.4578275, 0.40821073))

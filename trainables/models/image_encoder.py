@@ -2,10 +2,11 @@
 
 from collections.abc import Set
 from functools import partial
+from typing import cast
 
 import torch
-from timm.layers import Attention
-from timm.models.vision_transformer import VisionTransformer
+from timm.layers.attention import Attention
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from trainables.models.config import BlipConfig
@@ -14,8 +15,8 @@ from trainables.models.config import BlipConfig
 def attention_maps(attention: Attention, states_BPD: Tensor) -> Tensor:
     """Return the softmax maps (B, H, P, P) that timm's fused attention keeps to itself.
 
-    The queries and keys are computed a second time: fused kernels never materialise the maps, and only the few layers
-    that a loss asks for pay for it.
+    The queries and keys are computed a second time: fused kernels never materialise the maps, and only the
+    few layers that a loss asks for pay for it.
     """
     batch, tokens, _ = states_BPD.shape
     qkv = attention.qkv(states_BPD).reshape(batch, tokens, 3, attention.num_heads, attention.head_dim)
@@ -55,9 +56,9 @@ class ImageEncoder(nn.Module):
         states: dict[int, Tensor] = {}
         maps: dict[int, Tensor] = {}
         tokens = self.vit.norm_pre(self.vit._pos_embed(self.vit.patch_embed(images)))
-        for index, block in enumerate(self.vit.blocks):
+        for index, block in enumerate(cast("list[Block]", self.vit.blocks)):  # torch types it as bare modules
             if index in attention:
-                maps[index] = attention_maps(block.attn, block.norm1(tokens))
+                maps[index] = attention_maps(cast(Attention, block.attn), block.norm1(tokens))
             tokens = block(tokens)
             if index in hidden:
                 states[index] = tokens

@@ -1,14 +1,16 @@
 """Initialise a student from its teacher: evenly spaced layers, leading slices of every weight.
 
-Weight inheritance as in TinyCLIP (Wu et al. 2023) in its simplest form: no importance mask, the leading channels.
+Weight inheritance as in TinyCLIP (Wu et al. 2023) in its simplest form: no importance mask, leading channels.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from trainables.models.blip import Blip
+from trainables.models.text_network import TextLayer
 
 
 def evenly_spaced(num_student: int, num_teacher: int) -> list[int]:
@@ -45,8 +47,8 @@ def inherit_image(student: Blip, teacher: Blip) -> None:
     _copy(target.patch_embed, source.patch_embed)
     _copy(target.norm, source.norm)
     with torch.no_grad():
-        _overlap(target.cls_token, source.cls_token)
-        _overlap(target.pos_embed, source.pos_embed)
+        for name in ("cls_token", "pos_embed"):
+            _overlap(target.get_parameter(name), source.get_parameter(name))
     for block, origin in zip(
         target.blocks, evenly_spaced(len(target.blocks), len(source.blocks)), strict=True
     ):
@@ -61,20 +63,20 @@ def _nearest(index: int, candidates: Sequence[int]) -> int:
 def inherit_text(student: Blip, teacher: Blip) -> None:
     """Overwrite the student's text network, heads and temperature with slices of the teacher's.
 
-    A student fusion layer whose teacher layer has no cross-attention takes that of the nearest teacher fusion layer.
+    A student fusion layer whose teacher layer has no cross-attention takes that of the nearest teacher fusion
+    layer.
     """
     target, source = student.text_network, teacher.text_network
     _copy(target.words, source.words)
     _copy(target.positions, source.positions)
     _copy(target.norm, source.norm)
-    for layer, origin in zip(
-        target.layers, evenly_spaced(len(target.layers), len(source.layers)), strict=True
-    ):
-        _copy(layer, source.layers[origin])
+    layers, originals = cast("list[TextLayer]", target.layers), cast("list[TextLayer]", source.layers)
+    for layer, origin in zip(layers, evenly_spaced(len(layers), len(originals)), strict=True):
+        _copy(layer, originals[origin])
         if layer.cross_attention is not None and teacher.config.fusion:
-            _copy(
-                layer.cross_attention, source.layers[_nearest(origin, teacher.config.fusion)].cross_attention
-            )
+            nearest = originals[_nearest(origin, teacher.config.fusion)].cross_attention
+            assert nearest is not None
+            _copy(layer.cross_attention, nearest)
     if target.has_decoder and source.has_decoder:
         _copy(target.head_transform, source.head_transform)
         _copy(target.head_norm, source.head_norm)

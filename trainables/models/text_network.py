@@ -1,11 +1,12 @@
-"""MED text network: post-norm BERT layers, cross-attention in a chosen subset of them (Li et al. 2022, section 3.1).
+"""MED text network: post-norm BERT layers, cross-attention in some of them (Li et al. 2022, section 3.1).
 
-Three modes share the weights: text-only (no cross-attention), image-grounded encoder, causal decoder. The decoder is
-tied to the encoder except for its self-attention.
+Three modes share the weights: text-only (no cross-attention), image-grounded encoder, causal decoder. The
+decoder is tied to the encoder except for its self-attention.
 """
 
 from collections.abc import Set
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +66,7 @@ class AttentionBlock(nn.Module):
 
 
 class TextLayer(nn.Module):
-    """One MED layer: self-attention, optional cross-attention, feed-forward, each with residual and post-norm."""
+    """One MED layer: self-attention, maybe cross-attention, feed-forward; each with residual, post-norm."""
 
     def __init__(self, config: BlipConfig, index: int) -> None:
         super().__init__()
@@ -134,7 +135,7 @@ class TextNetwork(nn.Module):
     ) -> tuple[Tensor, TextTrace]:
         """Return states (B, T, D) after the last layer, and the trace.
 
-        Padding stands on the right, so that causal masking alone hides it from every real token of the decoder.
+        Padding stands on the right, so that causal masking alone hides it from the decoder's real tokens.
 
         Args:
             ids_BT: token ids.
@@ -147,8 +148,9 @@ class TextNetwork(nn.Module):
         places = torch.arange(ids_BT.shape[1], device=ids_BT.device)
         states = self.norm(self.words(ids_BT) + self.positions(places))
         key_mask = None if decode else mask_BT[:, None, None, :]
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(cast("list[TextLayer]", self.layers)):  # torch types it as bare modules
             attend = layer.decoder_attention if decode else layer.attention
+            assert attend is not None
             states, seen = attend(states, None, key_mask, causal=decode, want_map=index in trace.attention)
             if seen is not None:
                 kept.attention[index] = seen

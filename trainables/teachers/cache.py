@@ -1,16 +1,18 @@
 """Teacher outputs on the fixed training pairs: computed once, memory-mapped, shared by all trials of a node.
 
-One `.npy` file per output, rows by image, caption or question of the split. A live teacher would more than double the
-time of a search; reading 64 rows costs half a millisecond.
+One `.npy` file per output, rows by image, caption or question of the split. A live teacher would more than
+double the time of a search; reading 64 rows costs half a millisecond.
 """
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,17 +51,20 @@ def cache_key(teacher: Teacher, dataset_fingerprint: str, precision: str) -> str
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
+def _field(want: Want) -> str:
+    """Return the attribute of a mode's outputs that holds a want without layer."""
+    if want.what == "embedding":
+        return "embedding_BE"
+    return "logits_N2" if want.mode == "fused" else "logits_BTV"
+
+
 def _pick(outputs: Outputs, want: Want) -> Tensor:
     """Return the tensor that `want` names."""
     mode = getattr(outputs, want.mode)
-    if want.layer is not None:
-        return getattr(mode, want.what)[want.layer]  # type: ignore[no-any-return]
-    return getattr(
-        mode,
-        {"embedding": "embedding_BE", "logits": "logits_N2" if want.mode == "fused" else "logits_BTV"}[
-            want.what
-        ],
-    )  # type: ignore[no-any-return]
+    found: Tensor = (
+        getattr(mode, _field(want)) if want.layer is None else getattr(mode, want.what)[want.layer]
+    )
+    return found
 
 
 def _rows(split: EncodedSplit, mode: str) -> int:
@@ -95,7 +100,7 @@ def _shape(want: Want, teacher: Teacher, split: EncodedSplit) -> tuple[int, ...]
 def _place(array: np.ndarray, rows: np.ndarray, values: Tensor) -> None:
     """Write a chunk; text axes shorter than the array's stay zero behind it."""
     block = values.detach().cpu().numpy()
-    where = (rows, *(slice(0, size) for size in block.shape[1:]))
+    where: tuple[Any, ...] = (rows, *(slice(0, size) for size in block.shape[1:]))
     array[where] = block
 
 
@@ -106,7 +111,7 @@ class _Builder:
         self,
         teacher: Teacher,
         split: EncodedSplit,
-        arrays: dict[Want, np.ndarray],
+        arrays: Mapping[Want, np.ndarray],
         tick: Callable[[int], None],
     ) -> None:
         self.teacher, self.split, self.arrays, self.tick = teacher, split, arrays, tick
@@ -148,8 +153,8 @@ def build_cache(
 ) -> None:
     """Compute and store what is not in `folder` yet.
 
-    Each array is written beside its place and renamed when it is complete, so that an interrupted build leaves nothing
-    that could be taken for a result.
+    Each array is written beside its place and renamed when it is complete, so that an interrupted build
+    leaves nothing that could be taken for a result.
 
     Raises:
         ResourceError: not enough disk.
@@ -164,10 +169,11 @@ def build_cache(
     need = sum(int(np.prod(shape)) for shape in shapes.values()) * np.dtype(precision).itemsize
     free = shutil.disk_usage(folder).free
     if need > 0.9 * free:
+        largest = sorted(missing, key=lambda want: -math.prod(shapes[want]))[:3]
         raise ResourceError(
-            f"teacher cache {folder}: needs {need / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free. Free disk, point "
-            "XDG_CACHE_HOME to a larger one, run the teacher live (--set teacher_cache.kind=live), or drop the losses "
-            f"that need the most: {', '.join(sorted(map(str, missing), key=lambda n: -max(np.prod(s) for w, s in shapes.items() if str(w) == n))[:3])}."
+            f"teacher cache {folder}: needs {need / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free. Free "
+            "disk, point XDG_CACHE_HOME to a larger one, run the teacher live "
+            f"(--set teacher_cache.kind=live), or drop the losses that need the most: {', '.join(map(str, largest))}."
         )
     temporaries = {w: folder / f".{w}.{os.getpid()}.npy" for w in missing}
     try:
@@ -188,7 +194,9 @@ def build_cache(
     os.replace(temporary, folder / META)
 
 
-def _run(teacher: Teacher, split: EncodedSplit, arrays: dict[Want, np.ndarray], progress: Progress) -> None:
+def _run(
+    teacher: Teacher, split: EncodedSplit, arrays: Mapping[Want, np.ndarray], progress: Progress
+) -> None:
     groups = {
         "image": frozenset(w for w in arrays if w.mode == "image"),
         "caption": frozenset(w for w in arrays if w.mode in ("text", "fused", "decoder")),
@@ -220,7 +228,16 @@ def _run(teacher: Teacher, split: EncodedSplit, arrays: dict[Want, np.ndarray], 
 class TeacherCache:
     """Reads the cache; gives what the live teacher would give, to the stored precision."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fingerprint: str = "") -> None:
+        """Open the cache of a folder.
+
+        Args:
+            folder: as `build_cache` filled it.
+            fingerprint: of the teacher that it must come from; empty takes any.
+
+        Raises:
+            TeacherError: it cannot be read, or another teacher filled it.
+        """
         self.folder = folder
         try:
             self.meta = json.loads((folder / META).read_text())
@@ -228,6 +245,11 @@ class TeacherCache:
             raise TeacherError(
                 f"teacher cache {folder}: cannot be read ({error}). Delete it; it is computed again."
             ) from error
+        if fingerprint and self.meta["teacher"] != fingerprint:
+            raise TeacherError(
+                f"teacher cache {folder}: comes from a teacher with fingerprint {self.meta['teacher']}, "
+                f"this one has {fingerprint}. Delete it; it is computed again."
+            )
         self._arrays: dict[Want, np.ndarray] = {}
 
     def _array(self, want: Want) -> np.ndarray:
@@ -276,11 +298,7 @@ class TeacherCache:
         if want.layer is not None:
             getattr(mode, want.what)[want.layer] = tensor
         else:
-            field = {
-                "embedding": "embedding_BE",
-                "logits": "logits_N2" if want.mode == "fused" else "logits_BTV",
-            }
-            setattr(mode, field[want.what], tensor)
+            setattr(mode, _field(want), tensor)
 
 
 def _trimmed(value: np.ndarray, want: Want, tokens: int) -> np.ndarray:

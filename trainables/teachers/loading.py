@@ -24,7 +24,8 @@ def load_teacher(name: str) -> Teacher:
     """
     folder = Path(name)
     if name in TEACHERS:
-        return resolve(TEACHERS, name, "teachers").load()  # type: ignore[no-any-return]
+        teacher: Teacher = resolve(TEACHERS, name, "teachers").load()
+        return teacher
     if folder.is_dir() and is_model_folder(folder):
         read = read_model_folder(folder)
         files = TeacherFiles(name=name, folder=folder, fingerprint=read.fingerprint, measured=read.measured)
@@ -61,6 +62,6 @@ def check_pairing(teacher: Teacher, dataset: Dataset, captions: list[str]) -> No
     unknown = teacher.tokenizer.unknown_share(captions)
     if unknown > LARGEST_UNKNOWN_SHARE:
         raise TeacherError(
-            f"teacher {teacher.files.name}: its tokenizer does not know {unknown:.0%} of the words of the captions; "
-            f"allowed: {LARGEST_UNKNOWN_SHARE:.0%}. Use a teacher that was trained on such text."
+            f"teacher {teacher.files.name}: its tokenizer does not know {unknown:.0%} of the words of the "
+            f"captions; allowed: {LARGEST_UNKNOWN_SHARE:.0%}. Use a teacher that was trained on such text."
         )

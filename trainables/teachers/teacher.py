@@ -40,8 +40,8 @@ class TeacherFiles:
 class Teacher:
     """Model, tokenizer and preprocessing; always in eval mode, never with gradient.
 
-    Dropout left on in a teacher's targets is the first mistake of public ports of DLIP; so the mode is set here, once,
-    and `outputs` refuses to run in another.
+    Dropout left on in a teacher's targets is the first mistake of public ports of DLIP; so the mode is set
+    here, once, and `outputs` refuses to run in another.
     """
 
     def __init__(

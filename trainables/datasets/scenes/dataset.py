@@ -1,4 +1,4 @@
-"""The embedded data set: scenes drawn from (seed, index), kept in uncompressed Arrow files of the cache folder."""
+"""The embedded data set: scenes drawn from (seed, index), kept in Arrow files of the cache folder."""
 
 import hashlib
 import json
@@ -87,15 +87,18 @@ _SCHEMA = pa.schema(
 
 
 def _write(path: Path, count: int, scenes: Iterator[dict[str, Any]], progress: Progress) -> None:
-    with atomic_file(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-        with pa.ipc.new_file(sink, _SCHEMA) as writer:
-            rows: list[dict[str, Any]] = []
-            for number, row in enumerate(scenes, start=1):
-                rows.append(row)
-                if len(rows) == BATCH_ROWS or number == count:
-                    writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
-                    rows.clear()
-                    progress(f"scenes: {number:,} of {count:,} drawn")
+    with (
+        atomic_file(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, _SCHEMA) as writer,
+    ):
+        rows: list[dict[str, Any]] = []
+        for number, row in enumerate(scenes, start=1):
+            rows.append(row)
+            if len(rows) == BATCH_ROWS or number == count:
+                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
+                rows.clear()
+                progress(f"scenes: {number:,} of {count:,} drawn")
 
 
 def _pixels(table: pa.Table) -> np.ndarray:
@@ -117,7 +120,7 @@ class ScenesDataset(Dataset):
 
         Attributes:
             train_images: pictures for training.
-            mismatched: share of pictures whose captions and questions belong to another picture, as in web text.
+            mismatched: share of pictures whose texts belong to another picture, as on the web.
             val_images, test_images: pictures of the two clean splits, whose captions are unique.
             seed: 0 for the published task; another one draws other scenes.
         """
@@ -151,8 +154,8 @@ class ScenesDataset(Dataset):
         """Return one line about sizes and noise."""
         c = self.config
         return (
-            f"scenes: {c.train_images:,} images to train on, captions and questions of {c.mismatched:.0%} of them "
-            f"mismatched; {c.val_images:,} to validate, {c.test_images:,} to test"
+            f"scenes: {c.train_images:,} images to train on, captions and questions of {c.mismatched:.0%} of "
+            f"them mismatched; {c.val_images:,} to validate, {c.test_images:,} to test"
         )
 
     def _table(self, name: str, progress: Progress) -> pa.Table:
@@ -176,7 +179,8 @@ class ScenesDataset(Dataset):
             raise DatasetError(f"scenes: no split is called {name!r}; allowed: {', '.join(SPLITS)}.")
         if image_size != drawing.SIZE:
             raise DatasetError(
-                f"scenes: pictures are {drawing.SIZE} x {drawing.SIZE}, the teacher sees {image_size} x {image_size}. "
+                f"scenes: pictures are {drawing.SIZE} x {drawing.SIZE}, "
+                f"the teacher sees {image_size} x {image_size}. "
                 "Use the embedded teacher, or data of your own: --dataset jsonl:FILE."
             )
         table = self._table(name, progress)
@@ -194,7 +198,7 @@ class ScenesDataset(Dataset):
         )
 
     def _told(self, count: int) -> np.ndarray:
-        """Return the scene that each picture's texts are about: itself, or another one for the mismatched share.
+        """Return the scene that each picture's texts are about: another one for the mismatched share.
 
         The chosen pictures pass their texts on in a ring, so that every one of them really gets another's.
         """
@@ -205,7 +209,7 @@ class ScenesDataset(Dataset):
             ],
             dtype=np.int64,
         )
-        told[order] = np.roll(order, 1)
+        told[order] = np.roll(order, 1) if len(order) > 1 else (order + 1) % count
         return told
 
     def scenes(self, name: str, progress: Progress) -> list[list[int]]:

@@ -52,7 +52,7 @@ def _num_objects(stream: IntegerStream) -> int:
 
 
 def _look(stream: IntegerStream, scene: list[Shape]) -> tuple[int, int] | None:
-    """Return colour and shape, half of the time sharing one with an earlier object, so that binding is needed."""
+    """Return colour and shape, half of the time one of them as an earlier object's: binding is needed."""
     color, shape = stream.below(len(COLORS)), stream.below(len(SHAPES))
     if scene and stream.chance(50):
         other = stream.choose(scene)
@@ -67,7 +67,7 @@ def _look(stream: IntegerStream, scene: list[Shape]) -> tuple[int, int] | None:
 
 
 def _inside(place: int, radius: int) -> int:
-    """Return the place moved so that the whole sprite, one pixel of soft edge included, lies in the picture."""
+    """Return the place moved so that the whole sprite, its soft edge included, lies in the picture."""
     return min(max(place, radius + 1), SIZE - radius - 2)
 
 
@@ -113,7 +113,7 @@ def _coverage(shape: int, radius: int) -> np.ndarray:
 
 
 def render(stream: IntegerStream, scene: list[Shape]) -> np.ndarray:
-    """Return the picture (64, 64, 3) uint8: gradient, shapes with jittered colours, luminance noise of +-8."""
+    """Return the picture (64, 64, 3) uint8: gradient, shapes of jittered colours, luminance noise +-8."""
     ends = [[stream.between(20, 95) for _ in range(3)] for _ in range(2)]
     ramp = np.arange(SIZE, dtype=np.int64)
     ramp = ramp[None, :] if stream.chance(50) else ramp[:, None]

@@ -1,7 +1,7 @@
 """Integer random streams that no library version can change.
 
-numpy guarantees its bit generators, not the numbers that its distributions draw. Scenes are public reference data, so
-they come from splitmix64 (Steele, Lea and Flood 2014), written out here in a dozen lines.
+numpy guarantees its bit generators, not the numbers that its distributions draw. Scenes are public reference
+data, so they come from splitmix64 (Steele, Lea and Flood 2014), written out here in a dozen lines.
 """
 
 from collections.abc import MutableSequence, Sequence

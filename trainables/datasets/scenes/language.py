@@ -10,7 +10,10 @@ COLUMNS = ("left", "center", "right")
 NUMBERS = ("zero", "one", "two", "three")
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 QUESTION_KINDS = ("color", "shape", "size", "count_color", "count_shape", "exist", "relation", "where")
-_OTHER_WORDS = "yes no a the is are there of above below with and nothing else , : ? on at in shapes what color shape size how many object"
+_OTHER_WORDS = (
+    "yes no a the is are there of above below with and nothing else , : ? on at in shapes "
+    "what color shape size how many object"
+)
 VOCABULARY = tuple(
     sorted({*COLOR_NAMES, *SHAPES, *SIZE_NAMES, *ROWS, *COLUMNS, *NUMBERS, *_OTHER_WORDS.split()})
 )
@@ -56,7 +59,8 @@ def caption(stream: IntegerStream, scene: list[Shape], kind: int) -> str:
     if kind == 0:
         if len(items) == 2:
             return f"a {name(first, sized=True)} {relation(first, items[1])} a {name(items[1], sized=True)}"
-        return f"a {name(first)} {relation(first, items[1])} a {name(items[1])} and a {name(items[2], sized=True)}"
+        last = name(items[2], sized=True)
+        return f"a {name(first)} {relation(first, items[1])} a {name(items[1])} and a {last}"
     if kind == 1:
         return f"{NUMBERS[len(items)]} shapes : " + " , ".join(name(item, sized=True) for item in items)
     if kind == 2:

@@ -1,0 +1,113 @@
+# make help says what there is. Everything works without git, and is quick the second time.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+EXTRAS := test,png
+RUN := runs/dlip
+CAMPAIGN_LIMIT := 45m
+NEEDED_GB := 7
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.SILENT:
+.DEFAULT_GOAL := help
+.PHONY: help setup search test campaign check
+
+help:
+	cat <<'END'
+	make search       environment, then the main job: students of the embedded teacher; ends with the report's path
+	make search NEW=1 one more search, in a new folder under runs/
+	make test         environment, then the whole test suite (ARGS='tests/unit -k front' for a part)
+	make setup        the environment alone
+	make campaign     the fault tests at full count, at most 45 minutes
+	make check        ruff, mypy, import rules; installs the dev tools
+	Settings:
+	PYTHON=python3.12    which Python makes the environment (3.11 or newer)
+	VENV=/big/disk/venv  where it lies (default .venv; it takes 6 GB)
+	END
+
+# A key of everything that decides what is installed; where the stamp file knows it, this target is instant.
+setup:
+	venv="$(VENV)"
+	stamp="$$venv/.installed"
+	key() { { cat pyproject.toml constraints.txt; echo "$$1 $(CURDIR)"; } | sha256sum | cut -d' ' -f1; }
+	if [ -x "$$venv/bin/python" ] && grep -qsx "$$(key $(EXTRAS))" "$$stamp"; then exit 0; fi
+	fail() { printf 'error: %s\n' "$$@" >&2; exit 1; }
+	free_gb() { df -Pk "$$1" | awk 'NR == 2 { print int($$4 / 1048576) }'; }
+
+	if [ ! -x "$$venv/bin/python" ]; then
+		version=$$("$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2], int(sys.version_info >= (3, 11)))' 2>&1) || \
+			fail "$(PYTHON) does not run ($${version##*$$'\n'})." \
+				"Install Python 3.11 or newer: sudo apt install python3 python3-venv; or name one: make setup PYTHON=python3.12"
+		[ "$${version#* }" = 1 ] || \
+			fail "$(PYTHON) is Python $${version% *}; 3.11 or newer is needed. Name one: make setup PYTHON=python3.12"
+		"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+			fail "$(PYTHON) has no venv module. Install it: sudo apt install python$${version% *}-venv"
+		mkdir -p "$$(dirname "$$venv")"
+		free=$$(free_gb "$$(dirname "$$venv")")
+		[ "$$free" -ge $(NEEDED_GB) ] || \
+			fail "$$(dirname "$$(realpath -m "$$venv")") has $$free GB of free disk; the environment needs $(NEEDED_GB) (PyTorch alone takes 5)." \
+				"Put it on another disk, in this and all later calls: export VENV=/big/disk/venv"
+		"$(PYTHON)" -m venv "$$venv"
+	fi
+
+	# A mirror in pip's own settings is somebody's wish, and uv does not read them: pip installs alone then.
+	# Otherwise uv is tried, since it is 2.5 times faster. Its cache lies beside the packages, which are hard links into
+	# it: it costs no disk of its own, and goes when they are in place.
+	boot="$$venv/.bootstrap"
+	trap 'rm -rf "$$boot"' EXIT
+	pip=("$$venv/bin/python" -m pip --disable-pip-version-check)
+	wanted=(-c constraints.txt -e ".[$(EXTRAS)]")
+	echo "installing into $$venv: one to five minutes, 3 GB to fetch" >&2
+	installed=
+	if "$${pip[@]}" config list | grep -q '\.\(index-url\|no-index\)='; then
+		echo "pip's settings name an index, so pip is used" >&2
+	elif "$${pip[@]}" install --quiet --target "$$boot/uv" uv; then
+		if UV_CACHE_DIR="$${UV_CACHE_DIR:-$$boot/cache}" "$$boot/uv/bin/uv" pip install --quiet --python "$$venv/bin/python" "$${wanted[@]}"; then
+			installed=1
+		else
+			echo "uv could not install it; pip is tried" >&2
+		fi
+	fi
+	if [ -z "$$installed" ]; then
+		rm -rf "$$boot"
+		"$${pip[@]}" install --quiet "$${wanted[@]}" || {
+			echo "error: the installation failed, see above." >&2
+			echo "No space left on device? pip unpacks in TMPDIR ($${TMPDIR:-the temporary folder}, $$(free_gb "$${TMPDIR:-/var/tmp}") GB free):" \
+				"TMPDIR=/big/disk make setup; or move all of it: export VENV=/big/disk/venv" >&2
+			exit 1
+		}
+	fi
+	{ key test,png; key $(EXTRAS); } > "$$stamp" # the dev tools come on top of the rest
+
+# ended_by stands in run.json when a search came to its end; a run without it, or interrupted, goes on.
+search: setup
+	python="$(VENV)/bin/python"
+	if [ -n "$(NEW)" ]; then
+		exec "$$python" search/run.py --space spaces/dlip.yaml $(ARGS)
+	elif [ -e $(RUN)/report.html ] && grep -qs '"ended_by": "\(trials\|exhausted\)"' $(RUN)/run.json; then
+		echo "this search is finished; to start another: make search NEW=1" >&2
+		echo "or: $$python search/run.py --space spaces/dlip.yaml" >&2
+		echo "report: $(CURDIR)/$(RUN)/report.html"
+	elif [ -e $(RUN)/run.json ]; then
+		echo "$(RUN) is unfinished: going on with it" >&2
+		exec "$$python" search/run.py --resume $(RUN) $(ARGS)
+	else
+		exec "$$python" search/run.py --space spaces/dlip.yaml --out $(RUN) $(ARGS)
+	fi
+
+test: setup
+	exec "$(VENV)/bin/python" -m pytest $(ARGS)
+
+campaign: setup
+	CAMPAIGN=1 exec timeout --foreground --signal=INT --kill-after=60s $(CAMPAIGN_LIMIT) "$(VENV)/bin/python" -m pytest tests/campaign $(ARGS)
+
+check: EXTRAS := test,png,dev
+check: setup
+	bin="$(VENV)/bin"
+	"$$bin/ruff" check .
+	"$$bin/ruff" format --check .
+	"$$bin/mypy"
+	"$$bin/lint-imports" --no-cache
