@@ -62,7 +62,8 @@ setup:
 	wanted=(-c constraints.txt -e ".[$(EXTRAS)]")
 	echo "installing into $$venv: one to five minutes, 3 GB to fetch" >&2
 	installed=
-	if "$${pip[@]}" config list | grep -q '\.\(index-url\|no-index\)='; then
+	settings=$$("$${pip[@]}" config list)
+	if grep -q '\.\(index-url\|no-index\)=' <<< "$$settings"; then
 		echo "pip's settings name an index, so pip is used" >&2
 	elif "$${pip[@]}" install --quiet --target "$$boot/uv" uv; then
 		if UV_CACHE_DIR="$${UV_CACHE_DIR:-$$boot/cache}" "$$boot/uv/bin/uv" pip install --quiet --python "$$venv/bin/python" "$${wanted[@]}"; then
@@ -75,7 +76,7 @@ setup:
 		rm -rf "$$boot"
 		"$${pip[@]}" install --quiet "$${wanted[@]}" || {
 			echo "error: the installation failed, see above." >&2
-			echo "No space left on device? pip unpacks in TMPDIR ($${TMPDIR:-the temporary folder}, $$(free_gb "$${TMPDIR:-/var/tmp}") GB free):" \
+			echo "If a disk was full: pip unpacks in TMPDIR ($${TMPDIR:-the temporary folder}, $$(free_gb "$${TMPDIR:-/var/tmp}") GB free):" \
 				"TMPDIR=/big/disk make setup; or move all of it: export VENV=/big/disk/venv" >&2
 			exit 1
 		}

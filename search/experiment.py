@@ -28,6 +28,7 @@ from spaces.plugins import resolve
 from spaces.schema import Space
 from trainables.trial import Launch, run_trial
 
+NOTICE = "stopping: results are kept, the report is drawn; once more to quit at once"
 RESTARTS = 1  # of a trial whose process was lost; it continues from its checkpoint
 
 
@@ -113,28 +114,22 @@ class Experiment:
         Raises:
             StudentSearchError: the cluster cannot take a trial, or no candidate meets the limits.
         """
-        interrupt = Interrupt(
-            notice="stopping: results are kept, the report is drawn; once more to quit at once"
-        )
+        interrupt = Interrupt(notice=NOTICE)
         started = time.monotonic()
-        with interrupt, BusyMeter() as meter:
+        with BusyMeter() as meter:
+            # until the first trial there is nothing to end in good order: Ctrl-C simply quits, --resume goes on
             self._write_down()
             cache = self.prepared.build_teacher_cache()
-            try:
-                ended_by = self._search(interrupt, cache, started)
-            finally:
-                self.recorder.close()
-                self._save_facts(ended=stamp())
-            if not interrupt.requested:
-                conclude(self.prepared, self.recorder, self.facts, folder=self.folder, say=self.say)
-            else:
-                self.recorder.mark_fronts(
-                    self.space.quality, maximise=self.space.objectives[self.space.quality] == "max"
-                )
-            self.facts["wall_s"] = self.facts.get("wall_s", 0.0) + time.monotonic() - started
-            self.facts["busy"] = meter.summary()
-            self._save_facts(ended=stamp(), ended_by="interrupted" if interrupt.requested else ended_by)
-            report = draw_report(self.folder)
+            with interrupt:
+                ended_by = self._search_and_keep(interrupt, cache, started)
+                if not interrupt.requested:
+                    conclude(self.prepared, self.recorder, self.facts, folder=self.folder, say=self.say)
+                direction = self.space.objectives[self.space.quality]
+                self.recorder.mark_fronts(self.space.quality, maximise=direction == "max")
+                self.facts["wall_s"] = self.facts.get("wall_s", 0.0) + time.monotonic() - started
+                self.facts["busy"] = meter.summary()
+                self._save_facts(ended=stamp(), ended_by="interrupted" if interrupt.requested else ended_by)
+                report = draw_report(self.folder)
         pictures = (
             draw_pngs(self.folder) if not interrupt.requested else "no pictures after an interrupted search"
         )
@@ -144,6 +139,14 @@ class Experiment:
         if interrupt.requested:
             return Outcome(code=interrupt.exit_code, report=report)
         return Outcome(code=0 if finished_count(self.recorder) else 1, report=report)
+
+    def _search_and_keep(self, interrupt: Interrupt, cache: str, started: float) -> str:
+        """Run the trials; whatever ends them, the tables are complete. Return why there are no more."""
+        try:
+            return self._search(interrupt, cache, started)
+        finally:
+            self.recorder.close()
+            self._save_facts(ended=stamp())
 
     def _write_down(self) -> None:
         """Write what is known before the first trial, so that an early end can be resumed."""

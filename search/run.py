@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("quit", file=sys.stderr)
+        print("interrupted; what is finished is kept, --resume RUN goes on", file=sys.stderr)
         return 130
 
 

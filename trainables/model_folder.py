@@ -73,6 +73,7 @@ def write_model_folder(
         name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in model.state_dict().items()
     }
     save_file(weights, str(folder / WEIGHTS), metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it readable by its writer alone
     for name in FILES:
         source = tokenizer_folder / name
         if source.is_file() and source.resolve() != (folder / name).resolve():

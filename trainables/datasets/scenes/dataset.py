@@ -19,6 +19,7 @@ from trainables.datasets.scenes.integers import IntegerStream
 
 TEXTS_PER_IMAGE = 4
 BATCH_ROWS = 500
+TOLD_EVERY = 5000
 SEEDS = {"train": 11, "val": 12, "test": 13}
 TASK_VERSION = 1  # raise it whenever a change here changes a scene, a caption or a question
 
@@ -98,7 +99,8 @@ def _write(path: Path, count: int, scenes: Iterator[dict[str, Any]], progress: P
             if len(rows) == BATCH_ROWS or number == count:
                 writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
                 rows.clear()
-                progress(f"scenes: {number:,} of {count:,} drawn")
+                if number % TOLD_EVERY == 0 or number == count:
+                    progress(f"scenes: {number:,} of {count:,} drawn")
 
 
 def _pixels(table: pa.Table) -> np.ndarray:

@@ -1,0 +1,67 @@
+"""What every test runs under: caches of its own, one thread, nobody's cluster; and a count of what was skipped."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SKIP_MARKERS = ("browser", "gpu", "java", "weights")
+ORDER = ("unit", "house", "contracts", "integration", "e2e")  # what answers soonest comes first
+
+collect_ignore = [] if os.environ.get("CAMPAIGN") else ["campaign"]
+
+_session = Path(tempfile.mkdtemp(prefix="student-search-tests-"))
+
+
+def _set_environment() -> None:
+    """Set what child processes inherit, too; before torch, ray and hypothesis are imported, which read it then."""
+    # published weights stay where the user keeps them: the hub's cache lies in the cache folder by default
+    user_cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    os.environ.setdefault("HF_HOME", str(Path(user_cache) / "huggingface"))
+    os.environ["XDG_CACHE_HOME"] = str(_session / "cache")
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(_session / "hypothesis")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"  # two busy threads on a shared machine wait for one another most of the time
+    os.environ["RAY_worker_niceness"] = "0"  # Ray's own 15 starves trials beside other work
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.pop("RAY_ADDRESS", None)  # a test that wants a cluster starts one
+
+
+_set_environment()
+
+
+def pytest_configure() -> None:
+    """Hold torch to one thread where a plugin has imported it already."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the quick folders first; inside a folder the order stays."""
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
+        return ORDER.index(folder) if folder in ORDER else len(ORDER)
+
+    items.sort(key=place)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print how many tests were skipped for want of what."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        keywords = getattr(report, "keywords", {})
+        counts[next((name for name in SKIP_MARKERS if name in keywords), "no marker")] += 1
+    names = [*SKIP_MARKERS, *(["no marker"] if counts["no marker"] else [])]
+    terminalreporter.write_line(f"skipped: {', '.join(f'{counts[name]} {name}' for name in names)}")
+
+
+def pytest_unconfigure() -> None:
+    """Remove the caches of this session."""
+    shutil.rmtree(_session, ignore_errors=True)

@@ -1,0 +1,42 @@
+"""A test may be left out for four reasons only, each with its marker, so that nothing is skipped unseen."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SKIP_MARKERS
+from tests.house.tree import modules, short, syntax
+
+LEAVES_OUT = {"skip", "skipif", "importorskip"}
+
+
+def attributes(node: ast.AST) -> set[str]:
+    return {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
+
+
+def unmarked(path: Path) -> list[str]:
+    """Return the places of a test file that leave out a test which bears no skip marker."""
+    module = syntax(path)
+    top = {name for node in module.body if isinstance(node, ast.Assign) for name in attributes(node)}
+    found = []
+    for node in module.body:
+        names = attributes(node)
+        if names & LEAVES_OUT and not (names | top) & set(SKIP_MARKERS):
+            found.append(f"{short(path)}:{node.lineno}")
+    return found
+
+
+def test_only_the_four_skip_markers_are_registered(pytestconfig: pytest.Config):
+    ours = [line.partition(":")[0] for line in pytestconfig.inicfg["markers"].value]  # type: ignore[union-attr]
+    assert sorted(ours) == list(SKIP_MARKERS)
+
+
+def test_every_test_that_may_be_skipped_bears_a_marker():
+    found = [place for path in modules("tests") for place in unmarked(path)]
+    assert not found, "\n".join(found)
+
+
+def test_no_test_is_expected_to_fail():
+    word = "x" + "fail"
+    assert not [short(path) for path in modules("tests") if word in attributes(syntax(path))]
