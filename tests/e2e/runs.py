@@ -46,32 +46,33 @@ resources: {gpus_per_worker: 0}
 evaluation: {images: 64}
 """
 
-SMOKE = ("--smoke", *(f"--set={path}={value}" for path, value in {
+LESS_THAN_SMOKE = {
     "training.epochs": EPOCHS,
     "training.pairs_per_epoch": 64,
     "evaluation.images": 64,
     "dataset.train_images": 96,
     "dataset.val_images": 64,
     "dataset.test_images": 64,
-}.items()))  # fmt: skip
-"""The smoke search, on still less data."""
+}
+SMOKE = ("--smoke", *(f"--set={path}={value}" for path, value in LESS_THAN_SMOKE.items()))
 
 
 def environment(cache: Path, **more: str) -> dict[str, str]:
-    """Return the environment of a command: its own cache folder, no browser (pictures have their own test)."""
-    inherited = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "COLUMNS")}
-    # not a terminal's COLUMNS: messages are compared; PYTHONUNBUFFERED: they are read while they come
-    return {
-        **inherited,
+    """Return the environment of a command: its own cache folder, no browser, no cluster."""
+    inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    ours = {
         "XDG_CACHE_HOME": str(cache),
-        "BROWSER_PATH": str(cache / "no-browser"),
-        "PYTHONUNBUFFERED": "1",
-        **more,
+        "BROWSER_PATH": str(cache / "no-browser"),  # pictures take seconds and have tests of their own
+        "PYTHONUNBUFFERED": "1",  # output is read while it comes
     }
+    if inherited.pop("PYTHONDONTWRITEBYTECODE", None):
+        # where Python may not write beside the packages, every process compiles them anew: 7 seconds each
+        ours["PYTHONPYCACHEPREFIX"] = str(cache / "bytecode")
+    return {**inherited, **ours, **more}
 
 
 def cache_home(base: Path) -> Path:
-    """Return the cache folder that all tests of a session share, so that teachers are measured once."""
+    """Return the cache folder that all tests of a session share, so that the teacher is measured once."""
     folder = base / "student-search-cache"
     folder.mkdir(exist_ok=True)
     return folder
@@ -86,18 +87,34 @@ def write_space(folder: Path, text: str = SPACE) -> Path:
 
 @dataclass(kw_only=True)
 class Command:
-    """A command that is running, with everything it has said so far."""
+    """A command that is running, and what it has said so far on either stream."""
 
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
+    reader: threading.Thread | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id; it leads a process group of its own, as under a shell."""
+        return self.process.pid
 
     @property
     def text(self) -> str:
         """All output so far."""
         return "".join(self.lines)
 
+    def read(self) -> None:
+        """Collect output until it ends; a full pipe would stop the command."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+
     def wait_for(self, found: Callable[[], Any], what: str) -> Any:
-        """Return what `found` returns as soon as it is true."""
+        """Return what `found` returns as soon as it is true.
+
+        Raises:
+            AssertionError: the command ended before, or patience did.
+        """
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             if answer := found():
@@ -105,25 +122,165 @@ class Command:
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
-        raise AssertionError(f"{what}: did not come. Output:\n{self.text}")
+        raise AssertionError(f"{what}: did not come.\n{self.text}")
 
     def wait(self) -> int:
-        """Return the exit code."""
+        """Return the exit code, all output collected."""
         code = self.process.wait(PATIENCE_S)
-        self._reader.join(10)
+        assert self.reader is not None
+        self.reader.join(10)
         return code
 
-    def start_reading(self) -> None:
-        """Collect output in the background: a full pipe would stop the command."""
+    def interrupt(self) -> None:
+        """Press Ctrl-C: every process of the terminal's foreground group gets the signal."""
+        os.killpg(self.pid, signal.SIGINT)
 
-        def read() -> None:
-            assert self.process.stdout is not None
-            self.lines.extend(iter(self.process.stdout.readline, ""))
+    def kill(self) -> None:
+        """Send kill -9 to the command itself, and wait until whatever it had started is gone, too."""
+        family = descendants(self.pid)
+        os.kill(self.pid, signal.SIGKILL)
+        self.process.wait(10)
+        end_processes(family, patience_s=20.0)
 
-        def read_line_by_line() -> None:
-            assert self.process.stdout is not None
-            for line in self.process.stdout:
-                self.lines.append(line)
 
-        self._reader = threading.Thread(target=read_line_by_line, daemon=True)
-        self._reader.start()
+def descendants(pid: int) -> list[int]:
+    """Return all processes below one."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found, waiting = [], [pid]
+    while waiting:
+        children = parents.get(waiting.pop(), [])
+        found += children
+        waiting += children
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process runs; one that ended and was not asked for its exit code does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def end_processes(pids: Sequence[int], *, patience_s: float) -> None:
+    """Wait until processes have ended by themselves, then end them."""
+    deadline = time.monotonic() + patience_s
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for pid in filter(alive, pids):
+        os.kill(pid, signal.SIGKILL)
+
+
+def trial_processes(pid: int) -> list[int]:
+    """Return the processes below a driver in which trials train: Tune's actors."""
+    found = []
+    for child in descendants(pid):
+        try:
+            title = Path(f"/proc/{child}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"ImplicitFunc" in title:
+            found.append(child)
+    return found
+
+
+@contextmanager
+def started(arguments: Sequence[str], *, folder: Path, env: dict[str, str]) -> Iterator[Command]:
+    """Start `python ARGUMENTS` in `folder`; nothing of it is left when the block ends."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    command = Command(process=process)
+    command.reader = threading.Thread(target=command.read, daemon=True)
+    command.reader.start()
+    try:
+        yield command
+    finally:
+        if process.poll() is None:
+            command.kill()
+
+
+def run(arguments: Sequence[str], *, folder: Path, env: dict[str, str]) -> tuple[int, str]:
+    """Run `python ARGUMENTS` in `folder`; return exit code and output."""
+    with started(arguments, folder=folder, env=env) as command:
+        return command.wait(), command.text
+
+
+def script(name: str) -> str:
+    """Return the path of a command of the project, such as `search/run.py`."""
+    return str(ROOT / name)
+
+
+def run_folder(command: Command, folder: Path) -> Path:
+    """Wait until a search has told its run folder, and return it."""
+    told = command.wait_for(lambda: re.search(r"^run folder: (.+)$", command.text, re.MULTILINE), "run folder")
+    return folder / told.group(1)
+
+
+def trial_rows(run_path: Path) -> dict[str, dict[str, Any]]:
+    """Return the rows of `trials.arrow` by candidate id."""
+    return {row["candidate_id"]: row for row in read_trials(run_path / "trials.arrow").to_pylist()}
+
+
+def history_rows(run_path: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return the rows of `history/` by candidate id and epoch; a repeated one is an error."""
+    rows = read_history(run_path).table.to_pylist()
+    found = {(row["candidate_id"], row["epoch"]): row for row in rows}
+    assert len(found) == len(rows), "an epoch stands in the history twice"
+    return found
+
+
+def ledgers(run_path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return what each candidate's worker wrote beside its checkpoint: a row per epoch."""
+    return {
+        path.parent.name: [json.loads(line) for line in path.read_text().splitlines()]
+        for path in (run_path / "checkpoints").glob("*/rows.jsonl")
+    }
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two rows are equal, where not measured equals not measured."""
+    return {k: v for k, v in one.items() if v == v} == {k: v for k, v in other.items() if v == v}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A search that has ended well, shared by many tests: nobody changes it.
+
+    Attributes:
+        place: the folder in which the command was given.
+        folder: the run folder.
+        arguments: of the command.
+        env: of the command.
+        text: what it said.
+    """
+
+    place: Path
+    folder: Path
+    arguments: tuple[str, ...]
+    env: dict[str, str]
+    text: str
+
+
+@functools.cache
+def finished_run(base: Path) -> Finished:
+    """Return the one smoke search of a test session, in `base`; the second call gives the same."""
+    place = base / "finished"
+    place.mkdir()
+    arguments = (script("search/run.py"), "--space", str(write_space(place)), *SMOKE)
+    env = environment(cache_home(base))
+    code, text = run(arguments, folder=place, env=env)
+    assert code == 0, text
+    return Finished(place=place, folder=place / "runs" / "tiny", arguments=arguments, env=env, text=text)

@@ -33,7 +33,8 @@ from trainables.outputs import (
 )
 from trainables.teachers.teacher import Teacher
 
-CHUNK = 64
+CHUNK = 128
+LARGEST_TOKENS = 1 << 30  # bytes of image tokens kept in memory while the cache is built, to encode each image once
 PRECISIONS = ("float16", "float32")
 META = "meta.json"
 
@@ -116,9 +117,26 @@ class _Builder:
     ) -> None:
         self.teacher, self.split, self.arrays, self.tick = teacher, split, arrays, tick
         self.device = next(teacher.model.parameters()).device
+        config = teacher.config
+        size = 4 * split.num_images * config.image_tokens * config.image.width
+        self.tokens: dict[int, Tensor] | None = {} if size <= LARGEST_TOKENS else None
 
-    def _store(self, batch: Batch, wants: Wants, rows: np.ndarray) -> None:
-        outputs = self.teacher.outputs(batch, wants)
+    def _image_tokens(self, batch: Batch, images: np.ndarray) -> Tensor | None:
+        """Return the tokens (B, P, D) of images, each encoded once as long as memory allows."""
+        if self.tokens is None:
+            return None
+        missing = [place for place, image in enumerate(images.tolist()) if image not in self.tokens]
+        if missing:
+            with torch.no_grad():
+                tokens = self.teacher.model.encode_image(batch.images[missing]).tokens_BPD
+            assert tokens is not None
+            self.tokens.update(zip(images[missing].tolist(), tokens, strict=True))
+        return torch.stack([self.tokens[image] for image in images.tolist()])
+
+    def _store(self, batch: Batch, wants: Wants, rows: np.ndarray, images: np.ndarray | None = None) -> None:
+        reuse = images is not None and any(want.mode != "text" for want in wants)
+        tokens = self._image_tokens(batch, images) if images is not None and reuse else None
+        outputs = self.teacher.outputs(batch, wants, tokens)
         for want in wants:
             _place(self.arrays[want], rows, _pick(outputs, want))
         self.tick(len(rows))
@@ -136,7 +154,8 @@ class _Builder:
         order = np.argsort(table.lengths, kind="stable")
         for first in range(0, len(order), CHUNK):
             rows = order[first : first + CHUNK]
-            self._store(self.split.batch(table.images[rows], rows, None, self.device), wants, rows)
+            images = table.images[rows]
+            self._store(self.split.batch(images, rows, None, self.device), wants, rows, images)
 
     def questions(self, wants: Wants) -> None:
         table = self.split.questions
@@ -145,7 +164,8 @@ class _Builder:
         captions = self.split.captions.row(table.images, np.zeros(len(order), dtype=np.int64))
         for first in range(0, len(order), CHUNK):
             rows = order[first : first + CHUNK]
-            self._store(self.split.batch(table.images[rows], captions[rows], rows, self.device), wants, rows)
+            images = table.images[rows]
+            self._store(self.split.batch(images, captions[rows], rows, self.device), wants, rows, images)
 
 
 def build_cache(

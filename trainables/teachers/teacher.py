@@ -54,16 +54,23 @@ class Teacher:
         self.files = files
 
     @torch.no_grad()
-    def outputs(self, batch: Batch, wants: Wants) -> Outputs:
-        """Return the outputs named by `wants` for the given pairs (no negatives)."""
+    def outputs(self, batch: Batch, wants: Wants, image_tokens: Tensor | None = None) -> Outputs:
+        """Return the outputs named by `wants` for the given pairs (no negatives).
+
+        Args:
+            batch: B pairs.
+            wants: what to compute.
+            image_tokens: (B, P, D) of an earlier pass over the same images, which is then not repeated; not with wants
+                of the image itself.
+        """
         if self.model.training:
             raise RuntimeError("the teacher left eval mode")
         modes = {want.mode for want in wants}
         model, out = self.model, Outputs(temperature=self.model.temperature.detach())
         if not modes:
             return out
-        tokens: Tensor | None = None
-        if modes - {"text"}:
+        tokens = image_tokens
+        if tokens is None and modes - {"text"}:
             out.image = model.encode_image(batch.images, wants)
             tokens = out.image.tokens_BPD
         if "text" in modes:

@@ -54,7 +54,7 @@ def test_asking_for_maps_does_not_change_what_is_said(model: Blip, inputs: tuple
     plain, mapped = run(model, inputs, frozenset()), run(model, inputs, all_wants(model.config))
     for mode in plain:
         assert list(plain[mode]) == ["said"]
-        torch.testing.assert_close(mapped[mode]["said"], plain[mode]["said"], atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(mapped[mode]["said"], plain[mode]["said"], atol=1e-5, rtol=1e-4)
 
 
 def test_maps_are_distributions_over_the_keys_that_may_be_seen(

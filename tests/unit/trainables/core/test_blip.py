@@ -141,11 +141,11 @@ def test_first_token_says_the_mode(model: Blip, ids: Tensor, mask: Tensor, token
         torch.testing.assert_close(after[name], before[name], atol=0, rtol=0)
     assert (after["text"] - before["text"]).abs().max() > 1e-3
     with torch.no_grad():
-        model.text_network.words.weight[vocabulary().enc] += 1
-        grounded = modes(model, ids, mask, tokens)
-        model.text_network.words.weight[vocabulary().enc] -= 1
-    assert (grounded["fused"] - before["fused"]).abs().max() > 1e-3
-    torch.testing.assert_close(grounded["decoder"][..., :4], before["decoder"][..., :4], atol=1e-5, rtol=0)
+        model.text_network.words.weight[vocabulary().enc] *= -1
+        other_word = modes(model, ids, mask, tokens)
+        model.text_network.words.weight[vocabulary().enc] *= -1
+    assert (other_word["fused"] - before["fused"]).abs().max() > 1e-3
+    torch.testing.assert_close(other_word["text"], before["text"], atol=0, rtol=0)
 
 
 def test_decoder_is_tied_to_the_encoder_except_for_its_self_attention(model: Blip) -> None:
@@ -249,7 +249,7 @@ def test_fresh_vision_encoder_is_alive(images: Tensor) -> None:
     assert distances.min() > 0.05
     for name, parameter in fresh.image_encoder.named_parameters():
         if parameter.ndim > 1:
-            assert 0.015 < parameter.std() < 0.06, name
+            assert 0.008 < parameter.std() < 0.06, name
 
 
 def test_fresh_weights_follow_the_seed() -> None:
@@ -267,17 +267,17 @@ def test_initial_deviation_shrinks_with_fan_in_down_to_that_of_blip() -> None:
     side = EncoderConfig(width=768, depth=1, heads=12)
     fresh = Blip(small_config(image=side, text=side, fusion=()))
     block = fresh.text_network.layers[0]
-    assert float(block.attention.query.weight.std()) == pytest.approx(0.6 / 768**0.5, rel=0.02)  # 0.0217
-    assert float(block.output.weight.std()) == pytest.approx(0.6 / (4 * 768) ** 0.5, rel=0.02)
-    assert float(Blip(small_config()).image_projection.weight.std()) == pytest.approx(0.05, rel=0.15)
+    assert float(block.attention.query.weight.detach().std()) == pytest.approx(0.6 / 768**0.5, rel=0.02)  # 0.0217
+    assert float(block.output.weight.detach().std()) == pytest.approx(0.6 / (4 * 768) ** 0.5, rel=0.02)
+    assert float(Blip(small_config()).image_projection.weight.detach().std()) == pytest.approx(0.05, rel=0.15)
 
 
 @pytest.mark.parametrize(("value", "kept"), [(0.001, 0.01), (0.07, 0.07), (3.0, 0.5)])
 def test_temperature_is_kept_in_range(value: float, kept: float) -> None:
     fresh = Blip(small_config())
-    assert float(fresh.temperature) == pytest.approx(0.07)
+    assert fresh.temperature.item() == pytest.approx(0.07)
     with torch.no_grad():
         fresh.temperature.fill_(value)
     fresh.clamp_temperature()
-    assert float(fresh.temperature) == pytest.approx(kept)
+    assert fresh.temperature.item() == pytest.approx(kept)
     assert fresh.temperature.requires_grad

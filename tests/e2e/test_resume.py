@@ -1,0 +1,176 @@
+"""One run through everything that may happen to it: finished, extended, Ctrl-C, kill -9, and finished again.
+
+Whatever happens, no epoch that was recorded is lost, no finished trial is trained again, and no decision of the
+scheduler is forgotten.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import runs
+
+TRIALS = 8
+ENDED = ("finished", "stopped", "rejected")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What a run folder held at one moment."""
+
+    rows: dict[str, dict[str, Any]]
+    history: dict[tuple[str, int], dict[str, Any]]
+    ledgers: dict[str, list[dict[str, Any]]]
+    book: dict[str, Any]
+    weights: dict[str, bytes]
+
+    @classmethod
+    def of(cls, folder: Path) -> "Snapshot":
+        """Read a run folder."""
+        rows = runs.trial_rows(folder)
+        return cls(
+            rows=rows,
+            history=runs.history_rows(folder),
+            ledgers=runs.ledgers(folder),
+            book=json.loads((folder / "rungs.json").read_text()),
+            weights={
+                name: (folder / "checkpoints" / name / "checkpoint.pt").read_bytes()
+                for name, row in rows.items()
+                if row["status"] == "finished"
+            },
+        )
+
+    @property
+    def open(self) -> set[str]:
+        """The candidates that are not through."""
+        return {name for name, row in self.rows.items() if row["status"] == "running"}
+
+
+def check_nothing_was_lost(before: Snapshot, after: Snapshot) -> None:
+    """Compare a run folder before and after a session."""
+    for name, row in before.rows.items():
+        if row["status"] in ENDED:
+            assert after.rows[name]["status"] == row["status"], name
+            assert after.rows[name]["epochs"] == row["epochs"], name
+    for key, row in before.history.items():
+        assert runs.same(after.history[key], row), f"{key} is no longer what it was"
+    for name, ledger in before.ledgers.items():
+        # the last row of a ledger may be torn from its checkpoint by a kill; the epoch is then trained again
+        assert after.ledgers[name][: len(ledger) - 1] == ledger[:-1], f"{name}: more than one epoch was redone"
+    for name, weights in before.weights.items():
+        assert after.weights[name] == weights, f"{name} was finished and is trained again"
+    decided = before.book["decisions"]
+    assert after.book["decisions"][: len(decided)] == decided
+    for rung, entries in before.book["rungs"].items():
+        assert entries.items() <= after.book["rungs"][rung].items()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """The run folder after each session, and how each ended."""
+
+    finished: Snapshot
+    interrupted: Snapshot
+    interrupt_code: int
+    interrupt_text: str
+    interrupt_facts: dict[str, Any]
+    killed: Snapshot
+    resumed: Snapshot
+    resume_code: int
+    resume_text: str
+    facts: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def story(finished: runs.Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """Take a copy of a finished run through three more sessions."""
+    place = tmp_path_factory.mktemp("story")
+    folder = place / "moved"  # a run can be copied and moved
+    shutil.copytree(finished.folder, folder)
+    search = (runs.script("search/run.py"), "--resume", str(folder))
+    first = Snapshot.of(folder)
+
+    def new_epochs(before: Snapshot) -> bool:
+        return sum(map(len, runs.ledgers(folder).values())) > sum(map(len, before.ledgers.values()))
+
+    with runs.started((*search, "--trials", str(TRIALS)), folder=place, env=finished.env) as command:
+        command.wait_for(lambda: new_epochs(first), "an epoch of the extended run")
+        command.interrupt()
+        interrupt_code, interrupt_text = command.wait(), command.text
+    second = Snapshot.of(folder)
+    facts = json.loads((folder / "run.json").read_text())
+    report_drawn = (folder / "report.html").stat().st_mtime > (folder / "rungs.json").stat().st_mtime - 60
+    assert report_drawn
+
+    with runs.started(search, folder=place, env=finished.env) as command:
+        command.wait_for(lambda: new_epochs(second), "an epoch after Ctrl-C")
+        command.kill()
+    third = Snapshot.of(folder)
+
+    resume_code, resume_text = runs.run(search, folder=place, env=finished.env)
+    yield Story(
+        finished=first,
+        interrupted=second,
+        interrupt_code=interrupt_code,
+        interrupt_text=interrupt_text,
+        interrupt_facts=facts,
+        killed=third,
+        resumed=Snapshot.of(folder),
+        resume_code=resume_code,
+        resume_text=resume_text,
+        facts=json.loads((folder / "run.json").read_text()),
+    )
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(story: Story) -> None:
+    assert story.interrupt_code == 130, story.interrupt_text
+    assert "results are kept" in story.interrupt_text
+    assert "--resume" in story.interrupt_text.splitlines()[-1]
+    assert "Traceback" not in story.interrupt_text
+
+
+def test_ctrl_c_keeps_every_result_and_draws_the_report(story: Story) -> None:
+    check_nothing_was_lost(story.finished, story.interrupted)
+    assert story.interrupt_facts["ended_by"] == "interrupted"
+    assert any(line.startswith("report: ") for line in story.interrupt_text.splitlines())
+    assert story.interrupted.open  # it came in the middle of the search
+
+
+def test_a_finished_run_is_extended_without_training_anything_twice(story: Story) -> None:
+    searched = [row for row in story.resumed.rows.values() if row["role"] == "search"]
+    assert len([row for row in searched if row["status"] != "rejected"]) == TRIALS
+    check_nothing_was_lost(story.finished, story.resumed)
+
+
+def test_kill_9_loses_no_epoch_and_the_run_is_finished_after_it(story: Story) -> None:
+    assert story.killed.open  # it came in the middle of the search
+    assert story.resume_code == 0, story.resume_text
+    check_nothing_was_lost(story.interrupted, story.killed)
+    check_nothing_was_lost(story.killed, story.resumed)
+    assert not story.resumed.open
+
+
+def test_every_epoch_of_the_whole_story_stands_in_the_history_once(story: Story) -> None:
+    expected = {
+        (name, epoch) for name, row in story.resumed.rows.items() for epoch in range(1, row["epochs"] + 1)
+    }
+    assert set(story.resumed.history) == expected
+    for name, row in story.resumed.rows.items():
+        assert row["epochs"] == runs.EPOCHS or row["status"] != "finished", name
+
+
+def test_proposals_go_on_where_they_were(story: Story) -> None:
+    numbers = [row["proposal"] for row in story.resumed.rows.values() if row["proposal"] >= 0]
+    assert len(set(numbers)) == len(numbers)
+    for name, row in story.finished.rows.items():
+        assert story.resumed.rows[name]["proposal"] == row["proposal"]
+
+
+def test_the_run_tells_how_often_it_was_resumed(story: Story) -> None:
+    assert len(story.facts["resumed"]) == 3
+    assert story.facts["ended_by"] == "trials"
