@@ -135,10 +135,10 @@ def test_a_dry_run_prints_the_plan_and_makes_no_folder(
 @pytest.mark.parametrize(
     ("room", "known"),
     [
-        ("losses", ("itc", "answer_logit", "image_embedding", "weight = required")),
+        ("losses", ("itc", "answer_logit", "image_embedding", "weight = 1.0")),
         ("models", ("blip",)),
         ("teachers", ("embedded", "hub id")),
-        ("datasets", ("scenes", "jsonl", "file = required", "mismatched = 0.4")),
+        ("datasets", ("scenes", "jsonl", "mismatched = 0.4")),
         ("searchers", ("random", "hyperopt")),
         ("schedulers", ("moasha", "asha", "reduction_factor = 3")),
     ],

@@ -51,6 +51,8 @@ def test_a_candidate_is_literal_and_absolute(load: Load, facts: TeacherFacts) ->
             "gradient_clip": 1.0,
             "accumulate": 1,
             "itm_negatives": "teacher",
+            "fused_every": 1,
+            "fused_from": 0.0,
         },
         "blind": False,
     }
