@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 
 from spaces.errors import ResourceError
 
@@ -67,13 +68,17 @@ def connect(address: str | None) -> list[str]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     try:
         if address is None:
-            context: Any = ray.init(address="local", include_dashboard=True, dashboard_host="127.0.0.1", **options)
+            context: Any = ray.init(
+                address="local", include_dashboard=True, dashboard_host="127.0.0.1", **options
+            )
         else:
             context = ray.init(address=address, runtime_env=_code_for_cluster(), **options)
     except ConnectionError as error:
         raise ResourceError(
             f"--address {address}: no Ray cluster answers ({_first_line(error)}). Start one with `ray start --head`, give its "
-            "address, or leave the flag out to run on this machine."
+            "address, or leave the flag out to run on this machine. If the cluster runs: it may want a token (any since Ray "
+            "2.60 does): copy what `ray get-auth-token` prints on its head into RAY_AUTH_TOKEN here, and set "
+            "RAY_AUTH_MODE=token."
         ) from error
     except Exception as error:
         if "token" in str(error).lower() or "auth" in type(error).__name__.lower():
@@ -91,8 +96,17 @@ def _first_line(error: Exception) -> str:
 
 
 def _code_for_cluster() -> dict[str, Any]:
-    """Return the runtime environment that brings our code and settings to nodes that have neither."""
-    return {"working_dir": str(project_root()), "excludes": EXCLUDES, "env_vars": dict(SETTINGS)}
+    """Return the runtime environment that brings our code and settings to nodes that have neither.
+
+    A package that was installed, not checked out, is expected on every node: its folder is all of site-packages.
+    """
+    settings: dict[str, Any] = {"env_vars": dict(SETTINGS)}
+    submitted = (
+        "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    )  # `ray job submit` has brought a working directory already
+    if (project_root() / "pyproject.toml").exists() and not submitted:
+        settings |= {"working_dir": str(project_root()), "excludes": EXCLUDES}
+    return settings
 
 
 def _pin_address() -> None:
@@ -120,16 +134,32 @@ def resources(*, workers: int, cpus: int, gpus: float | None) -> Resources:
     num_cpus, num_gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
     if gpus is None:
         gpus = 1.0 if num_gpus else 0.0
-    for name, need, got in (("CPU", workers * cpus, num_cpus), ("GPU", workers * gpus, num_gpus)):
-        if need > got:
-            raise ResourceError(
-                f"resources: one trial needs {need:g} {name}s ({workers} workers of {need / workers:g}), the cluster has "
-                f"{got:g}. Lower resources.workers_per_trial or resources.{name.lower()}s_per_worker, or add nodes."
-            )
+    _check_fit(workers, cpus, gpus, num_cpus=num_cpus, num_gpus=num_gpus, where="the cluster")
     slots = int(num_cpus // (workers * cpus))
     if gpus:
         slots = min(slots, int(num_gpus / (workers * gpus)))
     return Resources(workers=workers, cpus=cpus, gpus=gpus, slots=max(1, slots))
+
+
+def check_machine(*, workers: int, cpus: int, gpus: float | None) -> None:
+    """Refuse a trial that this machine cannot hold, before anything is prepared or started.
+
+    Ray may count less, in a container with a quota; `resources` then tells.
+
+    Raises:
+        ResourceError: too few cores or GPUs.
+    """
+    have = {"num_cpus": os.cpu_count() or 1, "num_gpus": torch.cuda.device_count()}
+    _check_fit(workers, cpus, gpus or 0.0, **have, where="this machine")
+
+
+def _check_fit(workers: int, cpus: int, gpus: float, *, num_cpus: float, num_gpus: float, where: str) -> None:
+    for name, need, got in (("CPU", workers * cpus, num_cpus), ("GPU", workers * gpus, num_gpus)):
+        if need > got:
+            raise ResourceError(
+                f"resources: one trial needs {need:g} {name}s ({workers} workers of {need / workers:g}), {where} has "
+                f"{got:g}. Lower resources.workers_per_trial or resources.{name.lower()}s_per_worker, or add nodes."
+            )
 
 
 def check_shared_storage(folder: Path) -> None:

@@ -133,7 +133,7 @@ def run_control(
     remote = ray.remote(num_cpus=1, num_gpus=found.gpus, max_calls=0)(train_order)
     rows = [
         _row(trial, 0, "noisy", True, {**trial.metrics})
-        for trial in dict.fromkeys(order.trial for order in made)
+        for trial in {order.trial.candidate_id: order.trial for order in made}.values()
     ]
     waiting = {}
     for order in made:

@@ -33,28 +33,33 @@ class ExperimentDesk:
         recorder: Recorder,
         *,
         folder: Path,
-        cache: str,
         rungs: tuple[int, ...],
-        launch: Mapping[str, Any],
     ) -> None:
-        """Take what every trial shares.
+        """Take what candidates are built and judged by; `open` brings what trials need.
 
         Args:
             prepared: space, teacher and data.
             recorder: gets the rejected and the running.
             folder: the run folder, absolute, seen by every node.
-            cache: folder of the teacher cache, "" for a live teacher.
             rungs: epochs at which metrics are measured.
-            launch: nested, workers, cpus, gpus of `Launch`.
         """
-        self._prepared, self._recorder, self._folder = prepared, recorder, folder
-        self._cache, self._rungs, self._launch = cache, rungs, launch
+        self._prepared, self._recorder, self._folder, self._rungs = prepared, recorder, folder, rungs
+        self._cache, self._launch = "", dict[str, Any]()
         self._filter = CostFilter(
             prepared.teacher.config,
             prepared.tokenizer_bytes,
             prepared.space.limits(prepared.facts),
             prepared.store,
         )
+
+    def open(self, *, cache: str, launch: Mapping[str, Any]) -> None:
+        """Take what every trial shares; to be called before the first one is ordered.
+
+        Args:
+            cache: folder of the teacher cache, "" for a live teacher.
+            launch: nested, workers, cpus, gpus of `Launch`.
+        """
+        self._cache, self._launch = cache, dict(launch)
 
     def build(self, values: Values, index: int) -> Candidate:
         """Return the candidate at a point of the space, less the losses that its student cannot feed.

@@ -107,6 +107,10 @@ class Experiment:
         self.facts = read_facts(folder) if options.resume else first_facts(self.space)
         make = Recorder.load if options.resume else Recorder
         self.recorder = make(self.folder, metric_names=METRICS, loss_names=sorted(self.space.losses))
+        self.scheduler = _scheduler(self.space, self.folder)
+        self.desk = ExperimentDesk(
+            self.prepared, self.recorder, folder=self.folder, rungs=rungs_of(self.space)
+        )
 
     def run(self) -> Outcome:
         """Search until trials, space or patience end, then draw the report; every result is kept whatever happens.
@@ -119,9 +123,10 @@ class Experiment:
         with BusyMeter() as meter:
             # until the first trial there is nothing to end in good order: Ctrl-C simply quits, --resume goes on
             self._write_down()
+            searcher = self._line_up(interrupt)
             cache = self.prepared.build_teacher_cache()
             with interrupt:
-                ended_by = self._search_and_keep(interrupt, cache, started)
+                ended_by = self._search_and_keep(searcher, interrupt, cache=cache, started=started)
                 if not interrupt.requested:
                     conclude(self.prepared, self.recorder, self.facts, folder=self.folder, say=self.say)
                 direction = self.space.objectives[self.space.quality]
@@ -140,10 +145,24 @@ class Experiment:
             return Outcome(code=interrupt.exit_code, report=report)
         return Outcome(code=0 if finished_count(self.recorder) else 1, report=report)
 
-    def _search_and_keep(self, interrupt: Interrupt, cache: str, started: float) -> str:
+    def _line_up(self, interrupt: Interrupt) -> CandidateSearcher:
+        """Return the searcher with its first candidate, before anything that takes long: limits may admit none."""
+        self.scheduler.refill(self.recorder.result_rows())
+        searcher = CandidateSearcher(
+            _proposer(self.space),
+            self.desk,
+            plan=plan_search(self.prepared, self.recorder, self.desk),
+            interrupted=lambda: interrupt.requested,
+        )
+        searcher.prime()
+        return searcher
+
+    def _search_and_keep(
+        self, searcher: CandidateSearcher, interrupt: Interrupt, *, cache: str, started: float
+    ) -> str:
         """Run the trials; whatever ends them, the tables are complete. Return why there are no more."""
         try:
-            return self._search(interrupt, cache, started)
+            return self._search(searcher, interrupt, cache=cache, started=started)
         finally:
             self.recorder.close()
             self._save_facts(ended=stamp())
@@ -179,7 +198,9 @@ class Experiment:
         self.facts.update(facts)
         write_facts(self.folder, self.facts)
 
-    def _search(self, interrupt: Interrupt, cache: str, started: float) -> str:
+    def _search(
+        self, searcher: CandidateSearcher, interrupt: Interrupt, *, cache: str, started: float
+    ) -> str:
         """Run the trials; return why there are no more."""
         dashboard = cluster.connect(self.options.address)
         cluster.check_shared_storage(self.folder)
@@ -196,57 +217,30 @@ class Experiment:
         }
         for line in [found.describe(), *dashboard]:
             self.say(line)
-        desk = ExperimentDesk(
-            self.prepared,
-            self.recorder,
-            folder=self.folder,
-            cache=cache,
-            rungs=rungs_of(self.space),
-            launch=launch,
-        )
-        scheduler = _scheduler(self.space, self.folder)
-        scheduler.refill(self.recorder.result_rows())
-        searcher = CandidateSearcher(
-            _proposer(self.space),
-            desk,
-            plan=plan_search(self.prepared, self.recorder, desk),
-            interrupted=lambda: interrupt.requested,
-        )
-        searcher.prime()
+        self.desk.open(cache=cache, launch=launch)
         self.say(f"prepared in {time.monotonic() - started:.0f} s; {searcher.trials} candidates to try")
-        self._tune(
-            searcher, scheduler, interrupt, launch=Launch(**launch, storage="", log=""), slots=found.slots
-        )
+        self._tune(searcher, interrupt, launch=Launch(**launch, storage="", log=""), slots=found.slots)
         if searcher.ended_by == "exhausted":
             self.say(searcher.ended_reason)
         return searcher.ended_by or "failed"
 
-    def _tune(
-        self,
-        searcher: CandidateSearcher,
-        scheduler: RungScheduler,
-        interrupt: Interrupt,
-        *,
-        launch: Launch,
-        slots: int,
-    ) -> None:
-        from search.tune_callback import RunCallback  # its gauges want a running Ray
+    def _tune(self, searcher: CandidateSearcher, interrupt: Interrupt, *, launch: Launch, slots: int) -> None:
+        from search.tune_callback import RunCallback, Session  # its gauges want a running Ray
 
         progress = Progress(self.options.stream)
-        callback = RunCallback(
-            self.recorder,
-            scheduler,
-            interrupt,
+        session = Session(
             progress=progress,
             objectives=self.space.objectives,
             trials=lambda: searcher.trials,
+            slots=slots,
             nested=launch.nested,
         )
+        callback = RunCallback(self.recorder, self.scheduler, interrupt, session=session)
         tuner = tune.Tuner(
             tune.with_resources(run_trial, launch.resources()),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=scheduler,
+                scheduler=self.scheduler,
                 num_samples=-1,
                 reuse_actors=not launch.nested,
                 # a trial of one worker is bounded by its CPU; the driver of a nested one takes next to nothing

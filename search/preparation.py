@@ -132,8 +132,9 @@ class Prepared:
         self.space, self.say = space, say
         check_plugins(space)
         self.dataset_settings = {"kind": space.dataset.kind, **space.dataset.options}
-        if "file" in self.dataset_settings:
-            self.dataset_settings["file"] = str(Path(self.dataset_settings["file"]).expanduser().absolute())
+        for name in {"file", "image_root"} & set(self.dataset_settings):  # trials work in another folder
+            if self.dataset_settings[name] is not None:
+                self.dataset_settings[name] = str(Path(self.dataset_settings[name]).expanduser().absolute())
         self.dataset: Dataset = make_dataset(self.dataset_settings)
         self.teacher = load_teacher(space.teacher)
         self.teacher_name = (

@@ -114,6 +114,22 @@ def overrides(options: argparse.Namespace) -> list[Any]:
     return [*found, *options.set]
 
 
+def chosen_space(options: argparse.Namespace, changes: list[Any]) -> Any:
+    """Return the space of a file or of the run to resume, with the changes of the command line.
+
+    Raises:
+        StudentSearchError: all that is wrong with it, or a change that a resume does not allow.
+    """
+    if options.resume:
+        from search.resume import check_changes, resumed_space
+
+        check_changes(options)
+        return resumed_space(options.resume, changes)
+    from spaces.load import load_space
+
+    return load_space(options.space or DEFAULT_SPACE, changes)
+
+
 def search(options: argparse.Namespace) -> int:
     """Load, check and run; return the exit code.
 
@@ -121,26 +137,22 @@ def search(options: argparse.Namespace) -> int:
         StudentSearchError: whatever the user has to mend.
     """
     started = time.monotonic()
-    from spaces.load import load_space
-
     changes = overrides(options)
-    if options.resume:
-        from search.resume import check_changes, resumed_space
-
-        check_changes(options)
-        space = resumed_space(options.resume, changes)
-    else:
-        space = load_space(options.space or DEFAULT_SPACE, changes)
+    space = chosen_space(options, changes)
     say(
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
     )
+    from search.cluster import check_machine
     from search.experiment import Experiment, Options, check_fidelity
     from search.plan import describe, plan_lines
     from search.preparation import Prepared
-    from search.run_folder import new_folder
+    from search.run_folder import discard_untrained, new_folder
 
     prepared = Prepared(space, say=say)
     check_fidelity(space)
+    if options.address is None and not options.dry_run:
+        asked = space.resources
+        check_machine(workers=asked.workers_per_trial, cpus=asked.cpus_per_worker, gpus=asked.gpus_per_worker)
     if options.resume:
         from search.resume import check_same_inputs
 
@@ -158,11 +170,14 @@ def search(options: argparse.Namespace) -> int:
         always_train=options.train == "always",
         resume=options.resume is not None,
         stream=sys.stderr,
-        notes={"from the command line": [str(c) if isinstance(c, str) else c.flag for c in changes]}
-        if changes
-        else {},
+        notes={"from the command line": [str(getattr(c, "flag", c)) for c in changes]} if changes else {},
     )
-    outcome = Experiment(prepared, folder, settings, say=say).run()
+    try:
+        outcome = Experiment(prepared, folder, settings, say=say).run()
+    except StudentSearchError:
+        if options.resume is None:
+            discard_untrained(folder)
+        raise
     say(f"{time.monotonic() - started:.0f} s in all")
     print(f"report: {outcome.report}")
     if outcome.code == 1:

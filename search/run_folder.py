@@ -3,6 +3,7 @@
 import json
 import platform
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.run_folder import FACTS_FILE
-from analysis.table import TRIALS_FILE, atomic_path, saved
+from analysis.table import HISTORY_FOLDER, TRIALS_FILE, atomic_path, saved
 from search.cluster import git_commit
 from spaces.errors import ResourceError, RunError, SpaceError
 from spaces.load import Override, dump_space, load_space
@@ -61,6 +62,15 @@ def new_folder(name: str, out: Path | None) -> Path:
             ) from error
         return folder
     raise RunError(f"{RUNS}: holds 9,999 runs called {name}. Give a folder with --out.")
+
+
+def discard_untrained(folder: Path) -> None:
+    """Remove a new run folder if no epoch stands in it: a mistake that ends a search at once leaves nothing."""
+    if any((folder / HISTORY_FOLDER).glob("*")):
+        return
+    shutil.rmtree(folder)
+    if folder.parent == RUNS and not any(RUNS.iterdir()):
+        RUNS.rmdir()
 
 
 def _what_is_in(out: Path) -> str:

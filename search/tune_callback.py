@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import ray
@@ -20,20 +21,31 @@ LEAK_PATIENCE_S = 120.0
 LEAK_CHECK_S = 20.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What the callback has to know of one session.
+
+    Attributes:
+        progress: prints the line.
+        objectives: of the search.
+        trials: how many candidates the run is to have.
+        slots: trials side by side; one more may be prepared and waiting.
+        nested: trials hold placement groups of their own, which the watchdog counts.
+    """
+
+    progress: Progress
+    objectives: Objectives
+    trials: Callable[[], int]
+    slots: int
+    nested: bool
+
+
 @final
 class RunCallback(Callback):
     """Keeps the run's own record while Tune runs; Ray's is never read."""
 
     def __init__(
-        self,
-        recorder: Recorder,
-        scheduler: RungScheduler,
-        interrupt: Interrupt,
-        *,
-        progress: Progress,
-        objectives: Objectives,
-        trials: Callable[[], int],
-        nested: bool,
+        self, recorder: Recorder, scheduler: RungScheduler, interrupt: Interrupt, *, session: Session
     ) -> None:
         """Take the parts of a run.
 
@@ -41,13 +53,12 @@ class RunCallback(Callback):
             recorder: the tables.
             scheduler: asked why a trial was stopped.
             interrupt: a trial that ends after it was requested stays `running`, to be resumed.
-            progress: prints the line.
-            objectives: of the search.
-            trials: how many candidates the run is to have.
-            nested: trials hold placement groups of their own, which the watchdog counts.
+            session: the rest of what a session knows.
         """
         self._recorder, self._scheduler, self._interrupt = recorder, scheduler, interrupt
-        self._progress, self._objectives, self._trials, self._nested = progress, objectives, trials, nested
+        self._progress, self._objectives = session.progress, session.objectives
+        self._trials, self._nested = session.trials, session.nested
+        self._slots = session.slots
         self._last: dict[str, dict[str, Any]] = {}
         self._epochs_told: set[tuple[str, int]] = set()
         self._leak_since: float | None = None
@@ -70,13 +81,14 @@ class RunCallback(Callback):
     def tally(self) -> Tally:
         """Return where the run stands."""
         quality = quality_objective(self._objectives)
-        return Tally.of(
+        tally = Tally.of(
             self._recorder.rows,
             self._recorder.full_epochs,
             trials=self._trials(),
             quality=quality,
             maximise=self._objectives[quality] == "max",
         )
+        return replace(tally, running=min(tally.running, self._slots))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

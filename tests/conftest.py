@@ -27,7 +27,7 @@ def _set_environment() -> None:
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(_session / "hypothesis")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # two busy threads on a shared machine wait for one another most of the time
-    os.environ["RAY_worker_niceness"] = "0"  # Ray's own 15 starves trials beside other work
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (Ray's spelling; its own 15 starves trials beside other work)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.pop("RAY_ADDRESS", None)  # a test that wants a cluster starts one
 

@@ -104,7 +104,8 @@ def build_student(config: Mapping[str, Any], teacher: Teacher, seed: int) -> Bli
         ShapeError: sizes that do not fit together.
     """
     torch.manual_seed(seed)
-    model = Blip(student_config(config, teacher.config))
+    family: type[Blip] = resolve(MODELS, config["student"]["kind"], "models")
+    model = family(student_config(config, teacher.config))
     if config["student"]["image"]["init"] == "inherit":
         inherit_image(model, teacher.model)
     if config["student"]["text"]["init"] == "inherit":

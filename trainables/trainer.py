@@ -122,17 +122,7 @@ class Trainer:
                 f"of {smallest} for {placement.world} workers; allowed: {2 * placement.world} or more, since ITC "
                 "needs two pairs on each."
             )
-        matrices = [p for p in step.parameters() if p.requires_grad and p.ndim > 1]
-        vectors = [p for p in step.parameters() if p.requires_grad and p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": config.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=config.lr,
-            betas=BETAS,
-            fused=True,
-        )
+        self.optimizer = _optimizer(step, config)
         updates = -(-self.sampler.num_batches // config.accumulate) * config.epochs
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda update: warmup_cosine(update, warmup=config.warmup_steps, total=updates)
@@ -224,7 +214,7 @@ class Trainer:
             broken = [name for name, value in values.items() if not math.isfinite(value)] or ["sum"]
             rest = ", ".join(f"{name} {value:.2f}" for name, value in values.items() if math.isfinite(value))
             raise Diverged(
-                f"step {self.batches_done + 1}: loss '{broken[0]}' is {values.get(broken[0], float(total))} "
+                f"step {self.batches_done + 1}: loss '{broken[0]}' is {values.get(broken[0], float(total.detach()))} "
                 f"({rest or 'no other loss'}); lr {self.lr:.1e}"
             )
         if "itm" in losses:
@@ -253,6 +243,17 @@ class Trainer:
         self.schedule.load_state_dict(state["schedule"])
         self.batches_done = state["batches_done"]
         self.itm_stuck = state["itm_stuck"]
+
+
+def _optimizer(step: DistillationStep, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return AdamW that decays matrices, not biases, norms and the temperature."""
+    matrices = [p for p in step.parameters() if p.requires_grad and p.ndim > 1]
+    vectors = [p for p in step.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=BETAS, fused=True)
 
 
 def warmup_cosine(update: int, *, warmup: int, total: int) -> float:

@@ -6,16 +6,26 @@ trains and evaluates one candidate on a machine that has neither ray nor pydanti
 """
 
 import argparse
+import json
 import random
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from spaces.errors import PluginError, ResourceError, RunError, StudentSearchError, TeacherError
+from spaces.errors import (
+    CheckpointError,
+    PluginError,
+    ResourceError,
+    RunError,
+    StudentSearchError,
+    TeacherError,
+)
 from trainables import checkpoint
 from trainables.build import build_step, shared_split, shared_teacher
 from trainables.control import Control, PlainControl, Row, append_row
@@ -67,6 +77,17 @@ def _check_teacher(job: Job, teacher: Teacher) -> None:
         raise TeacherError(
             f"teacher {job.teacher}: has fingerprint {teacher.files.fingerprint}, the run was planned with "
             f"{job.teacher_fingerprint}. Put the old weights back, or start a new run."
+        )
+
+
+def _check_owner(job: Job, state: Mapping[str, Any]) -> None:
+    """Refuse to go on from the checkpoint of another candidate, or of the same with another config."""
+    mine, theirs = (json.dumps(config, sort_keys=True) for config in (dict(job.config), state["config"]))
+    if state["candidate_id"] != job.candidate_id or mine != theirs:
+        raise CheckpointError(
+            f"{Path(job.folder) / checkpoint.FILE}: belongs to candidate {state['candidate_id']}"
+            f"{' with another config' if state['candidate_id'] == job.candidate_id else ''}, "
+            f"this is {job.candidate_id}. Give another folder."
         )
 
 
@@ -141,6 +162,7 @@ class TrialLoop:
         state = checkpoint.load(self.folder)
         if state is None:
             return
+        _check_owner(self.job, state)
         self.trainer.restore(state["trainer"])
         self.progress = Progress(**state["progress"])
         checkpoint.set_random_state(state["random"])
@@ -199,7 +221,11 @@ class TrialLoop:
         self.control.report(row)
 
     def _end_early(self, status: str, reason: str) -> None:
-        self.control.report(self._row(status, {"reason": f"trial {self.job.candidate_id}, {reason}"}))
+        row = self._row(status, {"reason": f"trial {self.job.candidate_id}, {reason}"})
+        if self.control.rank == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            append_row(self.folder / ROWS, row)
+        self.control.report(row)
 
 
 def train(job: Job, control: Control) -> None:

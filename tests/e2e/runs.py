@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 240.0  # for one command, on a machine that others use too
 EPOCHS = 3
 
+Refused = Callable[..., str]
+"""A call of `search/run.py` that must fail cleanly; it returns the message."""
+
 SPACE = """\
 name: tiny
 teacher: embedded
@@ -57,25 +60,17 @@ LESS_THAN_SMOKE = {
 SMOKE = ("--smoke", *(f"--set={path}={value}" for path, value in LESS_THAN_SMOKE.items()))
 
 
-def environment(cache: Path, **more: str) -> dict[str, str]:
-    """Return the environment of a command: its own cache folder, no browser, no cluster."""
-    inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+def environment(**more: str) -> dict[str, str]:
+    """Return the environment of a command: that of the tests, without a browser."""
     ours = {
-        "XDG_CACHE_HOME": str(cache),
-        "BROWSER_PATH": str(cache / "no-browser"),  # pictures take seconds and have tests of their own
+        "BROWSER_PATH": os.devnull,  # pictures take seconds and have tests of their own
         "PYTHONUNBUFFERED": "1",  # output is read while it comes
     }
+    inherited = dict(os.environ)
     if inherited.pop("PYTHONDONTWRITEBYTECODE", None):
         # where Python may not write beside the packages, every process compiles them anew: 7 seconds each
-        ours["PYTHONPYCACHEPREFIX"] = str(cache / "bytecode")
+        ours["PYTHONPYCACHEPREFIX"] = str(Path(inherited["XDG_CACHE_HOME"]) / "bytecode")
     return {**inherited, **ours, **more}
-
-
-def cache_home(base: Path) -> Path:
-    """Return the cache folder that all tests of a session share, so that the teacher is measured once."""
-    folder = base / "student-search-cache"
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 def write_space(folder: Path, text: str = SPACE) -> Path:
@@ -280,7 +275,7 @@ def finished_run(base: Path) -> Finished:
     place = base / "finished"
     place.mkdir()
     arguments = (script("search/run.py"), "--space", str(write_space(place)), *SMOKE)
-    env = environment(cache_home(base))
+    env = environment()
     code, text = run(arguments, folder=place, env=env)
     assert code == 0, text
     return Finished(place=place, folder=place / "runs" / "tiny", arguments=arguments, env=env, text=text)

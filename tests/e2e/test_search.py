@@ -118,11 +118,10 @@ def test_without_a_browser_one_line_says_why_there_are_no_pictures(finished: run
 
 
 def test_a_dry_run_prints_the_plan_and_makes_no_folder(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from search.run import main
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.chdir(tmp_path)
     space = runs.write_space(tmp_path)
     assert main(["--space", str(space), "--dry-run"]) == 0

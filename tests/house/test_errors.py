@@ -17,7 +17,11 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
 def test_error_survives_pickling_with_its_message(error: type[StudentSearchError]):
-    made = error(["a.yaml:3, b: got 1", "a.yaml:4, c: got 2"]) if error is SpaceError else error("a: got 1; allowed: 2.")
+    made = (
+        error(["a.yaml:3, b: got 1", "a.yaml:4, c: got 2"])
+        if error is SpaceError
+        else error("a: got 1; allowed: 2.")
+    )
     again = pickle.loads(pickle.dumps(made))
     assert type(again) is error
     assert str(again) == str(made)

@@ -22,7 +22,13 @@ sys.meta_path.insert(0, Gone())
 def python(program: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
 
 
@@ -31,7 +37,9 @@ def importing(names: list[str]) -> str:
 
 
 def test_import_contracts_of_pyproject_are_kept():
-    done = python("import sys\nfrom importlinter.cli import lint_imports\nsys.exit(lint_imports(no_cache=True))")
+    done = python(
+        "import sys\nfrom importlinter.cli import lint_imports\nsys.exit(lint_imports(no_cache=True))"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -14,7 +14,9 @@ NAMES_THAT_SAY_NOTHING = {"common", "core", "helpers", "misc", "utils"}
 COMMAND_ROOMS = ("search", "analysis")  # `python search/run.py` puts this folder first on the path
 # put together here, or this file would be its own finding
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:" + "|".join(["work", "root", "tmp", "home/[a-z]"]) + r")/")
-HOSTS = re.compile("|".join([r"py" + r"pi\.org", r"python" + r"hosted\.org", r"download\." + r"pytorch\.org"]))
+HOSTS = re.compile(
+    "|".join([r"py" + r"pi\.org", r"python" + r"hosted\.org", r"download\." + r"pytorch\.org"])
+)
 UNFINISHED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" * 3]) + r")\b")
 
 
@@ -46,7 +48,9 @@ def test_no_file_beside_a_command_hides_a_package(room: str):
 
 def test_no_module_has_a_name_that_says_nothing():
     names = [short(path) for room in ROOMS for path in walk(ROOT / room)]
-    assert not [name for name in names if NAMES_THAT_SAY_NOTHING & {Path(part).stem for part in name.split("/")}]
+    assert not [
+        name for name in names if NAMES_THAT_SAY_NOTHING & {Path(part).stem for part in name.split("/")}
+    ]
 
 
 def test_public_lists_are_sorted_and_true():
@@ -68,7 +72,13 @@ def bindings(node: ast.stmt) -> set[str]:
         return {node.name}
     if isinstance(node, ast.Import | ast.ImportFrom):
         return {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    targets = (
+        node.targets
+        if isinstance(node, ast.Assign)
+        else [node.target]
+        if isinstance(node, ast.AnnAssign)
+        else []
+    )
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
 

@@ -69,7 +69,11 @@ def test_loss_names_its_source(name: str):
 
 
 def test_every_module_has_a_docstring():
-    bare = [dotted(path) for path in modules(*ROOMS) if path.stat().st_size and not ast.get_docstring(syntax(path))]
+    bare = [
+        dotted(path)
+        for path in modules(*ROOMS)
+        if path.stat().st_size and not ast.get_docstring(syntax(path))
+    ]
     assert not bare, bare
 
 

@@ -36,7 +36,9 @@ def num_parameters(function: Function) -> int:
 
 
 def test_no_python_file_is_longer_than_400_lines():
-    long = [f"{short(path)}: {lines(path)} lines" for path in modules(*ROOMS, "tests") if lines(path) > MOST_LINES]
+    long = [
+        f"{short(path)}: {lines(path)} lines" for path in modules(*ROOMS, "tests") if lines(path) > MOST_LINES
+    ]
     assert not long, "\n".join(long)
 
 

@@ -20,8 +20,19 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         target.parent.mkdir(parents=True, exist_ok=True)
         copy2(path, target)
     out = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
-    done = subprocess.run([*build, str(copy), "-w", str(out)], capture_output=True, text=True, timeout=240, check=False)
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+    ]
+    done = subprocess.run(
+        [*build, str(copy), "-w", str(out)], capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr
     (wheel,) = Path(out).glob("*.whl")
     with zipfile.ZipFile(wheel) as opened:

@@ -34,7 +34,9 @@ from trainables.outputs import (
 from trainables.teachers.teacher import Teacher
 
 CHUNK = 128
-LARGEST_TOKENS = 1 << 30  # bytes of image tokens kept in memory while the cache is built, to encode each image once
+LARGEST_TOKENS = (
+    1 << 30
+)  # bytes of image tokens kept in memory while the cache is built, to encode each image once
 PRECISIONS = ("float16", "float32")
 META = "meta.json"
 

@@ -16,7 +16,11 @@ from trainables.teachers.teacher import Teacher
 @pytest.fixture(scope="session", autouse=True)
 def core_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Send derived data into a folder of this session, and compute on one thread."""
-    folder, before, threads = tmp_path_factory.mktemp("cache"), os.environ.get("XDG_CACHE_HOME"), torch.get_num_threads()
+    folder, before, threads = (
+        tmp_path_factory.mktemp("cache"),
+        os.environ.get("XDG_CACHE_HOME"),
+        torch.get_num_threads(),
+    )
     os.environ["XDG_CACHE_HOME"] = str(folder)
     torch.set_num_threads(1)
     yield folder

@@ -34,7 +34,9 @@ class FakeSpeaker(nn.Module):
         embedding = torch.ones_like(counts) if self.constant else counts
         return TextOutputs(mask_BT=mask, embedding_BE=functional.normalize(embedding, dim=-1))
 
-    def decode(self, ids: Tensor, mask: Tensor, image_tokens: Tensor, *, mode: str = "decoder") -> DecoderOutputs:
+    def decode(
+        self, ids: Tensor, mask: Tensor, image_tokens: Tensor, *, mode: str = "decoder"
+    ) -> DecoderOutputs:
         """Return the logits of the successors; the first token becomes [DEC]."""
         causal = ids.clone()
         causal[:, 0] = self.config.vocabulary.dec

@@ -91,7 +91,9 @@ def caption_is_true(scene: list[Thing], text: str) -> bool:
     if not all(matches):
         return False
     placed = {find(scene, m[1]): m[2] for m in matches if m}
-    return set(placed) == set(scene) and all(thing and thing.region == place for thing, place in placed.items())
+    return set(placed) == set(scene) and all(
+        thing and thing.region == place for thing, place in placed.items()
+    )
 
 
 def answer(scene: list[Thing], kind: str, question: str) -> str | None:

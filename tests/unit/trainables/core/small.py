@@ -78,7 +78,10 @@ def write_teacher(folder: Path, seed: int = 0, **changes: Any) -> Path:
         lively(small_config(**changes), seed),
         tokenizer_folder=folder,
         preprocess=PREPROCESS,
-        measured={"data_specification": ScenesDataset(ScenesDataset.Config()).specification, "note": [1, "two"]},
+        measured={
+            "data_specification": ScenesDataset(ScenesDataset.Config()).specification,
+            "note": [1, "two"],
+        },
     )
     return folder
 

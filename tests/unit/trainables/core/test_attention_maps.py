@@ -50,7 +50,9 @@ def run(model: Blip, inputs: tuple[Tensor, Tensor, Tensor], wants: Wants) -> dic
     return found
 
 
-def test_asking_for_maps_does_not_change_what_is_said(model: Blip, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_asking_for_maps_does_not_change_what_is_said(
+    model: Blip, inputs: tuple[Tensor, Tensor, Tensor]
+) -> None:
     plain, mapped = run(model, inputs, frozenset()), run(model, inputs, all_wants(model.config))
     for mode in plain:
         assert list(plain[mode]) == ["said"]
@@ -61,7 +63,10 @@ def test_maps_are_distributions_over_the_keys_that_may_be_seen(
     model: Blip, inputs: tuple[Tensor, Tensor, Tensor]
 ) -> None:
     mask, found = inputs[2], run(model, inputs, all_wants(model.config))
-    shapes = {mode: {name: tuple(v.shape) for name, v in maps.items() if name != "said"} for mode, maps in found.items()}
+    shapes = {
+        mode: {name: tuple(v.shape) for name, v in maps.items() if name != "said"}
+        for mode, maps in found.items()
+    }
     own, crossed = {"attention 0": (3, 2, 7, 7), "attention 1": (3, 2, 7, 7)}, {"cross 1": (3, 2, 7, 5)}
     assert shapes == {
         "image": {"attention 0": (3, 3, 5, 5), "attention 1": (3, 3, 5, 5)},
@@ -108,7 +113,11 @@ def test_block_computes_attention_as_written_by_hand(kind: str, want_map: bool) 
     states, mask = torch.randn(2, 5, 12), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
     context = torch.randn(2, 4, 10) if kind == "cross" else None
     made, maps = block(
-        states, context, mask[:, None, None, :] if kind == "self" else None, causal=kind == "causal", want_map=want_map
+        states,
+        context,
+        mask[:, None, None, :] if kind == "self" else None,
+        causal=kind == "causal",
+        want_map=want_map,
     )
     for row in range(2):
         allowed = {
@@ -116,7 +125,9 @@ def test_block_computes_attention_as_written_by_hand(kind: str, want_map: bool) 
             "causal": torch.ones(5, 5).tril().bool(),
             "cross": torch.ones(5, 4).bool(),
         }[kind]
-        expected, expected_maps = by_hand(block, states[row], states[row] if context is None else context[row], allowed)
+        expected, expected_maps = by_hand(
+            block, states[row], states[row] if context is None else context[row], allowed
+        )
         torch.testing.assert_close(made[row], expected, atol=1e-5, rtol=1e-5)
         if maps is not None:
             torch.testing.assert_close(maps[row], expected_maps, atol=1e-6, rtol=1e-5)

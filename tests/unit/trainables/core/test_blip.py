@@ -97,7 +97,9 @@ def test_later_tokens_cannot_change_what_the_decoder_said_before(
     other[:, place] = (ids[:, place] - 6 + 1) % (vocabulary().size - 6) + 6
     before, after = modes(model, ids, mask, tokens)["decoder"], modes(model, other, mask, tokens)["decoder"]
     torch.testing.assert_close(after[:, :place], before[:, :place], atol=1e-6, rtol=0)
-    assert (after[0, place:] - before[0, place:]).abs().amax(dim=-1).min() > 1e-4, "and it reads what is there"
+    assert (after[0, place:] - before[0, place:]).abs().amax(dim=-1).min() > 1e-4, (
+        "and it reads what is there"
+    )
 
 
 def test_later_tokens_do_change_text_only_and_grounded_states(
@@ -177,7 +179,9 @@ def test_language_head_is_the_word_table(model: Blip, ids: Tensor, mask: Tensor,
 
 def test_cross_attention_exists_in_fusion_layers_only() -> None:
     made = Blip(config(fusion=(1,)))
-    names = {name.split(".")[1] for name, _ in made.text_network.named_parameters() if "cross_attention" in name}
+    names = {
+        name.split(".")[1] for name, _ in made.text_network.named_parameters() if "cross_attention" in name
+    }
     assert names == {"1"}
 
 
@@ -210,7 +214,9 @@ def test_no_parameter_is_idle(images: Tensor, ids: Tensor, mask: Tensor) -> None
     assert idle == ["temperature"], "the contrastive loss alone uses it"
 
 
-def test_only_wanted_layers_are_kept(model: Blip, images: Tensor, ids: Tensor, mask: Tensor, tokens: Tensor) -> None:
+def test_only_wanted_layers_are_kept(
+    model: Blip, images: Tensor, ids: Tensor, mask: Tensor, tokens: Tensor
+) -> None:
     wants = frozenset(
         {
             Want("image", "hidden", 1), Want("image", "attention", 0), Want("text", "hidden", 2),
@@ -267,7 +273,9 @@ def test_initial_deviation_shrinks_with_fan_in_down_to_that_of_blip() -> None:
     side = EncoderConfig(width=768, depth=1, heads=12)
     fresh = Blip(small_config(image=side, text=side, fusion=()))
     block = fresh.text_network.layers[0]
-    assert float(block.attention.query.weight.detach().std()) == pytest.approx(0.6 / 768**0.5, rel=0.02)  # 0.0217
+    assert float(block.attention.query.weight.detach().std()) == pytest.approx(
+        0.6 / 768**0.5, rel=0.02
+    )  # 0.0217
     assert float(block.output.weight.detach().std()) == pytest.approx(0.6 / (4 * 768) ** 0.5, rel=0.02)
     assert float(Blip(small_config()).image_projection.weight.detach().std()) == pytest.approx(0.05, rel=0.15)
 

@@ -35,7 +35,9 @@ def split(tmp_path: Path) -> EncodedSplit:
         answers=ANSWERS,
         question_images=np.array(QUESTION_IMAGES),
     )
-    return EncodedSplit(told, tokenizer, PreprocessConfig(image_size=2, mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0)))
+    return EncodedSplit(
+        told, tokenizer, PreprocessConfig(image_size=2, mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
+    )
 
 
 def test_pictures_are_scaled_and_normalised_channel_by_channel(split: EncodedSplit) -> None:
@@ -71,7 +73,10 @@ def test_equal_captions_have_equal_keys(split: EncodedSplit) -> None:
 def test_answer_mask_stands_before_each_answer_token_and_its_end(split: EncodedSplit) -> None:
     ids, mask, answer = split.question_tokens(np.array([1, 0]), CPU)
     ring = [IDS[word] for word in "how many ring ? one two".split()]
-    assert ids.tolist() == [[DEC, *ring, SEP], [DEC, *(IDS[w] for w in "how many ? two".split()), SEP, PAD, PAD]]
+    assert ids.tolist() == [
+        [DEC, *ring, SEP],
+        [DEC, *(IDS[w] for w in "how many ? two".split()), SEP, PAD, PAD],
+    ]
     assert mask.sum(1).tolist() == [8, 6]
     for row, said in enumerate((["one", "two", "SEP"], ["two", "SEP"])):
         following = ids[row, 1:][answer[row, :-1]].tolist()
@@ -99,4 +104,6 @@ def test_a_batch_carries_the_keys_of_its_rows(split: EncodedSplit) -> None:
     assert batch.question_rows.tolist() == [0, -1]
     assert torch.equal(batch.images, split.images(np.array([0, 3]), CPU))
     without = split.batch(np.array([0]), np.array([1]), None, CPU)
-    assert without.question_ids is without.question_mask is without.answer_mask is without.question_rows is None
+    assert (
+        without.question_ids is without.question_mask is without.answer_mask is without.question_rows is None
+    )

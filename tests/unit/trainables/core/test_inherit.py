@@ -35,7 +35,9 @@ STUDENT = small_config(
         (2, 1, [0, 0]),
     ],
 )
-def test_layers_are_evenly_spaced_and_the_last_is_the_last(student: int, teacher: int, layers: list[int]) -> None:
+def test_layers_are_evenly_spaced_and_the_last_is_the_last(
+    student: int, teacher: int, layers: list[int]
+) -> None:
     assert evenly_spaced(student, teacher) == layers
 
 
@@ -65,7 +67,20 @@ def test_fused_query_key_and_value_are_sliced_each_by_itself(
     for layer, origin in ((0, 1), (1, 3)):
         block = student.image_encoder.vit.blocks[layer]
         name = f"image_encoder.vit.blocks.{origin}.attn.qkv"
-        rows = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19]  # of 8 queries, 8 keys, 8 values: the first 4 of each
+        rows = [
+            0,
+            1,
+            2,
+            3,
+            8,
+            9,
+            10,
+            11,
+            16,
+            17,
+            18,
+            19,
+        ]  # of 8 queries, 8 keys, 8 values: the first 4 of each
         assert torch.equal(block.attn.qkv.weight, source[f"{name}.weight"][rows][:, :4])
         assert torch.equal(block.attn.qkv.bias, source[f"{name}.bias"][rows])
 
@@ -110,13 +125,21 @@ def test_text_side_takes_leading_slices_of_everything(
     assert float(after["temperature"]) == pytest.approx(0.2)
     for layer, origin in ((0, 1), (1, 3)):
         for part in ("attention.query", "decoder_attention.value", "attention.output"):
-            mine, theirs = after[f"{text}layers.{layer}.{part}.weight"], source[f"{text}layers.{origin}.{part}.weight"]
+            mine, theirs = (
+                after[f"{text}layers.{layer}.{part}.weight"],
+                source[f"{text}layers.{origin}.{part}.weight"],
+            )
             assert torch.equal(mine, theirs[:4, :4])
-        mine, theirs = after[f"{text}layers.{layer}.output.weight"], source[f"{text}layers.{origin}.output.weight"]
+        mine, theirs = (
+            after[f"{text}layers.{layer}.output.weight"],
+            source[f"{text}layers.{origin}.output.weight"],
+        )
         assert torch.equal(mine, theirs[:4, :16])
     assert all(torch.equal(after[name], before[name]) for name in after if name.startswith("image_"))
     assert not any(
-        torch.equal(after[name], before[name]) for name in after if name.startswith(text) and after[name].ndim > 1
+        torch.equal(after[name], before[name])
+        for name in after
+        if name.startswith(text) and after[name].ndim > 1
     )
 
 
@@ -130,7 +153,9 @@ def test_fusion_layer_without_counterpart_takes_the_nearest_cross_attention(
         assert torch.equal(mine, source[f"text_network.layers.{origin}.cross_attention.key.weight"][:4, :4])
 
 
-def test_a_wider_student_keeps_fresh_weights_beyond_its_teacher(teacher: Blip, source: dict[str, Tensor]) -> None:
+def test_a_wider_student_keeps_fresh_weights_beyond_its_teacher(
+    teacher: Blip, source: dict[str, Tensor]
+) -> None:
     torch.manual_seed(1)
     wide = Blip(small_config(image=EncoderConfig(width=12, depth=1, heads=3), embedding=6))
     before = wide.image_projection.weight.detach().clone()
@@ -139,7 +164,9 @@ def test_a_wider_student_keeps_fresh_weights_beyond_its_teacher(teacher: Blip, s
     assert torch.equal(wide.image_projection.weight[:, 8:], before[:, 8:])
 
 
-def test_a_student_of_its_teachers_sizes_becomes_its_teacher(teacher: Blip, source: dict[str, Tensor]) -> None:
+def test_a_student_of_its_teachers_sizes_becomes_its_teacher(
+    teacher: Blip, source: dict[str, Tensor]
+) -> None:
     torch.manual_seed(1)
     twin = Blip(TEACHER)
     inherit_image(twin, teacher)

@@ -61,7 +61,12 @@ def test_image_tokens_are_patches_and_the_class_token() -> None:
 
 @pytest.mark.parametrize(
     ("fusion", "decoder", "has_fusion", "has_decoder"),
-    [((0,), True, True, True), ((0,), False, True, False), ((), True, False, False), ((), False, False, False)],
+    [
+        ((0,), True, True, True),
+        ((0,), False, True, False),
+        ((), True, False, False),
+        ((), False, False, False),
+    ],
 )
 def test_a_decoder_needs_fusion_layers(
     fusion: tuple[int, ...], decoder: bool, has_fusion: bool, has_decoder: bool

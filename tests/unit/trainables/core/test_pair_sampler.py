@@ -9,7 +9,9 @@ from trainables.datasets.encoded import EncodedSplit
 from trainables.sampler import CHUNK_BATCHES, PairRows, PairSampler
 
 
-def sampler(split: EncodedSplit, *, pairs: int = 24, batch: int = 8, seed: int = 3, **worker: int) -> PairSampler:
+def sampler(
+    split: EncodedSplit, *, pairs: int = 24, batch: int = 8, seed: int = 3, **worker: int
+) -> PairSampler:
     return PairSampler(split, seed=seed, batch_size=batch, pairs_per_epoch=pairs, **worker)
 
 
@@ -19,7 +21,9 @@ def rows(batch: PairRows) -> list[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize(("pairs", "batch"), [(24, 8), (25, 8), (7, 16), (100, 6), (40, 40)])
-def test_an_epoch_holds_exactly_its_pairs_in_even_batches(train_split: EncodedSplit, pairs: int, batch: int) -> None:
+def test_an_epoch_holds_exactly_its_pairs_in_even_batches(
+    train_split: EncodedSplit, pairs: int, batch: int
+) -> None:
     made = sampler(train_split, pairs=pairs, batch=batch)
     for epoch in range(3):
         sizes = [len(b.images) for b in made.epoch(epoch)]

@@ -96,7 +96,9 @@ def test_harder_negatives_are_drawn_more_often_by_softmax() -> None:
     similarity = torch.tensor([[50.0, 2.0, 1.0, 0.0], [0.0, 50.0, 0.0, 3.0]])
     allowed = torch.tensor([[False, True, True, True], [True, False, True, True]])
     drawn = frequencies(similarity, allowed)
-    assert drawn[0].tolist() == pytest.approx([0.0, 0.665, 0.245, 0.090], abs=0.03)  # e**2, e, 1 over their sum
+    assert drawn[0].tolist() == pytest.approx(
+        [0.0, 0.665, 0.245, 0.090], abs=0.03
+    )  # e**2, e, 1 over their sum
     assert drawn[1].tolist() == pytest.approx([0.045, 0.0, 0.045, 0.909], abs=0.03)
 
 

@@ -93,7 +93,10 @@ def trained_a_little(split: EncodedSplit) -> Blip:
 @torch.no_grad()
 def row_by_row(model: Blip, split: EncodedSplit) -> dict[str, Any]:
     """Return the counts from one text at a time, without padding; answers by decoding word after word."""
-    v, counts = model.config.vocabulary, dict.fromkeys(("tokens_right", "tokens", "answers_right", "answers"), 0)
+    v, counts = (
+        model.config.vocabulary,
+        dict.fromkeys(("tokens_right", "tokens", "answers_right", "answers"), 0),
+    )
     images, texts = [], []
     for image in range(24):
         seen = model.encode_image(split.images(np.array([image]), CPU))
@@ -129,9 +132,9 @@ def test_a_real_model_gives_what_it_says_row_by_row(
     for chunk in (100, 7, 1):
         monkeypatch.setattr(module, "CHUNK", chunk)
         found = predict(model, split, CPU, size=ALL)
-        assert {name: getattr(found, name) for name in ("tokens_right", "tokens", "answers_right", "answers")} == {
-            name: expected[name] for name in ("tokens_right", "tokens", "answers_right", "answers")
-        }
+        assert {
+            name: getattr(found, name) for name in ("tokens_right", "tokens", "answers_right", "answers")
+        } == {name: expected[name] for name in ("tokens_right", "tokens", "answers_right", "answers")}
         torch.testing.assert_close(found.image_embeddings, expected["images"], atol=2e-6, rtol=1e-5)
         torch.testing.assert_close(found.text_embeddings, expected["texts"], atol=2e-6, rtol=1e-5)
         assert found.caption_images.tolist() == [image for image in range(24) for _ in range(4)]

@@ -50,4 +50,6 @@ def test_a_task_that_needs_no_sight_is_left_out() -> None:
 def test_a_student_without_decoder_loses_more_than_a_blind_one() -> None:
     blind = {"mean_recall": 0.0, "vqa_accuracy": 40.0, "caption_token_accuracy": 40.0}
     shares = (1.0, -40 / 10, -40 / 20)
-    assert retention_above_blind({"mean_recall": 80.0}, TEACHER, blind) == pytest.approx(100 * sum(shares) / 3)
+    assert retention_above_blind({"mean_recall": 80.0}, TEACHER, blind) == pytest.approx(
+        100 * sum(shares) / 3
+    )

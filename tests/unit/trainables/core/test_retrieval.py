@@ -45,7 +45,11 @@ def by_loop(similarity: Tensor, owners: list[int]) -> dict[str, float]:
     for caption, owner in enumerate(owners):
         column = similarity[:, caption].tolist()
         ranks["ir"].append(sum(v >= column[owner] for image, v in enumerate(column) if image != owner))
-    return {f"{way}_at_{k}": 100 * sum(r < k for r in rank) / len(rank) for way, rank in ranks.items() for k in (1, 5, 10)}
+    return {
+        f"{way}_at_{k}": 100 * sum(r < k for r in rank) / len(rank)
+        for way, rank in ranks.items()
+        for k in (1, 5, 10)
+    }
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -37,7 +37,9 @@ def test_greedy_caption_without_end_stops_at_the_longest_text(tmp_path: Path) ->
     assert [len(row) for row in said] == [small.MAX_TOKENS - 1] * 2
 
 
-def test_greedy_caption_of_a_real_model_is_its_argmax_word_by_word(teacher: Teacher, val_split: EncodedSplit) -> None:
+def test_greedy_caption_of_a_real_model_is_its_argmax_word_by_word(
+    teacher: Teacher, val_split: EncodedSplit
+) -> None:
     seen = teacher.model.encode_image(val_split.images(np.arange(3), small.CPU))
     assert seen.tokens_BPD is not None
     together = greedy_captions(teacher.model, seen.tokens_BPD)
@@ -45,7 +47,9 @@ def test_greedy_caption_of_a_real_model_is_its_argmax_word_by_word(teacher: Teac
         ids = [V.dec]
         for word in [*said, V.sep][: small.MAX_TOKENS - 1]:
             so_far = torch.tensor([ids])
-            logits = teacher.model.decode(so_far, torch.ones_like(so_far).bool(), seen.tokens_BPD[row : row + 1])
+            logits = teacher.model.decode(
+                so_far, torch.ones_like(so_far).bool(), seen.tokens_BPD[row : row + 1]
+            )
             assert logits.logits_BTV is not None
             assert int(logits.logits_BTV[0, -1].argmax()) == word
             ids.append(word)

@@ -76,8 +76,14 @@ def test_captions_are_true_and_of_four_kinds(scenes: list[dict[str, Any]], told:
         assert len({tuple(text.split()[:2])[0] + str(" is " in text) for text in row["captions"]}) > 1
 
 
-def test_a_caption_is_false_of_most_other_scenes(scenes: list[dict[str, Any]], told: list[list[Thing]]) -> None:
-    wrong = [caption_is_true(told[(i + 1) % NUM_SCENES], text) for i, row in enumerate(scenes) for text in row["captions"]]
+def test_a_caption_is_false_of_most_other_scenes(
+    scenes: list[dict[str, Any]], told: list[list[Thing]]
+) -> None:
+    wrong = [
+        caption_is_true(told[(i + 1) % NUM_SCENES], text)
+        for i, row in enumerate(scenes)
+        for text in row["captions"]
+    ]
     assert sum(wrong) < 0.01 * len(wrong)
 
 
@@ -90,7 +96,16 @@ def test_answers_are_the_only_right_ones(scenes: list[dict[str, Any]], told: lis
             assert answer(scene, item["kind"], item["question"]) == item["answer"], (item, scene)
             kinds[item["kind"]] += 1
             answers.setdefault(item["kind"], Counter())[item["answer"]] += 1
-    assert set(kinds) == {"color", "shape", "size", "count_color", "count_shape", "exist", "relation", "where"}
+    assert set(kinds) == {
+        "color",
+        "shape",
+        "size",
+        "count_color",
+        "count_shape",
+        "exist",
+        "relation",
+        "where",
+    }
     assert min(kinds.values()) > 0.03 * sum(kinds.values())
     for kind in ("exist", "relation", "size"):
         assert min(answers[kind].values()) > 0.3 * sum(answers[kind].values()), (kind, answers[kind])

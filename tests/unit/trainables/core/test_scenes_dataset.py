@@ -75,7 +75,9 @@ def test_held_out_splits_stay_clean_and_a_caption_has_one_picture() -> None:
     split = read(dataset, "val")
     assert len(set(split.captions)) == 4 * 250
     scene = [things(numbers) for numbers in dataset.scenes("val", small.silent)]
-    assert all(caption_is_true(scene[i], text) for i, text in zip(split.caption_images, split.captions, strict=True))
+    assert all(
+        caption_is_true(scene[i], text) for i, text in zip(split.caption_images, split.captions, strict=True)
+    )
 
 
 def test_splits_and_seeds_share_no_scene() -> None:
@@ -162,7 +164,9 @@ def test_damaged_file_is_refused_with_its_path(cache: Path, damage: str) -> None
     read(make())
     (path,) = cache.iterdir()
     whole = path.read_bytes()
-    path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "garbage": b"x" * 5000, "no end": whole[:-6]}[damage])
+    path.write_bytes(
+        {"empty": b"", "cut": whole[: len(whole) // 2], "garbage": b"x" * 5000, "no end": whole[:-6]}[damage]
+    )
     with pytest.raises(DatasetError, match=r"damaged .* Delete it") as caught:
         read(make())
     assert str(path) in str(caught.value)

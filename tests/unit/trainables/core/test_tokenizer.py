@@ -24,7 +24,15 @@ def ids(text: str) -> list[int]:
 def test_vocabulary_is_special_tokens_then_words(tmp_path: Path) -> None:
     made = make(tmp_path).vocabulary
     assert (made.size, made.pad, made.cls, made.sep, made.dec, made.enc) == (16, PAD, CLS, SEP, DEC, ENC)
-    assert (tmp_path / "vocab.txt").read_text().split() == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[DEC]", "[ENC]", *WORDS]
+    assert (tmp_path / "vocab.txt").read_text().split() == [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[DEC]",
+        "[ENC]",
+        *WORDS,
+    ]
 
 
 def test_captions_are_framed_and_cut_with_their_end_kept(tmp_path: Path) -> None:
