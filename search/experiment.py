@@ -103,7 +103,7 @@ class Experiment:
             say: takes a line for the user.
         """
         self.prepared, self.space, self.options, self.say = prepared, prepared.space, options, say
-        self.folder = folder.absolute()
+        self.folder, self._named = folder.absolute(), folder
         self.facts = read_facts(folder) if options.resume else first_facts(self.space)
         make = Recorder.load if options.resume else Recorder
         self.recorder = make(self.folder, metric_names=METRICS, loss_names=sorted(self.space.losses))
@@ -134,7 +134,7 @@ class Experiment:
                 self.facts["wall_s"] = self.facts.get("wall_s", 0.0) + time.monotonic() - started
                 self.facts["busy"] = meter.summary()
                 self._save_facts(ended=stamp(), ended_by="interrupted" if interrupt.requested else ended_by)
-                report = draw_report(self.folder)
+                report = draw_report(self._named)  # commands in it name the folder as the user does
         pictures = (
             draw_pngs(self.folder) if not interrupt.requested else "no pictures after an interrupted search"
         )

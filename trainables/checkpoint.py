@@ -2,6 +2,7 @@
 
 import os
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,13 @@ def save(folder: Path, state: dict[str, Any]) -> Path:
             os.fsync(sink.fileno())
         os.replace(temporary, target)
     except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(
             f"{target}: the checkpoint could not be written ({error}). "
             "The previous one is kept. Free disk space, then --resume the run."
         ) from error
+    finally:
+        with suppress(OSError):  # gone after the rename; or its folder never was
+            temporary.unlink()
     return target
 
 
