@@ -15,6 +15,7 @@ from typing import Any
 from analysis.pareto import front, pick
 from analysis.run_folder import CONTROL_FILE, Run, Trial, read_run
 from analysis.table import METRICS, atomic_path
+from search.cluster_token import offer_token
 from spaces.errors import RunError, StudentSearchError
 
 TASKS = ("itc", "itm", "lm", "vqa")
@@ -204,6 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.seeds < 1 or options.members < 1:
         parser.error("--seeds and --members: allowed are 1 or more")
     try:
+        if options.address:
+            offer_token()
         run = read_run(options.run)
         trials = members(run, options.pick, options.members)
         made = orders(run, trials, options.seeds)

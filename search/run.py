@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from search.cluster_token import offer_token
 from spaces.errors import StudentSearchError
 
 LISTS = ("losses", "models", "teachers", "datasets", "searchers", "schedulers")
@@ -201,6 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(catalogue(options.list))
             return 0
+        if options.address:
+            offer_token()  # before anything imports ray
         return search(options)
     except StudentSearchError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -220,7 +220,9 @@ def script(name: str) -> str:
 
 def run_folder(command: Command, folder: Path) -> Path:
     """Wait until a search has told its run folder, and return it."""
-    told = command.wait_for(lambda: re.search(r"^run folder: (.+)$", command.text, re.MULTILINE), "run folder")
+    told = command.wait_for(
+        lambda: re.search(r"^run folder: (.+)$", command.text, re.MULTILINE), "run folder"
+    )
     return folder / told.group(1)
 
 

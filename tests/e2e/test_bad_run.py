@@ -46,9 +46,7 @@ def test_resuming_a_folder_that_is_no_run_is_refused(tmp_path: Path, refused: Re
     assert "is no run" in refused("--resume", str(tmp_path / "photos"))
 
 
-@pytest.mark.parametrize(
-    "name", ["trials.arrow", "run.json", "space.yaml"], ids=["table", "facts", "space"]
-)
+@pytest.mark.parametrize("name", ["trials.arrow", "run.json", "space.yaml"], ids=["table", "facts", "space"])
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_resuming_a_damaged_run_says_what_was_saved(
     name: str, damage: str, copy: Path, refused: Refused

@@ -171,9 +171,7 @@ def test_a_damaged_checkpoint_is_told(finished: runs.Finished, tmp_path: Path, e
     assert "checkpoint.pt: damaged" in refuse(exports, tmp_path / "student", run, name)
 
 
-def test_an_existing_folder_is_not_overwritten(
-    finished: runs.Finished, tmp_path: Path, exports: Any
-) -> None:
+def test_an_existing_folder_is_not_overwritten(finished: runs.Finished, tmp_path: Path, exports: Any) -> None:
     out = tmp_path / "student"
     out.mkdir()
     (out / "mine.txt").write_text("keep")

@@ -61,7 +61,9 @@ def check_nothing_was_lost(before: Snapshot, after: Snapshot) -> None:
         assert runs.same(after.history[key], row), f"{key} is no longer what it was"
     for name, ledger in before.ledgers.items():
         # the last row of a ledger may be torn from its checkpoint by a kill; the epoch is then trained again
-        assert after.ledgers[name][: len(ledger) - 1] == ledger[:-1], f"{name}: more than one epoch was redone"
+        assert after.ledgers[name][: len(ledger) - 1] == ledger[:-1], (
+            f"{name}: more than one epoch was redone"
+        )
     for name, weights in before.weights.items():
         assert after.weights[name] == weights, f"{name} was finished and is trained again"
     decided = before.book["decisions"]

@@ -1,11 +1,8 @@
-"""Scenes and a small teacher, made once for all tests of the training core."""
+"""Scenes and a small teacher, made once for all tests of the training core (in the caches that tests/conftest.py sets)."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.unit.trainables.core import small
 from trainables.datasets.encoded import EncodedSplit
@@ -13,26 +10,8 @@ from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher
 
 
-@pytest.fixture(scope="session", autouse=True)
-def core_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Send derived data into a folder of this session, and compute on one thread."""
-    folder, before, threads = (
-        tmp_path_factory.mktemp("cache"),
-        os.environ.get("XDG_CACHE_HOME"),
-        torch.get_num_threads(),
-    )
-    os.environ["XDG_CACHE_HOME"] = str(folder)
-    torch.set_num_threads(1)
-    yield folder
-    torch.set_num_threads(threads)
-    if before is None:
-        del os.environ["XDG_CACHE_HOME"]
-    else:
-        os.environ["XDG_CACHE_HOME"] = before
-
-
 @pytest.fixture(scope="session")
-def teacher_folder(tmp_path_factory: pytest.TempPathFactory, core_cache: Path) -> Path:
+def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small.write_teacher(tmp_path_factory.mktemp("teacher") / "small")
 
 

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from trainables.build import make_dataset
 from trainables.datasets.encoded import EncodedSplit
@@ -168,8 +167,3 @@ def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         part = part[name]
     part[last] = value
     return made
-
-
-def real_rows(mask: Tensor, values: Tensor) -> Tensor:
-    """Return the entries (tokens, ...) of `values` (B, T, ...) at real tokens."""
-    return values[mask]

@@ -69,7 +69,9 @@ def test_a_failed_write_keeps_the_predecessor_and_leaves_nothing_else(
         raise error
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(CheckpointError, match=r"could not be written .*The previous one is kept. Free disk space"):
+    with pytest.raises(
+        CheckpointError, match=r"could not be written .*The previous one is kept. Free disk space"
+    ):
         checkpoint.save(tmp_path, state())
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
     assert (tmp_path / "checkpoint.pt").read_bytes() == before

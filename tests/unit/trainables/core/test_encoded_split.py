@@ -72,10 +72,10 @@ def test_equal_captions_have_equal_keys(split: EncodedSplit) -> None:
 
 def test_answer_mask_stands_before_each_answer_token_and_its_end(split: EncodedSplit) -> None:
     ids, mask, answer = split.question_tokens(np.array([1, 0]), CPU)
-    ring = [IDS[word] for word in "how many ring ? one two".split()]
+    ring = [IDS[word] for word in ["how", "many", "ring", "?", "one", "two"]]
     assert ids.tolist() == [
         [DEC, *ring, SEP],
-        [DEC, *(IDS[w] for w in "how many ? two".split()), SEP, PAD, PAD],
+        [DEC, *(IDS[w] for w in ["how", "many", "?", "two"]), SEP, PAD, PAD],
     ]
     assert mask.sum(1).tolist() == [8, 6]
     for row, said in enumerate((["one", "two", "SEP"], ["two", "SEP"])):

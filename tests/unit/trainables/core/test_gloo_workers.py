@@ -19,15 +19,14 @@ EXACT = ("means", "accumulated")  # with negatives, each worker draws its own am
 def together(teacher_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("gloo")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, gloo_worker.__file__]
-    workers = [
-        subprocess.Popen(
-            [*command, str(rank), str(teacher_folder), str(folder)], env=environment, stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    messages = [worker.communicate(timeout=240)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(messages)
+    done = subprocess.run(
+        [sys.executable, gloo_worker.__file__, str(teacher_folder), str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

@@ -20,7 +20,9 @@ def job(tmp_path: Path) -> Job:
 
 def test_a_written_job_is_read_back_for_the_readers_folder(job: Job, tmp_path: Path) -> None:
     job.write(tmp_path / "candidate.json")
-    assert Job.read(tmp_path / "candidate.json", tmp_path / "elsewhere") == replace(job, folder=str(tmp_path / "elsewhere"))
+    assert Job.read(tmp_path / "candidate.json", tmp_path / "elsewhere") == replace(
+        job, folder=str(tmp_path / "elsewhere")
+    )
     assert Job.from_dict(job.to_dict()) == job
     assert job.epochs == 3
 
@@ -52,7 +54,9 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_fields_are_refused(job: Job) -> None:
-    with pytest.raises(RunError, match=r"unknown fields \['colour'\], missing fields \[\]; allowed: .*candidate_id"):
+    with pytest.raises(
+        RunError, match=r"unknown fields \['colour'\], missing fields \[\]; allowed: .*candidate_id"
+    ):
         Job.from_dict(job.to_dict() | {"colour": 1})
 
 
@@ -61,7 +65,11 @@ def test_unknown_fields_are_refused(job: Job) -> None:
     [
         ("config", {}, "student.kind, student.image.width"),
         ("config", None, "student.kind, student.image.width"),
-        ("config.student.image", {"width": 8, "depth": 1, "heads": 1, "init": "random"}, r"student.image.mlp_ratio\."),
+        (
+            "config.student.image",
+            {"width": 8, "depth": 1, "heads": 1, "init": "random"},
+            r"student.image.mlp_ratio\.",
+        ),
         ("config.student.fusion", {}, r"student.fusion.layers\."),
         ("config.training", {"lr": 1.0}, r"training.epochs\."),
     ],

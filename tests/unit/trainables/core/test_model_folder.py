@@ -125,7 +125,7 @@ def test_another_format_or_config_is_refused(folder: Path, changes: dict[str, An
 def test_a_config_whose_sizes_do_not_fit_is_refused(folder: Path) -> None:
     model = small_config().to_dict()
     change_config(folder, model=model | {"image": model["image"] | {"heads": 5}})
-    with pytest.raises(TeacherError, match="not a model config .*heads: got 5 with width 32"):
+    with pytest.raises(TeacherError, match=r"not a model config .*heads: got 5 with width 32"):
         read_model_folder(folder)
 
 

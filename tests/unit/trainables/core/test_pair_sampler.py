@@ -1,6 +1,7 @@
 """Which pairs an epoch holds: a pure function of (seed, epoch), shared out over workers."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_batches_hold_captions_of_like_length(train_split: EncodedSplit) -> None
         found = [lengths[b.captions] for b in made.epoch(epoch)]
         for first in range(0, len(found), CHUNK_BATCHES):
             chunk = sorted(found[first : first + CHUNK_BATCHES], key=lambda batch: batch.mean())
-            for short, long in zip(chunk, chunk[1:], strict=False):
+            for short, long in pairwise(chunk):
                 assert short.max() <= long.min() + 1, "noise below one token decides among equals"
         spread = [int(batch.max() - batch.min()) for batch in found]
         assert np.mean(spread) < 0.5 * (lengths.max() - lengths.min())

@@ -2,6 +2,7 @@
 
 import copy
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def rows(split: EncodedSplit, *, questions: bool) -> list[list[int]]:
 
 
 def commonest_successors(texts: list[list[int]]) -> dict[int, int]:
-    pairs = Counter(pair for text in texts for pair in zip(text, text[1:], strict=False))
+    pairs = Counter(pair for text in texts for pair in pairwise(text))
     best: dict[int, int] = {}
     for (token, following), _ in reversed(pairs.most_common()):
         best[token] = following
@@ -44,7 +45,7 @@ def test_caption_token_accuracy_counts_every_token_after_the_first(split: Encode
     v = small_config().vocabulary
     texts = [[v.dec, *row[1:]] for row in rows(split, questions=False)]
     successors = commonest_successors(texts)
-    pairs = [pair for text in texts for pair in zip(text, text[1:], strict=False)]
+    pairs = [pair for text in texts for pair in pairwise(text)]
     right = sum(successors[a] == b for a, b in pairs)
     found = predict(FakeSpeaker(small_config(), successors), split, CPU, size=ALL)  # type: ignore[arg-type]
     assert (found.tokens_right, found.tokens) == (right, len(pairs))

@@ -55,7 +55,9 @@ def timeless(rows: list[Row]) -> list[Row]:
 def saved(folder: Path) -> dict[str, Any]:
     state = checkpoint.load(folder)
     assert state is not None
-    state["progress"] = state["progress"] | {"rows": timeless(state["progress"]["rows"])} | dict.fromkeys(TIMES[:2])
+    state["progress"] = (
+        state["progress"] | {"rows": timeless(state["progress"]["rows"])} | dict.fromkeys(TIMES[:2])
+    )
     return state
 
 
@@ -101,7 +103,9 @@ def test_killed_and_resumed_equals_uninterrupted(
     rows = run(job)
     assert timeless(rows) == timeless(finished)
     assert_equal(saved(tmp_path), saved(straight))
-    assert timeless([json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]) == timeless(rows)
+    assert timeless(
+        [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    ) == timeless(rows)
 
 
 @pytest.mark.parametrize("batch", [0, 4])
@@ -178,7 +182,11 @@ def test_metrics_are_those_of_the_saved_student(
     size = EvaluationSize(images=16, captions_per_image=1, questions_per_image=2)
     metrics = evaluate(student, val_split, torch.device("cpu"), size=size)
     assert {name: finished[-1][name] for name in metrics} == metrics
-    parts = [metrics["mean_recall"] / 50, metrics["vqa_accuracy"] / 40, metrics["caption_token_accuracy"] / 20]
+    parts = [
+        metrics["mean_recall"] / 50,
+        metrics["vqa_accuracy"] / 40,
+        metrics["caption_token_accuracy"] / 20,
+    ]
     assert finished[-1]["retention"] == pytest.approx(100 * sum(parts) / 3)
 
 
@@ -200,11 +208,17 @@ def test_a_cache_of_another_teacher_is_refused(teacher_folder: Path, tmp_path: P
         run(make_job(teacher_folder, tmp_path / "trial", cache=str(tmp_path)))
 
 
-def test_another_teacher_than_planned_is_refused(teacher: Teacher, teacher_folder: Path, tmp_path: Path) -> None:
+def test_another_teacher_than_planned_is_refused(
+    teacher: Teacher, teacher_folder: Path, tmp_path: Path
+) -> None:
     job = make_job(teacher_folder, tmp_path, teacher_fingerprint="beef")
-    with pytest.raises(TeacherError, match=rf"has fingerprint {teacher.files.fingerprint}, the run was planned with beef"):
+    with pytest.raises(
+        TeacherError, match=rf"has fingerprint {teacher.files.fingerprint}, the run was planned with beef"
+    ):
         run(job)
-    TrialLoop(make_job(teacher_folder, tmp_path, teacher_fingerprint=teacher.files.fingerprint), PlainControl())
+    TrialLoop(
+        make_job(teacher_folder, tmp_path, teacher_fingerprint=teacher.files.fingerprint), PlainControl()
+    )
 
 
 def test_a_blind_student_is_measured_blind(teacher_folder: Path, tmp_path: Path) -> None:
@@ -235,7 +249,9 @@ def last(teacher_folder: Path, folder: Path, **changes: Any) -> Row:
     return row
 
 
-def test_a_nan_ends_as_diverged(teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nan_ends_as_diverged(
+    teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = Trainer.run_epoch
 
     def breaking(self: Trainer, epoch: int) -> dict[str, float]:
@@ -248,7 +264,9 @@ def test_a_nan_ends_as_diverged(teacher_folder: Path, tmp_path: Path, monkeypatc
     row = last(teacher_folder, tmp_path)
     assert (row["status"], row["epoch"]) == ("diverged", 1)
     assert row["reason"].startswith("trial 0badcafe, step 4: loss 'itc' is nan (")
-    assert re.search(r"itm 0\.\d\d, .*\); lr 2\.[23]e-03$", row["reason"]), "0.75 of the peak after 3 of 9 updates"
+    assert re.search(r"itm 0\.\d\d, .*\); lr 2\.[23]e-03$", row["reason"]), (
+        "0.75 of the peak after 3 of 9 updates"
+    )
     assert saved(tmp_path)["progress"]["epochs_done"] == 1, "what was good is kept"
 
 
@@ -303,8 +321,8 @@ def test_unusable_orders_are_refused_before_training(
         run(make_job(teacher_folder, tmp_path, **changes))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_cuda_is_refused_where_there_is_none() -> None:
+def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert worker.pick_device("auto") == torch.device("cpu")
     with pytest.raises(ResourceError, match="got 'cuda'; allowed here: auto, cpu"):
         worker.pick_device("cuda")

@@ -5,6 +5,8 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,32 +14,45 @@ import pytest
 
 from tests.unit.trainables.core.small import candidate_config, make_job
 from trainables import checkpoint, worker
-from trainables.control import PlainControl
+from trainables.control import PlainControl, Row
 from trainables.worker import main, train
 
 ROOT = Path(__file__).parents[4]
 WITHOUT_RAY = """
 import runpy, sys
-for name in ("ray", "pydantic", "yaml"):
+for name in ("ray", "pydantic"):
     sys.modules[name] = None  # importing it now fails
 sys.argv = ["worker", *sys.argv[1:]]
 runpy.run_module("trainables.worker", run_name="__main__")
 """
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """Make this process's disk look full beyond `size` bytes a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_trains_and_measures_where_ray_pydantic_and_yaml_cannot_be_imported(
+def test_trains_and_measures_where_ray_and_pydantic_cannot_be_imported(
     teacher_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out" / "deep"
-    make_job(teacher_folder, tmp_path / "never", config=candidate_config(epochs=2)).write(tmp_path / "candidate.json")
+    make_job(teacher_folder, tmp_path / "never", config=candidate_config(epochs=2)).write(
+        tmp_path / "candidate.json"
+    )
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_RAY, str(tmp_path / "candidate.json"), "--out", str(out)],
-        env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(row["epoch"], row["status"]) for row in printed] == [(1, "running"), (2, "finished")]
@@ -47,35 +62,49 @@ def test_trains_and_measures_where_ray_pydantic_and_yaml_cannot_be_imported(
     assert not (tmp_path / "never").exists(), "the folder of the reader counts"
 
 
-def test_a_full_disk_keeps_the_previous_checkpoint_and_is_told_once(teacher_folder: Path, tmp_path: Path) -> None:
-    class Stop(BaseException):
-        pass
+class Stopped(BaseException):
+    """Ends a training after its first epoch."""
 
-    class OneEpoch(PlainControl):
-        def report(self, row: object) -> None:
-            raise Stop
 
+class OneEpoch(PlainControl):
+    """Takes one row and no more."""
+
+    def report(self, row: Row) -> None:
+        """End the training."""
+        raise Stopped
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint_and_is_told_once(
+    teacher_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     job = make_job(teacher_folder, tmp_path)
-    with pytest.raises(Stop):
+    with pytest.raises(Stopped):
         train(job, OneEpoch(quiet=True))
     job.write(tmp_path / "candidate.json")
+    order = [str(tmp_path / "candidate.json"), "--out", str(tmp_path)]
     before, rows = (tmp_path / "checkpoint.pt").read_bytes(), (tmp_path / "rows.jsonl").read_text()
-    room = len(before) // 2
-    done = subprocess.run(
-        [sys.executable, "-m", "trainables.worker", str(tmp_path / "candidate.json"), "--out", str(tmp_path)],
-        env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=120,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
-    )  # fmt: skip
-    assert done.returncode == 2
-    (message,) = done.stderr.splitlines()
-    assert message.startswith(f"error: {tmp_path / 'checkpoint.pt'}: the checkpoint could not be written (")
-    assert message.endswith("The previous one is kept. Free disk space, then --resume the run.")
-    assert (tmp_path / "checkpoint.pt").read_bytes() == before
-    assert (tmp_path / "rows.jsonl").read_text() == rows
-    assert {path.name for path in tmp_path.iterdir()} == {"candidate.json", "checkpoint.pt", "rows.jsonl"}
-    finished = PlainControl(quiet=True)
-    train(job, finished)
-    assert finished.rows[-1]["status"] == "finished", "with room again it goes on"
+    for room in (len(before) // 2, 100_000, len(rows) + 500):
+        with files_no_larger_than(room):
+            assert main(order) == 2
+        (message,) = capsys.readouterr().err.splitlines()
+        assert message.startswith(
+            f"error: {tmp_path / 'checkpoint.pt'}: the checkpoint could not be written ("
+        )
+        assert message.endswith("The previous one is kept. Free disk space, then --resume the run.")
+        assert (tmp_path / "checkpoint.pt").read_bytes() == before
+        assert (tmp_path / "rows.jsonl").read_text() == rows
+        assert {path.name for path in tmp_path.iterdir()} == {"candidate.json", "checkpoint.pt", "rows.jsonl"}
+    assert main(order) == 0, "with room again it goes on"
+
+
+def test_rows_that_cannot_be_written_are_told(
+    teacher_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_job(teacher_folder, tmp_path).write(tmp_path / "candidate.json")
+    (tmp_path / "out" / "rows.jsonl").mkdir(parents=True)
+    assert main([str(tmp_path / "candidate.json"), "--out", str(tmp_path / "out")]) == 2
+    (message,) = capsys.readouterr().err.splitlines()
+    assert "rows.jsonl: the row of epoch 1 could not be written" in message
 
 
 @pytest.mark.parametrize(
@@ -111,7 +140,11 @@ def test_a_bad_order_is_one_message_and_exit_code_2(
     ],
 )
 def test_an_order_that_cannot_be_carried_out_is_one_message_and_exit_code_2(
-    teacher_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], message: str
+    teacher_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    message: str,
 ) -> None:
     replace(make_job(teacher_folder, tmp_path), **changes).write(tmp_path / "candidate.json")  # type: ignore[arg-type]
     assert main([str(tmp_path / "candidate.json"), "--out", str(tmp_path / "out")]) == 2

@@ -1,0 +1,119 @@
+"""What every row of `DATASETS` promises."""
+
+import inspect
+import json
+import re
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+
+from spaces.errors import DatasetError, PluginError
+from spaces.plugins import resolve
+from trainables.build import make_dataset
+from trainables.datasets import DATASETS
+from trainables.datasets.base import SPLITS, Dataset, Split
+
+IMAGE_SIZE = 64
+
+
+def jsonl_example(folder: Path) -> dict[str, Any]:
+    """Write twelve pictures with captions, half of them with a question, and return the settings."""
+    rows = []
+    for number in range(12):
+        path = folder / f"{number}.png"
+        Image.new("RGB", (30 + number, 20), (20 * number, 0, 99)).save(path)
+        row: dict[str, Any] = {"image": path.name, "captions": [f"picture {number}", "a picture"]}
+        row["split"] = ("train", "train", "val", "test")[number % 4]
+        rows.append(row | ({"question": "which one?", "answer": str(number)} if number < 8 else {}))
+    (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"kind": "jsonl", "file": str(folder / "data.jsonl")}
+
+
+def scenes_example(folder: Path) -> dict[str, Any]:
+    """Return the settings of a few scenes."""
+    return {"kind": "scenes", "train_images": 12, "val_images": 8, "test_images": 8}
+
+
+EXAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {"jsonl": jsonl_example, "scenes": scenes_example}
+
+
+@pytest.fixture
+def settings(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    return EXAMPLES[name](tmp_path / "data")
+
+
+def read(dataset: Dataset, name: str) -> Split:
+    return dataset.split(name, image_size=IMAGE_SIZE, progress=lambda line: None)
+
+
+def test_table_is_sorted_and_every_row_has_an_example_here() -> None:
+    assert list(DATASETS) == sorted(DATASETS) == sorted(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+class TestEveryDataset:
+    def test_is_a_final_dataset_with_frozen_documented_options(self, name: str) -> None:
+        kind = resolve(DATASETS, name, "datasets")
+        assert issubclass(kind, Dataset)
+        assert not inspect.isabstract(kind)
+        assert is_dataclass(kind.Config)
+        assert kind.Config.__dataclass_params__.frozen
+        assert "__slots__" in kind.Config.__dict__
+        assert all(field.kw_only for field in fields(kind.Config))
+        assert all(re.search(rf"\b{field.name}\b", kind.Config.__doc__) for field in fields(kind.Config))
+
+    def test_options_are_checked_by_type(self, name: str, settings: dict[str, Any]) -> None:
+        adapter = TypeAdapter(resolve(DATASETS, name, "datasets").Config)
+        options = {key: value for key, value in settings.items() if key != "kind"}
+        adapter.validate_python(options)
+        with pytest.raises(ValidationError):
+            adapter.validate_python(options | {"seed": "many"})
+        with pytest.raises(PluginError, match=f"dataset {name}: .*'colour'"):
+            make_dataset(settings | {"colour": 1})
+
+    def test_splits_are_whole(self, name: str, settings: dict[str, Any]) -> None:
+        dataset = make_dataset(settings)
+        for which in SPLITS:
+            split = read(dataset, which)
+            assert split.name == which
+            assert split.num_images > 0
+            assert split.pixels.dtype == np.uint8
+            assert split.pixels.shape == (split.num_images, IMAGE_SIZE, IMAGE_SIZE, 3)
+            assert len(split.captions) == len(split.caption_images)
+            assert set(split.caption_images.tolist()) == set(range(split.num_images)), (
+                "every picture has a caption"
+            )
+            assert len(split.questions) == len(split.answers) == len(split.question_images)
+            assert set(split.question_images.tolist()) <= set(range(split.num_images))
+            texts = [*split.captions, *split.questions, *split.answers]
+            assert all(isinstance(text, str) and text.strip() for text in texts)
+
+    def test_reading_twice_gives_the_same(self, name: str, settings: dict[str, Any]) -> None:
+        first, again = make_dataset(settings), make_dataset(settings)
+        assert first.fingerprint == again.fingerprint
+        for which in SPLITS:
+            one, other = read(first, which), read(again, which)
+            assert np.array_equal(one.pixels, other.pixels)
+            assert one.captions == other.captions
+            assert one.questions == other.questions
+            assert one.answers == other.answers
+            assert np.array_equal(one.caption_images, other.caption_images)
+
+    def test_says_in_short_what_it_is(self, name: str, settings: dict[str, Any]) -> None:
+        dataset = make_dataset(settings)
+        assert re.fullmatch(r"[0-9a-f]{16}", dataset.fingerprint)
+        assert re.fullmatch(r"([0-9a-f]{16})?", dataset.specification)
+        assert dataset.describe().startswith(name)
+        assert "\n" not in dataset.describe()
+
+    def test_unknown_splits_are_refused(self, name: str, settings: dict[str, Any]) -> None:
+        with pytest.raises(DatasetError, match=r"'dev'.*train, val, test"):
+            read(make_dataset(settings), "dev")

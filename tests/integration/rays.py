@@ -1,0 +1,130 @@
+"""Ray clusters as a user starts them: plain `ray start --head`, nothing configured by us."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.e2e import runs
+
+LOOK = """\
+import json, sys, time
+import ray
+
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+deadline = time.monotonic() + float(sys.argv[2])
+while True:
+    table = ray.util.placement_group_table().values()
+    groups = [one["placement_group_id"] for one in table if one["state"] != "REMOVED"]
+    free, whole = (r.get("CPU", 0.0) for r in (ray.available_resources(), ray.cluster_resources()))
+    if (not groups and free == whole) or time.monotonic() > deadline:
+        break
+    time.sleep(0.2)
+print(json.dumps({"groups": groups, "seen": len(table), "free": free, "whole": whole}))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """A running cluster of one node.
+
+    Attributes:
+        address: host:port.
+        metrics: URL of its metrics page.
+    """
+
+    address: str
+    metrics: str
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@contextmanager
+def head(*, num_cpus: int = 2) -> Iterator[Head]:
+    """Start a cluster with a temporary folder of its own; nothing of it is left when the block ends."""
+    port, metrics, dashboard, agent, client = free_ports(5)
+    temporary = tempfile.mkdtemp(prefix="ray")  # not below pytest's: the path of a socket holds 107 bytes
+    options = {
+        "--node-ip-address": "127.0.0.1",
+        "--port": port,
+        "--num-cpus": num_cpus,
+        "--temp-dir": temporary,
+        "--metrics-export-port": metrics,
+        # two clusters on one machine must not meet
+        "--dashboard-port": dashboard,
+        "--dashboard-agent-listen-port": agent,
+        "--ray-client-server-port": client,
+    }
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"]
+    process = subprocess.Popen(
+        [*command, *(f"{name}={value}" for name, value in options.items())],
+        env=runs.environment(),
+        cwd=temporary,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _wait_until_it_listens(port, process)
+        yield Head(address=f"127.0.0.1:{port}", metrics=f"http://127.0.0.1:{metrics}/metrics")
+    finally:
+        family = runs.descendants(process.pid)
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(5)
+        runs.end_processes(family, patience_s=5.0)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("ray start --head: did not come up")
+
+
+def leftovers(address: str, *, patience_s: float) -> dict[str, Any]:
+    """Return placement groups, free and all CPUs of a cluster, as soon as nothing is held or patience ends."""
+    # Ray 2.60 shows its token to a foreign cluster only where the mode is set; the program does so by itself
+    env = runs.environment(RAY_AUTH_MODE="token")
+    code, text = runs.run(("-c", LOOK, address, str(patience_s)), folder=runs.ROOT, env=env)
+    assert code == 0, text
+    found: dict[str, Any] = json.loads(text.splitlines()[-1])
+    return found
+
+
+def gauges(url: str, prefix: str) -> list[str]:
+    """Return the lines of a metrics page that begin so; none while nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as page:
+            lines: list[str] = page.read().decode().splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.startswith(prefix)]

@@ -1,0 +1,134 @@
+"""Searches on a cluster that somebody else started, beside a second one on the same machine."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.e2e import runs
+from tests.integration import rays
+
+TIMES = ("time", "wall_s", "cpu_s")
+TWO_WORKERS = runs.SPACE.replace(
+    # the teacher itself comes first, and a student that knows nothing is then stopped at the rung
+    runs.SPACE[runs.SPACE.index("  image:") : runs.SPACE.index("losses:")],
+    "  image: {width: 1x, depth: 1x, init: {choice: [random, inherit]}}\n"
+    "  text: {width: 1x, depth: 1x, init: inherit}\n"
+    "  fusion: {layers: 1x}\n",
+).replace("reduction_factor: 3}\n  trials: 3", "reduction_factor: 2}\n  trials: 2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """What became of a search with two workers per trial on a foreign cluster.
+
+    Attributes:
+        folder: the run folder.
+        text: what the command said.
+        gauges: lines of the metrics page, seen while it ran.
+        leftovers: what the cluster still held afterwards.
+    """
+
+    folder: Path
+    text: str
+    gauges: list[str]
+    leftovers: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[rays.Head]:
+    """Start the cluster, and a second one that must not disturb."""
+    with rays.head(num_cpus=1), rays.head(num_cpus=2) as ours:
+        yield ours
+
+
+@pytest.fixture(scope="module")
+def visit(cluster: rays.Head, tmp_path_factory: pytest.TempPathFactory) -> Visit:
+    """Search with two gloo workers per trial, watching the metrics page."""
+    place = tmp_path_factory.mktemp("visit")
+    space = runs.write_space(place, TWO_WORKERS)
+    arguments = (runs.script("search/run.py"), "--space", str(space), "--workers-per-trial", "2")
+    seen: list[str] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(1.0):
+            seen.extend(rays.gauges(cluster.metrics, "ray_student_search_"))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    env = runs.environment(RAY_ADDRESS=cluster.address)  # that is where `auto` looks first
+    try:
+        code, text = runs.run((*arguments, "--address", "auto"), folder=place, env=env)
+    finally:
+        ended.set()
+        watcher.join()
+    assert code == 0, text
+    left = rays.leftovers(cluster.address, patience_s=30)
+    return Visit(folder=place / "runs" / "tiny", text=text, gauges=seen, leftovers=left)
+
+
+@pytest.mark.timeout(600)
+def test_two_workers_per_trial_finish_a_search(visit: Visit) -> None:
+    rows = runs.trial_rows(visit.folder)
+    assert "1 trials at a time, each 2 worker(s)" in visit.text
+    assert sorted(row["status"] for row in rows.values()) == ["finished", "stopped"], visit.text
+    expected = {(name, epoch) for name, row in rows.items() for epoch in range(1, row["epochs"] + 1)}
+    assert set(runs.history_rows(visit.folder)) == expected
+    assert (visit.folder / "report.html").is_file()
+
+
+def test_stopped_trials_leave_no_placement_group_and_all_cpus_free(visit: Visit) -> None:
+    assert visit.leftovers["groups"] == []
+    assert visit.leftovers["seen"] >= 2  # there had been some
+    assert visit.leftovers["free"] == visit.leftovers["whole"] == 2.0
+
+
+def test_gauges_stand_on_the_metrics_page_while_it_runs(visit: Visit) -> None:
+    for name in ("epoch", "loss", "quality", "status"):
+        lines = [line for line in visit.gauges if line.startswith(f"ray_student_search_{name}{{")]
+        told = {found.group(1) for line in lines if (found := re.search(r'candidate="([0-9a-f]{8})"', line))}
+        assert told <= set(runs.trial_rows(visit.folder))
+        assert told, name
+
+
+def test_one_worker_under_ray_train_gives_what_ray_tune_gives(
+    cluster: rays.Head, finished: runs.Finished, tmp_path: Path
+) -> None:
+    rows = [row for row in runs.trial_rows(finished.folder).values() if row["status"] == "finished"]
+    candidate = next(row for row in rows if row["role"] == "search")
+    config = json.loads(candidate["config"])
+    # a space of this one candidate; a choice without a default has no default candidate and no blind one
+    flags = [
+        f"student.image.width={{choice: [{config['student']['image']['width']}]}}",
+        f"student.image.depth={config['student']['image']['depth']}",
+        *(f"losses.{name}.weight={options['weight']!r}" for name, options in config["losses"].items()),
+        "search.trials=1",
+    ]
+    code, text = runs.run(
+        (*finished.arguments, *(f"--set={flag}" for flag in flags), "--train=always", "--address", cluster.address),
+        folder=tmp_path,
+        env=finished.env,
+    )  # fmt: skip
+    assert code == 0, text
+    folder = tmp_path / "runs" / "tiny"
+    name = candidate["candidate_id"]
+    assert list(runs.trial_rows(folder)) == [name]
+    tune, train = runs.history_rows(finished.folder), runs.history_rows(folder)
+    assert set(train) == {(name, epoch) for epoch in range(1, runs.EPOCHS + 1)}
+    for key, row in train.items():
+        values = {column: value for column, value in row.items() if column not in TIMES and value == value}
+        assert values == {column: tune[key][column] for column in values}
+    weights = [
+        torch.load(one / "checkpoints" / name / "checkpoint.pt", weights_only=False)["trainer"]["step"]
+        for one in (finished.folder, folder)
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    for parameter, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][parameter]), parameter

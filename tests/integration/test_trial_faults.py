@@ -1,0 +1,100 @@
+"""Trials that lose their process or break: the search goes on, and a lost one continues where it was."""
+
+import json
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import runs
+
+TIMES = ("time", "wall_s", "cpu_s", "status")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faults:
+    """A search that met both faults.
+
+    Attributes:
+        folder: its run folder.
+        broken: the candidate whose checkpoint cannot be read.
+        before: what workers had written down when their processes were killed.
+        text: what the command said.
+    """
+
+    folder: Path
+    broken: str
+    before: dict[str, list[dict[str, Any]]]
+    text: str
+
+
+@pytest.fixture(scope="module")
+def faults(finished: runs.Finished) -> Faults:
+    """Give the command of the finished search again; break one trial and kill the processes of all others."""
+    searched = [row for row in runs.trial_rows(finished.folder).values() if row["role"] == "search"]
+    broken = str(max(searched, key=lambda row: row["proposal"])["candidate_id"])
+    with runs.started(finished.arguments, folder=finished.place, env=finished.env) as command:
+        folder = runs.run_folder(command, finished.place)
+        (folder / "checkpoints" / broken / "checkpoint.pt").mkdir(parents=True)
+        command.wait_for(lambda: runs.ledgers(folder), "the first epoch of a trial")
+        killed = runs.trial_processes(command.pid)
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        before = runs.ledgers(folder)
+        assert killed
+        assert command.wait() == 0, command.text
+        return Faults(folder=folder, broken=broken, before=before, text=command.text)
+
+
+def test_the_same_command_again_makes_a_second_folder(finished: runs.Finished, faults: Faults) -> None:
+    assert finished.folder.name == "tiny"
+    assert faults.folder == finished.folder.with_name("tiny-2")
+    assert set(runs.trial_rows(faults.folder)) == set(runs.trial_rows(finished.folder))
+    facts = [json.loads((one / "run.json").read_text()) for one in (finished.folder, faults.folder)]
+    assert facts[0]["started"] < facts[1]["started"]
+
+
+def test_a_killed_trial_goes_on_from_its_checkpoint(faults: Faults) -> None:
+    after = runs.ledgers(faults.folder)
+    assert faults.before
+    for name, ledger in faults.before.items():
+        assert after[name][: len(ledger)] == ledger  # times too: these epochs were not trained again
+        unfinished = ledger[-1]["status"] != "finished"
+        assert not unfinished or "continues" in (faults.folder / "logs" / f"{name}.log").read_text()
+
+
+def test_a_killed_trial_ends_as_if_it_had_never_been_killed(finished: runs.Finished, faults: Faults) -> None:
+    calm, troubled = runs.history_rows(finished.folder), runs.history_rows(faults.folder)
+    common = calm.keys() & troubled.keys()
+    assert {name for name, _ in common} >= set(faults.before)
+    for key in common:
+        for column, value in calm[key].items():
+            if column not in TIMES and value == value:
+                assert troubled[key][column] == value, (key, column)
+
+
+def test_no_epoch_is_missing_or_double(faults: Faults) -> None:
+    rows = runs.trial_rows(faults.folder)
+    expected = {(name, epoch) for name, row in rows.items() for epoch in range(1, row["epochs"] + 1)}
+    assert set(runs.history_rows(faults.folder)) == expected
+    for name, row in rows.items():
+        assert name == faults.broken or row["status"] in ("finished", "stopped"), row["reason"]
+
+
+def test_a_broken_trial_is_crashed_with_the_path_of_its_log(faults: Faults) -> None:
+    row = runs.trial_rows(faults.folder)[faults.broken]
+    assert row["status"] == "crashed"
+    assert "checkpoint.pt" in row["reason"]
+    assert f"logs/{faults.broken}.log" in row["reason"]
+    assert "Traceback" in (faults.folder / "logs" / f"{faults.broken}.log").read_text()
+    assert row["checkpoint"] == ""
+    assert row["epochs"] == 0
+
+
+def test_the_report_tells_the_broken_trial_and_why(faults: Faults) -> None:
+    report = (faults.folder / "report.html").read_text()
+    assert faults.broken in report
+    assert "crashed" in report
