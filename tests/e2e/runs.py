@@ -172,16 +172,15 @@ def end_processes(pids: Sequence[int], *, patience_s: float) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def trial_processes(pid: int) -> list[int]:
-    """Return the processes below a driver in which trials train: Tune's actors."""
+def processes_called(title: bytes, pid: int) -> list[int]:
+    """Return the processes below one whose command line holds a piece of text."""
     found = []
     for child in descendants(pid):
         try:
-            title = Path(f"/proc/{child}/cmdline").read_bytes()
+            if title in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
         except OSError:
-            continue
-        if b"ImplicitFunc" in title:
-            found.append(child)
+            continue  # it has just ended
     return found
 
 
@@ -213,6 +212,10 @@ def run(arguments: Sequence[str], *, folder: Path, env: dict[str, str]) -> tuple
         return command.wait(), command.text
 
 
+TRIAL = b"ImplicitFunc"  # Tune's actor, in which a trial of one worker trains
+TRAIN_WORKER = b"RayTrainWorker"  # one of several workers of a trial
+
+
 def script(name: str) -> str:
     """Return the path of a command of the project, such as `search/run.py`."""
     return str(ROOT / name)
@@ -240,11 +243,15 @@ def history_rows(run_path: Path) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 def ledgers(run_path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return what each candidate's worker wrote beside its checkpoint: a row per epoch."""
-    return {
-        path.parent.name: [json.loads(line) for line in path.read_text().splitlines()]
-        for path in (run_path / "checkpoints").glob("*/rows.jsonl")
-    }
+    """Return what each candidate's worker wrote beside its checkpoint."""
+    return {path.parent.name: ledger_of(path.parent) for path in run_path.glob("checkpoints/*/rows.jsonl")}
+
+
+def ledger_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows that a worker wrote, one per epoch; a torn line is none, nor is a missing file."""
+    path = folder / "rows.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -40,7 +40,7 @@ def faults(finished: runs.Finished) -> Faults:
         folder = runs.run_folder(command, finished.place)
         (folder / "checkpoints" / broken / "checkpoint.pt").mkdir(parents=True)
         command.wait_for(lambda: runs.ledgers(folder), "the first epoch of a trial")
-        killed = runs.trial_processes(command.pid)
+        killed = runs.processes_called(runs.TRIAL, command.pid)
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
         before = runs.ledgers(folder)

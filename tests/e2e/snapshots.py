@@ -1,0 +1,63 @@
+"""What a run folder holds at one moment, and what no session may ever lose of it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.e2e import runs
+
+ENDED = ("finished", "stopped", "rejected")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What a run folder held at one moment."""
+
+    rows: dict[str, dict[str, Any]]
+    history: dict[tuple[str, int], dict[str, Any]]
+    ledgers: dict[str, list[dict[str, Any]]]
+    book: dict[str, Any]
+    weights: dict[str, bytes]
+
+    @classmethod
+    def of(cls, folder: Path) -> "Snapshot":
+        """Read a run folder."""
+        rows, book = runs.trial_rows(folder), folder / "rungs.json"
+        return cls(
+            rows=rows,
+            history=runs.history_rows(folder),
+            ledgers=runs.ledgers(folder),
+            book=json.loads(book.read_text()) if book.exists() else {"rungs": {}, "decisions": []},
+            weights={
+                name: (folder / "checkpoints" / name / "checkpoint.pt").read_bytes()
+                for name, row in rows.items()
+                if row["status"] == "finished"
+            },
+        )
+
+    @property
+    def open(self) -> set[str]:
+        """The candidates that are not through."""
+        return {name for name, row in self.rows.items() if row["status"] == "running"}
+
+
+def check_nothing_was_lost(before: Snapshot, after: Snapshot) -> None:
+    """Compare a run folder before and after a session."""
+    for name, row in before.rows.items():
+        if row["status"] in ENDED:
+            assert after.rows[name]["status"] == row["status"], name
+            assert after.rows[name]["epochs"] == row["epochs"], name
+    for key, row in before.history.items():
+        assert runs.same(after.history[key], row), f"{key} is no longer what it was"
+    for name, ledger in before.ledgers.items():
+        # the last row of a ledger may be torn from its checkpoint by a kill; the epoch is then trained again
+        assert after.ledgers[name][: len(ledger) - 1] == ledger[:-1], (
+            f"{name}: more than one epoch was redone"
+        )
+    for name, weights in before.weights.items():
+        assert after.weights[name] == weights, f"{name} was finished and is trained again"
+    decided = before.book["decisions"]
+    assert after.book["decisions"][: len(decided)] == decided
+    for rung, entries in before.book["rungs"].items():
+        assert entries.items() <= after.book["rungs"][rung].items()
