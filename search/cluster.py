@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,12 +69,7 @@ def connect(address: str | None) -> list[str]:
         os.environ.setdefault(name, value)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     try:
-        if address is None:
-            context: Any = ray.init(
-                address="local", include_dashboard=True, dashboard_host="127.0.0.1", **options
-            )
-        else:
-            context = ray.init(address=address, runtime_env=_code_for_cluster(), **options)
+        context = _start(options) if address is None else _join(address, options)
     except ConnectionError as error:
         raise ResourceError(
             f"--address {address}: no Ray cluster answers ({_first_line(error)}). Start one with `ray start --head`, give its "
@@ -87,7 +84,6 @@ def connect(address: str | None) -> list[str]:
                 "`ray get-auth-token` there, and put it into ~/.ray/auth_token or RAY_AUTH_TOKEN here."
             ) from error
         raise
-    _pin_address()
     return _dashboard_lines(context.dashboard_url or "", context.address_info.get("metrics_export_port"))
 
 
@@ -95,28 +91,61 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def _start(options: dict[str, Any]) -> Any:
+    """Start Ray here, at an address that every process below it knows.
+
+    Ray Train's clean-up of stopped nested trials looks for the cluster by itself, and gives up where a second one runs on
+    the machine (up to 2.60); RAY_ADDRESS tells it, and processes inherit it only if it is known before they start.
+    """
+    port = os.environ.get("RAY_GCS_SERVER_PORT") or _free_port()
+    with _environment(RAY_GCS_SERVER_PORT=port):
+        os.environ["RAY_ADDRESS"] = f"{ray.util.get_node_ip_address()}:{port}"
+        return ray.init(address="local", include_dashboard=True, dashboard_host="127.0.0.1", **options)
+
+
+def _join(address: str, options: dict[str, Any]) -> Any:
+    """Join a cluster; its processes get the address as they get our settings, through the runtime environment.
+
+    Joined twice: what `auto` means is known only once it was found.
+    """
+    ray.init(address=address, **options)
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    ray.shutdown()
+    return ray.init(address=os.environ["RAY_ADDRESS"], runtime_env=_code_for_cluster(), **options)
+
+
+def _free_port() -> str:
+    with socket.socket() as one:
+        one.bind(("", 0))
+        return str(one.getsockname()[1])
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 def _code_for_cluster() -> dict[str, Any]:
     """Return the runtime environment that brings our code and settings to nodes that have neither.
 
     A package that was installed, not checked out, is expected on every node: its folder is all of site-packages.
     """
-    settings: dict[str, Any] = {"env_vars": dict(SETTINGS)}
-    submitted = (
-        "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    )  # `ray job submit` has brought a working directory already
+    settings: dict[str, Any] = {"env_vars": {**SETTINGS, "RAY_ADDRESS": os.environ["RAY_ADDRESS"]}}
+    # `ray job submit` has brought a working directory already
+    submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     if (project_root() / "pyproject.toml").exists() and not submitted:
         settings |= {"working_dir": str(project_root()), "excludes": EXCLUDES}
     return settings
-
-
-def _pin_address() -> None:
-    """Make nested runs find this cluster: with a second Ray on the machine their clean-up would guess, and give up."""
-    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
-
-
-def trial_environment() -> dict[str, str]:
-    """Return the environment that trial processes need beside their own."""
-    return {**SETTINGS, "RAY_ADDRESS": os.environ["RAY_ADDRESS"]}
 
 
 def resources(*, workers: int, cpus: int, gpus: float | None) -> Resources:

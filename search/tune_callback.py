@@ -168,7 +168,7 @@ class RunCallback(Callback):
         groups = [
             group
             for group in ray.util.placement_group_table().values()
-            if group["state"] == "CREATED"
+            if group["state"] != "REMOVED"  # a pending one may be waiting for the place of one that leaked
             and any("CPU" in bundle or "GPU" in bundle for bundle in group["bundles"].values())
         ]
         if len(groups) <= running:

@@ -121,7 +121,10 @@ class Command:
 
     def wait(self) -> int:
         """Return the exit code, all output collected."""
-        code = self.process.wait(PATIENCE_S)
+        try:
+            code = self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"it did not end in {PATIENCE_S:.0f} s:\n{self.text}") from error
         assert self.reader is not None
         self.reader.join(10)
         return code
