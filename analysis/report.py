@@ -10,6 +10,7 @@ from pathlib import Path
 
 from analysis.figures.front import draw_front, front_info
 from analysis.page.charts import curves_section, fronts_section
+from analysis.page.decisions import decisions_section
 from analysis.page.distillation import gains_section
 from analysis.page.endings import endings_section
 from analysis.page.facts import facts_section
@@ -60,6 +61,7 @@ def report_html(run: Run) -> str:
         members_section(run),
         gains_section(run),
         curves_section(run),
+        decisions_section(run, result),
         endings_section(run, result),
         facts_section(run),
         element(

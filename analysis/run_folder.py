@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.rungs import RUNGS_FILE, Rungs, rungs_of
 from analysis.table import (
     COSTS,
     FAILED,
@@ -22,7 +23,6 @@ from analysis.table import (
 from spaces.errors import RunError
 
 FACTS_FILE = "run.json"
-RUNGS_FILE = "rungs.json"
 CONTROL_FILE = "control.json"
 
 
@@ -89,7 +89,7 @@ class Run:
         metric_names: the metric columns, in the table's order.
         history: rows of all epochs.
         facts: `run.json`.
-        rungs: `rungs.json`, {} when there is none.
+        rungs: `rungs.json`, without decisions when there is none.
         control: `control.json`, None when no control was run.
     """
 
@@ -98,7 +98,7 @@ class Run:
     metric_names: tuple[str, ...]
     history: History
     facts: Mapping[str, Any]
-    rungs: Mapping[str, Any]
+    rungs: Rungs
     control: Mapping[str, Any] | None
 
     @property
@@ -184,7 +184,7 @@ def read_run(folder: Path) -> Run:
         metric_names=names,
         history=history,
         facts=facts,
-        rungs=_json(rungs) if rungs.exists() else {},
+        rungs=rungs_of(_json(rungs), rungs) if rungs.exists() else Rungs(),
         control=_json(control) if control.exists() else None,
     )
 

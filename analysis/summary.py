@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from analysis.pareto import best, front_ids
 from analysis.run_folder import Run, Trial
+from analysis.rungs import Decision
 from analysis.table import COSTS
 
 SHARES = (0.75, 0.5, 0.25, 0.15)
@@ -54,6 +55,24 @@ class Cause:
     trials: tuple[Trial, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungBalance:
+    """What happened at one rung of one bracket.
+
+    Attributes:
+        rung: in epochs.
+        came: candidates judged there.
+        stopped: of these.
+        epochs_saved: that the stopped ones did not train, of their full number.
+    """
+
+    bracket: int
+    rung: int
+    came: int
+    stopped: int
+    epochs_saved: int
+
+
 def summarise(run: Run) -> Summary:
     """Return the figures of the report's head."""
     finished = run.finished
@@ -73,6 +92,24 @@ def summarise(run: Run) -> Summary:
         epochs_trained=sum(trial.epochs for trial in run.candidates),
         epochs_saved=sum(full_epochs(run, t) - t.epochs for t in run.candidates if t.status == "stopped"),
     )
+
+
+def rung_balances(run: Run) -> list[RungBalance]:
+    """Return what happened at each rung, by bracket and rung; rungs at which nobody was judged are left out."""
+    saved = {t.candidate_id: full_epochs(run, t) - t.epochs for t in run.candidates if t.status == "stopped"}
+    groups: dict[tuple[int, int], list[Decision]] = {}
+    for one in run.rungs.decisions:
+        groups.setdefault((one.bracket, one.rung), []).append(one)
+    return [
+        RungBalance(
+            bracket=bracket,
+            rung=rung,
+            came=len(group),
+            stopped=sum(one.stopped for one in group),
+            epochs_saved=sum(saved.get(one.candidate_id, 0) for one in group if one.stopped),
+        )
+        for (bracket, rung), group in sorted(groups.items())
+    ]
 
 
 def full_epochs(run: Run, trial: Trial) -> int:

@@ -1,6 +1,6 @@
 """What passes between searcher, cost filter and recorder: a proposal, and whether it may become a trial."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,12 +62,17 @@ class Past:
 
     Attributes:
         proposal: as it was recorded.
-        row: its row of the trials table.
-        failed: whether it was rejected or its training broke off by a fault.
-        admitted: whether it counts as one of the run's trials.
+        status: finished, stopped, rejected, or the word of a failure.
+        costs: what is known of params, flops, latency_ms, size_mib.
+        rows: its result rows with metrics and costs, by rising epoch.
     """
 
     proposal: Proposal
-    row: Mapping[str, Any]
-    failed: bool
-    admitted: bool
+    status: str
+    costs: Mapping[str, float] = field(default_factory=dict)
+    rows: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it counts as one of the run's trials."""
+        return self.status != "rejected"

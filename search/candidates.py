@@ -1,12 +1,15 @@
-"""Which candidates come before the searcher's own: the unfinished of an earlier session, the blind one, the default."""
+"""Which candidates come before the searcher's own: unfinished ones, the blind one, the default, start points, warm start."""
 
-from search.admission import Proposal
+from collections.abc import Iterator
+
+from search.admission import NOT_PROPOSED, Proposal
 from search.desk import ExperimentDesk
+from search.experience import Experience, read_experience
 from search.preparation import Prepared
 from search.recorder import Recorder
 from search.searchers.candidate_searcher import Queued, SearchPlan
 from spaces.candidate import Candidate
-from spaces.errors import IllegalCandidate
+from spaces.errors import IllegalCandidate, SpaceError
 
 
 def default_candidate(prepared: Prepared, desk: ExperimentDesk) -> Proposal | None:
@@ -15,7 +18,7 @@ def default_candidate(prepared: Prepared, desk: ExperimentDesk) -> Proposal | No
     if values is None:
         return None
     try:
-        return Proposal(candidate=desk.build(values, -1), values=values)
+        return desk.build(values, NOT_PROPOSED)
     except IllegalCandidate as error:
         prepared.say(f"the defaults of the space are no candidate: {error}")
         return None
@@ -26,17 +29,51 @@ def blind_candidate(default: Candidate) -> Candidate:
     return default.blinded()
 
 
-def plan_search(prepared: Prepared, recorder: Recorder, desk: ExperimentDesk) -> SearchPlan:
-    """Return what is handed out first, what the searcher learns from, and where it goes on."""
-    known = {row["candidate_id"] for row in recorder.rows}
-    queue = [Queued(proposal=proposal, admitted=admitted) for proposal, admitted in recorder.unfinished()]
+def start_points(prepared: Prepared, desk: ExperimentDesk) -> Iterator[Proposal]:
+    """Yield the candidates of `search.start`.
+
+    Raises:
+        SpaceError: the parts of one do not fit together.
+    """
+    for number, values in enumerate(prepared.space.start_values()):
+        try:
+            yield desk.build(values, NOT_PROPOSED)
+        except IllegalCandidate as error:
+            place = prepared.space.where(f"search.start.{number}")
+            raise SpaceError(
+                [f"{place}, search.start: start point {number + 1} is no candidate: {error}"]
+            ) from error
+
+
+def first_candidates(prepared: Prepared, desk: ExperimentDesk, experience: Experience) -> Iterator[Proposal]:
+    """Yield what a new run begins with: blind, default, start points, the fronts of earlier runs."""
     default = default_candidate(prepared, desk)
     if default is not None:
-        blind = Proposal(candidate=blind_candidate(default.candidate))
-        queue += [Queued(proposal=one) for one in (blind, default) if one.candidate.candidate_id not in known]
+        yield Proposal(candidate=blind_candidate(default.candidate))
+        yield default
+    yield from start_points(prepared, desk)
+    for values in experience.first:
+        yield desk.build(values, NOT_PROPOSED)
+
+
+def plan_search(prepared: Prepared, recorder: Recorder, desk: ExperimentDesk) -> SearchPlan:
+    """Return what is handed out first, what the searcher learns from, and where it goes on.
+
+    Raises:
+        SpaceError: a start point that is no candidate.
+        RunError: what the run was started from is damaged.
+    """
+    known = {row["candidate_id"] for row in recorder.rows}
+    queue = [Queued(proposal=proposal, admitted=admitted) for proposal, admitted in recorder.unfinished()]
+    experience = read_experience(recorder.folder)
+    for proposal in first_candidates(prepared, desk, experience):
+        if proposal.candidate.candidate_id not in known:
+            known.add(proposal.candidate.candidate_id)
+            queue.append(Queued(proposal=proposal))
     return SearchPlan(
         trials=prepared.space.search.trials,
         queue=queue,
         past=recorder.past(),
         start_index=recorder.next_index,
+        experience=experience.past,
     )

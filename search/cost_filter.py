@@ -1,5 +1,6 @@
 """Costs of a candidate before a trial exists, and whether they keep the limits."""
 
+import math
 from collections.abc import Mapping
 from typing import final
 
@@ -56,6 +57,20 @@ class CostFilter:
         except ShapeError as error:
             return Rejected(reason=str(error))
         return self._broken(self._static(config))
+
+    def violation(self, costs: Mapping[str, float]) -> float:
+        """Return the sum of ln(excess factor) over the broken limits; infinite where no cost is known."""
+        known = {name: costs[name] for name in self._limits if not math.isnan(costs.get(name, math.nan))}
+        if not known:
+            return math.inf
+        total = 0.0
+        for name, value in known.items():
+            low, high = self._limits[name]
+            if high is not None and value > high:
+                total += math.log(value / high) if high > 0 else math.inf
+            if low is not None and value < low:
+                total += math.log(low / max(value, 1e-9))
+        return total
 
     def _static(self, config: BlipConfig) -> dict[str, float]:
         static = self._store.static(config, self._tokenizer_bytes)

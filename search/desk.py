@@ -61,7 +61,7 @@ class ExperimentDesk:
         """
         self._cache, self._launch = cache, dict(launch)
 
-    def build(self, values: Values, index: int) -> Candidate:
+    def build(self, values: Values, index: int) -> Proposal:
         """Return the candidate at a point of the space, less the losses that its student cannot feed.
 
         Raises:
@@ -69,11 +69,15 @@ class ExperimentDesk:
         """
         space = self._prepared.space
         candidate = space.build(values, self._prepared.facts, space.search.seed)
-        return feedable_part(candidate, self._prepared)
+        return Proposal(candidate=feedable_part(candidate, self._prepared), index=index, values=dict(values))
 
     def admit(self, candidate: Candidate) -> Admitted | Rejected:
         """Return whether the candidate keeps the limits, with its costs."""
         return self._filter.admit(candidate)
+
+    def violation(self, costs: Mapping[str, float]) -> float:
+        """Return how far costs lie beyond the limits."""
+        return self._filter.violation(costs)
 
     def on_rejected(self, proposal: Proposal, rejected: Rejected) -> None:
         """Record a candidate that is not trained."""

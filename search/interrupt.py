@@ -6,6 +6,7 @@ starts.
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self, final
 
@@ -57,10 +58,6 @@ class Interrupt:
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         self._before = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the flag alone: Ray pickles its stopper again and again, and handlers do not pickle."""
-        return {"signal_number": self.signal_number, "_notice": "", "_notice_fd": 2, "_before": {}}
-
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Take a signal."""
         if self.requested:
@@ -72,16 +69,25 @@ class Interrupt:
 
 
 @final
-class InterruptStopper(Stopper):
-    """Ends all trials of a Tune run once an `Interrupt` was requested."""
+class SearchStopper(Stopper):
+    """Ends all trials of a Tune run once the search is over."""
 
-    def __init__(self, interrupt: Interrupt) -> None:
-        self.interrupt = interrupt
+    def __init__(self, over: Callable[[], bool]) -> None:
+        """Take the question whether running trials are to end."""
+        self._over = over
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Return False: no trial is ended alone."""
         return False
 
     def stop_all(self) -> bool:
-        """Return whether the search is to end."""
-        return self.interrupt.requested
+        """Return whether all trials are to end."""
+        return self._over()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return no question: Ray pickles its stopper again and again, and never reads it back."""
+        return {"_over": _never}
+
+
+def _never() -> bool:
+    return False

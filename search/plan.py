@@ -7,6 +7,7 @@ from typing import Any
 from search.cost_filter import CostFilter, shown
 from search.experiment import rungs_of
 from search.preparation import Prepared
+from search.stop_rules import described
 from spaces.candidate import Candidate
 from spaces.errors import IllegalCandidate
 from trainables.build import student_config
@@ -34,6 +35,11 @@ def describe(prepared: Prepared) -> list[str]:
         f"scheduler {space.search.scheduler.kind}, searcher {space.search.searcher.kind}",
         f"limits: {', '.join(limits) or 'none'}; teacher outputs {space.teacher_cache.kind} in {space.teacher_cache.precision}",
     ]
+    rules = described(space.search.stop)
+    if rules:
+        lines.append(
+            f"the search ends after {space.search.trials} trials, or before that after {', or '.join(rules)}"
+        )
     if prepared.absent_losses:
         lines.append(
             f"the data asks no questions: {', '.join(sorted(prepared.absent_losses))} left out, VQA not evaluated"

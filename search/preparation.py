@@ -110,6 +110,32 @@ def check_losses(space: Space, teacher: Teacher) -> None:
         raise SpaceError(list(problems.values()))
 
 
+def check_measurable(space: Space, teacher: Mapping[str, float]) -> None:
+    """Refuse objectives that no student can be ranked by while it trains.
+
+    Args:
+        space: the loaded space.
+        teacher: its metrics on the validation split; what it lacks, every student lacks.
+
+    Raises:
+        SpaceError: names each of them, with its line.
+    """
+    allowed = ["retention", *sorted(teacher), *COSTS]
+    problems = [
+        f"{space.place(f'objectives.{name}')}: got {name}, which "
+        + (
+            "is known only when the blind student is through"
+            if name == "retention_above_blind"
+            else "this teacher does not have on this data"
+        )
+        + f"; allowed: {', '.join(allowed)}. Take one of these."
+        for name in space.objectives
+        if name not in allowed
+    ]
+    if problems:
+        raise SpaceError(problems)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TeacherReport:
     """The teacher's own figures: costs, latency, and metrics on the two held-out splits."""
@@ -186,6 +212,7 @@ class Prepared:
 
         Raises:
             TeacherError: it can do no task at all on this data.
+            SpaceError: an objective that it does not have.
         """
         found = {name: self._metrics(name) for name in self.dataset.split_names if name != "train"}
         if not evaluated_tasks(found["val"]):
@@ -193,6 +220,7 @@ class Prepared:
                 f"teacher {self.space.teacher}: scores 0 in every task on the validation split, so nothing can be "
                 f"retained: {found['val']}. Check that teacher and data belong together."
             )
+        check_measurable(self.space, found["val"])
         return TeacherReport(
             static=self.store.static(self.teacher.config, self.tokenizer_bytes),
             latency=self.store.latency(self.teacher.config),

@@ -3,11 +3,14 @@
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Self, TextIO, final
 
+from analysis import wording
 from analysis.table import FAILED
+from search.hypervolume import Best
+from search.objectives import COSTS
 
 REFRESH_S = 0.5  # on a terminal, where the line is rewritten in place
 QUIET_S = 10.0  # elsewhere, where each line stays
@@ -22,8 +25,9 @@ class Tally:
         epochs: trained by all candidates of all sessions.
         epochs_saved: not trained because candidates were stopped early.
         epochs_left: still to be trained, as far as one can tell from those that are through.
-        best: highest quality of a finished candidate (lowest, where that is better), NaN before there is one.
-        best_id: its id.
+        limit_left_s: seconds until the wall clock ends the search, None where no stop rule says so.
+        hypervolume: in per cent of the box, None before a candidate is finished.
+        best: of every objective, over finished candidates; the quality objective first.
     """
 
     trials: int
@@ -35,9 +39,9 @@ class Tally:
     epochs: int = 0
     epochs_saved: int = 0
     epochs_left: float = 0.0
-    quality: str
-    best: float = math.nan
-    best_id: str = ""
+    limit_left_s: float | None = None
+    hypervolume: float | None = None
+    best: Sequence[Best] = ()
 
     @property
     def done(self) -> int:
@@ -51,8 +55,6 @@ class Tally:
         full_epochs: Mapping[str, int],
         *,
         trials: int,
-        quality: str,
-        maximise: bool,
     ) -> Self:
         """Count table rows.
 
@@ -60,8 +62,6 @@ class Tally:
             rows: as the recorder holds them.
             full_epochs: candidate id -> epochs of its whole training.
             trials: candidates that the run is to have.
-            quality: column of the quality objective.
-            maximise: its direction.
         """
         table = list(rows)
         searched = [row for row in table if row["role"] == "search"]
@@ -70,12 +70,6 @@ class Tally:
         }
         running = [row for row in table if row["status"] == "running"]
         failed = sum(row["status"] in FAILED for row in searched)
-        measured = [
-            row
-            for row in by_status["finished"]
-            if row.get(quality) is not None and row[quality] == row[quality]
-        ]
-        leader = (max if maximise else min)(measured, key=lambda row: row[quality], default=None)
         through = by_status["finished"] + by_status["stopped"]
         whole = max(full_epochs.values(), default=0)
         typical = sum(row["epochs"] for row in through) / len(through) if through else float(whole)
@@ -93,9 +87,6 @@ class Tally:
                 full_epochs[row["candidate_id"]] - row["epochs"] for row in by_status["stopped"]
             ),
             epochs_left=to_come * typical + sum(_left(row, typical, full_epochs) for row in running),
-            quality=quality,
-            best=leader[quality] if leader else math.nan,
-            best_id=leader["candidate_id"] if leader else "",
         )
 
 
@@ -117,19 +108,29 @@ def spell(seconds: float) -> str:
 
 
 def describe(tally: Tally, *, elapsed_s: float, left_s: float | None) -> str:
-    """Return the line."""
+    """Return the line; what a narrow terminal cuts off is told last."""
+    left = "" if left_s is None else f", about {spell(left_s)} left"
     parts = [
         f"{tally.done}/{tally.trials} done ({tally.stopped} stopped, {tally.failed} failed)",
         f"{tally.running} running",
+        f"{spell(elapsed_s)}{left}",
     ]
+    if tally.hypervolume is not None:
+        parts.append(f"hypervolume {tally.hypervolume:.1f} %")
+    if tally.best:
+        parts.append(f"best: {', '.join(_shown(best, named=not i) for i, best in enumerate(tally.best))}")
     if tally.rejected:
         parts.append(f"{tally.rejected} rejected")
-    if tally.best_id:
-        parts.append(f"best {tally.quality} {tally.best:.1f} ({tally.best_id})")
     parts.append(f"{tally.epochs} epochs, {tally.epochs_saved} saved by stopping")
-    left = "" if left_s is None else f", about {spell(left_s)} left"
-    parts.append(f"{spell(elapsed_s)}{left}")
     return " | ".join(parts)
+
+
+def _shown(best: Best, *, named: bool) -> str:
+    """Return a best value, short, with its candidate if it is `named`: `retention 88.6 (5934149f)`, `params 110 k`."""
+    value = wording.cost(best.name, best.value) if best.name in COSTS else f"{best.value:.1f}"
+    name = best.name.removesuffix("_ms").removesuffix("_mib")
+    owner = f" ({best.candidate_id})" if named else ""
+    return f"{name} {value.replace(wording.SPACE, ' ')}{owner}"
 
 
 @final
@@ -175,7 +176,7 @@ class Progress:
         """Print the last line, which stays."""
         if self._first_epochs is None:
             self._first_epochs = tally.epochs
-        self._print(tally)
+        self._print(replace(tally, epochs_left=0.0))  # the search is over, whatever is left
         if self._in_place:
             self._stream.write("\n")
             self._stream.flush()
@@ -194,8 +195,12 @@ class Progress:
         self._stream.flush()
 
     def _left(self, tally: Tally, elapsed: float) -> float | None:
-        """Return the seconds left at this session's speed, None before its first epoch or at the end."""
+        """Return the seconds left at this session's speed, or until the wall clock ends it if that is sooner.
+
+        None before the session's first epoch, and at the end.
+        """
         epochs = tally.epochs - (self._first_epochs or 0)
         if epochs <= 0 or tally.epochs_left <= 0:
             return None
-        return tally.epochs_left * elapsed / epochs
+        left = tally.epochs_left * elapsed / epochs
+        return left if tally.limit_left_s is None else min(left, tally.limit_left_s)

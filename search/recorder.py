@@ -11,6 +11,7 @@ from analysis import pareto
 from analysis.table import FAILED, TRIALS_FILE, read_history, read_trials, trials_schema, write_trials
 from search.admission import Admitted, Past, Proposal, Rejected
 from search.history import HistoryWriter
+from search.objectives import COSTS
 from search.proposal_log import ProposalLog
 from spaces.candidate import Candidate
 
@@ -54,6 +55,7 @@ class Recorder:
         self._log = ProposalLog(folder)
         self._rows: dict[str, Row] = {}
         self._epochs: dict[str, dict[int, Row]] = {}
+        self._last_told: dict[str, None] = {}  # candidates by their latest row: the order in which they ended
         self._clock = clock
         self._written_at = -math.inf
         self._dirty = False
@@ -158,16 +160,21 @@ class Recorder:
         self.write()
 
     def past(self) -> list[Past]:
-        """Return all candidates that are through, in the order of their proposals, for `SearchPlan.past`."""
+        """Return all candidates that are through, for `SearchPlan.past`: refused ones, then in the order of their ends.
+
+        The order is that of the last rows in the history; one that failed before its first epoch comes first.
+        """
+        order = {candidate_id: place for place, candidate_id in enumerate(self._last_told)}
         ended = [row for row in self._rows.values() if row["status"] != "running"]
+        ended.sort(key=lambda row: (order.get(row["candidate_id"], -1), row["proposal"]))
         return [
             Past(
                 proposal=self.proposal(row["candidate_id"]),
-                row=row,
-                failed=row["status"] in ("rejected", *FAILED),
-                admitted=row["status"] != "rejected",
+                status=row["status"],
+                costs={name: row[name] for name in COSTS if is_measured(row.get(name))},
+                rows=list(self._result_rows(row["candidate_id"])),
             )
-            for row in sorted(ended, key=lambda row: row["proposal"])
+            for row in ended
         ]
 
     def unfinished(self) -> list[tuple[Proposal, Admitted]]:
@@ -195,13 +202,16 @@ class Recorder:
 
     def result_rows(self) -> Iterator[Row]:
         """Yield the epochs of all ended candidates with costs and role, for `RungScheduler.refill`."""
-        for candidate_id, epochs in self._epochs.items():
-            row = self._rows[candidate_id]
-            if row["status"] == "running":
-                continue  # its worker tells them again, and it is then judged
-            costs = {name: row.get(name) for name in ("params", "flops", "latency_ms", "size_mib", "role")}
-            for epoch in sorted(epochs):
-                yield {**costs, **{name: value for name, value in epochs[epoch].items() if _told(value)}}
+        for candidate_id in self._epochs:
+            if self._rows[candidate_id]["status"] != "running":  # else its worker tells them again, and it is judged
+                yield from self._result_rows(candidate_id)
+
+    def _result_rows(self, candidate_id: str) -> Iterator[Row]:
+        """Yield the epochs of one candidate with its costs and role."""
+        row, epochs = self._rows[candidate_id], self._epochs[candidate_id]
+        costs = {name: row.get(name) for name in (*COSTS, "role")}
+        for epoch in sorted(epochs):
+            yield {**costs, **{name: value for name, value in epochs[epoch].items() if _told(value)}}
 
     def tick(self) -> None:
         """Write the table if something changed and a second has passed; call it in every idle moment."""
@@ -263,6 +273,8 @@ class Recorder:
             return  # its row was lost with an older trials.arrow; the history keeps it for whoever looks
         epochs = self._epochs[candidate_id]
         epochs[int(row["epoch"])] = row
+        self._last_told.pop(candidate_id, None)
+        self._last_told[candidate_id] = None
         target = self._rows[candidate_id]
         target["epochs"] = max(epochs)
         for epoch in sorted(epochs):

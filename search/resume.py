@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from search.experience import WARM_START_FILE, check_kept
 from search.preparation import Prepared
 from search.run_folder import read_facts, read_space
 from spaces.errors import RunError
@@ -17,6 +18,7 @@ FIXED = {
     "max_epochs": "--max-epochs",
     "seed": "--seed",
 }
+CHANGEABLE = ("resources.", "search.stop.")  # fields that decide when and where, not what comes out
 
 
 def check_changes(options: argparse.Namespace) -> None:
@@ -25,13 +27,20 @@ def check_changes(options: argparse.Namespace) -> None:
     Raises:
         RunError: names the flags.
     """
+    if options.warm_start:
+        raise RunError(
+            f"--resume {options.resume}: got --warm-start; allowed: only when a run begins. What a run learns from others "
+            f"it takes over once, into {WARM_START_FILE}, so that every resume goes on as it would have gone on "
+            "unbroken. Drop --warm-start, or start a new run with it."
+        )
     given = [flag for name, flag in FIXED.items() if getattr(options, name) is not None]
     given += [flag for flag, value in (("--out", options.out), ("--smoke", options.smoke)) if value]
-    given += [f"--set {text}" for text in options.set if not text.startswith("resources.")]
+    given += [f"--set {text}" for text in options.set if not text.startswith(CHANGEABLE)]
     if given:
         raise RunError(
-            f"--resume {options.resume}: got {', '.join(given)}; allowed beside --resume: --trials, --address, "
-            "--workers-per-trial, --train, --set resources.*. Everything else is as the run began; start a new one."
+            f"--resume {options.resume}: got {', '.join(given)}; allowed beside --resume: --trials, "
+            "--wall-hours, --device-hours, --address, --workers-per-trial, --train, --set resources.*, "
+            "--set search.stop.*. Everything else is as the run began; start a new one."
         )
 
 
@@ -48,9 +57,10 @@ def check_same_inputs(folder: Path, prepared: Prepared) -> None:
     """Refuse another teacher or other data than the run began with.
 
     Raises:
-        RunError: names both fingerprints.
+        RunError: names both fingerprints; or what the run was started from is lost.
     """
     facts = read_facts(folder)
+    check_kept(folder, facts)
     now = {"teacher": prepared.teacher.files.fingerprint, "dataset": prepared.dataset.fingerprint}
     for name, fingerprint in now.items():
         before = facts.get(name, {}).get("fingerprint")

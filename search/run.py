@@ -49,6 +49,15 @@ def parser() -> argparse.ArgumentParser:
         "--max-epochs", type=int, metavar="N", help="full fidelity; rungs at or above it are dropped"
     )
     made.add_argument("--seed", type=int, metavar="N", help="seed of the search")
+    made.add_argument(
+        "--wall-hours", type=float, metavar="H", help="end after so many hours, over all sessions of the run"
+    )
+    made.add_argument(
+        "--device-hours",
+        type=float,
+        metavar="H",
+        help="end after so many GPU-hours (CPU-hours without GPUs) of training",
+    )
     made.add_argument("--workers-per-trial", type=int, metavar="N", help="training processes per candidate")
     made.add_argument(
         "--set",
@@ -57,21 +66,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="PATH=VALUE",
         help="any field of the space; may be repeated",
     )
-    made.add_argument(
-        "--out", type=Path, metavar="DIR", help="run folder (default runs/NAME, runs/NAME-2, ...)"
-    )
-    made.add_argument(
-        "--resume", type=Path, metavar="RUN", help="go on with an interrupted run, or extend it with --trials"
-    )
-    made.add_argument(
-        "--address", metavar="ADDRESS", help="join a running Ray cluster ('auto', or host:port)"
-    )
-    made.add_argument(
-        "--train",
-        choices=("auto", "always"),
-        default="auto",
-        help="'always' runs single workers through Ray Train too",
-    )
+    _add_places(made)
     made.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     made.add_argument(
         "--smoke", action="store_true", help="the whole path in under 90 seconds, on very little data"
@@ -83,6 +78,33 @@ def parser() -> argparse.ArgumentParser:
         help=f"print the plug-ins of a room and their options: {', '.join(LISTS)}",
     )
     return made
+
+
+def _add_places(made: argparse.ArgumentParser) -> None:
+    """Add the flags that say where a run lies, which runs it goes on from, and where it trains."""
+    made.add_argument(
+        "--out", type=Path, metavar="DIR", help="run folder (default runs/NAME, runs/NAME-2, ...)"
+    )
+    made.add_argument(
+        "--resume", type=Path, metavar="RUN", help="go on with an interrupted run, or extend it with --trials"
+    )
+    made.add_argument(
+        "--warm-start",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="learn from earlier runs of the same space, teacher and data, and begin with their fronts",
+    )
+    made.add_argument(
+        "--address", metavar="ADDRESS", help="join a running Ray cluster ('auto', or host:port)"
+    )
+    made.add_argument(
+        "--train",
+        choices=("auto", "always"),
+        default="auto",
+        help="'always' runs single workers through Ray Train too",
+    )
 
 
 def overrides(options: argparse.Namespace) -> list[Any]:
@@ -107,6 +129,8 @@ def overrides(options: argparse.Namespace) -> list[Any]:
         "--trials": ("search.trials", options.trials),
         "--max-epochs": ("training.epochs", options.max_epochs),
         "--seed": ("search.seed", options.seed),
+        "--wall-hours": ("search.stop.wall_hours", options.wall_hours),
+        "--device-hours": ("search.stop.device_hours", options.device_hours),
         "--workers-per-trial": ("resources.workers_per_trial", options.workers_per_trial),
     }
     found += [
@@ -129,6 +153,28 @@ def chosen_space(options: argparse.Namespace, changes: list[Any]) -> Any:
     from spaces.load import load_space
 
     return load_space(options.space or DEFAULT_SPACE, changes)
+
+
+def warm_start(folders: Sequence[Path], prepared: Any) -> Any:
+    """Return what the runs of --warm-start have measured, None without the flag; say how much that is.
+
+    Raises:
+        RunError: no run, or one of another space, teacher or data.
+    """
+    if not folders:
+        return None
+    from search.warm_start import read_runs
+
+    experience = read_runs(folders, prepared)
+    for source in experience.sources:
+        counts = (
+            f"learns from {source['imported']} trained candidates, {source['finished']} of them finished; "
+            f"{source['first']} on the fronts are trained first"
+        )
+        say(
+            f"warm start from {source['run']} ({source['started']}): {counts if source['imported'] else 'holds no result'}"
+        )
+    return experience
 
 
 def search(options: argparse.Namespace) -> int:
@@ -158,6 +204,7 @@ def search(options: argparse.Namespace) -> int:
         from search.resume import check_same_inputs
 
         check_same_inputs(options.resume, prepared)
+    experience = warm_start(options.warm_start, prepared)
     for line in describe(prepared):
         say(line)
     if options.dry_run:
@@ -171,6 +218,7 @@ def search(options: argparse.Namespace) -> int:
         always_train=options.train == "always",
         resume=options.resume is not None,
         stream=sys.stderr,
+        experience=experience,
         notes={"from the command line": [str(getattr(c, "flag", c)) for c in changes]} if changes else {},
     )
     try:
@@ -181,10 +229,12 @@ def search(options: argparse.Namespace) -> int:
         raise
     say(f"{time.monotonic() - started:.0f} s in all")
     print(f"report: {outcome.report}")
-    if outcome.code == 1:
+    if outcome.code == 1 and outcome.ending.ended_by != "failures":  # that is told already, with its reason
         say("no candidate was trained to the end; the report says why")
     if outcome.code > 1:
         say(f"interrupted; go on with: python search/run.py --resume {folder}")
+    if outcome.ending.more:
+        say(f"go on with: python search/run.py --resume {folder} {outcome.ending.more}")
     return outcome.code
 
 

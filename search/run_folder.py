@@ -148,6 +148,7 @@ def first_facts(space: Space) -> dict[str, Any]:
         "started": stamp(),
         "ended": None,
         "ended_by": None,
+        "ended_reason": None,
         "resumed": [],
         "versions": {"python": platform.python_version(), **_versions()},
         "git_commit": git_commit(),

@@ -1,7 +1,7 @@
 """Writes what Ray Tune tells: rows into the tables, gauges for the dashboard, the progress line, the watchdog."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -10,11 +10,11 @@ from ray.tune import Callback
 from ray.util.metrics import Gauge
 
 from analysis.table import FAILED
-from search.interrupt import Interrupt
 from search.objectives import Objectives, quality_objective
 from search.progress import Progress, Tally
 from search.recorder import Recorder
 from search.schedulers.base import RungScheduler
+from search.stop_rules import StopRules
 from spaces.errors import ResourceError
 
 LEAK_PATIENCE_S = 120.0
@@ -31,6 +31,8 @@ class Session:
         trials: how many candidates the run is to have.
         slots: trials side by side; one more may be prepared and waiting.
         nested: trials hold placement groups of their own, which the watchdog counts.
+        rules: a trial that ends after they ended the search stays `running`, to be resumed.
+        on_end: called with the row of each candidate that ended, before the line is shown.
     """
 
     progress: Progress
@@ -38,27 +40,24 @@ class Session:
     trials: Callable[[], int]
     slots: int
     nested: bool
+    rules: StopRules
+    on_end: Callable[[Mapping[str, Any]], None]
 
 
 @final
 class RunCallback(Callback):
     """Keeps the run's own record while Tune runs; Ray's is never read."""
 
-    def __init__(
-        self, recorder: Recorder, scheduler: RungScheduler, interrupt: Interrupt, *, session: Session
-    ) -> None:
+    def __init__(self, recorder: Recorder, scheduler: RungScheduler, *, session: Session) -> None:
         """Take the parts of a run.
 
         Args:
             recorder: the tables.
             scheduler: asked why a trial was stopped.
-            interrupt: a trial that ends after it was requested stays `running`, to be resumed.
             session: the rest of what a session knows.
         """
-        self._recorder, self._scheduler, self._interrupt = recorder, scheduler, interrupt
+        self._recorder, self._scheduler, self._session = recorder, scheduler, session
         self._progress, self._objectives = session.progress, session.objectives
-        self._trials, self._nested = session.trials, session.nested
-        self._slots = session.slots
         self._last: dict[str, dict[str, Any]] = {}
         self._epochs_told: set[tuple[str, int]] = set()
         self._leak_since: float | None = None
@@ -80,15 +79,17 @@ class RunCallback(Callback):
 
     def tally(self) -> Tally:
         """Return where the run stands."""
+        session, growth = self._session, self._session.rules.growth
+        tally = Tally.of(self._recorder.rows, self._recorder.full_epochs, trials=session.trials())
         quality = quality_objective(self._objectives)
-        tally = Tally.of(
-            self._recorder.rows,
-            self._recorder.full_epochs,
-            trials=self._trials(),
-            quality=quality,
-            maximise=self._objectives[quality] == "max",
+        order = sorted(growth.best, key=lambda name: name != quality)
+        return replace(
+            tally,
+            running=min(tally.running, session.slots),
+            limit_left_s=session.rules.wall_left_s,
+            hypervolume=growth.percent,
+            best=[growth.best[name] for name in order],
         )
-        return replace(tally, running=min(tally.running, self._slots))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -107,16 +108,16 @@ class RunCallback(Callback):
         last = self._last.get(candidate_id, {})
         status = last.get("status", "running")
         if status in FAILED:
-            self._end(trial, status, last.get("reason", ""))
+            self._end(candidate_id, status, last.get("reason", ""))
         elif status == "finished":
-            self._end(trial, "finished", "")
-        elif not self._interrupt.requested:
+            self._end(candidate_id, "finished", "")
+        elif not self._session.rules.over():
             decision = self._scheduler.verdict(candidate_id)
             if decision is not None and decision.verdict == "stop":
-                self._end(trial, "stopped", decision.reason)
+                self._end(candidate_id, "stopped", decision.reason)
             else:
                 self._end(
-                    trial,
+                    candidate_id,
                     "crashed",
                     f"trial {candidate_id} ended without a last row; see logs/{candidate_id}.log",
                 )
@@ -124,26 +125,36 @@ class RunCallback(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record a trial whose process was lost more often than it is restarted."""
         candidate_id = trial.config["candidate_id"]
-        if not self._interrupt.requested:
+        if not self._session.rules.over():
             text = (trial.get_error() and str(trial.get_error()).strip().splitlines()[-1]) or "process lost"
-            self._end(trial, "crashed", f"trial {candidate_id}: {text[:200]}; see logs/{candidate_id}.log")
+            self._end(
+                candidate_id, "crashed", f"trial {candidate_id}: {text[:200]}; see logs/{candidate_id}.log"
+            )
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Show progress, write what is due, and compare placement groups with live trials."""
         self._recorder.tick()
         if self._progress.due:
             self._progress.show(self.tally())
-        if self._nested and time.monotonic() - self._leak_checked > LEAK_CHECK_S:
+        if self._session.nested and time.monotonic() - self._leak_checked > LEAK_CHECK_S:
             self._leak_checked = time.monotonic()
             self._watch(sum(trial.status == "RUNNING" for trial in trials))
 
-    def _end(self, trial: Any, status: str, reason: str) -> None:
-        candidate_id = trial.config["candidate_id"]
+    def settle(self) -> None:
+        """After the last step: end those whose last row had come when the search was ended, before Tune told their end."""
+        for candidate_id, last in list(self._last.items()):
+            if last.get("status") == "finished" and self._recorder.row(candidate_id)["status"] == "running":
+                self._end(candidate_id, "finished", "")
+
+    def _end(self, candidate_id: str, status: str, reason: str) -> None:
+        self._last.pop(candidate_id, None)
         self._recorder.finish(candidate_id, status, reason)
         if status in ("finished", "stopped"):
             self._recorder.update(candidate_id, {"checkpoint": f"checkpoints/{candidate_id}"})
+        row = self._recorder.row(candidate_id)
+        self._session.on_end(row)
         code = {"finished": 1, "stopped": 2}.get(status, 3)
-        self._gauges["status"].set(code, tags={"candidate": candidate_id, "role": trial.config["role"]})
+        self._gauges["status"].set(code, tags={"candidate": candidate_id, "role": row["role"]})
         self._progress.show(self.tally())
 
     def _gauge(self, candidate_id: str, role: str, result: dict[str, Any]) -> None:

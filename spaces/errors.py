@@ -8,6 +8,7 @@
     ├── DatasetError        data file, image, caption, question
     ├── CheckpointError     a checkpoint that cannot be written or read
     ├── RunError            a folder that is no run, is damaged, or belongs to another space
+    ├── TableError          a table that cannot be simulated, or a column it does not have
     ├── ResourceError       not enough CPUs, GPUs or disk
     ├── LimitError          no candidate meets the limits
     ├── ExportError         what to export does not exist or is not finished
@@ -56,6 +57,10 @@ class CheckpointError(StudentSearchError):
 
 class RunError(StudentSearchError):
     """A folder that is no run, is damaged, or belongs to another space."""
+
+
+class TableError(StudentSearchError):
+    """A table that cannot be simulated, or that lacks what was asked of it."""
 
 
 class ResourceError(StudentSearchError):

@@ -38,6 +38,12 @@ def searched(rule: Rule) -> PlainValidator:
     return PlainValidator(validate)
 
 
+def within(domain: Domain) -> str:
+    """Return the words for `allowed: ...` of a value that a domain must hold."""
+    joint = "one of" if isinstance(domain, Choice) else "a value between the bounds of"
+    return f"{joint} {', '.join(map(show, domain.corners()))}"
+
+
 def _stop(findings: list[Finding]) -> NoReturn:
     raise PydanticCustomError(PROBLEMS, "{count} problems", {"count": len(findings), "findings": findings})
 
@@ -159,9 +165,7 @@ class _Reading:
         """Return the default as it is kept; it must lie inside."""
         if domain.contains(default):
             return self.rule.read(default)
-        joint = "one of" if isinstance(domain, Choice) else "a value between the bounds of"
-        allowed = f"{joint} {', '.join(map(show, domain.corners()))}"
-        self.note(("default",), f"got {show(default)}; allowed: {allowed}. Move the default inside.")
+        self.note(("default",), f"got {show(default)}; allowed: {within(domain)}. Move the default inside.")
         return None
 
 

@@ -190,3 +190,4 @@ def _whole(space: Space) -> Iterable[Problem]:
             f"got {space.name!r}; allowed: letters, digits, - _ and dots inside. Rename: runs are called so."
         )
         yield Problem(space.mark("name"), "name", text)
+    yield from space.start_problems()

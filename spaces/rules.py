@@ -140,3 +140,22 @@ class Option(Rule):
             if part is not None and not isinstance(part, str | bool) and not is_number(part):
                 raise self.refuse(value, "Write plain values.")
         return value
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Points(Rule):
+    """A list of points of the space; `spaces.start_points` says what may stand in one."""
+
+    def allowed(self) -> str:
+        """Return the words for `allowed: ...`."""
+        return "a list of mappings, searched path: value"
+
+    def accept(self, value: Any) -> Any:
+        """Return the points."""
+        if not isinstance(value, list | tuple):
+            raise self.refuse(value, "Write `- {student.image.width: 0.25x}` for each point.")
+        for point in value:
+            if not isinstance(point, dict):
+                raise self.refuse(point, "Write `{student.image.width: 0.25x}`, or {} for all defaults.")
+        return tuple(value)

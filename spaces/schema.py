@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from spaces.candidate import Candidate, TeacherFacts
 from spaces.checks import contradictions, limit_ranges, rounding_sentences
-from spaces.document import Mark, Path, Problem
+from spaces.document import Mark, Path, Problem, dotted
 from spaces.domains import Domain, FlatSpec, Scalar
-from spaces.errors import SpaceError
-from spaces.leaves import fixed
+from spaces.errors import IllegalCandidate, SpaceError
+from spaces.leaves import Finding, fixed
 from spaces.plugins import near
 from spaces.rules import Word
 from spaces.sections import (
@@ -27,6 +27,7 @@ from spaces.sections import (
     TrainingSection,
 )
 from spaces.sizes import resolve_student
+from spaces.start_points import complete
 
 COSTS = ("params", "flops", "latency_ms", "size_mib")
 
@@ -81,10 +82,7 @@ class Space(Section):
 
     def mark(self, path: str) -> Mark:
         """Return the mark of a dotted path, or of the nearest part around it that stands in the file."""
-        parts: Path = tuple(int(part) if part.isdigit() else part for part in path.split("."))
-        while parts and parts not in self._marks:
-            parts = parts[:-1]
-        return self._marks.get(parts, Mark(self._source))
+        return self._mark(tuple(int(part) if part.isdigit() else part for part in path.split(".")))
 
     def where(self, path: str) -> str:
         """Return `spaces/dlip.yaml:14`, or the --set flag that gave the value."""
@@ -100,13 +98,43 @@ class Space(Section):
 
     def domains(self) -> dict[str, Domain]:
         """Return dotted path -> Domain of all that is searched, in the order of the sections."""
-        return {path: leaf for path, leaf in _leaves(self._searched()) if isinstance(leaf, Domain)}
+        return {path: leaf for path, leaf in self.searchable().items() if isinstance(leaf, Domain)}
+
+    def searchable(self) -> dict[str, Any]:
+        """Return dotted path -> literal or Domain of all that a candidate's config is made of."""
+        return dict(_leaves(self._searched()))
+
+    def conditions(self) -> dict[str, str]:
+        """Return searched path -> the searched path whose zero switches it off.
+
+        The placement of no fusion layers and the options of a loss of weight 0 change nothing.
+        """
+        domains = self.domains()
+        switches = {"student.fusion.placement": "student.fusion.layers"}
+        for path in domains:
+            room, _, rest = path.partition(".")
+            if room == "losses" and not rest.endswith(".weight"):
+                switches[path] = f"losses.{rest.split('.')[0]}.weight"
+        return {path: switch for path, switch in switches.items() if path in domains and switch in domains}
 
     def default_values(self) -> dict[str, Scalar] | None:
         """Return the default of every domain, a first candidate; None when a domain has none."""
         defaults = {path: domain.default for path, domain in self.domains().items()}
         full = {path: value for path, value in defaults.items() if value is not None}
         return full if len(full) == len(defaults) else None
+
+    def start_values(self) -> list[dict[str, Scalar]]:
+        """Return the start points in their order, one value for each path of `domains()`."""
+        return [values for values, _ in self._start_points()]
+
+    def start_problems(self) -> list[Problem]:
+        """Return what is wrong with the start points, with the line of each; a loaded space has none."""
+        found = []
+        for number, (_, findings) in enumerate(self._start_points()):
+            for keys, text in findings:
+                at: Path = ("search", "start", number, *keys)
+                found.append(Problem(self._mark(at), dotted(at), f"start point {number + 1}: {text}"))
+        return found
 
     def flat(self) -> dict[str, FlatSpec]:
         """Return label -> (kind, arguments) for a searcher with a flat space; see `Domain.flat`."""
@@ -174,8 +202,34 @@ class Space(Section):
             if low is not None and high is not None and low > high:
                 text = f"got min {low:g} above max {high:g}; allowed: min <= max. Swap them, or drop one."
                 found.append((f"limits.{name}", text))
-        if found:
-            raise SpaceError([str(Problem(self.mark(path), path, text)) for path, text in found])
+        problems = [Problem(self.mark(path), path, text) for path, text in found]
+        problems += self._illegal_start_points(facts) if not found else []
+        if problems:
+            raise SpaceError([str(problem) for problem in problems])
+
+    def _illegal_start_points(self, facts: TeacherFacts) -> Iterator[Problem]:
+        """Yield a problem for each start point whose parts do not fit together."""
+        for number, values in enumerate(self.start_values()):
+            try:
+                self.build(values, facts, self.search.seed)
+            except IllegalCandidate as error:
+                at: Path = ("search", "start", number)
+                yield Problem(
+                    self._mark(at), dotted(at), f"start point {number + 1} is no candidate: {error}"
+                )
+
+    def _start_points(self) -> list[tuple[dict[str, Scalar], list[Finding]]]:
+        """Return values of each start point, and what is wrong with it."""
+        domains = self.domains()
+        literals = {path: leaf for path, leaf in self.searchable().items() if path not in domains}
+        points = self.search.start
+        return [complete(point, domains, literals=literals, where=self.where) for point in points]
+
+    def _mark(self, parts: Path) -> Mark:
+        """Return the mark of a path, or of the nearest part around it that stands in the file."""
+        while parts and parts not in self._marks:
+            parts = parts[:-1]
+        return self._marks.get(parts, Mark(self._source))
 
     def _searched(self) -> dict[str, Any]:
         return {"student": self.student, "losses": self.losses, "training": self.training}

@@ -6,12 +6,13 @@ from pydantic import BaseModel, ConfigDict
 
 from spaces.domains import Domain
 from spaces.leaves import fixed, searched
-from spaces.rules import Number, Option, Word
+from spaces.rules import Number, Option, Points, Word
 
 _COUNT = Number(whole=True, low=1)
 _SIZE = Number(whole=True, low=1, relative=True)
 _POSITIVE = Number(low=0, open_low=True)
 _BOUND = Number(low=0, relative=True, null=True)
+_HOURS = Number(low=0, open_low=True, null=True)
 
 Count = Annotated[int, fixed(_COUNT)]
 Text = Annotated[str, fixed(Word())]
@@ -23,6 +24,7 @@ NotNegative = Annotated[float | Domain, searched(Number(low=0))]
 Init = Annotated[str | Domain, searched(Word(options=("random", "inherit")))]
 Placement = Annotated[str | Domain, searched(Word(options=("last", "first", "even")))]
 Negatives = Annotated[str | Domain, searched(Word(options=("teacher", "student")))]
+StartPoints = Annotated[tuple[dict[str, Any], ...], fixed(Points())]
 FixedOption = Annotated[Any, fixed(Option())]
 SearchedOption = Annotated[Any, searched(Option())]
 
@@ -122,13 +124,33 @@ class LimitsSection(Section):
     size_mib: LimitSection = LimitSection()
 
 
+class PlateauSection(Section):
+    """No more candidates once the last `trials` that ended raised the hypervolume by `gain_percent` or less; null for never."""
+
+    trials: Annotated[int | None, fixed(Number(whole=True, low=1, null=True))] = None
+    gain_percent: Annotated[float, fixed(Number(low=0))] = 1.0
+
+
+class StopSection(Section):
+    """What may end a search before its number of trials, over all sessions of a run; null for no such rule."""
+
+    wall_hours: Annotated[float | None, fixed(_HOURS)] = None
+    device_hours: Annotated[float | None, fixed(_HOURS)] = None
+    plateau: PlateauSection = PlateauSection()
+
+
 class SearchSection(Section):
-    """Who proposes, who stops early, how many trials."""
+    """Who proposes, who stops early, how many trials, and what ends the search before that.
+
+    `start` holds points to begin with, see `spaces.start_points`.
+    """
 
     searcher: Plugin
     scheduler: Plugin
     trials: Count
     seed: Annotated[int, fixed(Number(whole=True, low=0))] = 0
+    start: StartPoints = ()
+    stop: StopSection = StopSection()
 
 
 class ResourcesSection(Section):

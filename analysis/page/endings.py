@@ -1,10 +1,6 @@
-"""Why candidates did not get to the end, and what the scheduler decided."""
+"""Why candidates did not get to the end."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from analysis import wording
-from analysis.page.markup import Markup, code, details, element, join, paragraph, section, table
+from analysis.page.markup import Markup, code, element, join, paragraph, section, table
 from analysis.run_folder import Run, Trial
 from analysis.summary import Summary, causes
 
@@ -12,7 +8,7 @@ SHOWN = 12
 
 
 def endings_section(run: Run, result: Summary) -> Markup:
-    """Return what was rejected, stopped or failed, and why; the scheduler's decisions folded."""
+    """Return what was rejected, stopped or failed, and why."""
     parts: list[str] = []
     rejected = [trial for trial in run.candidates if trial.status == "rejected"]
     stopped = [trial for trial in run.candidates if trial.status == "stopped"]
@@ -38,10 +34,6 @@ def endings_section(run: Run, result: Summary) -> Markup:
     if not parts:
         parts.append(paragraph("None: every candidate tried was trained to the last epoch."
                                if run.candidates else "Nothing has been tried yet."))  # fmt: skip
-    decisions = run.rungs.get("decisions") or []
-    if decisions:
-        title = f"All {len(decisions)} decisions of the scheduler ({run.rungs.get('scheduler', 'unknown')})"
-        parts.append(details(title, _decisions_table(decisions)))
     return section("Rejected, stopped, failed", *parts, id_="endings")
 
 
@@ -76,17 +68,6 @@ def _failures_table(trials: list[Trial]) -> Markup:
     ]
     head = ["candidate", "status", "epochs", "reason", "log in the run folder"]
     return table(head, rows, numbers=(2,), label="Failed trials")
-
-
-def _decisions_table(decisions: list[Mapping[str, Any]]) -> Markup:
-    """Return the scheduler's decisions in their order."""
-    names = ("candidate_id", "epoch", "rung", "rank", "size", "verdict")
-    rows = [
-        [code(str(one.get(names[0], ""))), *(wording.plain(one.get(name)) for name in names[1:])]
-        for one in decisions
-    ]
-    head = ["candidate", "epoch", "rung", "rank", "trials at the rung", "verdict"]
-    return table(head, rows, numbers=(1, 2, 3, 4), label="Decisions of the scheduler")
 
 
 def _ids(trials: tuple[Trial, ...]) -> Markup:

@@ -1,6 +1,6 @@
 """Run facts: enough to judge a run and to repeat it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis import wording
@@ -20,6 +20,8 @@ SHOWN_ELSEWHERE = (
     "limits",
     "blind",
     "resumed",
+    "warm_start",
+    "hypervolume",
 )
 
 
@@ -33,6 +35,7 @@ def facts_section(run: Run) -> Markup:
             "Blind student (sees no image)",
             _metrics(facts.get("blind") or {}) or {"metrics": "none was trained"},
         ),
+        ("Warm start", _warm_start(facts.get("warm_start") or [])),
         ("Objectives", facts.get("objectives") or {}),
         ("Limits", facts.get("limits") or {"all": "none"}),
         ("Run", {**{key: facts[key] for key in facts if key not in SHOWN_ELSEWHERE}, "history": _torn(run)}),
@@ -72,6 +75,16 @@ def _metrics(metrics: Mapping[str, float | None]) -> dict[str, str]:
     return {
         wording.label(name): wording.number(number(value)) + wording.SPACE + "%"
         for name, value in metrics.items()
+    }
+
+
+def _warm_start(sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return for each earlier run what was taken over from it."""
+    return {
+        f"earlier run {number}": f"{source['run']}, begun {source['started']}: "
+        f"{wording.plural(source['imported'], 'trained candidate')} to learn from, {source['finished']} finished, "
+        f"{source['first']} on the fronts trained first here"
+        for number, source in enumerate(sources, start=1)
     }
 
 

@@ -13,6 +13,7 @@ LINKS = {
     "students": "Students on a front",
     "distillation": "What distillation gained",
     "curves": "Learning curves",
+    "stopping": "Early stopping",
     "endings": "Rejected, stopped, failed",
     "facts": "Run facts",
 }
@@ -20,6 +21,11 @@ HEADLINE_SHARES = (0.5, 0.15)
 ENDINGS = {
     "trials": "ended after its number of trials",
     "exhausted": "ended because nothing new was left to try",
+    "limits": "ended because nearly every proposal broke a limit",
+    "wall_clock": "ended when its time was over",
+    "device_hours": "ended when its device-hours were used up",
+    "plateau": "ended because the hypervolume no longer grew",
+    "failures": "ended because the first candidates all failed alike",
     "interrupted": "was interrupted; every result up to then is here",
     "failed": "broke off with an error; every result up to then is here",
 }
@@ -44,12 +50,13 @@ def header(run: Run, result: Summary) -> Markup:
 
 
 def ending(run: Run) -> str:
-    """Return one sentence on when the run was and how it ended."""
+    """Return one sentence on when the run was and which rule ended it."""
     started = str(run.facts.get("started") or "at an unknown time")
-    how = ENDINGS.get(str(run.facts.get("ended_by")))
-    if how is None:
+    ended_by, reason = run.facts.get("ended_by"), str(run.facts.get("ended_reason") or "").rstrip(".")
+    if ended_by is None:
         return f"Started {started}; it has not ended, or was killed."
-    return f"Started {started}; it {how}."
+    how = ENDINGS.get(str(ended_by), f"ended by {str(ended_by).replace('_', ' ')}")
+    return f"Started {started}; it {how}{f' ({reason})' if reason else ''}."
 
 
 def sentences(run: Run, result: Summary) -> list[str]:
@@ -112,11 +119,10 @@ def resume_command(run: Run) -> str:
     """Return the command that goes on with an interrupted run or extends an ended one."""
     base = f"python search/run.py --resume {shlex.quote(str(run.folder))}"
     tried = len(run.candidates)
-    return (
-        f"{base} --trials {tried + max(tried // 2, 8)}"
-        if run.facts.get("ended_by") in ("trials", "exhausted")
-        else base
-    )
+    if run.facts.get("ended_by") in ("trials", "exhausted"):
+        return f"{base} --trials {tried + max(tried // 2, 8)}"
+    more = str(run.facts.get("resume_with") or "")  # what the rule that ended it asks for
+    return f"{base} {more}" if more else base
 
 
 def _best_sentence(run: Run, student: Trial | None, share: float) -> list[str]:

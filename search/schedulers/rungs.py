@@ -15,6 +15,7 @@ from analysis.table import atomic_path
 from spaces.errors import RunError
 
 RUNGS_FILE = "rungs.json"
+VERSION = 2  # of the file; 1 had no number and no brackets
 STOP, CONTINUE = "stop", "continue"
 
 
@@ -25,10 +26,11 @@ class Decision:
     Attributes:
         epoch: trained when it was judged.
         rung: the rung, in epochs.
-        rank: how many recorded candidates stood before it; None where it could not be ranked.
-        size: how many candidates the rung held, this one included.
+        rank: how many recorded candidates of its bracket stood before it; None where it could not be ranked.
+        size: how many candidates of its bracket the rung held, this one included.
         verdict: "stop" or "continue".
         reason: one clause for the user.
+        bracket: how many rungs it passed unjudged, see `BracketDraw`.
     """
 
     candidate_id: str
@@ -38,24 +40,35 @@ class Decision:
     size: int
     verdict: str
     reason: str
+    bracket: int = 0
 
 
 class RungBook:
     """Values that each candidate had at each rung, and the decisions; the file is never half written."""
 
-    def __init__(self, folder: Path, *, scheduler: str, rungs: Sequence[int]) -> None:
+    def __init__(
+        self, folder: Path | None, *, scheduler: str, rungs: Sequence[int], brackets: int = 1
+    ) -> None:
         """Open the book of a run folder, empty or as an earlier session left it.
 
+        Args:
+            folder: where `rungs.json` is or will be; None keeps the book in memory only.
+            scheduler: name of the plug-in that decides.
+            rungs: in use, in epochs.
+            brackets: how many there are.
+
         Raises:
-            RunError: `rungs.json` is damaged or belongs to another scheduler.
+            RunError: `rungs.json` is damaged, of a newer version, or of another scheduler or number of brackets.
         """
-        self.path = folder / RUNGS_FILE
-        self.scheduler = scheduler
+        self.path = folder / RUNGS_FILE if folder else None
+        self.scheduler, self.brackets = scheduler, brackets
         self.rungs: dict[int, dict[str, dict[str, float | None]]] = {rung: {} for rung in sorted(rungs)}
         self._decisions: dict[tuple[str, int], Decision] = {}
-        self._encoded: dict[tuple[str, int], str] = {}  # decisions never change: encoding all again is slow
-        if self.path.exists():
-            self._load()
+        # neither entries nor decisions ever change, and encoding all of them again at each decision is slow
+        self._entry_lines: dict[int, list[str]] = {rung: [] for rung in self.rungs}
+        self._decision_lines: list[str] = []
+        if self.path and self.path.exists():
+            self._load(self.path)
 
     @property
     def decisions(self) -> list[Decision]:
@@ -68,9 +81,8 @@ class RungBook:
 
     def record(self, rung: int, candidate_id: str, values: Mapping[str, float]) -> None:
         """Enter a candidate's objectives at a rung, what is not finite as unknown. Not saved yet."""
-        self.rungs[rung][candidate_id] = {
-            name: value if math.isfinite(value) else None for name, value in values.items()
-        }
+        known = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._enter(rung, candidate_id, known)
 
     def decide(self, decision: Decision) -> None:
         """Add a decision and save the book."""
@@ -83,55 +95,86 @@ class RungBook:
 
     def last(self, candidate_id: str) -> Decision | None:
         """Return the latest decision on a candidate, None if it was never judged."""
-        rungs = [rung for rung in self.rungs if (candidate_id, rung) in self._decisions]
-        return self._decisions[candidate_id, rungs[-1]] if rungs else None
+        judged = [rung for rung in self.rungs if (candidate_id, rung) in self._decisions]
+        return self._decisions[candidate_id, max(judged)] if judged else None
 
     def save(self) -> None:
-        """Replace the file by the present state.
+        """Replace the file by the present state, where there is one.
 
         Raises:
             OSError: it cannot be written; the old file is left as it was.
         """
-        # dumps, not dump: only the former uses the fast encoder, which 2,000 candidates feel
-        rungs = json.dumps({str(rung): entries for rung, entries in self.rungs.items()}, allow_nan=False)
-        decisions = ",\n".join(self._encoded.values())
-        text = (
-            f'{{"scheduler": {json.dumps(self.scheduler)},\n"rungs": {rungs},\n"decisions": [{decisions}]}}\n'
+        if self.path is None:
+            return
+        rungs = ",\n".join(
+            f'"{rung}": {{{_lines(self._entry_lines[rung])}}}' for rung in sorted(self._entry_lines)
         )
+        head = f'"version": {VERSION}, "scheduler": {json.dumps(self.scheduler)}, "brackets": {self.brackets}'
+        text = f'{{{head},\n"rungs": {{{rungs}}},\n"decisions": [{_lines(self._decision_lines)}]}}\n'
         with atomic_path(self.path) as draft:
             draft.write_text(text, encoding="utf-8")
 
-    def _load(self) -> None:
+    def _load(self, path: Path) -> None:
         """Read the file of an earlier session; rungs not in use now are kept, but nobody is judged there."""
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-            owner = content["scheduler"]
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content.get("version", 1) > VERSION:
+                raise RunError(
+                    f"{path}: got version {content['version']}; this program reads up to {VERSION}. "
+                    "Resume with the version of student-search that wrote it (run.json, versions)."
+                )
+            owner, brackets = content["scheduler"], content.get("brackets", 1)
             entries = dict(_read_rungs(content["rungs"]))
             decisions = [Decision(**one) for one in content["decisions"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(
-                f"{self.path}: damaged, not a readable record of the rungs "
+                f"{path}: damaged, not a readable record of the rungs "
                 f"({type(error).__name__}: {error}); "
                 "allowed: the file as the search wrote it. Put back a copy, or delete it: the rungs are then "
                 "refilled from history/ and the record of decisions begins anew."
             ) from error
         if owner != self.scheduler:
             raise RunError(
-                f"{self.path}: got a record of scheduler {owner!r}; this search runs {self.scheduler!r}. "
+                f"{path}: got a record of scheduler {owner!r}; this search runs {self.scheduler!r}. "
                 f"Resume with search.scheduler.kind={owner}, or start a new run."
             )
-        self.rungs = dict(sorted({**self.rungs, **entries}.items()))
+        if brackets != self.brackets:
+            raise RunError(
+                f"{path}: got a record of {brackets} brackets; this search has {self.brackets}. "
+                f"Resume with search.scheduler.brackets={brackets}, or start a new run."
+            )
+        for rung, candidates in entries.items():
+            for candidate_id, values in candidates.items():
+                self._enter(rung, candidate_id, values)
         for decision in decisions:
             self._add(decision)
 
+    def _enter(self, rung: int, candidate_id: str, values: dict[str, float | None]) -> None:
+        """Enter known values."""
+        self.rungs.setdefault(rung, {})[candidate_id] = values
+        line = f"{json.dumps(candidate_id)}: {json.dumps(values, allow_nan=False)}"
+        self._entry_lines.setdefault(rung, []).append(line)
+
     def _add(self, decision: Decision) -> None:
         """Enter a decision."""
-        key = (decision.candidate_id, decision.rung)
-        self._decisions[key] = decision
-        self._encoded[key] = json.dumps(asdict(decision), allow_nan=False)
+        self._decisions[decision.candidate_id, decision.rung] = decision
+        self._decision_lines.append(json.dumps(asdict(decision), allow_nan=False))
+
+
+def _lines(parts: Sequence[str]) -> str:
+    """Return parts one per line, so that people and line tools can read the file."""
+    return "\n" + ",\n".join(parts) if parts else ""
 
 
 def _read_rungs(content: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, dict[str, float | None]]]]:
     """Yield (rung, candidate id -> objective -> value) of the JSON object."""
     for rung, entries in content.items():
-        yield int(rung), {candidate_id: dict(values) for candidate_id, values in entries.items()}
+        yield (
+            int(rung),
+            {
+                candidate_id: {
+                    name: None if value is None else float(value) for name, value in values.items()
+                }
+                for candidate_id, values in entries.items()
+            },
+        )

@@ -1,6 +1,7 @@
 """Searchers by name: which candidate comes next. Each is a `Proposer` behind the one Ray `Searcher`."""
 
 SEARCHERS = {
+    "evolution": "search.searchers.evolution:Evolution",
     "hyperopt": "search.searchers.tree_parzen:TreeParzen",
     "random": "search.searchers.random_search:RandomSearch",
 }

@@ -1,9 +1,10 @@
 """The one Ray Searcher: a queue, then a proposer's proposals, each admitted before a trial exists."""
 
 import json
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, final
@@ -12,15 +13,14 @@ from ray.tune.search import Searcher
 
 from analysis.table import FAILED
 from search.admission import Admitted, Past, Proposal, Rejected
-from search.searchers.base import Proposer, Values
+from search.searchers.base import Outcome, Proposer, Row, Values
 from search.searchers.refusals import Refusals
+from search.stop_rules import Ending
 from spaces.candidate import Candidate
 from spaces.errors import IllegalCandidate, LimitError, RunError
 
 MAX_DUPLICATES = 500  # known proposals in a row after which the space counts as exhausted
-MAX_REFUSED = (
-    500  # refused proposals without a single admitted one after which the limits count as unmeetable
-)
+WINDOW = 500  # new proposals of which, if the limits are to be met at all, at least one per cent is admitted
 EXPLORE_AFTER = 8  # known proposals in a row after which the proposer must draw from the whole space
 PATIENCE_S = 1.0  # while trials run, Tune goes on after so long without an admission
 
@@ -28,14 +28,18 @@ PATIENCE_S = 1.0  # while trials run, Tune goes on after so long without an admi
 class Desk(Protocol):
     """What the searcher needs of the experiment."""
 
-    def build(self, values: Values, index: int) -> Candidate:
-        """Return the candidate at a point of the space; IllegalCandidate where its parts do not fit."""
+    def build(self, values: Values, index: int) -> Proposal:
+        """Return the candidate at a point of the space, and the values that count; IllegalCandidate where its parts do not
+        fit."""
 
     def admit(self, candidate: Candidate) -> Admitted | Rejected:
         """Return whether the candidate meets the limits, with its costs."""
 
     def trial_config(self, proposal: Proposal, admitted: Admitted) -> dict[str, Any]:
         """Return the config of the Tune trial; it holds `candidate_id` and `role`."""
+
+    def violation(self, costs: Mapping[str, float]) -> float:
+        """Return how far costs lie beyond the limits, see `Outcome.violation`; infinite without costs."""
 
     def on_rejected(self, proposal: Proposal, rejected: Rejected) -> None:
         """Record a candidate that will not be trained."""
@@ -62,14 +66,17 @@ class SearchPlan:
         trials: admitted candidates of the whole run, earlier sessions and the queue included, the blind one
             not.
         queue: handed out first, in this order.
-        past: candidates of earlier sessions in the order of their proposals, except those in the queue.
+        past: candidates of earlier sessions in the order in which they ended, except those in the queue.
         start_index: number of the next proposal.
+        experience: trained candidates of other runs in the order in which they ended, all with index -1. The
+            proposer learns from them; they do not count as trials, and may be proposed and trained here.
     """
 
     trials: int
     queue: Sequence[Queued] = ()
     past: Sequence[Past] = ()
     start_index: int = 0
+    experience: Sequence[Past] = ()
 
 
 Ticket = tuple[Proposal, Admitted]
@@ -83,8 +90,8 @@ class CandidateSearcher(Searcher):
     this class alone counts. Its state is the run's own tables (`SearchPlan.past`); Ray never restores it.
 
     Attributes:
-        ended_by: why there is nothing more to hand out: "trials", "exhausted" or "interrupted"; None before
-            that.
+        ended_by: why there is nothing more to hand out: "trials", "exhausted", "limits", or what `ending` said; None
+            before that.
         ended_reason: the same as a clause for the user.
         duplicates: proposals refused because their candidate was known.
     """
@@ -95,7 +102,7 @@ class CandidateSearcher(Searcher):
         desk: Desk,
         *,
         plan: SearchPlan,
-        interrupted: Callable[[], bool] = lambda: False,
+        ending: Callable[[], Ending | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Tell the proposer about the past and line up the queue.
@@ -104,7 +111,8 @@ class CandidateSearcher(Searcher):
             proposer: the search algorithm.
             desk: builds, admits and records candidates.
             plan: how far to search, and from where.
-            interrupted: asked before each proposal; true ends the search.
+            ending: asked before each proposal; what it returns ends the search. Unless it cuts running trials off,
+                the unfinished ones of an earlier session are still handed out.
             clock: seconds, monotonic.
         """
         super().__init__()
@@ -112,22 +120,26 @@ class CandidateSearcher(Searcher):
         self.ended_reason = ""
         self.duplicates = 0
         self._proposer, self._desk, self._plan = proposer, desk, plan
-        self._interrupted, self._clock = interrupted, clock
+        self._ending, self._clock = ending, clock
         self._queue = deque(plan.queue)
         self._primed: deque[Ticket] = deque()
         self._live: dict[str, Proposal] = {}
         self._index = plan.start_index
         self._duplicates_in_row = 0
-        self._refusals = Refusals()
+        self._refusals = Refusals(WINDOW)
         self._seen = {past.proposal.candidate.candidate_id for past in plan.past}
         self._seen |= {queued.proposal.candidate.candidate_id for queued in plan.queue}
         # The unfinished of an earlier session count now; what still has to be admitted counts when it is.
         self._admitted = sum(past.admitted and not past.proposal.candidate.blind for past in plan.past)
         self._admitted += sum(q.admitted is not None and not q.proposal.candidate.blind for q in plan.queue)
+        self._rows: dict[str, dict[int, Row]] = {}
+        for past in plan.experience:
+            self._observe(past.proposal, self._experience_outcome(past))
         for past in plan.past:
-            self._observe(past.proposal, past.row, failed=past.failed)
-        for queued in plan.queue:
-            self._observe(queued.proposal, None, failed=False)
+            self._observe(past.proposal, self._past_outcome(past))
+        self._unfinished = [(q.proposal, q.admitted) for q in plan.queue if q.admitted is not None]
+        for ticket in self._unfinished:
+            self._observe(ticket[0], self._pending(*ticket))
 
     @property
     def admitted(self) -> int:
@@ -145,7 +157,7 @@ class CandidateSearcher(Searcher):
         To be called before Ray starts: limits that nothing meets are then told before anything runs.
 
         Raises:
-            LimitError: the first 500 proposals were all refused.
+            LimitError: the first 500 proposals were all refused, or all that there are.
         """
         while self._queue:
             self._primed.extend(self._from_queue())
@@ -158,7 +170,7 @@ class CandidateSearcher(Searcher):
         """Return the config of the next trial, `Searcher.FINISHED`, or None to be asked again later.
 
         Raises:
-            LimitError: the first 500 proposals were all refused.
+            LimitError: the first 500 proposals were all refused, or all that there are.
         """
         ticket = self._next()
         if ticket is None:
@@ -167,14 +179,26 @@ class CandidateSearcher(Searcher):
         self._live[trial_id] = proposal
         return self._desk.trial_config(proposal, admitted)
 
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Keep a row in which all objectives were measured; one that a restarted trial tells again counts once."""
+        row = self._visible(result)
+        if trial_id in self._live and row is not None:
+            self._rows.setdefault(trial_id, {})[int(row["epoch"] or 0)] = row
+
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the proposer how a trial ended: its last row, or that it failed."""
-        proposal = self._live.pop(trial_id, None)
-        if proposal is not None:
-            row = result or {}
-            self._observe(proposal, row, failed=error or row.get("status") in FAILED)
+        """Tell the proposer how a trial ended: the rows that it reached, or that it failed.
+
+        Nothing is told of one that was cut off with the search: it is not through, `--resume` goes on with it.
+        """
+        failed = error or (result or {}).get("status") in FAILED
+        if result and not failed:
+            self.on_trial_result(trial_id, result)  # Tune does not tell the row at which a trial was stopped
+        proposal, rows = self._live.pop(trial_id, None), self._rows.pop(trial_id, {})
+        ending = self._ending()
+        if proposal is not None and not (ending and ending.cut):
+            self._observe(proposal, self._ended(proposal, rows.values(), failed=failed))
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -204,9 +228,12 @@ class CandidateSearcher(Searcher):
 
     def _next(self) -> Ticket | None:
         """Return the next trial; None when there is none (`ended_by` is set) or it takes longer."""
-        if self._interrupted():
-            self._end("interrupted", "interrupted")
-            return None
+        ending = self._ending()
+        if ending is not None:
+            ticket = None if ending.cut else self._next_unfinished()
+            if ticket is None:
+                self._end(ending.ended_by, ending.reason)
+            return ticket
         if self._primed:
             return self._primed.popleft()
         while self._queue:
@@ -214,11 +241,22 @@ class CandidateSearcher(Searcher):
                 return ticket
         return self._from_proposer(patient=not self._live)
 
+    def _next_unfinished(self) -> Ticket | None:
+        """Return the next candidate that an earlier session had begun with, and drop what lies before it in the queue."""
+        while self._primed or self._queue:
+            proposal = self._primed.popleft()[0] if self._primed else self._queue.popleft().proposal
+            for ticket in self._unfinished:
+                if ticket[0] == proposal:
+                    return ticket
+        return None
+
     def _from_queue(self) -> list[Ticket]:
         """Take one candidate off the queue; return it as a ticket if it is admitted."""
         queued = self._queue.popleft()
         if queued.admitted is not None:
             return [(queued.proposal, queued.admitted)]
+        if self._admitted >= self._plan.trials and not queued.proposal.candidate.blind:
+            return []  # more start points than trials; the rest waits for --resume --trials
         admitted = self._admit(queued.proposal)
         return [(queued.proposal, admitted)] if admitted else []
 
@@ -235,7 +273,7 @@ class CandidateSearcher(Searcher):
                 return proposal, admitted
             if not patient and self._clock() - started > PATIENCE_S:
                 return None
-        self._end("trials", f"{self._admitted} of {self._plan.trials} candidates handed out")
+        self._end("trials", f"{self._admitted} of {self._plan.trials} candidates tried")
         return None
 
     def _propose(self) -> Proposal | None:
@@ -243,19 +281,17 @@ class CandidateSearcher(Searcher):
         index, self._index = self._index, self._index + 1
         values = self._proposer.propose(index, explore=self._duplicates_in_row >= EXPLORE_AFTER)
         try:
-            candidate = self._desk.build(values, index)
-            illegal = None
+            proposal, illegal = self._desk.build(values, index), None
         except IllegalCandidate as error:
             candidate, illegal = Refusals.placeholder(values, self._proposer.seed), str(error)
-        if candidate.candidate_id in self._seen:
+            proposal = Proposal(candidate=candidate, index=index, values=values)
+        if proposal.candidate.candidate_id in self._seen:
             self.duplicates += 1
             self._duplicates_in_row += 1
             return None
         self._duplicates_in_row = 0
-        self._seen.add(candidate.candidate_id)
-        proposal = Proposal(candidate=candidate, index=index, values=values)
+        self._seen.add(proposal.candidate.candidate_id)
         if illegal is None:
-            self._observe(proposal, None, failed=False)
             return proposal
         self._refuse(proposal, Rejected(reason=illegal))
         return None
@@ -268,32 +304,72 @@ class CandidateSearcher(Searcher):
             return None
         if not proposal.candidate.blind:
             self._admitted += 1
-            self._refusals.restart()
+            self._refusals.add(proposal, None)
+        self._observe(proposal, self._pending(proposal, answer))
         return answer
 
     def _refuse(self, proposal: Proposal, rejected: Rejected) -> None:
         """Record a rejected candidate and tell the proposer."""
         if not proposal.candidate.blind:
             self._refusals.add(proposal, rejected)
-        self._observe(proposal, None, failed=True)
+        self._observe(proposal, self._refused(rejected.costs))
         self._desk.on_rejected(proposal, rejected)
 
-    def _observe(self, proposal: Proposal, row: Mapping[str, Any] | None, *, failed: bool) -> None:
+    def _observe(self, proposal: Proposal, outcome: Outcome) -> None:
         """Tell the proposer about a candidate that has values; the blind student is none to learn from."""
         if proposal.values and not proposal.candidate.blind:
-            self._proposer.observe(proposal.index, proposal.values, row, failed=failed)
+            self._proposer.observe(proposal.index, proposal.values, outcome)
+
+    def _visible(self, row: Mapping[str, Any]) -> Row | None:
+        """Return what a proposer sees of a result row, live or from the tables; None where an objective is no finite number."""
+        objectives = {name: row.get(name) for name in self._proposer.objectives}
+        if any(value is None or not math.isfinite(value) for value in objectives.values()):
+            return None
+        return {**{name: row.get(name) for name in ("candidate_id", "epoch", "status")}, **objectives}
+
+    def _pending(self, proposal: Proposal, admitted: Admitted) -> Outcome:
+        return Outcome(state="pending", costs=admitted.costs, full_epochs=_full_epochs(proposal))
+
+    def _ended(self, proposal: Proposal, rows: Iterable[Row], *, failed: bool) -> Outcome:
+        ordered = sorted(rows, key=lambda row: row["epoch"] or 0)
+        return Outcome(
+            state="failed" if failed else "measured",
+            rows=() if failed else tuple(ordered),
+            full_epochs=_full_epochs(proposal),
+        )
+
+    def _refused(self, costs: Mapping[str, float]) -> Outcome:
+        return Outcome(state="refused", costs=costs, violation=self._desk.violation(costs))
+
+    def _past_outcome(self, past: Past) -> Outcome:
+        if not past.admitted:
+            return self._refused(past.costs)
+        rows = [row for row in map(self._visible, past.rows) if row is not None]
+        return self._ended(past.proposal, rows, failed=past.status in FAILED)
+
+    def _experience_outcome(self, past: Past) -> Outcome:
+        """Return the outcome in another run; what breaks a limit of this one counts as refused here."""
+        if 0 < self._desk.violation(past.costs) < math.inf:
+            return self._refused(past.costs)
+        return self._past_outcome(past)
 
     def _check_end(self) -> None:
-        """End the search when interrupted or when nothing new comes; LimitError if nothing ever came."""
-        if self._interrupted():
-            self._end("interrupted", "interrupted")
-        elif self._duplicates_in_row >= MAX_DUPLICATES:
+        """End the search when it is over or when nothing new comes; LimitError if nothing ever came."""
+        ending, known = self._ending(), self._duplicates_in_row >= MAX_DUPLICATES
+        if ending is not None:
+            self._end(ending.ended_by, ending.reason)
+        elif (known or self._refusals.binding) and self._refusals.all_refused and not self._admitted:
+            raise LimitError(self._refusals.message())
+        elif known:
             self._end("exhausted", f"the last {MAX_DUPLICATES} proposals were all known: nothing new is left")
-        elif len(self._refusals) >= MAX_REFUSED:
-            if not self._admitted:
-                raise LimitError(self._refusals.message())
-            self._end("exhausted", f"nothing but rejected candidates: {self._refusals.message()}")
+        elif self._refusals.binding:
+            self._end("limits", self._refusals.message())
 
     def _end(self, ended_by: str, reason: str) -> None:
         """Note why the search has no more candidates."""
         self.ended_by, self.ended_reason = ended_by, reason
+
+
+def _full_epochs(proposal: Proposal) -> int:
+    """Return the epochs of a candidate's whole training, 0 for one without a config."""
+    return int(proposal.candidate.config.get("training", {}).get("epochs", 0))

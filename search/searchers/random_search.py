@@ -1,10 +1,9 @@
 """Random search."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
-from search.searchers.base import Proposer, Values
+from search.searchers.base import Outcome, Proposer, Values
 from spaces.domains import Scalar
 
 
@@ -27,5 +26,5 @@ class RandomSearch(Proposer):
         """Return the draw of this index."""
         return self.draw(index)
 
-    def observe(self, index: int, values: Values, row: Mapping[str, Any] | None, *, failed: bool) -> None:
+    def observe(self, index: int, values: Values, outcome: Outcome) -> None:
         """Learn nothing."""

@@ -1,50 +1,60 @@
-"""Candidates refused in a row: what they broke and which came nearest."""
+"""How many of the last proposals were refused: what they broke and which came nearest."""
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, deque
 from typing import final
 
 from search.admission import Proposal, Rejected
 from search.searchers.base import Values
 from spaces.candidate import Candidate
 
+MOST_REFUSED = 0.99  # of the last new proposals; beyond it the limits leave next to nothing to search
+
 
 @final
 class Refusals:
-    """Refused proposals since the last admitted one."""
+    """The last new proposals, admitted or refused; a known one is not new."""
 
-    def __init__(self) -> None:
-        self._all: list[tuple[Proposal, Rejected]] = []
+    def __init__(self, window: int) -> None:
+        """Look at so many proposals."""
+        self._last: deque[tuple[Proposal, Rejected | None]] = deque(maxlen=window)
 
-    def __len__(self) -> int:
-        return len(self._all)
+    def add(self, proposal: Proposal, rejected: Rejected | None) -> None:
+        """Count one more; `rejected` is None for an admitted one."""
+        self._last.append((proposal, rejected))
 
-    def add(self, proposal: Proposal, rejected: Rejected) -> None:
-        """Count one more."""
-        self._all.append((proposal, rejected))
+    @property
+    def binding(self) -> bool:
+        """Whether the window is full and more than 99 % of it was refused."""
+        return len(self._last) == self._last.maxlen and len(self._refused) > MOST_REFUSED * len(self._last)
 
-    def restart(self) -> None:
-        """Forget them: a candidate was admitted."""
-        self._all.clear()
+    @property
+    def all_refused(self) -> bool:
+        """Whether there were new proposals, none of them admitted."""
+        return bool(self._last) and len(self._refused) == len(self._last)
+
+    @property
+    def _refused(self) -> list[tuple[Proposal, Rejected]]:
+        return [(proposal, rejected) for proposal, rejected in self._last if rejected is not None]
 
     def message(self) -> str:
-        """Return which limit binds, for how many candidates, and the nearest miss."""
-        limits = Counter(rejected.limit for _, rejected in self._all if rejected.limit)
+        """Return which limit binds, for how many of the last new candidates, and the nearest miss."""
+        refused, total = self._refused, len(self._last)
+        limits = Counter(rejected.limit for _, rejected in refused if rejected.limit)
         if not limits:
-            reasons = Counter(rejected.reason for _, rejected in self._all)
+            reasons = Counter(rejected.reason for _, rejected in refused)
             reason, count = reasons.most_common(1)[0]
             return (
-                f"cost filter: {len(self)} of {len(self)} candidates were rejected "
-                f"({count} times: {reason}). "
+                f"cost filter: {len(refused)} of {total} candidates were rejected ({count} times: {reason}). "
                 "Change the values of the student section so that they fit together."
             )
         limit, count = limits.most_common(1)[0]
-        misses = [(proposal, rejected) for proposal, rejected in self._all if rejected.limit == limit]
+        misses = [(proposal, rejected) for proposal, rejected in refused if rejected.limit == limit]
         proposal, rejected = min(misses, key=lambda miss: miss[1].excess)
         name = limit.split()[0]
         return (
-            f"cost filter: {count} of {len(self)} candidates do not meet {limit} (nearest: "
+            f"cost filter: {count} of {total} candidates do not meet {limit} (nearest: "
             f"{rejected.shown or rejected.reason}, candidate {proposal.candidate.candidate_id}). "
             f"Relax limits.{name}, or change the sizes in the student section."
         )

@@ -1,28 +1,38 @@
-"""Tree-structured Parzen estimator, by hyperopt."""
+"""Tree-structured Parzen estimator, by hyperopt; several objectives by random scalarisation."""
 
 import math
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
 import hyperopt
+import numpy as np
 from hyperopt import hp, tpe
+from numpy.typing import NDArray
 
-from search.searchers.base import Proposer, Values
+from search.searchers.base import Outcome, Proposer, Values
+from search.searchers.fidelity import FullFidelity
+from search.searchers.observations import Observations, Sample
+from search.searchers.variation import changed
 from spaces.domains import ON, FlatSpec, Scalar, identity
 from spaces.errors import PluginError
+
+RHO = 0.05  # weight of the sum beside the maximum, as in ParEGO
+MAX_CHANGES = 20  # of one suggestion that is known already; beyond that the Ray searcher's rejection takes over
+STEP = 0.2  # standard deviation of such a change, in parts of the range
 
 
 @final
 class TreeParzen(Proposer):
-    """Draw near what did well in the quality objective, away from what did not.
+    """Draw near what did well under fresh random weights of the objectives, away from what did not.
 
-    TPE (Bergstra et al. 2011, section 4) over a flat space of dotted paths. One objective only. A candidate
-    that was stopped early counts with its last quality, which is lower than what it would have reached.
-    Failed, rejected and still training ones stand among the bad ones without a value, so that the next
-    proposals keep away from them. hyperopt is called directly, with the seed of each proposal made from
-    (seed, index): Ray's wrapper keeps hidden state, loops for ever on nested start points and takes NaN as a
-    value.
+    TPE (Bergstra et al. 2011, section 4) over a flat space of dotted paths. Several objectives become one as in ParEGO
+    (Knowles 2006, doi 10.1109/TEVC.2005.851274): each proposal draws new weights and scalarises the whole history anew,
+    so that in turn every part of the front is sought. Candidates in training stand with the worst loss so far (a constant
+    lie), which keeps the next proposals away from them; failed and refused ones stand behind all others, without a value;
+    stopped ones are brought to full fidelity. hyperopt is called directly, with the seed of each proposal made from
+    (seed, index): Ray's wrapper keeps hidden state, loops for ever on nested start points and takes NaN as a value.
     """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,20 +40,22 @@ class TreeParzen(Proposer):
         """Options of the estimator.
 
         Attributes:
-            startup: random proposals until so many candidates have a quality.
+            startup: random proposals until so many candidates are measured.
             gamma: share of the good ones, of the square root of all.
             draws: points drawn from the good ones for each proposal, of which the most promising is taken.
+            history: candidates that a proposal is fitted to; its cost grows with them.
         """
 
         startup: int = 10
         gamma: float = 0.25
         draws: int = 24
+        history: int = 400
 
         def __post_init__(self) -> None:
-            if self.startup < 1 or self.draws < 1 or not 0 < self.gamma <= 1:
+            if min(self.startup, self.draws) < 1 or not 0 < self.gamma <= 1 or self.history < 20:
                 raise PluginError(
-                    f"options: got startup {self.startup}, gamma {self.gamma}, draws {self.draws}; allowed: "
-                    "startup and draws from 1, gamma above 0 up to 1."
+                    f"options: got startup {self.startup}, gamma {self.gamma}, draws {self.draws}, history "
+                    f"{self.history}; allowed: startup and draws from 1, gamma above 0 up to 1, history from 20."
                 )
 
     def prepare(self) -> None:
@@ -55,52 +67,61 @@ class TreeParzen(Proposer):
         # hyperopt refuses a space without labels; one where nothing is searched is legal here
         self._space = hyperopt.Domain(lambda point: point, expressions or {"nothing": 0})
         self._blank = hyperopt.Trials()
-        self._documents: dict[tuple[Any, ...], dict[str, Any]] = {}
-        self._next_tid = 0
+        self._observations = Observations(FullFidelity(self.objectives))
 
     def propose(self, index: int, *, explore: bool = False) -> dict[str, Scalar]:
         """Return a random point at first and on request, then what the estimator suggests."""
-        measured = sum("loss" in document["result"] for document in self._documents.values())
-        if explore or not self.domains or measured < self.config.startup:
+        if explore or not self.domains or self._observations.num_measured < self.config.startup:
             return self.draw(index)
+        rng = random.Random(f"{self.seed}/{index}")
+        sample = self._observations.sample(self.config.history, rng)
+        documents = self._documents(sample, chebyshev(sample.points, simplex(len(self.objectives), rng)))
+        good = math.ceil(self.config.gamma * math.sqrt(len(sample.measured)))
         found = tpe.suggest(
-            [self._next_tid],
+            [len(documents)],
             self._space,
             # validating would copy every document, 80 ms at 1,000 of them
-            hyperopt.trials_from_docs(list(self._documents.values()), validate=False),
-            _mix(self.seed, index),
+            hyperopt.trials_from_docs(documents, validate=False),
+            rng.randrange(2**31),
             n_startup_jobs=0,
             n_EI_candidates=self.config.draws,
-            gamma=self.config.gamma,
+            # hyperopt takes the root of all documents; only measured candidates are to have a say in how many are good
+            gamma=(good - 0.5) / math.sqrt(len(documents)),
             verbose=False,
         )
         raw = {label: values[0] for label, values in found[0]["misc"]["vals"].items()}
         labels = {label: _value(self._specs[label], number) for label, number in raw.items()}
-        return {path: domain.unflatten(path, labels) for path, domain in self.domains.items()}
+        values = {path: domain.unflatten(path, labels) for path, domain in self.domains.items()}
+        return self._unknown(values, rng)
 
-    def observe(self, index: int, values: Values, row: Mapping[str, Any] | None, *, failed: bool) -> None:
-        """Enter the point, or fill in what became of it; a row without the quality leaves the point out."""
-        if values.keys() != self.domains.keys() or not all(
-            self.domains[p].contains(v) for p, v in values.items()
-        ):
-            return  # of another space, as after --set on a resumed run: it says nothing about this one
-        key = tuple(identity(values[path]) for path in self.domains)
-        if key not in self._documents:
-            self._documents[key] = self._document(values)
-        document = self._documents[key]
-        if "loss" in document["result"]:
-            return  # an equal candidate has trained; failing to train it again would tell nothing new
-        quality = None if failed or row is None else row.get(self.quality)
-        if quality is not None and math.isfinite(quality):
-            loss = -float(quality) if self.maximise else float(quality)
-            document["result"] = {"status": hyperopt.STATUS_OK, "loss": loss}
-        elif row is not None and not failed and quality is None:
-            del self._documents[key]
+    def _unknown(self, values: dict[str, Scalar], rng: random.Random) -> dict[str, Scalar]:
+        """Return the point, changed in single values until it is none of the known ones."""
+        for _ in range(MAX_CHANGES):
+            if self.key(values) not in self._observations:
+                break
+            path = rng.choice(list(values))
+            values = {**values, path: changed(self.domains[path], values[path], rng, step=STEP)}
+        return values
 
-    def _document(self, values: Values) -> dict[str, Any]:
-        """Return hyperopt's record of a point; without a loss it counts as infinitely bad there."""
-        labels, tid = self._labels(values), self._next_tid
-        self._next_tid += 1
+    def observe(self, index: int, values: Values, outcome: Outcome) -> None:
+        """Enter the point, or fill in what became of it; one that ended unmeasured is left out."""
+        if self.covers(values):
+            self._observations.add(index, self.key(values), self._labels(values), outcome)
+
+    def _documents(self, sample: Sample, losses: NDArray[np.float64]) -> list[dict[str, Any]]:
+        """Return hyperopt's records in the order of the proposals; one without a loss counts as infinitely bad there."""
+        results = [{"status": hyperopt.STATUS_OK, "loss": float(loss)} for loss in losses]
+        lie = {"status": hyperopt.STATUS_OK, "loss": float(losses.max())}
+        entries = [
+            *zip(sample.measured, results, strict=True),
+            *((one, lie) for one in sample.pending),
+            *((one, {"status": hyperopt.STATUS_FAIL}) for one in sample.void),
+        ]
+        entries.sort(key=lambda entry: (entry[0].index, entry[0].key))
+        return [self._document(place, one.labels, result) for place, (one, result) in enumerate(entries)]
+
+    def _document(self, tid: int, labels: Mapping[str, float], result: Mapping[str, Any]) -> dict[str, Any]:
+        """Return hyperopt's record of a candidate; a label that is not there has no value to learn from."""
         misc = {
             "tid": tid,
             "cmd": self._space.cmd,
@@ -108,24 +129,34 @@ class TreeParzen(Proposer):
             "idxs": {label: [tid] if label in labels else [] for label in self._specs},
             "vals": {label: [labels[label]] if label in labels else [] for label in self._specs},
         }
-        result = {"status": hyperopt.STATUS_FAIL}
-        (document,) = self._blank.new_trial_docs([tid], [None], [result], [misc])
+        (document,) = self._blank.new_trial_docs([tid], [None], [dict(result)], [misc])
         return {**document, "state": hyperopt.JOB_STATE_DONE}
 
     def _labels(self, values: Values) -> dict[str, float]:
-        """Return hyperopt's numbers of a point; a domain at its zero has no value to learn from: left out."""
+        """Return hyperopt's numbers of a point, without those that change nothing: switched off, or the value of a zero."""
         numbers: dict[str, float] = {}
-        for path, domain in self.domains.items():
-            labels = domain.flatten(path, values[path])
+        for path, value in self.active(values).items():
+            labels = self.domains[path].flatten(path, value)
             if labels.get(path + ON) is False:
                 labels.pop(path)
-            numbers.update({label: _number(self._specs[label], value) for label, value in labels.items()})
+            numbers.update({label: _number(self._specs[label], one) for label, one in labels.items()})
         return numbers
 
 
-def _mix(seed: int, index: int) -> int:
-    """Return a seed for one proposal, 0 .. 2**31 - 1."""
-    return (seed * 1_000_003 + index * 7919 + 12345) % (2**31)
+def simplex(count: int, rng: random.Random) -> NDArray[np.float64]:
+    """Return weights that sum to 1, uniform over all such, (count,)."""
+    gaps = np.asarray([rng.expovariate(1.0) for _ in range(count)])
+    return np.asarray(gaps / gaps.sum())
+
+
+def chebyshev(points: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the augmented Chebyshev norm of each point, objectives scaled to [0, 1] by their range, (N,).
+
+    Knowles 2006, section III: the largest weighted objective, plus `RHO` times the weighted sum.
+    """
+    span = points.max(axis=0) - points.min(axis=0)
+    weighted = weights * (points - points.min(axis=0)) / np.where(span > 0, span, 1.0)
+    return np.asarray(weighted.max(axis=1) + RHO * weighted.sum(axis=1))
 
 
 def _expression(label: str, spec: FlatSpec) -> Any:

@@ -54,6 +54,8 @@ def test_options_are_checked_at_the_door(plugin: type) -> None:
     assert check_options(plugin.Config, {"rungs": [1, 3], "reduction_factor": 3}, str) == []
     assert check_options(plugin.Config, {"rungs": [3, 1]}, str) != []
     assert check_options(plugin.Config, {"rung": [1]}, str) != []
+    assert check_options(plugin.Config, {"rungs": [1, 3], "brackets": 3}, str) == []
+    assert check_options(plugin.Config, {"rungs": [1, 3], "brackets": 4}, str) != []
 
 
 def test_needs_nothing_of_tunes_metric_and_mode(plugin: type, tmp_path: Path) -> None:
@@ -71,6 +73,15 @@ def test_the_worst_of_a_full_rung_is_stopped_and_remembered(plugin: type, tmp_pa
         judge.judge(str(number), row(number))
     assert judge.judge("worst", row(0)).verdict == "stop"
     assert make(plugin, tmp_path).verdict("worst").reason == judge.verdict("worst").reason
+
+
+def test_needs_no_folder(plugin: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    judge = plugin(plugin.Config(brackets=2), OBJECTIVES, folder=None, seed=3)
+    for number in range(20):
+        judge.judge(str(number), row(number))
+    assert 0 < len(judge.book.decisions) < 20
+    assert not list(tmp_path.iterdir())
 
 
 def test_nan_stops_and_blind_is_never_judged(plugin: type, tmp_path: Path) -> None:

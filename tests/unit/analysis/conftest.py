@@ -142,19 +142,30 @@ def facts(rows: list[Row]) -> Row:
 
 
 def rungs(rows: list[Row]) -> Row:
-    decisions = [
-        {
-            "candidate_id": row["candidate_id"],
-            "epoch": row["epochs"],
-            "rung": row["epochs"],
-            "rank": number,
-            "size": number + 1,
-            "verdict": "stop" if row["status"] == "stopped" else "go on",
-        }
-        for number, row in enumerate(rows)
-        if row["status"] in ("stopped", "finished")
-    ]
-    return {"scheduler": "moasha", "rungs": {"1": {}, "3": {}}, "decisions": decisions}
+    """Return a record in which the stopped were the last of what had come to their rung."""
+    entries: dict[str, Row] = {"1": {}, "3": {}}
+    decisions = []
+    for row in rows:
+        for rung in (1, 3):
+            if row["status"] in ("stopped", "finished") and row["role"] == "search" and row["epochs"] >= rung:
+                last = row["status"] == "stopped" and row["epochs"] == rung
+                there = entries[str(rung)]
+                there[row["candidate_id"]] = {"retention": row.get("retention"), "params": row.get("params")}
+                size = len(there)
+                rank, go_on = (size - 1 if last else 0), -(-size // 3)
+                decisions.append(
+                    {
+                        "candidate_id": row["candidate_id"],
+                        "epoch": rung,
+                        "rung": rung,
+                        "rank": rank,
+                        "size": size,
+                        "verdict": "stop" if last else "continue",
+                        "reason": f"place {rank + 1} of {size} at epoch {rung}, the best {go_on} go on",
+                        "bracket": 0,
+                    }
+                )
+    return {"version": 2, "scheduler": "moasha", "brackets": 1, "rungs": entries, "decisions": decisions}
 
 
 def control(rows: list[Row]) -> Row:

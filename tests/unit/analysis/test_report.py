@@ -71,7 +71,7 @@ def test_the_report_says_what_came_out(make_run: Make) -> None:
         assert status in page.text
     assert f"python search/run.py --resume {folder} --trials 48" in page.text
     assert "not clear of the spread" in page.text
-    assert "All 24 decisions of the scheduler (moasha)" in page.text
+    assert "All 38 decisions of the scheduler (moasha)" in page.text
 
 
 def test_every_front_member_has_its_checkpoint_and_export_command(make_run: Make) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis.run_folder import read_run
+from analysis.rungs import Rungs
 from spaces.errors import RunError
 
 Make = Callable[..., Path]
@@ -64,7 +65,7 @@ def test_a_run_cut_off_before_its_first_table_has_no_trials(make_run: Make) -> N
     (folder / "rungs.json").unlink()
     (folder / "control.json").unlink()
     run = read_run(folder)
-    assert (run.trials, run.rungs, run.control, run.quality) == ((), {}, None, "retention")
+    assert (run.trials, run.rungs, run.control, run.quality) == ((), Rungs(), None, "retention")
 
 
 def test_a_lost_table_beside_a_history_is_damage(make_run: Make) -> None:

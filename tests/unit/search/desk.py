@@ -1,5 +1,6 @@
 """A desk for searcher tests: a space of toy students, built and admitted without any model."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,12 +42,12 @@ class ToyDesk:
         self.rejected: list[tuple[Proposal, Rejected]] = []
         self.asked = 0
 
-    def build(self, values: Mapping[str, Scalar], index: int) -> Candidate:
+    def build(self, values: Mapping[str, Scalar], index: int) -> Proposal:
         if int(values["student.depth"]) > self.legal_depth:
             raise IllegalCandidate(
                 f"student.depth: got {values['student.depth']}; allowed 1..{self.legal_depth}."
             )
-        return make_candidate(values)
+        return Proposal(candidate=make_candidate(values), index=index, values=dict(values))
 
     def admit(self, candidate: Candidate) -> Admitted | Rejected:
         self.asked += 1
@@ -55,9 +56,16 @@ class ToyDesk:
             excess = params / self.limit
             limit = f"params <= {self.limit:g}"
             return Rejected(
-                reason=f"params {params} over {self.limit:g}", limit=limit, excess=excess, shown=str(params)
+                reason=f"params {params} over {self.limit:g}",
+                costs={"params": params},
+                limit=limit,
+                excess=excess,
+                shown=str(params),
             )
         return Admitted(costs={"params": params})
+
+    def violation(self, costs: Mapping[str, float]) -> float:
+        return math.log(max(costs["params"] / self.limit, 1.0)) if costs else math.inf
 
     def trial_config(self, proposal: Proposal, admitted: Admitted) -> dict[str, Any]:
         candidate = proposal.candidate

@@ -11,16 +11,17 @@ from ray.tune.search import Searcher
 from search.admission import Admitted, Past, Proposal
 from search.searchers.candidate_searcher import CandidateSearcher, Queued, SearchPlan
 from search.searchers.random_search import RandomSearch
-from spaces.domains import Choice
+from search.stop_rules import INTERRUPTED
+from spaces.domains import Choice, Int
 from spaces.errors import LimitError, RunError
 from tests.unit.search.desk import DOMAINS, OBJECTIVES, ToyDesk, make_candidate
 
 VALUES = {"student.width": "0.5x", "student.depth": 2, "losses.itm.weight": 0, "training.lr": 1e-3}
 
 
-def make(desk: ToyDesk, plan: SearchPlan, *, domains=DOMAINS, **more) -> CandidateSearcher:
+def make(desk: ToyDesk, plan: SearchPlan, *, domains=DOMAINS, clock=lambda: 0.0, **more) -> CandidateSearcher:
     proposer = RandomSearch(RandomSearch.Config(), domains, seed=0, objectives=OBJECTIVES)
-    return CandidateSearcher(proposer, desk, plan=plan, **more)
+    return CandidateSearcher(proposer, desk, plan=plan, clock=clock, **more)
 
 
 def drain(searcher: CandidateSearcher) -> list[dict[str, object]]:
@@ -70,7 +71,7 @@ def test_a_known_candidate_is_never_handed_out_again() -> None:
         )
         for i in range(5)
     ]
-    past = [Past(proposal=one, row={"retention": 1.0}, failed=False, admitted=True) for one in known]
+    past = [Past(proposal=one, status="finished") for one in known]
     searcher = make(desk, SearchPlan(trials=8, past=past))
     again = drain(searcher)
     assert not {config["candidate_id"] for config in again} & {config["candidate_id"] for config in first}
@@ -82,10 +83,7 @@ def test_a_resumed_run_goes_on_as_an_unbroken_one() -> None:
     desk = ToyDesk()
     earlier = make(desk, SearchPlan(trials=6))
     drain(earlier)
-    past = [
-        Past(proposal=proposal, row={"retention": 1.0}, failed=False, admitted=True)
-        for proposal in earlier._live.values()
-    ]
+    past = [Past(proposal=proposal, status="finished") for proposal in earlier._live.values()]
     start = max(one.proposal.index for one in past) + 1
     later = drain(make(ToyDesk(), SearchPlan(trials=12, past=past, start_index=start)))
     assert whole[6:] == [config["candidate_id"] for config in later]
@@ -119,6 +117,13 @@ def test_an_exhausted_space_ends_the_search() -> None:
     assert searcher.ended_reason == "the last 500 proposals were all known: nothing new is left"
 
 
+def test_a_small_space_that_the_limits_leave_empty_is_told_by_its_limit() -> None:
+    domains = {**DOMAINS, "losses.itm.weight": Choice(options=(1,)), "training.lr": Choice(options=(1e-3,))}
+    searcher = make(ToyDesk(limit=30), SearchPlan(trials=5), domains=domains)
+    with pytest.raises(LimitError, match=r"^cost filter: 18 of 18 candidates do not meet params <= 30 "):
+        searcher.prime()
+
+
 def test_limits_that_nothing_meets_are_told_with_the_nearest_miss() -> None:
     desk = ToyDesk(limit=30)
     blind = Queued(proposal=Proposal(candidate=make_candidate(VALUES).blinded()), admitted=Admitted(costs={}))
@@ -150,8 +155,43 @@ def test_rejections_after_an_admitted_candidate_end_the_search_without_an_error(
     ]
     searcher = make(desk, SearchPlan(trials=5, queue=queue))
     assert len(drain(searcher)) == 1
+    assert searcher.ended_by == "limits"
+    assert searcher.ended_reason.startswith(
+        "cost filter: 500 of 500 candidates do not meet params <= 30 (nearest: 32, candidate "
+    )
+
+
+# of the candidates of these spaces 1 in 300 and 1 in 30 is narrow and shallow enough
+RARE = {**DOMAINS, "student.width": Choice(options=("0.25x",)), "student.depth": Int(low=1, high=300)}
+SCARCE = {**RARE, "student.depth": Int(low=1, high=30)}
+
+
+def test_limits_that_less_than_one_in_a_hundred_meets_end_the_search_by_name() -> None:
+    desk = ToyDesk(limit=32, legal_depth=300)
+    searcher = make(desk, SearchPlan(trials=50), domains=RARE)
+    admitted = len(drain(searcher))
+    assert 0 < admitted < 50
+    assert searcher.ended_by == "limits"
+    new = [proposal.index for proposal, _ in desk.rejected]
+    refused = sum(index > max(new) - 500 for index in new)  # nothing is proposed twice here
+    assert refused > 495
+    assert searcher.ended_reason.startswith(
+        f"cost filter: {refused} of 500 candidates do not meet params <= 32"
+    )
+
+
+def test_limits_that_more_than_one_in_a_hundred_meets_do_not_end_the_search() -> None:
+    searcher = make(ToyDesk(limit=32), SearchPlan(trials=50), domains=SCARCE)
+    assert len(drain(searcher)) == 50
+    assert searcher.ended_by == "trials"
+
+
+def test_known_proposals_are_no_refused_ones() -> None:
+    # 18 candidates, 17 of them refused: whatever is proposed after them is known, so the space is exhausted
+    domains = {**DOMAINS, "losses.itm.weight": Choice(options=(1,)), "training.lr": Choice(options=(1e-3,))}
+    searcher = make(ToyDesk(limit=32), SearchPlan(trials=50), domains=domains)
+    assert len(drain(searcher)) == 1
     assert searcher.ended_by == "exhausted"
-    assert "params <= 30" in searcher.ended_reason
 
 
 def test_priming_hands_out_the_same_candidates() -> None:
@@ -173,17 +213,13 @@ def test_the_driver_is_not_held_up_while_trials_run() -> None:
 
 
 def test_an_interrupt_ends_the_search() -> None:
-    searcher = make(ToyDesk(), SearchPlan(trials=5), interrupted=lambda: True)
+    searcher = make(ToyDesk(), SearchPlan(trials=5), ending=lambda: INTERRUPTED)
     assert searcher.suggest("t0") == Searcher.FINISHED
     assert searcher.ended_by == "interrupted"
 
 
 def test_no_more_trials_are_added_where_the_past_has_enough() -> None:
-    past = [
-        Past(
-            proposal=Proposal(candidate=make_candidate(VALUES), index=0), row={}, failed=False, admitted=True
-        )
-    ]
+    past = [Past(proposal=Proposal(candidate=make_candidate(VALUES), index=0), status="finished")]
     searcher = make(ToyDesk(limit=0.1), SearchPlan(trials=1, past=past, start_index=1))
     searcher.prime()
     assert drain(searcher) == []

@@ -6,12 +6,12 @@ import signal
 
 import pytest
 
-from search.interrupt import Interrupt, InterruptStopper
+from search.interrupt import Interrupt, SearchStopper
 
 
 def test_the_first_signal_asks_and_is_announced_once(capfd: pytest.CaptureFixture[str]) -> None:
     with Interrupt(notice="ending") as interrupt:
-        stopper = InterruptStopper(interrupt)
+        stopper = SearchStopper(lambda: interrupt.requested)
         assert not stopper.stop_all()
         os.kill(os.getpid(), signal.SIGINT)
         assert interrupt.requested
@@ -39,4 +39,4 @@ def test_the_old_handlers_come_back() -> None:
 
 def test_ray_can_pickle_the_stopper_while_it_is_in_use() -> None:
     with Interrupt(notice="x") as interrupt:
-        assert not pickle.loads(pickle.dumps(InterruptStopper(interrupt))).stop_all()
+        assert not pickle.loads(pickle.dumps(SearchStopper(lambda: interrupt.requested))).stop_all()

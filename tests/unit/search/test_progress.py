@@ -2,7 +2,11 @@
 
 import io
 import math
+from dataclasses import replace
 
+import pytest
+
+from search.hypervolume import Best
 from search.progress import Progress, Tally, describe, spell
 
 FULL = {"a": 9, "b": 9, "c": 9, "d": 9, "z": 9}
@@ -34,7 +38,7 @@ def row(
 
 
 def tally(rows: list[dict], trials: int = 6) -> Tally:
-    return Tally.of(rows, FULL, trials=trials, quality="retention", maximise=True)
+    return Tally.of(rows, FULL, trials=trials)
 
 
 ROWS = [
@@ -51,7 +55,6 @@ def test_counts_and_the_epochs_that_stopping_saved() -> None:
     found = tally(ROWS)
     assert (found.finished, found.stopped, found.failed, found.running, found.rejected) == (1, 1, 1, 1, 1)
     assert (found.epochs, found.epochs_saved) == (24, 6)
-    assert (found.best, found.best_id) == (86.25, "a")
     # typical length (9 + 3) / 2 = 6; two candidates to come, the running one has 4 of 6 before it
     assert found.epochs_left == 2 * 6 + 4
 
@@ -62,18 +65,27 @@ def test_a_candidate_beyond_the_typical_end_is_expected_to_finish() -> None:
 
 def test_before_any_end_whole_trainings_are_expected() -> None:
     assert tally([row("a", "running", 1)], trials=3).epochs_left == 8 + 2 * 9
-    assert tally([], trials=3).best_id == ""
+    assert (tally([], trials=3).hypervolume, tally([], trials=3).best) == (None, ())
 
 
-def test_a_minimised_quality_has_its_lowest_as_the_best() -> None:
-    rows = [row("a", "finished", 9, 2.0), row("b", "finished", 9, 1.0)]
-    assert Tally.of(rows, FULL, trials=2, quality="retention", maximise=False).best_id == "b"
-
-
-def test_the_line() -> None:
+def test_the_line_without_a_finished_candidate() -> None:
     assert describe(tally(ROWS), elapsed_s=250, left_s=600) == (
-        "3/6 done (1 stopped, 1 failed) | 1 running | 1 rejected | best retention 86.2 (a) | "
-        "24 epochs, 6 saved by stopping | 4 min 10 s, about 10 min 00 s left"
+        "3/6 done (1 stopped, 1 failed) | 1 running | 4 min 10 s, about 10 min 00 s left | 1 rejected | "
+        "24 epochs, 6 saved by stopping"
+    )
+
+
+def test_the_line_shows_the_hypervolume_and_the_best_of_every_objective() -> None:
+    best = [
+        Best("retention", 88.61, "5934149f"),
+        Best("params", 110_213.0, "b"),
+        Best("flops", 6.7e6, "b"),
+        Best("latency_ms", 1.204, "c"),
+        Best("size_mib", 0.5, "b"),
+    ]
+    assert describe(replace(tally([]), hypervolume=41.27, best=best), elapsed_s=1, left_s=None) == (
+        "0/6 done (0 stopped, 0 failed) | 0 running | 1 s | hypervolume 41.3 % | best: retention 88.6 (5934149f), "
+        "params 110 k, flops 6.70 M, latency 1.20 ms, size 0.50 MiB | 0 epochs, 0 saved by stopping"
     )
 
 
@@ -121,7 +133,28 @@ def test_time_left_follows_the_speed_of_this_session() -> None:
     progress.show(tally([row("a", "finished", 9, 1.0), row("b", "running", 5)], trials=2))
     clock.now = 20
     progress.show(tally([row("a", "finished", 9, 1.0), row("b", "running", 7)], trials=2))
-    assert stream.getvalue().splitlines()[0].endswith("0 s")
-    assert (
-        stream.getvalue().splitlines()[1].endswith("20 s, about 20 s left")
-    )  # 2 epochs took 20 s, 2 are left
+    first, second = stream.getvalue().splitlines()
+    assert " | 0 s | " in first
+    assert " | 20 s, about 20 s left | " in second  # 2 epochs took 20 s, 2 are left
+
+
+@pytest.mark.parametrize(("limit", "left"), [(None, "20 s"), (60.0, "20 s"), (5.0, "5 s")])
+def test_time_left_ends_where_the_wall_clock_ends_the_search(limit: float | None, left: str) -> None:
+    clock, stream = Clock(), io.StringIO()
+    progress = Progress(stream, clock=clock)
+    for now, epochs in ((0, 5), (20, 7)):
+        clock.now = now
+        rows = [row("a", "finished", 9, 1.0), row("b", "running", epochs)]
+        progress.show(replace(tally(rows, trials=2), limit_left_s=limit))
+    assert f" | 20 s, about {left} left | " in stream.getvalue().splitlines()[1]
+
+
+def test_the_last_line_promises_no_time_left() -> None:
+    clock, stream = Clock(), io.StringIO()
+    progress = Progress(stream, clock=clock)
+    progress.show(tally([row("a", "running", 1)]))
+    clock.now = 20
+    progress.close(tally([row("a", "running", 3)]))
+    assert stream.getvalue().splitlines()[1] == (
+        "0/6 done (0 stopped, 0 failed) | 1 running | 20 s | 3 epochs, 0 saved by stopping"
+    )

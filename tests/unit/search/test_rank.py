@@ -5,11 +5,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from search.schedulers.rank import farthest_first, rank_of
 
+# the machine may have other work
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SMALL = st.integers(0, 4).map(float)  # few values: many ties
 POINTS = st.integers(1, 4).flatmap(
     lambda width: st.lists(st.lists(SMALL, min_size=width, max_size=width), min_size=1, max_size=14)
@@ -36,6 +38,7 @@ def brute_fronts(points: list[list[float]]) -> list[int]:
     return fronts
 
 
+@PATIENT
 @given(POINTS)
 def test_a_point_is_ranked_behind_all_that_dominate_it(points: list[list[float]]) -> None:
     ranks = rank_points(points)
@@ -46,6 +49,7 @@ def test_a_point_is_ranked_behind_all_that_dominate_it(points: list[list[float]]
         assert ranks[i] >= sum(dominates(other, points[i]) for other in points)
 
 
+@PATIENT
 @given(POINTS)
 def test_whole_fronts_follow_one_another(points: list[list[float]]) -> None:
     ranks, fronts = rank_points(points), brute_fronts(points)
@@ -54,6 +58,7 @@ def test_whole_fronts_follow_one_another(points: list[list[float]]) -> None:
             assert ranks[a] < ranks[b]
 
 
+@PATIENT
 @given(POINTS)
 def test_rank_counts_the_points_before_and_equal_points_share_it(points: list[list[float]]) -> None:
     ranks = rank_points(points)
@@ -62,6 +67,7 @@ def test_rank_counts_the_points_before_and_equal_points_share_it(points: list[li
         assert (ranks[a] == ranks[b]) == (points[a] == points[b])
 
 
+@PATIENT
 @given(POINTS, st.randoms(use_true_random=False))
 def test_rank_does_not_depend_on_the_order_of_arrival(points: list[list[float]], rng) -> None:
     order = list(range(len(points)))
@@ -70,13 +76,14 @@ def test_rank_does_not_depend_on_the_order_of_arrival(points: list[list[float]],
     assert [shuffled[order.index(i)] for i in range(len(points))] == rank_points(points)
 
 
+@PATIENT
 @given(POINTS)
 def test_a_newcomer_that_dominates_all_is_first(points: list[list[float]]) -> None:
     newcomer = [min(column) - 1 for column in zip(*points, strict=True)]
     assert rank_points([*points, newcomer])[-1] == 0
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=2), min_size=1, max_size=9))
 def test_scaling_an_objective_by_a_power_of_two_changes_nothing(points: list[list[float]]) -> None:
     scaled = [[a * 1024, b] for a, b in points]
@@ -101,6 +108,22 @@ def test_farthest_first_takes_the_ends_before_the_crowd() -> None:
 
 def test_equal_objectives_do_not_divide_by_zero() -> None:
     assert farthest_first(np.array([[1.0, 7.0], [1.0, 7.0]])).tolist() == [0, 1]
+
+
+def test_the_order_ends_where_it_is_told_to() -> None:
+    front = np.array([[0.0, 10.0], [4.4, 4.4], [10.0, 0.0], [4.5, 4.39]])
+    assert [farthest_first(front, until=index).tolist() for index in range(4)] == [
+        [1, 0],
+        [1],
+        [1, 0, 2],
+        [1, 0, 2, 3],
+    ]
+
+
+def test_rounding_errors_of_a_unit_decide_no_tie() -> None:
+    # scaled, the inner points are symmetric: both are 1/3 from an end. In tenths 0.3 - 0.2 > 0.2 - 0.1.
+    front = np.array([[0.0, 0.3], [0.1, 0.2], [0.2, 0.1], [0.3, 0.0]])
+    assert farthest_first(front).tolist() == farthest_first(front * 10).tolist() == [0, 3, 1, 2]
 
 
 @pytest.mark.parametrize("size", [3, 10, 31])

@@ -156,12 +156,12 @@ def test_a_killed_session_is_continued(tmp_path: Path) -> None:
     assert [(p.candidate.candidate_id, p.values) for p, _ in again.unfinished()] == [(two, values(2))]
     assert again.unfinished()[0][1].costs == COSTS
     (past,) = again.past()
-    assert (past.proposal.candidate.candidate_id, past.proposal.values, past.failed, past.admitted) == (
+    assert (past.proposal.candidate.candidate_id, past.proposal.values, past.status) == (
         one,
         values(1),
-        False,
-        True,
+        "stopped",
     )
+    assert [(row["epoch"], row["retention"], row["params"]) for row in past.rows] == [(1, 40.0, COSTS["params"])]
     assert past.proposal.candidate == make_candidate(values(1))
     assert again.next_index == 2
     assert again.full_epochs == {one: 9, two: 9}
@@ -172,7 +172,7 @@ def test_a_killed_session_is_continued(tmp_path: Path) -> None:
         "part-0002.arrow",
     ]
     third = load(tmp_path)
-    assert [one.failed for one in third.past()] == [False, True]
+    assert [one.status for one in third.past()] == ["stopped", "crashed"]
     assert third.row(two)["epochs"] == 2
 
 

@@ -1,0 +1,103 @@
+"""Search over a table of known results on a virtual clock, to compare searchers and schedulers, or to plan a run.
+
+python search/simulate.py --table runs/dlip --searcher random evolution --scheduler none moasha --seeds 10
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from spaces.errors import StudentSearchError
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line of this program."""
+    made = argparse.ArgumentParser(
+        prog="python search/simulate.py",
+        description="Search over a table of known results on a virtual clock. Nothing is trained, no cluster is needed.",
+        epilog="Several searchers and schedulers are compared, each with each. Columns of a table of your own: "
+        "candidate_id, epoch, metrics and costs, epoch_cost, searched fields; see search/simulator/README.md.",
+    )
+    made.add_argument(
+        "--table",
+        required=True,
+        metavar="T",
+        help="a run folder, a file .arrow or .csv, or nasbench201:cifar10|cifar100|imagenet16-120",
+    )
+    made.add_argument(
+        "--objectives",
+        nargs="+",
+        default=[],
+        metavar="GOAL",
+        help="min:COLUMN or max:COLUMN, [log] behind it for the hypervolume in the logarithm (default: those of the table)",
+    )
+    made.add_argument(
+        "--fields", nargs="+", metavar="COLUMN", help="the searched columns of a table of your own"
+    )
+    made.add_argument(
+        "--ignore", nargs="+", default=[], metavar="COLUMN", help="columns that are not searched"
+    )
+    _add_search(made)
+    made.add_argument("--json", type=Path, metavar="OUT", help="write the result as JSON")
+    made.add_argument(
+        "--html", type=Path, metavar="OUT", help="where to draw it (default runs/simulation.html, -2, ...)"
+    )
+    return made
+
+
+def _add_search(made: argparse.ArgumentParser) -> None:
+    """Add the flags on who searches, and how far."""
+    made.add_argument(
+        "--searcher", nargs="+", default=["random"], metavar="NAME", help="who proposes (default random)"
+    )
+    made.add_argument(
+        "--scheduler",
+        nargs="+",
+        metavar="NAME",
+        help="who stops early; 'none' stops nobody (default moasha, none for a table of final values)",
+    )
+    made.add_argument(
+        "--rungs",
+        nargs="+",
+        metavar="R",
+        help="epochs (1 3) or fractions of a candidate's own length (1/9 1/3) at which it may be stopped "
+        "(default: those of the run, else 1/9 1/3)",
+    )
+    made.add_argument(
+        "--workers", type=int, default=8, metavar="N", help="candidates in training at a time (default 8)"
+    )
+    made.add_argument("--seeds", type=int, default=10, metavar="N", help="searches of each kind (default 10)")
+    made.add_argument(
+        "--trials", type=int, metavar="N", help="candidates of each search (default: all of the table)"
+    )
+    made.add_argument(
+        "--compute", type=float, metavar="X", help="what each search may spend, in the table's unit"
+    )
+    made.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PLUGIN.OPTION=VALUE",
+        help="searcher.population=30, scheduler.reduction_factor=2, evolution.population=30; may be repeated",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0, 2 for a mistake to mend, 130 for Ctrl-C."""
+    options = parser().parse_args(arguments)
+    try:
+        from search.simulator.session import run
+
+        run(options, sys.stdout, sys.stderr)
+    except StudentSearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

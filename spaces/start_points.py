@@ -1,0 +1,94 @@
+"""Start points: points of the space that a file names in part; what is not named takes its default. Pure Python.
+
+start:
+  - {student.image.width: 0.25x, losses.itc.weight: 1}     dotted paths
+  - student: {image: {width: 0.5x}}                        or nested mappings, or both
+  - {}                                                     the point of all defaults
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from spaces.domains import Domain, Float, Log, Scalar, is_number
+from spaces.leaves import Finding, within
+from spaces.plugins import near
+from spaces.rules import show
+
+Key = tuple[str | int, ...]
+
+
+def complete(
+    point: Mapping[str, Any],
+    domains: Mapping[str, Domain],
+    *,
+    literals: Mapping[str, Any],
+    where: Callable[[str], str],
+) -> tuple[dict[str, Scalar], list[Finding]]:
+    """Return a value for each domain, and what is wrong with the point: the keys that lead there, and the text.
+
+    Args:
+        point: as it stands in the file.
+        domains: dotted path -> domain.
+        literals: dotted path -> value of what could be searched, but is not.
+        where: dotted path -> file and line.
+    """
+    named: dict[str, Scalar] = {}
+    findings: list[Finding] = []
+    for keys, value in _named(point):
+        path = ".".join(map(str, keys))
+        domain = domains.get(path)
+        if path in literals:
+            findings.append((keys, _not_searched(value, literals[path], where(path))))
+        elif domain is None:
+            findings.append((keys, _unknown(path, domains)))
+        elif path in named:
+            findings.append((keys, "got this path twice; allowed: each path once. Delete one."))
+        elif not domain.contains(value):
+            findings.append((keys, f"got {show(value)}; allowed: {within(domain)}. Move it inside."))
+        else:
+            named[path] = kept(domain, value)
+    values = {path: named.get(path, domain.default) for path, domain in domains.items()}
+    known = {path: value for path, value in values.items() if value is not None}
+    # a path that is named, but wrongly, has its own finding
+    missing = [path for path in domains if path not in known] if not findings else []
+    if missing:
+        findings.append(((), _missing(missing, where)))
+    return known, findings
+
+
+def kept(domain: Domain, value: Any) -> Scalar:
+    """Return a value of the domain as candidates hold it: the option, a whole number, a float to its last digit."""
+    if domain.zero and is_number(value) and value == 0:
+        return 0
+    return float(value) if isinstance(domain, Float | Log) else domain.settle(value)
+
+
+def _named(point: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Yield the keys that lead to each value, and the value."""
+    for key, value in point.items():
+        if isinstance(value, dict):
+            yield from _named(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def _not_searched(value: Any, literal: Any, place: str) -> str:
+    return (
+        f"got {show(value)} for a path that is not searched: it is {show(literal)} in {place}; "
+        "allowed: searched paths. Drop it here, or write a domain there."
+    )
+
+
+def _unknown(path: str, domains: Mapping[str, Domain]) -> str:
+    guess = near(path, domains)
+    if guess:
+        return f"got an unknown path; allowed: searched paths. Did you mean {guess!r}?"
+    return f"got an unknown path; allowed: searched paths ({', '.join(domains) or 'none'}). Delete it."
+
+
+def _missing(paths: list[str], where: Callable[[str], str]) -> str:
+    places = ", ".join(f"{path} ({where(path)})" for path in paths)
+    return (
+        f"got no value for {places}: no default there; allowed: a value for every searched path without a default. "
+        "Name it here, or add `default:` there."
+    )

@@ -1,0 +1,145 @@
+"""Schedulers of other tools as plug-ins of the simulator: their own classes decide, on the same clock.
+
+The simulator asks at the rungs only. Both classes decide nothing elsewhere: a result between two of their milestones
+finds its candidate recorded at the lower one already, and the end of a training stops nobody.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, final
+
+import numpy as np
+
+from search.objectives import Objectives, quality_objective, to_minimise
+from search.schedulers import SCHEDULERS
+from search.schedulers.rungs import CONTINUE, STOP, Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerConfig:
+    """Options of a peer's scheduler, whose milestones are grace period times powers of the reduction factor.
+
+    Attributes:
+        rungs: where the simulator asks; these have to be the milestones.
+        reduction_factor: the best 1 / reduction_factor go on.
+        max_epochs: of a whole training.
+    """
+
+    rungs: tuple[int, ...] = (1, 3)
+    reduction_factor: int = 3
+    max_epochs: int = 9
+
+    def __post_init__(self) -> None:
+        milestones = [self.rungs[0] * self.reduction_factor**power for power in range(len(self.rungs))]
+        assert list(self.rungs) == milestones, f"a peer's rungs are {milestones}, not {list(self.rungs)}"
+
+
+class PeerScheduler(ABC):
+    """Answers the simulator as `RungScheduler.judge` does."""
+
+    Config = PeerConfig
+
+    def __init__(self, config: PeerConfig, objectives: Objectives, *, folder: None, seed: int = 0) -> None:
+        """Create the peer's scheduler; `folder` is what schedulers of ours keep their rungs in."""
+        self._objectives, self._size = dict(objectives), dict.fromkeys(config.rungs, 0)
+        np.random.seed(seed)  # both draw brackets from the global generator
+        self.create(config)
+
+    @abstractmethod
+    def create(self, config: PeerConfig) -> None:
+        """Create the peer's scheduler."""
+
+    @abstractmethod
+    def stops(self, candidate_id: str, epoch: int, row: Mapping[str, float]) -> bool:
+        """Return whether the peer stops the candidate; `row` holds the objectives."""
+
+    @final
+    def judge(self, candidate_id: str, row: Mapping[str, Any]) -> Decision:
+        """Return the peer's decision."""
+        epoch = int(row["epoch"])
+        self._size[epoch] += 1
+        stopped = self.stops(candidate_id, epoch, {name: row[name] for name in self._objectives})
+        return Decision(
+            candidate_id=candidate_id,
+            epoch=epoch,
+            rung=epoch,
+            rank=None,
+            size=self._size[epoch],
+            verdict=STOP if stopped else CONTINUE,
+            reason="",
+        )
+
+
+@final
+class RayAsha(PeerScheduler):
+    """Ray's AsyncHyperBandScheduler on the quality alone: it takes one metric."""
+
+    def create(self, config: PeerConfig) -> None:
+        """Create the scheduler with one bracket, its default."""
+        from ray.tune.schedulers import AsyncHyperBandScheduler
+
+        quality = quality_objective(self._objectives)
+        self._known: set[str] = set()
+        self._scheduler = AsyncHyperBandScheduler(
+            time_attr="epoch",
+            metric=quality,
+            mode=self._objectives[quality],
+            max_t=config.max_epochs,
+            grace_period=config.rungs[0],
+            reduction_factor=config.reduction_factor,
+        )
+
+    def stops(self, candidate_id: str, epoch: int, row: Mapping[str, float]) -> bool:
+        """Ask with a stand-in for the trial, of which only the id is read."""
+        trial: Any = SimpleNamespace(trial_id=candidate_id)
+        controller: Any = None
+        if candidate_id not in self._known:
+            self._known.add(candidate_id)
+            self._scheduler.on_trial_add(controller, trial)
+        return self._scheduler.on_trial_result(controller, trial, {**row, "epoch": epoch}) == "STOP"
+
+
+@final
+class SyneTuneMoasha(PeerScheduler):
+    """Syne Tune's MOASHA with its default priority, over all objectives."""
+
+    def create(self, config: PeerConfig) -> None:
+        """Create the scheduler with one bracket, its default."""
+        from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
+
+        self._trials: dict[str, Any] = {}
+        self._scheduler = MOASHA(
+            config_space={},
+            metrics=list(self._objectives),
+            time_attr="epoch",
+            max_t=config.max_epochs,
+            grace_period=config.rungs[0],
+            reduction_factor=config.reduction_factor,
+        )
+
+    def stops(self, candidate_id: str, epoch: int, row: Mapping[str, float]) -> bool:
+        """Ask with all objectives to be minimised: it has one direction for all."""
+        from datetime import datetime
+
+        from syne_tune.backend.trial_status import Trial
+
+        if candidate_id not in self._trials:
+            trial = Trial(trial_id=len(self._trials), config={}, creation_time=datetime.min)
+            self._trials[candidate_id] = trial
+            self._scheduler.on_trial_add(trial)
+        point = dict(zip(self._objectives, to_minimise(row, self._objectives), strict=True))
+        decision = self._scheduler.on_trial_result(self._trials[candidate_id], {**point, "epoch": epoch})
+        return bool(decision == "STOP")
+
+
+PEER_SCHEDULERS = {
+    "ray_asha": "engines.peer_schedulers:RayAsha",
+    "syne_tune_moasha": "engines.peer_schedulers:SyneTuneMoasha",
+}
+
+
+def register() -> None:
+    """Add the peers to the table of schedulers, for this process only."""
+    SCHEDULERS.update(PEER_SCHEDULERS)
