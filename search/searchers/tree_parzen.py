@@ -19,7 +19,9 @@ from spaces.domains import ON, FlatSpec, Scalar, identity
 from spaces.errors import PluginError
 
 RHO = 0.05  # weight of the sum beside the maximum, as in ParEGO
-MAX_CHANGES = 20  # of one suggestion that is known already; beyond that the Ray searcher's rejection takes over
+MAX_CHANGES = (
+    20  # of one suggestion that is known already; beyond that the Ray searcher's rejection takes over
+)
 STEP = 0.2  # standard deviation of such a change, in parts of the range
 
 

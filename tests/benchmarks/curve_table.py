@@ -40,9 +40,14 @@ def main() -> None:
     written = pa.table(columns)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     small = pa.ipc.IpcWriteOptions(compression="zstd")
-    with pa.OSFile(str(options.out), "wb") as sink, pa.ipc.new_file(sink, written.schema, options=small) as writer:
+    with (
+        pa.OSFile(str(options.out), "wb") as sink,
+        pa.ipc.new_file(sink, written.schema, options=small) as writer,
+    ):
         writer.write_table(written)
-    print(f"{options.out}: {len(table)} candidates, {written.num_rows} rows, {options.out.stat().st_size / 1024:.0f} KiB")
+    print(
+        f"{options.out}: {len(table)} candidates, {written.num_rows} rows, {options.out.stat().st_size / 1024:.0f} KiB"
+    )
 
 
 if __name__ == "__main__":

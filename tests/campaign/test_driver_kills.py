@@ -8,18 +8,20 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import runs
-from tests.e2e.snapshots import Snapshot, check_nothing_was_lost
+from tests.e2e.snapshots import Snapshot, check_nothing_was_lost, check_rungs_follow_the_trace
 
-KILLS = 5
+SEARCHERS = ("random", "evolution", "hyperopt", "random")
+KILLS = 5  # of each search: 20 in all
 TRIALS = 14
 LONGEST_S = 12.0  # after Ray has started; a session alone takes about 20
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("seed", [0])
+@pytest.mark.parametrize("seed", range(len(SEARCHERS)))
 def test_nothing_is_lost_by_any_number_of_kills(seed: int, finished: runs.Finished, tmp_path: Path) -> None:
     moments = random.Random(seed)
-    first = (*finished.arguments, f"--set=search.trials={TRIALS}")
+    searcher = f"--set=search.searcher.kind={SEARCHERS[seed]}"
+    first = (*finished.arguments, f"--set=search.trials={TRIALS}", searcher)
     folder = tmp_path / "runs" / "tiny"
     again = (runs.script("search/run.py"), "--resume", str(folder))
     before: Snapshot | None = None
@@ -43,4 +45,5 @@ def test_nothing_is_lost_by_any_number_of_kills(seed: int, finished: runs.Finish
     assert len(searched) == TRIALS
     expected = {(name, epoch) for name, row in after.rows.items() for epoch in range(1, row["epochs"] + 1)}
     assert set(after.history) == expected
+    check_rungs_follow_the_trace(folder)
     assert len(json.loads((folder / "run.json").read_text())["resumed"]) == KILLS

@@ -119,12 +119,12 @@ class Command:
             time.sleep(0.02)
         raise AssertionError(f"{what}: did not come.\n{self.text}")
 
-    def wait(self) -> int:
+    def wait(self, patience_s: float = PATIENCE_S) -> int:
         """Return the exit code, all output collected."""
         try:
-            code = self.process.wait(PATIENCE_S)
+            code = self.process.wait(patience_s)
         except subprocess.TimeoutExpired as error:
-            raise AssertionError(f"it did not end in {PATIENCE_S:.0f} s:\n{self.text}") from error
+            raise AssertionError(f"it did not end in {patience_s:.0f} s:\n{self.text}") from error
         assert self.reader is not None
         self.reader.join(10)
         return code
@@ -209,10 +209,12 @@ def started(arguments: Sequence[str], *, folder: Path, env: dict[str, str]) -> I
             command.kill()
 
 
-def run(arguments: Sequence[str], *, folder: Path, env: dict[str, str]) -> tuple[int, str]:
+def run(
+    arguments: Sequence[str], *, folder: Path, env: dict[str, str], patience_s: float = PATIENCE_S
+) -> tuple[int, str]:
     """Run `python ARGUMENTS` in `folder`; return exit code and output."""
     with started(arguments, folder=folder, env=env) as command:
-        return command.wait(), command.text
+        return command.wait(patience_s), command.text
 
 
 TRIAL = b"ImplicitFunc"  # Tune's actor, in which a trial of one worker trains

@@ -1,10 +1,13 @@
 """What a run folder holds at one moment, and what no session may ever lose of it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from search.objectives import COSTS
+from search.schedulers.moasha import MOAsha
+from spaces.load import load_space
 from tests.e2e import runs
 
 ENDED = ("finished", "stopped", "rejected")
@@ -61,3 +64,24 @@ def check_nothing_was_lost(before: Snapshot, after: Snapshot) -> None:
     assert after.book["decisions"][: len(decided)] == decided
     for rung, entries in before.book["rungs"].items():
         assert entries.items() <= after.book["rungs"][rung].items()
+
+
+def check_rungs_follow_the_trace(folder: Path) -> None:
+    """Take every decision again, in its order, and compare: with those of the trace, with the rungs, with the history."""
+    space = load_space(folder / "space.yaml")
+    book, history = json.loads((folder / "rungs.json").read_text()), runs.history_rows(folder)
+    options = {**space.search.scheduler.options, "rungs": tuple(int(rung) for rung in book["rungs"])}
+    fresh = MOAsha(MOAsha.Config(**options), space.objectives, folder=None, seed=space.search.seed)
+    rows = runs.trial_rows(folder)
+    for told in book["decisions"]:
+        name, rung = told["candidate_id"], told["rung"]
+        row = {
+            **{cost: rows[name][cost] for cost in COSTS},
+            **history[name, rung],
+            "role": rows[name]["role"],
+        }
+        decision = fresh.judge(name, row)
+        assert decision is not None, f"{name} was judged twice at epoch {rung}"
+        assert asdict(decision) == told
+    assert len(fresh.book.decisions) == len(book["decisions"])
+    assert {str(rung): entries for rung, entries in fresh.book.rungs.items()} == book["rungs"]

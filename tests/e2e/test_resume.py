@@ -8,14 +8,16 @@ import json
 import shutil
 import time
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e import runs
-from tests.e2e.snapshots import Snapshot, check_nothing_was_lost
+from tests.e2e.snapshots import Snapshot, check_nothing_was_lost, check_rungs_follow_the_trace
 
-TRIALS = 8
+TRIALS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +30,12 @@ class Story:
     interrupt_text: str
     interrupt_facts: dict[str, Any]
     report_drawn: bool
-    killed: Snapshot
+    killed: list[Snapshot]
     resumed: Snapshot
     resume_code: int
     resume_text: str
     facts: dict[str, Any]
+    folder: Path
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +59,12 @@ def story(finished: runs.Finished, tmp_path_factory: pytest.TempPathFactory) -> 
     facts = json.loads((folder / "run.json").read_text())
     report_drawn = (folder / "report.html").stat().st_mtime > interrupted_at
 
-    with runs.started(search, folder=place, env=finished.env) as command:
-        command.wait_for(lambda: new_epochs(second), "an epoch after Ctrl-C")
-        command.kill()
-    third = Snapshot.of(folder)
+    killed = [second]
+    for _ in range(2):
+        with runs.started(search, folder=place, env=finished.env) as command:
+            command.wait_for(lambda: new_epochs(killed[-1]), "an epoch of the resumed run")
+            command.kill()
+        killed.append(Snapshot.of(folder))
 
     resume_code, resume_text = runs.run(search, folder=place, env=finished.env)
     return Story(
@@ -69,11 +74,12 @@ def story(finished: runs.Finished, tmp_path_factory: pytest.TempPathFactory) -> 
         interrupt_text=interrupt_text,
         interrupt_facts=facts,
         report_drawn=report_drawn,
-        killed=third,
+        killed=killed[1:],
         resumed=Snapshot.of(folder),
         resume_code=resume_code,
         resume_text=resume_text,
         facts=json.loads((folder / "run.json").read_text()),
+        folder=folder,
     )
 
 
@@ -99,11 +105,15 @@ def test_a_finished_run_is_extended_without_training_anything_twice(story: Story
 
 
 def test_kill_9_loses_no_epoch_and_the_run_is_finished_after_it(story: Story) -> None:
-    assert story.killed.open  # it came in the middle of the search
+    assert all(one.open for one in story.killed)  # they came in the middle of the search
     assert story.resume_code == 0, story.resume_text
-    check_nothing_was_lost(story.interrupted, story.killed)
-    check_nothing_was_lost(story.killed, story.resumed)
+    for before, after in pairwise([story.interrupted, *story.killed, story.resumed]):
+        check_nothing_was_lost(before, after)
     assert not story.resumed.open
+
+
+def test_the_rungs_are_those_of_the_trace(story: Story) -> None:
+    check_rungs_follow_the_trace(story.folder)
 
 
 def test_every_epoch_of_the_whole_story_stands_in_the_history_once(story: Story) -> None:
@@ -123,5 +133,5 @@ def test_proposals_go_on_where_they_were(story: Story) -> None:
 
 
 def test_the_run_tells_how_often_it_was_resumed(story: Story) -> None:
-    assert len(story.facts["resumed"]) == 3
+    assert len(story.facts["resumed"]) == 4
     assert story.facts["ended_by"] == "trials"

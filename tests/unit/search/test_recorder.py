@@ -161,7 +161,9 @@ def test_a_killed_session_is_continued(tmp_path: Path) -> None:
         values(1),
         "stopped",
     )
-    assert [(row["epoch"], row["retention"], row["params"]) for row in past.rows] == [(1, 40.0, COSTS["params"])]
+    assert [(row["epoch"], row["retention"], row["params"]) for row in past.rows] == [
+        (1, 40.0, COSTS["params"])
+    ]
     assert past.proposal.candidate == make_candidate(values(1))
     assert again.next_index == 2
     assert again.full_epochs == {one: 9, two: 9}
