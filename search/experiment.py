@@ -156,6 +156,7 @@ class Experiment:
                 direction = self.space.objectives[self.space.quality]
                 self.recorder.mark_fronts(self.space.quality, maximise=direction == "max")
                 self.facts |= {"ended_by": ending.ended_by, "ended_reason": ending.reason}
+                self.facts["resume_with"] = ending.more
                 self._save_facts(ended=stamp(), busy=meter.summary(), **rules.to_dict())
                 report = draw_report(self._named)  # commands in it name the folder as the user does
         pictures = (

@@ -12,7 +12,13 @@ from tests.house.tree import ROOT, entries
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = [match.groups() for match in re.finditer(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)]
-PROGRAMS = ("search/run.py", "search/control.py", "search/export.py", "analysis/report.py")
+PROGRAMS = (
+    "search/run.py",
+    "search/control.py",
+    "search/export.py",
+    "search/simulate.py",
+    "analysis/report.py",
+)
 
 
 def drawn_tree() -> dict[str, str]:

@@ -10,17 +10,16 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.figures import palette
-from engines.markdown import NAMES
 from engines.proposals import COUNTS, ours
 
 INKS = ("#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#8a93a0", "#b4855a")
 OUR_INKS = {"evolution": "#0072B2", "hyperopt": "#D55E00", "random": "#000000"}
 STOPPING_INKS = {
-    "none": "#000000",
-    "moasha": "#0072B2",
-    "asha": "#D55E00",
-    "ray_asha": "#E69F00",
-    "syne_tune_moasha": "#CC79A7",
+    "no stopping": "#000000",
+    "**moasha**, rungs 1 3, best half": "#0072B2",
+    "**moasha**, rungs 1 3, best third": "#56B4E9",
+    "Ray ASHA, quality alone, best third": "#E69F00",
+    "Syne Tune MOASHA, best third": "#CC79A7",
 }
 GRID = [step / 100 for step in range(1, 101)]
 WORKERS = "8"
@@ -51,7 +50,7 @@ def draw(result: Mapping[str, Any]) -> go.Figure:
     if "B" in parts:
         row, col = _cell(len(data_sets))
         figure.update_xaxes(title="compute, share of training all to the end", row=row, col=col)
-        figure.update_yaxes(range=[0.0, 1.02], row=row, col=col)
+        figure.update_yaxes(range=[0.3, 1.02], row=row, col=col)
     width, height = SIZE
     figure.update_layout(
         width=width,
@@ -90,28 +89,19 @@ def _draw_proposals(figure: go.Figure, rows: Mapping[str, Any], place: int) -> N
 
 
 def _draw_stopping(figure: go.Figure, part: Mapping[str, Any], place: int) -> None:
-    """Draw all schedulers on the recorded curves."""
+    """Draw some contenders on the recorded curves, for the first set of objectives."""
     row, col = _cell(place)
-    for name, figures in part[WORKERS].items():
-        seeds = figures["seeds"]
-        levels = [
-            statistics.fmean(
-                _at(compute, shares, level) for compute, shares in zip(*seeds.values(), strict=True)
-            )
-            for level in GRID
-        ]
-        end = next((p for p, level in enumerate(GRID) if level >= figures["used"]["max"]), len(GRID) - 1) + 1
+    for name, ink in STOPPING_INKS.items():
+        figures = part["sets"][0][WORKERS][name]
+        curves = list(zip(figures["curves"]["compute"], figures["curves"]["shares"], strict=True))
+        levels = [round(statistics.fmean(_at(*curve, level) for curve in curves), 4) for level in GRID]
         figure.add_trace(
             go.Scatter(
-                x=GRID[:end],
-                y=[round(level, 4) for level in levels[:end]],
-                name=NAMES[name].replace("**moasha**", "<b>moasha</b>").replace("**asha**", "<b>asha</b>"),
+                x=GRID,
+                y=levels,
+                name=name.replace("**moasha**", "<b>moasha</b>"),
                 mode="lines",
-                line={
-                    "color": STOPPING_INKS[name],
-                    "width": 2.4,
-                    "dash": "solid" if "ash" in name[:6] else "dash",
-                },
+                line={"color": ink, "width": 2.4, "dash": "solid" if "moasha" in name else "dash"},
                 legendgroup="stopping " + name,
             ),
             row=row,

@@ -3,16 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from engines.properties import STOPPERS
 from engines.proposals import COUNTS, PAIRED, SHOWN, ours
 from engines.stopping import TARGETS, WORKERS
-
-NAMES = {
-    "none": "no stopping",
-    "moasha": "**moasha**",
-    "asha": "**asha**, quality alone",
-    "ray_asha": "Ray ASHA, quality alone",
-    "syne_tune_moasha": "Syne Tune MOASHA",
-}
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -58,32 +51,37 @@ def _proposal_row(name: str, figures: Mapping[str, Any], mine: Sequence[str]) ->
 
 
 def _stopping(part: Mapping[str, Any]) -> str:
-    """Return one table per number of workers."""
+    """Return one table per set of objectives and number of workers."""
     texts = [
-        f"### B. Early stopping: {part['candidates']} students with recorded learning curves, {part['seeds']} seeds\n\n"
-        f"Objectives {', '.join(part['objectives'])}; exact front of {part['front_size']}; rungs {', '.join(part['rungs'])}, "
-        f"the best 1/{part['reduction_factor']} go on. Compute to a share of the hypervolume is in parts of what no stopping "
-        "needs to it, mean over the seeds that reach it (how many)."
+        f"### B. Early stopping: {part['candidates']} students with recorded learning curves, {part['orders']} random orders\n\n"
+        "*Compute*: of training all to the end. *To 95%* of the hypervolume: compute in parts of what no stopping needs to it "
+        "(medians over the orders; how many reach it). A peer's rungs follow from its factor: 1 3, or 1 2 5 where the best "
+        "half goes on."
     ]
-    for workers in WORKERS:
-        head = [
-            f"{workers} worker{'s' * (workers > 1)}",
-            "compute",
-            *(f"to {target:.0%}" for target in TARGETS),
-        ]
-        head += ["final hypervolume", "front found", "finished"]
-        rows = [_stopping_row(name, figures, part["seeds"]) for name, figures in part[str(workers)].items()]
-        texts.append(table(head, rows))
+    for entry in part["sets"]:
+        texts.append(f"Objectives {', '.join(entry['objectives'])}; exact front of {entry['front_size']}.")
+        for workers in WORKERS:
+            head = [
+                f"{workers} worker{'s' * (workers > 1)}",
+                "compute",
+                *(f"to {target:.0%}" for target in TARGETS),
+            ]
+            head += ["final hypervolume", "front found", "finished"]
+            rows = entry[str(workers)].items()
+            texts.append(table(head, [_stopping_row(name, figures) for name, figures in rows]))
     return "\n\n".join(texts)
 
 
-def _stopping_row(name: str, figures: Mapping[str, Any], seeds: int) -> list[str]:
+def _stopping_row(name: str, figures: Mapping[str, Any]) -> list[str]:
     """Return the cells of one scheduler."""
     reached = [figures[f"to_{target}"] for target in TARGETS]
     return [
-        NAMES[name],
-        f"{figures['used']['mean']:.0%}",
-        *(f"{one['mean']:.0%} ({one['reached']}/{seeds})" if one["reached"] else "never" for one in reached),
+        name,
+        f"{figures['used']:.0%}",
+        *(
+            f"{one['ratio']:.0%} ({one['reached']})" if one["ratio"] else f"({one['reached']})"
+            for one in reached
+        ),
         f"{figures['final']['mean']:.3f} ± {figures['final']['std']:.3f}",
         f"{figures['front']['mean']:.0%} ± {figures['front']['std']:.0%}",
         f"{figures['finished']:.0f}",

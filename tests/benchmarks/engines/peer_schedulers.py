@@ -1,8 +1,4 @@
-"""Schedulers of other tools as plug-ins of the simulator: their own classes decide, on the same clock.
-
-The simulator asks at the rungs only. Both classes decide nothing elsewhere: a result between two of their milestones
-finds its candidate recorded at the lower one already, and the end of a training stops nobody.
-"""
+"""Schedulers of other tools as plug-ins of the simulator: their own classes decide, on the same clock."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,21 +15,20 @@ from search.schedulers.rungs import CONTINUE, STOP, Decision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerConfig:
-    """Options of a peer's scheduler, whose milestones are grace period times powers of the reduction factor.
+    """Options of a peer's scheduler.
 
     Attributes:
-        rungs: where the simulator asks; these have to be the milestones.
+        rungs: epochs at which the simulator asks: all that are measured. The peer's own milestones are the grace period
+            times powers of the reduction factor; it judges at the first measured epoch from each of them on.
         reduction_factor: the best 1 / reduction_factor go on.
+        grace_epochs: the first milestone.
         max_epochs: of a whole training.
     """
 
-    rungs: tuple[int, ...] = (1, 3)
+    rungs: tuple[int, ...]
     reduction_factor: int = 3
+    grace_epochs: int = 1
     max_epochs: int = 9
-
-    def __post_init__(self) -> None:
-        milestones = [self.rungs[0] * self.reduction_factor**power for power in range(len(self.rungs))]
-        assert list(self.rungs) == milestones, f"a peer's rungs are {milestones}, not {list(self.rungs)}"
 
 
 class PeerScheduler(ABC):
@@ -43,7 +38,7 @@ class PeerScheduler(ABC):
 
     def __init__(self, config: PeerConfig, objectives: Objectives, *, folder: None, seed: int = 0) -> None:
         """Create the peer's scheduler; `folder` is what schedulers of ours keep their rungs in."""
-        self._objectives, self._size = dict(objectives), dict.fromkeys(config.rungs, 0)
+        self._objectives, self._asked = dict(objectives), dict.fromkeys(config.rungs, 0)
         np.random.seed(seed)  # both draw brackets from the global generator
         self.create(config)
 
@@ -59,14 +54,14 @@ class PeerScheduler(ABC):
     def judge(self, candidate_id: str, row: Mapping[str, Any]) -> Decision:
         """Return the peer's decision."""
         epoch = int(row["epoch"])
-        self._size[epoch] += 1
+        self._asked[epoch] += 1
         stopped = self.stops(candidate_id, epoch, {name: row[name] for name in self._objectives})
         return Decision(
             candidate_id=candidate_id,
             epoch=epoch,
             rung=epoch,
             rank=None,
-            size=self._size[epoch],
+            size=self._asked[epoch],
             verdict=STOP if stopped else CONTINUE,
             reason="",
         )
@@ -87,7 +82,7 @@ class RayAsha(PeerScheduler):
             metric=quality,
             mode=self._objectives[quality],
             max_t=config.max_epochs,
-            grace_period=config.rungs[0],
+            grace_period=config.grace_epochs,
             reduction_factor=config.reduction_factor,
         )
 
@@ -115,7 +110,7 @@ class SyneTuneMoasha(PeerScheduler):
             metrics=list(self._objectives),
             time_attr="epoch",
             max_t=config.max_epochs,
-            grace_period=config.rungs[0],
+            grace_period=config.grace_epochs,
             reduction_factor=config.reduction_factor,
         )
 

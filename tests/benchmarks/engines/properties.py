@@ -23,7 +23,7 @@ OTHER_CASES = 500  # of the two properties that are not about the dominating new
 RECORDED = (6, 30)  # candidates at the rung before the newcomer
 REDUCTION = 3
 WAYS = {"retention": "max", "params": "min", "latency_ms": "min"}
-STOPPERS = ("moasha", "syne_tune_moasha")
+STOPPERS = {"moasha": "**moasha**", "syne_tune_moasha": "Syne Tune MOASHA"}
 
 # 4 x 4 x 3 x 3 x 3 = 432 configurations
 SMALL_SPACE: dict[str, tuple[float, ...]] = {
