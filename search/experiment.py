@@ -178,7 +178,10 @@ class Experiment:
             plan=plan_search(self.prepared, self.recorder, self.desk),
             ending=lambda: rules.ending,
         )
-        searcher.prime()
+        try:
+            searcher.prime()
+        finally:
+            self.recorder.write()  # what was refused is in the table, even where nothing is admitted
         return searcher
 
     def _search_and_keep(self, searcher: CandidateSearcher, rules: StopRules, *, cache: str) -> Ending:
@@ -264,12 +267,7 @@ class Experiment:
         self.usage.open(workers=found.workers, cpus=found.cpus, gpus=found.gpus)
         self.say(f"prepared in {self.usage.session_s:.0f} s; {searcher.trials} candidates to try")
         self._tune(searcher, rules, launch=Launch(**launch, storage="", log=""), slots=found.slots)
-        now = rules.ending
-        if now is not None and now.cut:
-            return now
-        if searcher.ended_by is None:
-            return BROKEN_OFF
-        return Ending(ended_by=searcher.ended_by, reason=searcher.ended_reason)
+        return rules.conclusion(searcher.ended, unfinished=bool(self.recorder.unfinished())) or BROKEN_OFF
 
     def _tune(self, searcher: CandidateSearcher, rules: StopRules, *, launch: Launch, slots: int) -> None:
         from search.tune_callback import RunCallback, Session  # its gauges want a running Ray

@@ -87,6 +87,18 @@ class StopRules:
         ending = self.ending
         return ending is not None and ending.cut
 
+    def conclusion(self, ended: Ending | None, *, unfinished: bool) -> Ending | None:
+        """Return what ended a search whose last trial is over, None where nothing did.
+
+        Args:
+            ended: why the searcher had no more candidates, None where it was not asked to the end.
+            unfinished: whether a candidate is not through. Else no time was short, however late it is by now.
+        """
+        late = self._cut is not None and self._cut.ended_by != "failures"
+        if ended is not None and late and not unfinished:
+            return ended
+        return self.ending if self.over() else ended
+
     @property
     def wall_left_s(self) -> float | None:
         """Seconds until the wall clock ends the search, None where it does not."""

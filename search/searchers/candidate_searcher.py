@@ -90,9 +90,8 @@ class CandidateSearcher(Searcher):
     this class alone counts. Its state is the run's own tables (`SearchPlan.past`); Ray never restores it.
 
     Attributes:
-        ended_by: why there is nothing more to hand out: "trials", "exhausted", "limits", or what `ending` said; None
+        ended: why there is nothing more to hand out: "trials", "exhausted", "limits", or what `ending` said; None
             before that.
-        ended_reason: the same as a clause for the user.
         duplicates: proposals refused because their candidate was known.
     """
 
@@ -116,8 +115,7 @@ class CandidateSearcher(Searcher):
             clock: seconds, monotonic.
         """
         super().__init__()
-        self.ended_by: str | None = None
-        self.ended_reason = ""
+        self.ended: Ending | None = None
         self.duplicates = 0
         self._proposer, self._desk, self._plan = proposer, desk, plan
         self._ending, self._clock = ending, clock
@@ -140,6 +138,16 @@ class CandidateSearcher(Searcher):
         self._unfinished = [(q.proposal, q.admitted) for q in plan.queue if q.admitted is not None]
         for ticket in self._unfinished:
             self._observe(ticket[0], self._pending(*ticket))
+
+    @property
+    def ended_by(self) -> str | None:
+        """Why there is nothing more to hand out, in one word; None before that."""
+        return self.ended.ended_by if self.ended else None
+
+    @property
+    def ended_reason(self) -> str:
+        """The same as a clause for the user, "" before that."""
+        return self.ended.reason if self.ended else ""
 
     @property
     def admitted(self) -> int:
@@ -174,7 +182,7 @@ class CandidateSearcher(Searcher):
         """
         ticket = self._next()
         if ticket is None:
-            return Searcher.FINISHED if self.ended_by else None
+            return Searcher.FINISHED if self.ended else None
         proposal, admitted = ticket
         self._live[trial_id] = proposal
         return self._desk.trial_config(proposal, admitted)
@@ -224,15 +232,15 @@ class CandidateSearcher(Searcher):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return next to nothing: Ray pickles its Tuner to a file that is never read."""
-        return {"ended_by": self.ended_by}
+        return {"ended": self.ended}
 
     def _next(self) -> Ticket | None:
-        """Return the next trial; None when there is none (`ended_by` is set) or it takes longer."""
+        """Return the next trial; None when there is none (`ended` is set) or it takes longer."""
         ending = self._ending()
         if ending is not None:
             ticket = None if ending.cut else self._next_unfinished()
             if ticket is None:
-                self._end(ending.ended_by, ending.reason)
+                self.ended = ending
             return ticket
         if self._primed:
             return self._primed.popleft()
@@ -265,7 +273,7 @@ class CandidateSearcher(Searcher):
         started = self._clock()
         while self._admitted < self._plan.trials:
             self._check_end()
-            if self.ended_by:
+            if self.ended:
                 return None
             proposal = self._propose()
             admitted = self._admit(proposal) if proposal else None
@@ -357,7 +365,7 @@ class CandidateSearcher(Searcher):
         """End the search when it is over or when nothing new comes; LimitError if nothing ever came."""
         ending, known = self._ending(), self._duplicates_in_row >= MAX_DUPLICATES
         if ending is not None:
-            self._end(ending.ended_by, ending.reason)
+            self.ended = ending
         elif (known or self._refusals.binding) and self._refusals.all_refused and not self._admitted:
             raise LimitError(self._refusals.message())
         elif known:
@@ -367,7 +375,7 @@ class CandidateSearcher(Searcher):
 
     def _end(self, ended_by: str, reason: str) -> None:
         """Note why the search has no more candidates."""
-        self.ended_by, self.ended_reason = ended_by, reason
+        self.ended = Ending(ended_by=ended_by, reason=reason)
 
 
 def _full_epochs(proposal: Proposal) -> int:

@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
         choices=proposals.engines(),
         help="part A: only this searcher; may be repeated",
     )
+    made.add_argument("--missing", action="store_true", help="part A: only runs that the JSON file lacks")
     made.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds instead of {SEEDS}")
     made.add_argument("--curves", type=Path, default=stopping.CURVES, help="table of part B")
     made.add_argument("--jobs", type=int, default=1, help="processes at a time (timings suffer)")
@@ -47,27 +48,12 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run the benchmark."""
     options = parser().parse_args()
-    seeds = range(QUICK_SEEDS if options.quick else SEEDS)
     result: dict[str, Any] = {"parts": {}}
     if options.out.exists():
         result = json.loads(options.out.read_text(encoding="utf-8"))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for part in options.part or "ABCD":
-        began = time.time()
-        found = _parts(options, seeds, result)[part]()
-        result["parts"][part] = {
-            "command": " ".join([Path(sys.executable).name, *sys.argv]),
-            "date": time.strftime("%Y-%m-%d"),
-            "seeds": len(seeds),
-            "wall_s": round(time.time() - began),
-            "load": os.getloadavg()[1],
-            **found,
-        }
-        result["versions"] = {
-            "python": platform.python_version(),
-            **{name: version(name) for name in PACKAGES},
-        }
-        options.out.write_text(json.dumps(result) + "\n", encoding="utf-8")
+        _run_part(part, options, result)
     print(markdown.render(result))
     print(f"result: {options.out}", file=sys.stderr)
     if options.figure:
@@ -75,30 +61,56 @@ def main() -> int:
     return 0
 
 
-def _parts(
-    options: argparse.Namespace, seeds: Sequence[int], earlier: dict[str, Any]
-) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Return what runs each part."""
+def _run_part(part: str, options: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Run one part and write the result with it."""
+    seeds = range(QUICK_SEEDS if options.quick else SEEDS)
+    began = time.time()
+    if part == "A":
+        found = _proposals(options, seeds, result)
+    elif part == "B":
+        found = stopping.summarise(
+            run_all(stopping.tasks(seeds, options.curves), jobs=options.jobs), seeds, options.curves
+        )
+    elif part == "C":
+        found = properties.summarise(run_all(properties.tasks(seeds), jobs=options.jobs), seeds)
+    else:
+        found = expense.summarise(run_all(expense.tasks(), jobs=1))
+    result["parts"][part] = {
+        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "date": time.strftime("%Y-%m-%d"),
+        "seeds": len(seeds),
+        "wall_s": round(time.time() - began),
+        "load": os.getloadavg()[1],
+        **found,
+    }
+    _write(options.out, result)
 
-    def a() -> dict[str, Any]:
-        chosen = options.engine or proposals.engines()
-        runs = run_all(proposals.tasks(seeds, chosen), jobs=options.jobs)
-        if options.engine and "A" in earlier["parts"]:
-            kept = proposals.restore(earlier["parts"]["A"]["runs"])
-            runs = {**{key: one for key, one in kept.items() if key[2] in seeds}, **runs}
-        return {"tables": proposals.summarise(runs, seeds), "runs": proposals.store(runs)}
 
-    def b() -> dict[str, Any]:
-        runs = run_all(stopping.tasks(seeds, options.curves), jobs=options.jobs)
-        return stopping.summarise(runs, seeds, options.curves)
+def _proposals(options: argparse.Namespace, seeds: Sequence[int], result: dict[str, Any]) -> dict[str, Any]:
+    """Run part A, which takes long: each run is on disk when it ends."""
+    chosen = options.engine or proposals.engines()
+    tasks = proposals.tasks(seeds, chosen)
+    runs = proposals.restore(result["parts"].get("A", {}).get("runs", []))
+    if not options.missing:  # what is run now is not to be mixed with what was run before
+        runs = {key: one for key, one in runs.items() if options.engine and key[1] not in chosen}
+    kept = {"A": {"runs": proposals.store(runs)}}
 
-    def c() -> dict[str, Any]:
-        return properties.summarise(run_all(properties.tasks(seeds), jobs=options.jobs), seeds)
+    def told(key: tuple[Any, ...], one: Any) -> None:
+        kept["A"]["runs"].append({"key": list(key), **one})
+        _write(options.out, {**result, "parts": {**result["parts"], **kept}})
 
-    def d() -> dict[str, Any]:
-        return expense.summarise(run_all(expense.tasks(), jobs=1))
+    found = run_all([task for task in tasks if task.key not in runs], jobs=options.jobs, told=told)
+    runs = {**runs, **found}
+    return {"tables": proposals.summarise(runs, seeds), "runs": proposals.store(runs)}
 
-    return {"A": a, "B": b, "C": c, "D": d}
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    """Replace the JSON file."""
+    packages = {name: version(name) for name in PACKAGES}
+    result["versions"] = {"python": platform.python_version(), **packages}
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    draft.replace(path)
 
 
 if __name__ == "__main__":

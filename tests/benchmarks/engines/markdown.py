@@ -11,8 +11,9 @@ from engines.stopping import TARGETS, WORKERS
 def render(result: Mapping[str, Any]) -> str:
     """Return all parts that a result has."""
     writers = {"A": _proposals, "B": _stopping, "C": _properties, "D": _expense}
-    found = [writers[part](result["parts"][part]) for part in sorted(result["parts"])]
-    return "\n\n".join(text for text in found) + "\n"
+    # an interrupted part A has runs and no tables yet
+    whole = [part for part, found in sorted(result["parts"].items()) if part != "A" or "tables" in found]
+    return "\n\n".join(writers[part](result["parts"][part]) for part in whole) + "\n"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -94,7 +95,7 @@ def _properties(part: Mapping[str, Any]) -> str:
     head += ["verdict depends on the order of the record"]
     rows = [
         [
-            NAMES[name],
+            STOPPERS[name],
             *(f"{figures[key]:.1%}" for key in ("dominating_stopped", "worst_spared", "order_matters")),
         ]
         for name, figures in part["newcomers"].items()

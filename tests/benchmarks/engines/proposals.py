@@ -140,7 +140,9 @@ def _figures(engine: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> di
     if "random" in rows:
         pairs = zip(COUNTS, means, _means(rows["random"]), strict=True)
         found["behind_random_at"] = [
-            count for count, mean, random in pairs if count >= FROM and mean < random
+            count
+            for count, mean, random in pairs
+            if count >= FROM and mean is not None and random is not None and mean < random
         ]
     return found
 

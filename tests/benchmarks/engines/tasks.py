@@ -27,11 +27,15 @@ class Task:
         return self.function(*self.key)
 
 
-def run_all(tasks: Sequence[Task], *, jobs: int) -> dict[tuple[Any, ...], Any]:
-    """Return key -> result in the order of the tasks; progress goes to stderr."""
+def run_all(
+    tasks: Sequence[Task], *, jobs: int, told: Callable[[tuple[Any, ...], Any], None] | None = None
+) -> dict[tuple[Any, ...], Any]:
+    """Return key -> result in the order of the tasks, and tell each as it ends; progress goes to stderr."""
     done: dict[tuple[Any, ...], Any] = {}
     for task, result, wall_s in _run(tasks, jobs):
         done[task.key] = result
+        if told is not None:
+            told(task.key, result)
         words = ", ".join(str(part) for part in task.key)
         print(f"{len(done)}/{len(tasks)} {words}: {wall_s:.1f} s", file=sys.stderr, flush=True)
     return {task.key: done[task.key] for task in tasks}

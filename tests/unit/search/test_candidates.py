@@ -199,9 +199,11 @@ class Listener(Proposer):
         self.known[values[LM], values[WIDTH]] = (index, outcome)
 
 
-def listen(folder: Path, prepared: Prepared) -> tuple[Listener, CandidateSearcher]:
+def listen(
+    folder: Path, prepared: Prepared, recorder: Recorder | None = None
+) -> tuple[Listener, CandidateSearcher]:
     """Begin a session with a listener as its proposer."""
-    recorder = load_recorder(folder, prepared)
+    recorder = recorder or load_recorder(folder, prepared)
     desk, space = open_desk(prepared, folder, recorder), prepared.space
     listener = Listener(None, space.domains(), seed=space.search.seed, objectives=space.objectives)
     return listener, CandidateSearcher(listener, desk, plan=plan_search(prepared, recorder, desk))
@@ -260,11 +262,13 @@ def test_the_searcher_knows_everything_before_its_first_proposal(warm: Warm, pla
 def test_what_breaks_a_new_limit_is_refused_to_the_searcher_and_in_the_table(warm: Warm, place: Path) -> None:
     prepared = prepare(place, "search.seed=1", "search.trials=20", "limits.params.max=300")
     folder = warm(prepared)
-    listener, searcher = listen(folder, prepared)
+    recorder = load_recorder(folder, prepared)
+    listener, searcher = listen(folder, prepared, recorder)
     assert listener.known[0.3, "0.5x"][1].state == "refused"  # it had 400 params by the earlier table
     assert listener.known[0.12, "0.25x"][1].state == "measured"
     with pytest.raises(LimitError, match="params <= 300"):
         searcher.prime()  # measured now, no student at all is as small as that table says
+    recorder.write()  # on its own it writes once a second
     rejected = [row for row in load_recorder(folder, prepared).rows if row["status"] == "rejected"]
     ids = [
         prepared.space.build({**DEFAULTS, **one.values}, prepared.facts, 1).candidate_id

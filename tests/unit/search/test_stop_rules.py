@@ -79,6 +79,29 @@ def test_device_hours_are_those_of_all_trials() -> None:
     assert ending.reason == "1.1 CPU-hours are used, search.stop.device_hours is 1"
 
 
+ALL_TRIED = Ending(ended_by="trials", reason="3 of 3 candidates tried")
+
+
+def test_time_that_is_over_after_the_last_trial_has_ended_nothing() -> None:
+    watched = Watched(wall_hours=1)
+    watched.after(2 * HOUR)
+    assert watched.rules.conclusion(ALL_TRIED, unfinished=False) == ALL_TRIED
+    for ended, unfinished in ((ALL_TRIED, True), (None, False), (None, True)):
+        found = watched.rules.conclusion(ended, unfinished=unfinished)
+        assert found is not None
+        assert found.ended_by == "wall_clock"
+
+
+def test_failures_all_alike_are_told_though_nothing_was_left_to_try() -> None:
+    watched = Watched()
+    assert watched.rules.conclusion(None, unfinished=False) is None
+    for number in range(5):
+        watched.end(f"c{number}", "oom", reason="CUDA out of memory")
+    found = watched.rules.conclusion(ALL_TRIED, unfinished=False)
+    assert found is not None
+    assert found.ended_by == "failures"
+
+
 def test_a_plateau_ends_the_proposals_only() -> None:
     watched = Watched(plateau={"trials": 3, "gain_percent": 5})
     watched.end("a", "finished", retention=50)
