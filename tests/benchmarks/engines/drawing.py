@@ -28,7 +28,7 @@ SIZE = (1000, 760)
 
 def draw(result: Mapping[str, Any]) -> go.Figure:
     """Return the figure of the parts A and B, as far as the result has them."""
-    parts = result["parts"]
+    parts = {name: part for name, part in result["parts"].items() if name != "A" or "tables" in part}
     data_sets = list(parts["A"]["tables"]) if "A" in parts else []
     titles = [
         *(f"{name}, mean" for name in data_sets),

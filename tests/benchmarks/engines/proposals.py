@@ -18,8 +18,8 @@ from search.simulator.simulation import Setup, simulate
 COUNTS = (*range(20, 301, 20), *range(350, 1001, 50))  # evaluations at which the hypervolume is taken
 SHOWN = (100, 300, 1000)
 EVALUATIONS = 1000
-FEWER = 300  # of variants that take long and have shown by then where they stand
-SHORT = ("HyperOptSearch, Chebyshev, history too", "HyperOptSearch, linear")
+FEWER = 300  # of HyperOptSearch, which gets slow and has shown by then where it stands
+SLOW = tuple(name for name in PEER_SEARCHERS if name.startswith("HyperOptSearch"))
 PAIRED = 300  # evaluations at which seeds are compared pairwise
 FROM = 100  # evaluations from which on a searcher has to beat random search
 
@@ -67,7 +67,7 @@ def run(data_set: str, engine: str, seed: int) -> dict[str, Any]:
     evaluate = _ours if engine in SEARCHERS else _peer
     evaluate(problem, engine, seed, 1)  # imports, and what is made once for a table
     before = time.process_time()
-    ids = evaluate(problem, engine, seed, FEWER if engine in SHORT else EVALUATIONS)
+    ids = evaluate(problem, engine, seed, FEWER if engine in SLOW else EVALUATIONS)
     spent = time.process_time() - before
     return asdict(
         Search(
