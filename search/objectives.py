@@ -9,6 +9,11 @@ COSTS = ("params", "flops", "latency_ms", "size_mib")
 Objectives = Mapping[str, str]
 
 
+def cost_columns(objectives: Objectives) -> list[int]:
+    """Return the places of the costs among the objectives; equal ratios of them are equally far apart."""
+    return [place for place, name in enumerate(objectives) if name in COSTS]
+
+
 def quality_objective(objectives: Objectives) -> str:
     """Return the objective that stands for quality: the first maximised metric, else the first metric.
 

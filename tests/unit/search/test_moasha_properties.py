@@ -21,7 +21,7 @@ Vector = tuple[float, ...]
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # few values: many ties, many equal vectors, chains of dominators
-VECTORS = st.tuples(*[st.integers(0, 5).map(float)] * 3)
+VECTORS = st.tuples(*[st.integers(1, 6).map(float)] * 3)
 RECORDS = st.lists(VECTORS, min_size=1, max_size=14)
 FACTORS = st.integers(2, 4)
 UNUSABLE = st.sampled_from([math.nan, math.inf, -math.inf])
@@ -92,11 +92,12 @@ def test_the_verdict_does_not_depend_on_the_order_of_the_record(record, newcomer
 
 @PATIENT
 @given(RECORDS, VECTORS, FACTORS, st.integers(0, 2), st.integers(1, 1000), st.integers(-1000, 1000))
-def test_the_verdict_does_not_depend_on_scale_and_shift_of_an_objective(
+def test_the_verdict_does_not_depend_on_the_scale_of_an_objective_nor_on_the_zero_of_a_metric(
     record, newcomer, factor, column, scale, shift
 ) -> None:
     def moved(vector: Vector) -> Vector:
-        return tuple(v * scale + shift if place == column else v for place, v in enumerate(vector))
+        added = shift if column == 0 else 0  # of a cost the ratios count
+        return tuple(v * scale + added if place == column else v for place, v in enumerate(vector))
 
     vectors = [*record, newcomer]
     assert last_verdict([moved(one) for one in vectors], factor) == last_verdict(vectors, factor)
@@ -106,8 +107,8 @@ def test_the_verdict_does_not_depend_on_scale_and_shift_of_an_objective(
 def test_another_unit_changes_no_verdict_by_its_rounding_error(scale: float, shift: float) -> None:
     rng = random.Random(1)
     for _ in range(150):
-        vectors = [tuple(rng.randint(0, 20) / 10 for _ in WAYS) for _ in range(12)]
-        moved = [(a, b * scale + shift, c) for a, b, c in vectors]
+        vectors = [tuple(rng.randint(1, 20) / 10 for _ in WAYS) for _ in range(12)]
+        moved = [(a * scale + shift, b * scale, c) for a, b, c in vectors]
         assert last_verdict(moved, 3) == last_verdict(vectors, 3)
 
 
@@ -178,14 +179,17 @@ POINTS = st.integers(1, 5).flatmap(
 
 
 @PATIENT
-@given(POINTS)
-def test_the_growing_rank_is_the_plain_one_for_every_point_at_every_size(points: list[Vector]) -> None:
-    growing = GrowingRank(len(points[0]))
+@given(POINTS, st.sets(st.integers(0, 4)))
+def test_the_growing_rank_is_the_plain_one_for_every_point_at_every_size(
+    points: list[Vector], costs: set[int]
+) -> None:
+    ratios = [column for column in costs if column < len(points[0])]
+    growing = GrowingRank(len(points[0]), ratios=ratios)
     for size, point in enumerate(points, start=1):
         growing.add(point)
         assert len(growing) == size
         found = [growing.rank(one) for one in points[:size]]
-        assert found == [rank_of(points[:size], index) for index in range(size)]
+        assert found == [rank_of(points[:size], index, ratios=ratios) for index in range(size)]
 
 
 def on_a_curve(rng: np.random.Generator, size: int) -> np.ndarray:

@@ -126,6 +126,20 @@ def test_rounding_errors_of_a_unit_decide_no_tie() -> None:
     assert farthest_first(front).tolist() == farthest_first(front * 10).tolist() == [0, 3, 1, 2]
 
 
+def test_costs_are_spread_by_their_ratios() -> None:
+    # log10 of the first column: 0, 1, 3, 4; scaled sums 1, .92, .92, 1; then the middle ones are .25 from an end
+    front = np.array([[1.0, 12.0], [10.0, 8.0], [1e3, 2.0], [1e4, 0.0]])
+    assert farthest_first(front, ratios=[0]).tolist() == [1, 3, 0, 2]
+    # plain differences: scaled sums 1, .67, .27, 1, and the second is nobody's farthest
+    assert farthest_first(front).tolist() == [2, 3, 0, 1]
+    assert farthest_first(front * [1e6, 1], ratios=[0]).tolist() == [1, 3, 0, 2]
+
+
+def test_a_cost_of_zero_has_no_ratio_and_is_taken_as_it_is() -> None:
+    front = np.array([[0.0, 10.0], [4.4, 4.4], [10.0, 0.0], [4.5, 4.39]])
+    assert farthest_first(front, ratios=[0, 1]).tolist() == farthest_first(front).tolist()
+
+
 @pytest.mark.parametrize("size", [3, 10, 31])
 def test_a_front_is_ordered_as_by_the_definition(size: int) -> None:
     rng = np.random.default_rng(size)
