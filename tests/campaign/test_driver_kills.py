@@ -10,7 +10,13 @@ import pytest
 from tests.e2e import runs
 from tests.e2e.snapshots import Snapshot, check_nothing_was_lost, check_rungs_follow_the_trace
 
-SEARCHERS = ("random", "evolution", "hyperopt", "random")
+# the random beginning is short, so that most proposals depend on what was observed before the kill
+SEARCHERS = (
+    ["kind=random"],
+    ["kind=evolution", "population=4"],
+    ["kind=hyperopt", "startup=4"],
+    ["kind=random"],
+)
 KILLS = 5  # of each search: 20 in all
 TRIALS = 14
 LONGEST_S = 12.0  # after Ray has started; a session alone takes about 20
@@ -20,8 +26,8 @@ LONGEST_S = 12.0  # after Ray has started; a session alone takes about 20
 @pytest.mark.parametrize("seed", range(len(SEARCHERS)))
 def test_nothing_is_lost_by_any_number_of_kills(seed: int, finished: runs.Finished, tmp_path: Path) -> None:
     moments = random.Random(seed)
-    searcher = f"--set=search.searcher.kind={SEARCHERS[seed]}"
-    first = (*finished.arguments, f"--set=search.trials={TRIALS}", searcher)
+    searcher = [f"--set=search.searcher.{option}" for option in SEARCHERS[seed]]
+    first = (*finished.arguments, f"--set=search.trials={TRIALS}", *searcher)
     folder = tmp_path / "runs" / "tiny"
     again = (runs.script("search/run.py"), "--resume", str(folder))
     before: Snapshot | None = None
