@@ -14,14 +14,13 @@ from ray.tune.search import Searcher
 from analysis.table import FAILED
 from search.admission import Admitted, Past, Proposal, Rejected
 from search.searchers.base import Outcome, Proposer, Row, Values
+from search.searchers.points import PointSource
 from search.searchers.refusals import Refusals
 from search.stop_rules import Ending
 from spaces.candidate import Candidate
 from spaces.errors import IllegalCandidate, LimitError, RunError
 
-MAX_DUPLICATES = 500  # known proposals in a row after which the space counts as exhausted
 WINDOW = 500  # new proposals of which, if the limits are to be met at all, at least one per cent is admitted
-EXPLORE_AFTER = 8  # known proposals in a row after which the proposer must draw from the whole space
 PATIENCE_S = 1.0  # while trials run, Tune goes on after so long without an admission
 
 
@@ -123,7 +122,7 @@ class CandidateSearcher(Searcher):
         self._primed: deque[Ticket] = deque()
         self._live: dict[str, Proposal] = {}
         self._index = plan.start_index
-        self._duplicates_in_row = 0
+        self._points = PointSource(proposer)
         self._refusals = Refusals(WINDOW)
         self._seen = {past.proposal.candidate.candidate_id for past in plan.past}
         self._seen |= {queued.proposal.candidate.candidate_id for queued in plan.queue}
@@ -287,17 +286,17 @@ class CandidateSearcher(Searcher):
     def _propose(self) -> Proposal | None:
         """Return the next new proposal that can be built; None for a known or an illegal one."""
         index, self._index = self._index, self._index + 1
-        values = self._proposer.propose(index, explore=self._duplicates_in_row >= EXPLORE_AFTER)
+        values = self._points.take(index)
         try:
             proposal, illegal = self._desk.build(values, index), None
         except IllegalCandidate as error:
             candidate, illegal = Refusals.placeholder(values, self._proposer.seed), str(error)
             proposal = Proposal(candidate=candidate, index=index, values=values)
-        if proposal.candidate.candidate_id in self._seen:
+        known = proposal.candidate.candidate_id in self._seen
+        self._points.note(known=known)
+        if known:
             self.duplicates += 1
-            self._duplicates_in_row += 1
             return None
-        self._duplicates_in_row = 0
         self._seen.add(proposal.candidate.candidate_id)
         if illegal is None:
             return proposal
@@ -363,13 +362,13 @@ class CandidateSearcher(Searcher):
 
     def _check_end(self) -> None:
         """End the search when it is over or when nothing new comes; LimitError if nothing ever came."""
-        ending, known = self._ending(), self._duplicates_in_row >= MAX_DUPLICATES
+        ending, exhausted = self._ending(), self._points.exhausted
         if ending is not None:
             self.ended = ending
-        elif (known or self._refusals.binding) and self._refusals.all_refused and not self._admitted:
+        elif (exhausted or self._refusals.binding) and self._refusals.all_refused and not self._admitted:
             raise LimitError(self._refusals.message())
-        elif known:
-            self._end("exhausted", f"the last {MAX_DUPLICATES} proposals were all known: nothing new is left")
+        elif exhausted:
+            self._end("exhausted", exhausted)
         elif self._refusals.binding:
             self._end("limits", self._refusals.message())
 

@@ -12,15 +12,17 @@ from search.admission import Admitted, Past, Proposal
 from search.searchers.candidate_searcher import CandidateSearcher, Queued, SearchPlan
 from search.searchers.random_search import RandomSearch
 from search.stop_rules import INTERRUPTED
-from spaces.domains import Choice, Int
+from spaces.domains import Choice, Float, Int
 from spaces.errors import LimitError, RunError
 from tests.unit.search.desk import DOMAINS, OBJECTIVES, ToyDesk, make_candidate
 
 VALUES = {"student.width": "0.5x", "student.depth": 2, "losses.itm.weight": 0, "training.lr": 1e-3}
 
 
-def make(desk: ToyDesk, plan: SearchPlan, *, domains=DOMAINS, clock=lambda: 0.0, **more) -> CandidateSearcher:
-    proposer = RandomSearch(RandomSearch.Config(), domains, seed=0, objectives=OBJECTIVES)
+def make(
+    desk: ToyDesk, plan: SearchPlan, *, domains=DOMAINS, clock=lambda: 0.0, seed=0, **more
+) -> CandidateSearcher:
+    proposer = RandomSearch(RandomSearch.Config(), domains, seed=seed, objectives=OBJECTIVES)
     return CandidateSearcher(proposer, desk, plan=plan, clock=clock, **more)
 
 
@@ -114,7 +116,24 @@ def test_an_exhausted_space_ends_the_search() -> None:
     searcher = make(ToyDesk(), SearchPlan(trials=1000), domains=domains)
     assert len(drain(searcher)) == 3 * 6 * 2
     assert searcher.ended_by == "exhausted"
-    assert searcher.ended_reason == "the last 500 proposals were all known: nothing new is left"
+    assert searcher.ended_reason == "nothing new is left of the 36 points of the space"
+
+
+def test_a_small_space_is_searched_to_its_last_point_however_seldom_that_is_drawn() -> None:
+    rare = Choice(options=(1,), zero=0.001)
+    domains = {**DOMAINS, "losses.itm.weight": rare, "training.lr": Choice(options=(1e-3,))}
+    for seed in range(3):
+        searcher = make(ToyDesk(), SearchPlan(trials=1000), domains=domains, seed=seed)
+        assert len(drain(searcher)) == 3 * 6 * 2
+        assert searcher.ended_by == "exhausted"
+
+
+def test_a_space_without_end_is_left_after_so_many_known_proposals() -> None:
+    narrow = Float(low=1.0, high=1.001)  # two values of four digits
+    domains = {**DOMAINS, "losses.itm.weight": Choice(options=(1,)), "training.lr": narrow}
+    searcher = make(ToyDesk(), SearchPlan(trials=1000), domains=domains)
+    assert len(drain(searcher)) == 3 * 6 * 2
+    assert searcher.ended_reason == "the last 500 proposals were all known: next to nothing new is left"
 
 
 def test_a_small_space_that_the_limits_leave_empty_is_told_by_its_limit() -> None:
