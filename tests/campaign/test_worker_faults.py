@@ -85,9 +85,16 @@ def test_a_full_disk_leaves_the_previous_checkpoint(
 
 @pytest.mark.timeout(1200)
 def test_killed_workers_of_nested_trials_are_replaced(finished: runs.Finished, tmp_path: Path) -> None:
-    text = TWO_WORKERS.replace("rungs: [1]", "rungs: []").replace("trials: 3", f"trials: {REPEATS}")
-    arguments = (runs.script("search/run.py"), "--space", str(runs.write_space(tmp_path, text)))
-    with runs.started((*arguments, "--workers-per-trial", "2"), folder=tmp_path, env=finished.env) as command:
+    nobody_is_stopped = (
+        "--set=search.scheduler.rungs=[]",
+        "--trials",
+        str(REPEATS),
+        "--workers-per-trial",
+        "2",
+    )
+    arguments = ("--space", str(runs.write_space(tmp_path, TWO_WORKERS)), *nobody_is_stopped)
+    search = (runs.script("search/run.py"), *arguments)
+    with runs.started(search, folder=tmp_path, env=finished.env) as command:
         folder = runs.run_folder(command, tmp_path)
         command.wait_for(lambda: "prepared in" in command.text, "the first trial")
         hit: set[str] = set()
