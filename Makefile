@@ -100,7 +100,7 @@ search: setup
 	fi
 
 test: setup
-	exec "$(VENV)/bin/python" -m pytest $(ARGS)
+	exec "$(VENV)/bin/python" -m pytest -n 2 $(ARGS)
 
 campaign: setup
 	CAMPAIGN=1 exec timeout --foreground --signal=INT --kill-after=60s $(CAMPAIGN_LIMIT) "$(VENV)/bin/python" -m pytest tests/campaign $(ARGS)

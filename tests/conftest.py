@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 SKIP_MARKERS = ("browser", "gpu", "java", "weights")
 ORDER = ("unit", "house", "contracts", "integration", "e2e")  # what answers soonest comes first
+RAY = ("integration", "e2e", "campaign")  # start Ray: one at a time, and mostly waiting
 
 collect_ignore = [] if os.environ.get("CAMPAIGN") else ["campaign"]
 
@@ -27,6 +29,9 @@ def _set_environment() -> None:
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(_session / "hypothesis")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # two busy threads on a shared machine wait for one another most of the time
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        # where Python may not write beside the packages, every process compiles them anew: 8 seconds each
+        os.environ["PYTHONPYCACHEPREFIX"] = str(_session / "bytecode")
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (Ray's spelling; its own 15 starves trials beside other work)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.pop("RAY_ADDRESS", None)  # a test that wants a cluster starts one
@@ -50,6 +55,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return ORDER.index(folder) if folder in ORDER else len(ORDER)
 
     items.sort(key=place)
+
+
+class OneRay(LoadScopeScheduling):  # type: ignore[misc]
+    """With `-n 2`: one process takes all that starts Ray, from the beginning, since it mostly waits; the other the rest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = nodeid.removeprefix("tests/").partition("/")[0]
+        return "ray" if folder in RAY else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneRay:
+    """Give xdist the order above; the largest group begins."""
+    return OneRay(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,11 +66,7 @@ def environment(**more: str) -> dict[str, str]:
         "BROWSER_PATH": os.devnull,  # pictures take seconds and have tests of their own
         "PYTHONUNBUFFERED": "1",  # output is read while it comes
     }
-    inherited = dict(os.environ)
-    if inherited.pop("PYTHONDONTWRITEBYTECODE", None):
-        # where Python may not write beside the packages, every process compiles them anew: 7 seconds each
-        ours["PYTHONPYCACHEPREFIX"] = str(Path(inherited["XDG_CACHE_HOME"]) / "bytecode")
-    return {**inherited, **ours, **more}
+    return {**os.environ, **ours, **more}
 
 
 def write_space(folder: Path, text: str = SPACE) -> Path:
@@ -134,11 +130,17 @@ class Command:
         os.killpg(self.pid, signal.SIGINT)
 
     def kill(self) -> None:
-        """Send kill -9 to the command itself, and wait until whatever it had started is gone, too."""
+        """Send kill -9 to the command itself, wait until what it had training has ended by itself, and end the rest.
+
+        Ray's own processes notice much later, and hold nothing that a search needs.
+        """
         family = descendants(self.pid)
+        training = [pid for title in (TRIAL, TRAIN_WORKER) for pid in processes_called(title, self.pid)]
         os.kill(self.pid, signal.SIGKILL)
         self.process.wait(10)
-        end_processes(family, patience_s=20.0)
+        wait_for_end(training, patience_s=20.0)
+        assert not any(map(alive, training)), "a trial outlived its search by 20 s"
+        end_processes(family)
 
 
 def descendants(pid: int) -> list[int]:
@@ -166,13 +168,19 @@ def alive(pid: int) -> bool:
         return False
 
 
-def end_processes(pids: Sequence[int], *, patience_s: float) -> None:
-    """Wait until processes have ended by themselves, then end them."""
+def wait_for_end(pids: Sequence[int], *, patience_s: float) -> None:
+    """Wait until processes have ended, or patience has."""
     deadline = time.monotonic() + patience_s
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def end_processes(pids: Sequence[int]) -> None:
+    """Send kill -9 to those that run, and wait until they have ended."""
     for pid in filter(alive, pids):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_for_end(pids, patience_s=10.0)
 
 
 def processes_called(title: bytes, pid: int) -> list[int]:

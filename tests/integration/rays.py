@@ -90,7 +90,7 @@ def head(*, num_cpus: int = 2) -> Iterator[Head]:
         yield Head(address=f"127.0.0.1:{port}", metrics=f"http://127.0.0.1:{metrics}/metrics")
     finally:
         # Ray's own good-bye takes ten seconds; there is nothing left to save
-        runs.end_processes([process.pid, *runs.descendants(process.pid)], patience_s=0.0)
+        runs.end_processes([process.pid, *runs.descendants(process.pid)])
         process.wait(10)
         shutil.rmtree(temporary, ignore_errors=True)
 

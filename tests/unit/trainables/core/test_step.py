@@ -59,7 +59,7 @@ def test_total_is_the_weighted_sum_of_what_is_reported(teacher: Teacher, batch: 
         ({"itm": {}}, {"encode_image", "fuse"}),
         ({"fused_hidden": {}}, {"encode_image", "fuse"}),
     ],
-    ids=str,
+    ids=lambda names: "+".join(sorted(names)),
 )
 def test_only_passes_that_a_loss_needs_are_run(
     teacher: Teacher, batch: Batch, monkeypatch: pytest.MonkeyPatch, losses: dict[str, Any], passes: set[str]
