@@ -203,9 +203,8 @@ class Recorder:
     def result_rows(self) -> Iterator[Row]:
         """Yield the epochs of all ended candidates with costs and role, for `RungScheduler.refill`."""
         for candidate_id in self._epochs:
-            if (
-                self._rows[candidate_id]["status"] != "running"
-            ):  # else its worker tells them again, and it is judged
+            # the worker of a running one tells its epochs again, and it is judged then
+            if self._rows[candidate_id]["status"] != "running":
                 yield from self._result_rows(candidate_id)
 
     def _result_rows(self, candidate_id: str) -> Iterator[Row]:

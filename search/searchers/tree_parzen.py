@@ -41,8 +41,8 @@ class TreeParzen(Proposer):
     class Config:
         """Options of the estimator.
 
-        The defaults of startup and gamma (hyperopt's own are 20 and 0.25) are those that did best on three tables of
-        architectures; gamma 0.25 to 1 does nearly as well.
+        The defaults of startup and gamma (hyperopt's own are 20 and 0.25) are those that did best in the mean of
+        three tables of architectures; gamma 0.25 to 1 does nearly as well.
 
         Attributes:
             startup: random proposals until so many candidates are measured.

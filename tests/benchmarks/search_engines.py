@@ -47,7 +47,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Run the benchmark."""
-    options = parser().parse_args()
+    made = parser()
+    options = made.parse_args()
+    if options.seeds < 1 or options.jobs < 1:
+        made.error(f"--seeds, --jobs: got {options.seeds}, {options.jobs}; allowed: 1 or more.")
     result: dict[str, Any] = {"parts": {}}
     if options.out.exists():
         result = json.loads(options.out.read_text(encoding="utf-8"))

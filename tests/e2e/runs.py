@@ -139,8 +139,9 @@ class Command:
         os.kill(self.pid, signal.SIGKILL)
         self.process.wait(10)
         wait_for_end(training, patience_s=20.0)
-        assert not any(map(alive, training)), "a trial outlived its search by 20 s"
+        outlived = any(map(alive, training))
         end_processes(family)
+        assert not outlived, "a trial outlived its search by 20 s"
 
 
 def descendants(pid: int) -> list[int]:
