@@ -1,0 +1,49 @@
+"""Conditions: which searched values count at a point, since another value switches the rest off. Pure Python."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spaces.domains import Scalar, identity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A searched path counts only where another one has one of some values, or has none of them.
+
+    Attributes:
+        path: the searched path that is looked at.
+        values: what it is compared with.
+        negated: the condition holds where `path` has none of the values: a loss's options count unless its weight is 0.
+    """
+
+    path: str
+    values: tuple[Scalar, ...]
+    negated: bool = False
+
+    def holds(self, value: Scalar) -> bool:
+        """Return whether a value of `path` meets the condition; 1 and 1.0 are the same, `0.5x` and `0.50x` too."""
+        return (identity(value) in {identity(one) for one in self.values}) != self.negated
+
+
+Conditions = Mapping[str, tuple[Condition, ...]]
+"""Searched path -> all that must hold for it to count; a path without an entry always counts."""
+
+
+def active(values: Mapping[str, Scalar], conditions: Conditions) -> dict[str, Scalar]:
+    """Return the values that count, in their order.
+
+    A value counts where all of its conditions hold and every path that they look at counts itself. A condition on a
+    path without a value here is taken as met, so that parts of a point can be asked, too.
+    """
+    known: dict[str, bool] = {}
+
+    def counts(path: str) -> bool:
+        if path not in known:
+            known[path] = True  # two paths that switch each other are refused on loading; here they end the recursion
+            known[path] = all(
+                one.path not in values or (counts(one.path) and one.holds(values[one.path]))
+                for one in conditions.get(path, ())
+            )
+        return known[path]
+
+    return {path: value for path, value in values.items() if counts(path)}
