@@ -4,7 +4,7 @@ A tensor's name ends in its shape: `logits_BC`, `tokens_BPD`.
 
 | letter | dimension |
 | --- | --- |
-| B | batch: images or pairs |
+| B | batch: examples |
 | N | rows of a fused pass: positives first, then negatives |
 | T | text tokens, padding included |
 | P | image tokens, class token included |
@@ -15,16 +15,3 @@ A tensor's name ends in its shape: `logits_BC`, `tokens_BPD`.
 | C | classes |
 | V | vocabulary |
 """
-
-DIMENSIONS = {
-    "B": "batch: images or pairs",
-    "N": "rows of a fused pass",
-    "T": "text tokens, padding included",
-    "P": "image tokens, class token included",
-    "D": "width of an encoder",
-    "E": "width of the joint embedding",
-    "H": "attention heads",
-    "L": "layers",
-    "C": "classes",
-    "V": "vocabulary",
-}

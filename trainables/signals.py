@@ -1,25 +1,32 @@
-"""Everything that models hand to losses and metrics: one small dataclass per mode.
+"""What models say to losses and tasks: named tensors, what may be asked of a model, and the batch they are about.
 
-Layers are counted from 0 at the input side; `hidden[i]` is the state *after* layer i. Only the layers that a
-`Want` names are filled. Dimension letters: `trainables.shapes`.
+Families, tasks, losses, teachers and data sets do not know one another; they meet in the names of this file. Modes and
+kinds are open words: a new family may say `statement.hidden.2` without an edit here. Dimension letters:
+`trainables.shapes`.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
-MODES = ("image", "text", "fused", "decoder", "answer")
+from spaces.errors import DatasetError
+
+PICTURE, CAPTION, QUESTION = "picture", "caption", "question"
+"""Kinds of rows that the shipped data sets have; another data set may have others."""
+PIXELS = "picture.pixels"
 
 
 class Want(NamedTuple):
     """Name one output of a model.
 
     Attributes:
-        mode: one of `MODES`; `answer` is the decoder run on a question.
-        what: `embedding`, `hidden`, `attention`, `cross_attention` or `logits`.
-        layer: absolute layer index for the per-layer kinds, else None.
+        mode: a pass of the model, such as `image`, `text`, `fused`, `decoder`, `answer`.
+        what: `embedding`, `hidden`, `attention`, `logits`, or another word that the family offers.
+        layer: absolute index for what each layer has, counted from 0 at the input side; else None. `hidden` is the
+            state *after* the layer.
     """
 
     mode: str
@@ -31,111 +38,159 @@ class Want(NamedTuple):
 
 
 Wants = frozenset[Want]
+NOTHING: Wants = frozenset()
 
 
-def layers(wants: Iterable[Want], mode: str, what: str) -> frozenset[int]:
-    """Return the layer indices that `wants` asks of one mode and kind."""
-    return frozenset(w.layer for w in wants if w.mode == mode and w.what == what and w.layer is not None)
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What a model can say about one want, known from its sizes alone.
 
-
-@dataclass(kw_only=True)
-class ImageOutputs:
-    """Image encoder: tokens_BPD after the last norm, unit-norm embedding_BE.
-
-    States are (B, P, D), maps (B, H, P, P).
+    Attributes:
+        axes: letter of each axis behind the rows, such as ("T", "D").
+        sizes: of each axis; of T the largest, since texts are padded to the longest of a batch.
+        rows: kind of row that the tensor has one entry for (`picture`, `caption`, ...); "" for a single value of the model.
+        mask: the batch field that is True on real tokens; "" where nothing is padding.
+        meaning: what the entries of the last axis are, where two models must agree on it: a vocabulary, a list of classes.
     """
 
-    tokens_BPD: Tensor | None = None
-    embedding_BE: Tensor | None = None
-    hidden: dict[int, Tensor] = field(default_factory=dict)
-    attention: dict[int, Tensor] = field(default_factory=dict)
+    axes: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = ()
+    rows: str = ""
+    mask: str = ""
+    meaning: str = ""
+
+    def size(self, axis: str) -> int:
+        """Return the size of an axis by its letter.
+
+        Raises:
+            KeyError: the signal has no such axis.
+        """
+        return dict(zip(self.axes, self.sizes, strict=True))[axis]
 
 
-@dataclass(kw_only=True)
-class TextOutputs:
-    """Text-only pass: mask_BT True on real tokens, unit-norm embedding_BE.
-
-    States are (B, T, D), maps (B, H, T, T).
-    """
-
-    mask_BT: Tensor
-    tokens_BTD: Tensor | None = None
-    embedding_BE: Tensor | None = None
-    hidden: dict[int, Tensor] = field(default_factory=dict)
-    attention: dict[int, Tensor] = field(default_factory=dict)
+Offers = Mapping[Want, Offer]
 
 
-@dataclass(kw_only=True)
-class FusedOutputs:
-    """Image-grounded encoder. Its first B rows are the given pairs; a student's negatives follow.
-
-    labels_N is 1 for a match and 0 for a negative; mask_NT marks real tokens; states are (N, T, D);
-    cross_attention maps are (N, H, T, P) and exist in fusion layers only. A teacher holds the B given pairs
-    alone (N = B).
-    """
-
-    mask_NT: Tensor
-    logits_N2: Tensor | None = None
-    labels_N: Tensor | None = None
-    hidden: dict[int, Tensor] = field(default_factory=dict)
-    attention: dict[int, Tensor] = field(default_factory=dict)
-    cross_attention: dict[int, Tensor] = field(default_factory=dict)
+def reads_texts(offers: Offers) -> bool:
+    """Return whether a model with these offers needs a tokenizer from raw input to answer."""
+    return any(offer.rows not in ("", PICTURE) for offer in offers.values())
 
 
-@dataclass(kw_only=True)
-class DecoderOutputs:
-    """Causal decoder. logits_BTV[:, t] predicts token t + 1; mask_BT marks real input tokens.
-
-    states are (B, T, D), attention (B, H, T, T) lower triangular, cross_attention (B, H, T, P).
-    """
-
-    mask_BT: Tensor
-    logits_BTV: Tensor | None = None
-    hidden: dict[int, Tensor] = field(default_factory=dict)
-    attention: dict[int, Tensor] = field(default_factory=dict)
-    cross_attention: dict[int, Tensor] = field(default_factory=dict)
+def layers(wants: Iterable[Want], mode: str, what: str) -> tuple[int, ...]:
+    """Return the layers that wants or offers name for one mode and kind, rising."""
+    return tuple(
+        sorted({w.layer for w in wants if w.mode == mode and w.what == what and w.layer is not None})
+    )
 
 
-@dataclass(kw_only=True)
-class Outputs:
-    """What one model said about one batch; a mode that nobody asked for, or that the model lacks, is None.
+def modes(wants: Iterable[Want]) -> frozenset[str]:
+    """Return the modes of wants."""
+    return frozenset(want.mode for want in wants)
 
-    `answer` is the decoder's mode on `[DEC] question answer [SEP]`. `temperature` is the model's own ITC
-    temperature (scalar).
-    """
 
-    image: ImageOutputs | None = None
-    text: TextOutputs | None = None
-    fused: FusedOutputs | None = None
-    decoder: DecoderOutputs | None = None
-    answer: DecoderOutputs | None = None
-    temperature: Tensor | None = None
+class Signals(dict[Want, Tensor]):
+    """What a model said about one batch: a tensor for each want, and nothing that nobody asked for."""
+
+    def __missing__(self, want: Want) -> Tensor:
+        raise ValueError(f"{want} is not filled; ask the model for it.")
+
+    def only(self, wants: Iterable[Want]) -> "Signals":
+        """Return those that are asked for.
+
+        Raises:
+            ValueError: one is not there.
+        """
+        return Signals({want: self[want] for want in wants})
 
 
 @dataclass(kw_only=True)
 class Batch:
-    """One training batch of B image-text pairs, with a question and answer each where the data set has them.
+    """B examples: named fields, and where each of them stands in its split.
 
     Attributes:
-        images: (B, 3, S, S) float, normalised as the teacher's preprocessing says.
-        caption_ids: (B, T) int64, `[CLS] ... [SEP]`, padded with the pad id, trimmed to the longest of the
-        batch. caption_mask: (B, T) bool, True on real tokens.
-        caption_keys: (B,) int64, equal for equal captions: such rows are no negatives of one another.
-        image_keys: (B,) int64, index of the image in its split: equal for captions of one image.
-        question_ids: (B, T) int64, `[DEC] question answer [SEP]` padded, or None.
-        question_mask: (B, T) bool, or None.
-        answer_mask: (B, T) bool, True at input positions whose *next* token belongs to the answer, or None.
-        caption_rows, question_rows: (B,) int64, index of caption and question in the split: keys of the
-            teacher cache.
+        fields: name -> tensor (B, ...). The shipped data sets give `picture.pixels` (B, 3, S, S) float, normalised as
+            the teacher's preprocessing says; of captions and questions `.ids` (B, T) int64, padded and trimmed to the
+            longest of the batch, `.mask` (B, T) True on real tokens, and `.targets` (B, T) True at positions whose *next*
+            token is to be predicted; `caption.key` (B,) int64, equal for equal captions.
+        rows: kind of row -> (B,) int64, its number in the split: the keys of the teacher cache. -1 where an example has
+            no such row.
+        seed: of all that is random about this view of the examples: negatives, and augmentations where there are any.
     """
 
-    images: Tensor
-    caption_ids: Tensor
-    caption_mask: Tensor
-    caption_keys: Tensor
-    image_keys: Tensor
-    caption_rows: Tensor
-    question_ids: Tensor | None = None
-    question_mask: Tensor | None = None
-    answer_mask: Tensor | None = None
-    question_rows: Tensor | None = None
+    fields: dict[str, Tensor]
+    rows: dict[str, Tensor]
+    seed: int = 0
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return a field.
+
+        Raises:
+            DatasetError: the data does not have it.
+        """
+        if name not in self.fields:
+            raise DatasetError(
+                f"batch: has no {name}; the data gives {', '.join(sorted(self.fields))}. "
+                "Leave out the loss or task that needs it, or give data that has it."
+            )
+        return self.fields[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.fields
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return next(iter(self.fields.values())).device
+
+    def blinded(self) -> "Batch":
+        """Return the batch with black pictures, for the baseline that sees nothing."""
+        if PIXELS not in self.fields:
+            return self
+        return replace(self, fields={**self.fields, PIXELS: torch.zeros_like(self.fields[PIXELS])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a model needs for some wants.
+
+    Attributes:
+        fields: of the batch.
+        source: signals of the teacher, live or cached, that are its input: what a head on teacher features reads, or by
+            what negatives are drawn. `forward` gets them as `given`.
+    """
+
+    fields: frozenset[str] = frozenset()
+    source: Wants = NOTHING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """A pass of a deployed model, and how often it runs to serve one example.
+
+    Attributes:
+        mode: the pass.
+        tokens: length of its text; 0 where it has none.
+        repeats: runs of it: decoding takes one a token.
+    """
+
+    mode: str
+    tokens: int = 0
+    repeats: int = 1
+
+
+class Source(Protocol):
+    """Who says what students learn from: the live teacher, or the cache of what it said."""
+
+    def signals(self, batch: Batch, wants: Wants) -> Signals:
+        """Return the signals for the given examples, without gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoSource:
+    """The source of a training without a teacher."""
+
+    answers: Collection[Want] = field(default_factory=tuple)
+
+    def signals(self, batch: Batch, wants: Wants) -> Signals:
+        """Return nothing."""
+        return Signals()

@@ -1,7 +1,10 @@
 """Text to token ids and back, on the `tokenizers` library: any `tokenizer.json` or WordPiece `vocab.txt`."""
 
+import hashlib
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import BertWordPieceTokenizer
@@ -9,9 +12,23 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.implementations.base_tokenizer import BaseTokenizer
 
 from spaces.errors import TeacherError
-from trainables.models.config import VocabularyConfig
 
 FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyConfig:
+    """Token ids that a model itself must know: size of the vocabulary and the special tokens.
+
+    `dec` begins a text that a decoder goes on with, `enc` one that is read together with a picture.
+    """
+
+    size: int
+    pad: int
+    cls: int
+    sep: int
+    dec: int
+    enc: int
 
 
 def _backend(path: Path) -> Backend | BaseTokenizer:
@@ -29,7 +46,7 @@ def _backend(path: Path) -> Backend | BaseTokenizer:
 
 
 class Tokenizer:
-    """Encode captions and questions for the MED text network."""
+    """Encode captions and questions for a text network."""
 
     def __init__(
         self, backend: Backend | BaseTokenizer, vocabulary: VocabularyConfig, max_tokens: int
@@ -38,6 +55,15 @@ class Tokenizer:
         self.vocabulary = vocabulary
         self.max_tokens = max_tokens
         self.unknown = backend.token_to_id("[UNK]")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a model folder has to say beside the tokenizer's own files; JSON-able."""
+        return {"vocabulary": asdict(self.vocabulary), "max_tokens": self.max_tokens}
+
+    @property
+    def digest(self) -> str:
+        """Hash of all that decides which ids a text gets."""
+        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
     @classmethod
     def from_folder(cls, folder: Path, vocabulary: VocabularyConfig, max_tokens: int) -> "Tokenizer":

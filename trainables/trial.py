@@ -16,10 +16,10 @@ from ray import train, tune
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from trainables.checkpoint import FILE
-from trainables.control import Row
-from trainables.job import Job
-from trainables.worker import train as train_candidate
+from trainables.training.checkpoint import FILE
+from trainables.training.control import Row
+from trainables.training.job import Job
+from trainables.training.loop import train as train_candidate
 
 HEAD_SHARE = 0.001
 """What the driver of a nested trial takes of `node:__internal_head__`, which every cluster has; never a CPU,

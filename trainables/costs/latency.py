@@ -1,4 +1,4 @@
-"""Measured time of one forward pass per mode, batch 1, one CPU thread or a GPU.
+"""Measured time of what a deployed model does for one example, batch 1, one CPU thread or a GPU.
 
 On CPU the figure is the time of the measuring thread, not of the clock on the wall: other work on the machine
 then disturbs it little. Wall time stands beside it, for measurements made while nothing else runs.
@@ -8,28 +8,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from trainables.costs.flops import meta_inputs, modes, run_mode
 from trainables.costs.hardware import device_name
 from trainables.costs.subject import Subject
-from trainables.models.blip import Blip
-from trainables.models.config import BlipConfig
+from trainables.families.base import Family
 
 REPEATS = 25
 WARM_UP = 3
 THREADS = 1
-DISTURBED = 1.5  # wall / CPU time above which the core was shared
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Median time of one image-text pair through every mode; the decoder makes one pass over all tokens.
+    """Median time of all passes that serve one example, each as often as it is repeated.
 
     Attributes:
         latency_ms: median over the repeats; thread-CPU time on CPU, event time on CUDA.
@@ -51,11 +46,6 @@ class Latency:
     batch: int
     repeats: int
 
-    @property
-    def disturbed(self) -> bool:
-        """Whether other work took the core so often that the wall time means little."""
-        return self.wall_ms > DISTURBED * self.latency_ms
-
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy; `from_dict` reads it back."""
         return asdict(self)
@@ -72,44 +62,47 @@ class Latency:
 
 def latency_ms(subject: Subject) -> float:
     """Return the median latency on this machine's CPU, in ms."""
-    return measure_latency(subject.config).latency_ms
+    return measure_latency(subject).latency_ms
 
 
 def measure_latency(
-    config: BlipConfig,
+    subject: Subject,
     *,
     repeats: int = REPEATS,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Latency:
-    """Return the latency of a model of these sizes with random weights.
+    """Return the latency of such a model with random weights.
 
-    The number of torch threads and the random state are left as they were.
+    Each pass is timed once per repeat and counted as often as it is run for one example. The number of torch threads and
+    the random state are left as they were.
 
     Args:
-        config: sizes.
+        subject: the deployed model, and what it serves.
         repeats: timed runs, at least 25 for a figure that is reported.
         device: `cpu` or a CUDA device.
         dtype: of weights and pictures.
     """
     place = torch.device(device)
-    model = _random_model(config).to(device=place, dtype=dtype)
-    inputs = _random_inputs(config, place, dtype)
-    names = modes(config)
+    model = _random_model(subject).to(device=place, dtype=dtype)
+    passes = [(one, model.pass_inputs(one.mode, one.tokens)) for one in subject.servings]
     clock = _cuda_clock if place.type == "cuda" else _cpu_clock
-    spent, wall = np.zeros((repeats, len(names))), np.zeros((repeats, len(names)))
+    spent, wall = np.zeros((repeats, len(passes))), np.zeros((repeats, len(passes)))
     with _one_thread(), torch.inference_mode():
         for repeat in range(-WARM_UP, repeats):
-            for column, mode in enumerate(names):
-                times = clock(partial(run_mode, model, mode, inputs))
+            for column, (one, inputs) in enumerate(passes):
+                times = clock(lambda mode=one.mode, given=inputs: model.run_pass(mode, given))  # type: ignore[misc]
                 if repeat >= 0:
-                    spent[repeat, column], wall[repeat, column] = times
+                    spent[repeat, column], wall[repeat, column] = (one.repeats * time for time in times)
+    by_mode: dict[str, float] = {}
+    for (one, _), median in zip(passes, np.median(spent, axis=0).tolist(), strict=True):
+        by_mode[one.mode] = by_mode.get(one.mode, 0.0) + median
     return Latency(
         latency_ms=float(np.median(spent.sum(axis=1))),
         spread_ms=_interquartile(spent.sum(axis=1)),
         wall_ms=float(np.median(wall.sum(axis=1))),
         wall_spread_ms=_interquartile(wall.sum(axis=1)),
-        modes=dict(zip(names, np.median(spent, axis=0).tolist(), strict=True)),
+        modes=by_mode,
         device=device_name(place),
         dtype=str(dtype).removeprefix("torch."),
         threads=THREADS,
@@ -118,22 +111,9 @@ def measure_latency(
     )
 
 
-def _random_model(config: BlipConfig) -> Blip:
+def _random_model(subject: Subject) -> Family:
     with torch.random.fork_rng(devices=[]):
-        return Blip(config).eval()
-
-
-def _random_inputs(config: BlipConfig, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return inputs of true shapes: noise for a picture, ids within the vocabulary, no padding."""
-    shapes = {name: tensor.shape for name, tensor in meta_inputs(config).items()}
-    source = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, config.vocabulary.size, shapes["ids"], generator=source)
-    return {
-        "images": torch.randn(shapes["images"], generator=source).to(device, dtype),
-        "ids": ids.to(device),
-        "mask": torch.ones(shapes["mask"], dtype=torch.bool, device=device),
-        "tokens": torch.randn(shapes["tokens"], generator=source).to(device, dtype),
-    }
+        return subject.blueprint.build().eval()
 
 
 def _interquartile(times: np.ndarray) -> float:

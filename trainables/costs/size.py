@@ -11,8 +11,8 @@ MIB = 2**20
 
 
 def size_mib(subject: Subject) -> float:
-    """Return weights in float32 and tokenizer files together, in MiB (2^20 bytes)."""
-    return (params(subject) * BYTES_PER_WEIGHT + subject.tokenizer_bytes) / MIB
+    """Return weights in float32 and, where texts are read, tokenizer files together, in MiB (2^20 bytes)."""
+    return (params(subject) * BYTES_PER_WEIGHT + subject.files_bytes) / MIB
 
 
 def tokenizer_bytes(folder: Path) -> int:

@@ -8,7 +8,6 @@ from trainables.costs.flops import flops_by_mode
 from trainables.costs.params import params
 from trainables.costs.size import size_mib
 from trainables.costs.subject import Subject
-from trainables.models.config import BlipConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +16,8 @@ class StaticCosts:
 
     Attributes:
         params: raw number of parameters.
-        flops: 2 x MAC of all modes for one image-text pair.
-        flops_by_mode: the same for `image`, `text`, `fused` and `decoder`; a dual encoder has the first two.
+        flops: 2 x MAC of all that serves one example.
+        flops_by_mode: the same by mode.
         size_mib: float32 weights and tokenizer.
     """
 
@@ -41,15 +40,9 @@ class StaticCosts:
         return cls(**fields)
 
 
-def measure_static(config: BlipConfig, tokenizer_bytes: int) -> StaticCosts:
-    """Return params, flops and size of a model that is built on the meta device only.
-
-    Args:
-        config: sizes.
-        tokenizer_bytes: size of the tokenizer's files, see `trainables.costs.size.tokenizer_bytes`.
-    """
-    subject = Subject(config=config, tokenizer_bytes=tokenizer_bytes)
-    by_mode = flops_by_mode(config)
+def measure_static(subject: Subject) -> StaticCosts:
+    """Return params, flops and size of a model that is built on the meta device only."""
+    by_mode = flops_by_mode(subject)
     return StaticCosts(
         params=params(subject), flops=sum(by_mode.values()), flops_by_mode=by_mode, size_mib=size_mib(subject)
     )

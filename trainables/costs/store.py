@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import torch
 from trainables.costs.hardware import device_name
 from trainables.costs.latency import REPEATS, Latency, measure_latency
 from trainables.costs.static import StaticCosts, measure_static
+from trainables.costs.subject import Subject
 from trainables.datasets.cache_folder import atomic_file, cache_folder
-from trainables.models.config import BlipConfig
 
-VERSION = 1  # raise it whenever a change in this room changes a figure
+VERSION = 2  # raise it whenever a change in this room changes a figure
 
 Say = Callable[[str], None]
 
@@ -31,29 +32,31 @@ class CostStore:
         self.folder = folder or cache_folder("costs")
         self.say = say
 
-    def static(self, config: BlipConfig, tokenizer_bytes: int) -> StaticCosts:
+    def static(self, subject: Subject) -> StaticCosts:
         """Return params, flops and size of an architecture."""
-        key = self._key("static", config, tokenizer_bytes=tokenizer_bytes)
+        key = self._key("static", subject, tokenizer_bytes=subject.files_bytes)
         found = self._read(key)
         if found is not None:
             return StaticCosts.from_dict(found)
-        costs = measure_static(config, tokenizer_bytes)
+        costs = measure_static(subject)
         self._write(key, costs.to_dict())
         return costs
 
-    def latency(self, config: BlipConfig, *, repeats: int = REPEATS, device: str = "cpu") -> Latency:
+    def latency(self, subject: Subject, *, repeats: int = REPEATS, device: str = "cpu") -> Latency:
         """Return the latency of an architecture on this very hardware and torch version."""
         name = device_name(torch.device(device))
-        key = self._key("latency", config, repeats=repeats, hardware=name, torch=torch.__version__)
+        key = self._key("latency", subject, repeats=repeats, hardware=name, torch=torch.__version__)
         found = self._read(key)
         if found is not None:
             return Latency.from_dict(found)
-        latency = measure_latency(config, repeats=repeats, device=device)
+        latency = measure_latency(subject, repeats=repeats, device=device)
         self._write(key, latency.to_dict())
         return latency
 
-    def _key(self, kind: str, config: BlipConfig, **further: Any) -> dict[str, Any]:
-        return {"kind": kind, "version": VERSION, "model": config.to_dict(), **further}
+    def _key(self, kind: str, subject: Subject, **further: Any) -> dict[str, Any]:
+        servings = [asdict(one) for one in subject.servings]
+        model = subject.blueprint.to_dict()
+        return {"kind": kind, "version": VERSION, "model": model, "servings": servings, **further}
 
     def _path(self, key: Mapping[str, Any]) -> Path:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

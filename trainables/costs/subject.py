@@ -1,12 +1,11 @@
-"""What a cost is measured on: the sizes of a model and the tokenizer it needs."""
+"""What a cost is measured on: the deployed part of a model, what it is asked to serve, and the tokenizer it needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-
-from trainables.models.blip import Blip
-from trainables.models.config import BlipConfig
+from trainables.families.base import Blueprint, Family
+from trainables.signals import Serving, reads_texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,20 +13,21 @@ class Subject:
     """A model that need not exist yet.
 
     Attributes:
-        config: its sizes.
-        tokenizer_bytes: size of the tokenizer's files, see `trainables.costs.size.tokenizer_bytes`.
+        blueprint: of what is deployed.
+        servings: the passes that serve one example in every task, see `tasks.base.servings_of`.
+        tokenizer_bytes: size of the teacher's tokenizer files; a model that reads no texts does without.
     """
 
-    config: BlipConfig
-    tokenizer_bytes: int
+    blueprint: Blueprint
+    servings: Sequence[Serving]
+    tokenizer_bytes: int = 0
 
     @cached_property
-    def model(self) -> Blip:
+    def model(self) -> Family:
         """The model in eval mode on the meta device: all shapes, no memory, no random number drawn."""
-        return on_meta(self.config)
+        return self.blueprint.on_meta()
 
-
-def on_meta(config: BlipConfig) -> Blip:
-    """Return a model of these sizes on the meta device, in eval mode."""
-    with torch.device("meta"):
-        return Blip(config).eval()
+    @property
+    def files_bytes(self) -> int:
+        """Size of what is deployed beside the weights."""
+        return self.tokenizer_bytes if reads_texts(self.blueprint.offers) else 0

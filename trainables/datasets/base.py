@@ -1,4 +1,4 @@
-"""What every data set gives: splits of pictures with captions and, maybe, questions and answers."""
+"""What every data set gives: splits of pictures with, maybe, captions, questions and answers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Split:
     Attributes:
         name: train, val or test.
         pixels: (N, S, S, 3) uint8, memory-mapped where it is large.
-        captions: all captions of the split.
+        captions: all captions of the split, empty where the data set has none.
         caption_images: (len(captions),) int64, the picture of each caption.
         questions, answers: parallel lists, empty where the data set asks nothing.
         question_images: (len(questions),) int64.

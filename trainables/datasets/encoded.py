@@ -1,5 +1,6 @@
 """A split as the training loop reads it: token ids in arrays, batches by row number."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,9 +8,12 @@ import torch
 from torch import Tensor
 
 from trainables.datasets.base import Split
-from trainables.models.config import PreprocessConfig
-from trainables.outputs import Batch
+from trainables.preprocess import PreprocessConfig
+from trainables.signals import CAPTION, PICTURE, PIXELS, QUESTION, Batch
 from trainables.tokenizer import Tokenizer
+
+Rows = Mapping[str, np.ndarray]
+"""Kind of row -> (B,) numbers in the split; -1 where an example has no such row."""
 
 
 def _padded(rows: list[list[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
@@ -28,13 +32,20 @@ def _rows_of(images: np.ndarray, num_images: int) -> tuple[np.ndarray, np.ndarra
 
 @dataclass(frozen=True, kw_only=True)
 class TextTable:
-    """Token rows (M, T) int32 with their lengths (M,), and which rows belong to which image."""
+    """Token rows (M, T) int32 with their lengths (M,), and which rows belong to which image.
+
+    Attributes:
+        starts: (M,) int64, position of the first token that a decoder is to predict.
+        keys: (M,) int64, equal for equal texts.
+    """
 
     ids: np.ndarray
     lengths: np.ndarray
     images: np.ndarray
     order: np.ndarray
     offsets: np.ndarray
+    starts: np.ndarray
+    keys: np.ndarray
 
     def count(self, images: np.ndarray) -> np.ndarray:
         """Return how many rows each of `images` has."""
@@ -48,102 +59,110 @@ class TextTable:
         rows: np.ndarray = np.where(counts > 0, self.order[np.minimum(places, len(self.order) - 1)], -1)
         return rows
 
-
-def _table(rows: list[list[int]], images: np.ndarray, num_images: int, pad: int) -> TextTable:
-    ids, lengths = _padded(rows, pad)
-    order, offsets = _rows_of(images, num_images)
-    return TextTable(ids=ids, lengths=lengths, images=images, order=order, offsets=offsets)
+    def first(self, images: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first rows of every image, at most `most`, and the place in `images` that each belongs to."""
+        rows, owners = [], []
+        for number in range(most):
+            has = self.count(images) > number
+            rows.append(self.row(images[has], np.full(int(has.sum()), number)))
+            owners.append(np.flatnonzero(has))
+        row, owner = np.concatenate(rows), np.concatenate(owners)
+        order = np.argsort(owner, kind="stable")
+        return row[order], owner[order]
 
 
 class EncodedSplit:
     """Pixels and token tables of one split, and the batches made of them.
 
     Attributes:
-        captions, questions: token tables; `questions` is None where the data set asks nothing.
-        caption_keys: (M,) int64, equal for equal captions.
-        answer_starts: (Q,) int64, position of the first answer token in each question row.
+        tables: kind of row -> its token table; only kinds that the data set has and the teacher can read.
+        texts: kind of row -> its texts, those without a tokenizer too; of questions, question and answer in a row.
     """
 
-    def __init__(self, split: Split, tokenizer: Tokenizer, preprocess: PreprocessConfig) -> None:
+    def __init__(self, split: Split, tokenizer: Tokenizer | None, preprocess: PreprocessConfig) -> None:
         self.name = split.name
         self.pixels = split.pixels
         self.num_images = split.num_images
-        pad = tokenizer.vocabulary.pad
+        self.preprocess = preprocess
+        self.tables: dict[str, TextTable] = {}
+        self.texts: dict[str, list[str]] = {CAPTION: split.captions}
+        if tokenizer is None:
+            return
         self.vocabulary = tokenizer.vocabulary
-        self.captions = _table(tokenizer.captions(split.captions), split.caption_images, self.num_images, pad)
-        self.caption_keys = (
-            np.unique(self.captions.ids, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
-        )
-        self.questions: TextTable | None = None
-        self.answer_starts = np.zeros(0, dtype=np.int64)
+        if split.captions:
+            rows = tokenizer.captions(split.captions)
+            self.tables[CAPTION] = self._table(rows, [1] * len(rows), split.caption_images)
         if split.questions:
             rows, starts = tokenizer.questions(split.questions, split.answers)
-            self.questions = _table(rows, split.question_images, self.num_images, pad)
-            self.answer_starts = np.array(starts, dtype=np.int64)
-        self._mean = torch.tensor(preprocess.mean).view(1, 3, 1, 1)
-        self._std = torch.tensor(preprocess.std).view(1, 3, 1, 1)
+            self.tables[QUESTION] = self._table(rows, starts, split.question_images)
+            self.texts[QUESTION] = [f"{q} {a}" for q, a in zip(split.questions, split.answers, strict=True)]
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields that its batches can have."""
+        texts = {f"{kind}.{part}" for kind in self.tables for part in ("ids", "mask", "targets", "key")}
+        return frozenset({PIXELS, *texts})
+
+    def num_rows(self, kind: str) -> int:
+        """Return how many rows of a kind the split has."""
+        return (
+            self.num_images if kind == PICTURE else len(self.tables[kind].ids) if kind in self.tables else 0
+        )
 
     def images(self, rows: np.ndarray, device: torch.device) -> Tensor:
         """Return normalised pictures (B, 3, S, S)."""
         pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[rows])).to(device)
-        values = pixels.permute(0, 3, 1, 2).float() / 255
-        return ((values - self._mean.to(device)) / self._std.to(device)).contiguous()
+        return self.preprocess.normalise(pixels)
 
-    def _tokens(self, table: TextTable, rows: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-        lengths = table.lengths[rows]
-        width = int(lengths.max())
-        ids = torch.from_numpy(table.ids[rows, :width].astype(np.int64)).to(device)
-        mask = torch.from_numpy(np.arange(width)[None, :] < lengths[:, None]).to(device)
-        return ids, mask
-
-    def caption_tokens(self, rows: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return ids (B, T) and mask (B, T) of caption rows, trimmed to the longest."""
-        return self._tokens(self.captions, rows, device)
-
-    def question_tokens(self, rows: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ids, mask and answer mask (B, T) of question rows.
-
-        The answer mask is True where the next token is an answer token or the [SEP] that ends it. Row -1 (a
-        picture without question) gives `[DEC] [SEP]` with nothing to answer.
-        """
-        assert self.questions is not None
-        asked = rows >= 0
-        ids, mask = self._tokens(self.questions, np.maximum(rows, 0), device)
-        starts = self.answer_starts[np.maximum(rows, 0)]
-        ends = self.questions.lengths[np.maximum(rows, 0)] - 1
-        places = np.arange(ids.shape[1])[None, :]
-        answer = (places >= starts[:, None] - 1) & (places < ends[:, None]) & asked[:, None]
-        missing = torch.from_numpy(~asked).to(device)
-        if bool(missing.any()):
-            ids = torch.where(missing[:, None], torch.full_like(ids, self.vocabulary.pad), ids)
-            ids[missing, 0] = self.vocabulary.dec
-            ids[missing, 1] = self.vocabulary.sep
-            mask = torch.where(missing[:, None], torch.arange(ids.shape[1], device=device)[None, :] < 2, mask)
-        return ids, mask, torch.from_numpy(answer).to(device)
-
-    def batch(
-        self, images: np.ndarray, captions: np.ndarray, questions: np.ndarray | None, device: torch.device
-    ) -> Batch:
+    def batch(self, rows: Rows, device: torch.device, *, pixels: bool = True) -> Batch:
         """Return one batch.
 
         Args:
-            images: (B,) picture rows.
-            captions: (B,) caption rows.
-            questions: (B,) question rows (-1 for none), or None to leave questions out.
+            rows: of each kind that the batch is to have; texts are trimmed to the longest.
             device: where the tensors go.
+            pixels: read the pictures, too; nothing is read for a pass that does not look at them.
         """
-        caption_ids, caption_mask = self.caption_tokens(captions, device)
-        batch = Batch(
-            images=self.images(images, device),
-            caption_ids=caption_ids,
-            caption_mask=caption_mask,
-            caption_keys=torch.from_numpy(self.caption_keys[captions]).to(device),
-            image_keys=torch.from_numpy(images.astype(np.int64)).to(device),
-            caption_rows=torch.from_numpy(captions.astype(np.int64)).to(device),
+        fields: dict[str, Tensor] = {}
+        if pixels and PICTURE in rows:
+            fields[PIXELS] = self.images(rows[PICTURE], device)
+        for kind, numbers in rows.items():
+            if kind in self.tables:
+                fields |= {f"{kind}.{part}": one for part, one in self._tokens(kind, numbers, device).items()}
+        numbered = {kind: torch.from_numpy(one.astype(np.int64)).to(device) for kind, one in rows.items()}
+        return Batch(fields=fields, rows=numbered)
+
+    def _table(self, rows: list[list[int]], starts: list[int], images: np.ndarray) -> TextTable:
+        ids, lengths = _padded(rows, self.vocabulary.pad)
+        order, offsets = _rows_of(images, self.num_images)
+        keys = np.unique(ids, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+        return TextTable(
+            ids=ids,
+            lengths=lengths,
+            images=images,
+            order=order,
+            offsets=offsets,
+            starts=np.array(starts, dtype=np.int64),
+            keys=keys,
         )
-        if questions is not None and self.questions is not None:
-            batch.question_ids, batch.question_mask, batch.answer_mask = self.question_tokens(
-                questions, device
-            )
-            batch.question_rows = torch.from_numpy(questions.astype(np.int64)).to(device)
-        return batch
+
+    def _tokens(self, kind: str, rows: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+        """Return ids, mask, targets and key of text rows.
+
+        Row -1 (a picture without such a text) gives the two special tokens that frame a text, and nothing to predict.
+        """
+        table = self.tables[kind]
+        there, known = rows >= 0, np.maximum(rows, 0)
+        lengths = np.where(there, table.lengths[known], 2)
+        width = int(lengths.max())
+        ids = table.ids[known, :width].astype(np.int64)
+        places = np.arange(width)[None, :]
+        if not there.all():
+            ids[~there] = self.vocabulary.pad
+            ids[~there, 0] = self.vocabulary.cls
+            ids[~there, 1] = self.vocabulary.sep
+        mask = places < lengths[:, None]
+        targets = (
+            (places >= table.starts[known][:, None] - 1) & (places < lengths[:, None] - 1) & there[:, None]
+        )
+        arrays = {"ids": ids, "mask": mask, "targets": targets, "key": np.where(there, table.keys[known], -1)}
+        return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}

@@ -12,15 +12,20 @@ pictures = [Image.open("picture.jpg")]
 {calls}
 ```
 """
-EMBED = 'student.embed_images(pictures) @ student.embed_texts(["a caption"]).T'
-DECODE = 'student.caption(pictures)\nstudent.answer(pictures, ["how many are there ?"])'
+CALLS = {
+    "retrieval": 'student.embed_images(pictures) @ student.embed_texts(["a caption"]).T',
+    "captioning": "student.caption(pictures)",
+    "vqa": 'student.answer(pictures, ["how many are there ?"])',
+    "matching": 'student.match(pictures, ["a caption"])',
+}
+SIGNALS = "student.signals(pictures, wants=set(list(student.blueprint.offers)[:1]))"
 
 UNITS = {
     "params": "parameters",
-    "flops": "FLOPs per pair (2 x MAC, all modes)",
-    "latency_ms": "ms per pair",
+    "flops": "FLOPs per example (2 x MAC, every task once)",
+    "latency_ms": "ms per example (every task once)",
     "latency_spread_ms": "ms, interquartile range of the latency",
-    "wall_latency_ms": "ms per pair by the wall clock",
+    "wall_latency_ms": "ms per example by the wall clock",
     "size_mib": "MiB, weights and tokenizer",
     "speedup": "times as fast as the teacher",
 }
@@ -32,8 +37,8 @@ def model_card(measured: Mapping[str, Any]) -> str:
     Args:
         measured: any of `candidate_id` (text), `metrics` ({split: {name: percent}}), `costs` ({name: value}),
             `teacher` ({name, fingerprint, metrics: {split: {..}}, costs}), `dataset` (text), `hardware` (as
-            `costs.hardware` gives it), `command` (text), `config` (the resolved candidate), `model`
-            (`BlipConfig.to_dict()`).
+            `costs.hardware` gives it), `command` (text), `config` (the resolved candidate), `tasks` (names), `model`
+            (`Blueprint.to_dict()`).
     """
     title = f"Student {measured['candidate_id']}" if measured.get("candidate_id") else "Student"
     teacher = measured.get("teacher") or {}
@@ -43,17 +48,18 @@ def model_card(measured: Mapping[str, Any]) -> str:
     lines += _costs(measured.get("costs") or {}, teacher.get("costs") or {})
     lines += _hardware(measured.get("hardware") or {})
     lines += _training(measured.get("config") or {})
-    decodes = bool((measured.get("model") or {}).get("fusion")) and (measured.get("model") or {}).get(
-        "decoder", True
-    )
-    lines += ["## Use", "", USE.format(calls="\n".join([EMBED, DECODE] if decodes else [EMBED]))]
+    calls = [CALLS[task] for task in measured.get("tasks") or () if task in CALLS]
+    lines += ["## Use", "", USE.format(calls="\n".join(calls or [SIGNALS]))]
     if measured.get("command"):
         lines += ["## Reproduce", "", "```", str(measured["command"]), "```", ""]
     return "\n".join(lines)
 
 
 def _origin(measured: Mapping[str, Any], teacher: Mapping[str, Any]) -> str:
-    text = "A small BLIP-family vision-language model, found by search"
+    kind = (measured.get("model") or {}).get("family")
+    text = (
+        f"A small model of the family `{kind}`, found by search" if kind else "A small model, found by search"
+    )
     if teacher.get("name"):
         mark = f" (fingerprint {teacher['fingerprint']})" if teacher.get("fingerprint") else ""
         text += f" and distilled from the teacher `{teacher['name']}`{mark}"
@@ -61,22 +67,17 @@ def _origin(measured: Mapping[str, Any], teacher: Mapping[str, Any]) -> str:
 
 
 def _sizes(model: Mapping[str, Any]) -> list[str]:
-    if not model:
-        return []
-    rows = [
-        (
-            side,
-            f"{part['width']} wide, {part['depth']} layers, {part['heads']} heads, "
-            f"feed-forward {part['mlp_ratio']:g}x",
-        )
-        for side, part in (("image", model["image"]), ("text", model["text"]))
-    ]
-    layers = ", ".join(str(index) for index in model["fusion"])
-    rows.append(("fusion", f"text layers {layers}" if layers else "none: a dual encoder"))
-    rows.append(
-        ("input", f"{model['image_size']} x {model['image_size']} pixels, up to {model['max_tokens']} tokens")
-    )
+    """Return the architecture, one row a part; what a family nests is shown on one line."""
+    rows = [(name, _shown(value)) for name, value in model.items() if name != "family"]
     return _table("Sizes", ("part", ""), rows)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _metrics(

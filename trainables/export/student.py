@@ -25,15 +25,15 @@ from torch import Tensor
 
 from spaces.errors import ExportError, TeacherError
 from trainables.datasets.pictures import square
-from trainables.metrics.generation import greedy_captions
-from trainables.model_card import model_card
+from trainables.families.base import Blueprint, Family
 from trainables.model_folder import read_model_folder, write_model_folder
-from trainables.models.blip import Blip
-from trainables.models.config import BlipConfig, PreprocessConfig
+from trainables.preprocess import PreprocessConfig
+from trainables.signals import CAPTION, PIXELS, QUESTION, Batch, Signals, Want, reads_texts
+from trainables.tasks.decoding import ANSWERS, LOGITS, Decoder, padded
+from trainables.teachers.teacher import Teacher
 from trainables.tokenizer import Tokenizer
 
-__all__ = ["Student", "export_student", "load", "model_card"]
-
+IMAGE, TEXT, MATCH = Want("image", "embedding"), Want("text", "embedding"), Want("fused", "logits")
 CARD = "README.md"
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -50,41 +50,69 @@ class Student:
 
     Attributes:
         model: in eval mode, float32, on the CPU; `student.model.to("cuda")` moves it.
-        tokenizer, preprocess: from text and picture to its input.
-        config: its sizes.
+        blueprint: its family and sizes.
+        tokenizer, preprocess: from text and picture to its input; no tokenizer where it reads no texts.
         measured: the figures that were recorded when it was exported.
     """
 
-    model: Blip
-    tokenizer: Tokenizer
+    model: Family
+    blueprint: Blueprint
+    tokenizer: Tokenizer | None
     preprocess: PreprocessConfig
-    config: BlipConfig
     measured: dict[str, Any] = field(default_factory=dict)
 
-    def embed_images(self, images: Pictures) -> Tensor:
-        """Return unit-norm embeddings (N, E); their product with those of texts is the ITC similarity."""
+    def signals(
+        self, images: Pictures | None = None, texts: Sequence[str] | None = None, *, wants: set[Want]
+    ) -> Signals:
+        """Return what the model says about pictures, texts, or pairs of them: any of `blueprint.offers`.
+
+        Raises:
+            ExportError: it does not offer a want, or another number of texts than of pictures.
+        """
+        missing = sorted(str(want) for want in wants if want not in self.blueprint.offers)
+        if missing:
+            raise ExportError(f"this student has no {', '.join(missing)}; it was not made for that task.")
+        fields: dict[str, Tensor] = {}
+        if images is not None:
+            fields[PIXELS] = self._pixels(images)
+        if texts is not None:
+            ids, mask = self._captions(texts)
+            fields |= {f"{CAPTION}.ids": ids, f"{CAPTION}.mask": mask}
+        if images is not None and texts is not None:
+            _same_number("signals", images, texts)
         with torch.inference_mode():
-            return _given(self.model.encode_image(self._pixels(images)).embedding_BE)
+            found: Signals = self.model(Batch(fields=fields, rows={}), frozenset(wants))
+        return found
+
+    def embed_images(self, images: Pictures) -> Tensor:
+        """Return unit-norm embeddings (N, E); their product with those of texts is the similarity.
+
+        Raises:
+            ExportError: a student without image embedding.
+        """
+        return self.signals(images, wants={IMAGE})[IMAGE]
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Return unit-norm embeddings (N, E)."""
-        with torch.inference_mode():
-            return _given(self.model.encode_text(*self._captions(texts)).embedding_BE)
+        """Return unit-norm embeddings (N, E).
+
+        Raises:
+            ExportError: a student without text embedding.
+        """
+        return self.signals(texts=texts, wants={TEXT})[TEXT]
 
     def match(self, images: Pictures, texts: Sequence[str]) -> Tensor:
         """Return the probability (N,) that image i and text i belong together, by the image-grounded encoder.
 
         Raises:
-            ExportError: a dual encoder, which has none.
+            ExportError: a student that was not made for the task `matching`.
         """
-        if not self.config.has_fusion:
+        if MATCH not in self.blueprint.offers:
             raise ExportError(
-                "match: this student has 0 fusion layers; compare embed_images with embed_texts instead."
+                "match: this student was not made for the task 'matching'; compare embed_images with embed_texts "
+                "instead, or search with `tasks: [matching, ...]`."
             )
         _same_number("match", images, texts)
-        with torch.inference_mode():
-            ids, mask = self._captions(texts)
-            return _given(self.model.fuse(ids, mask, self._tokens(images)).logits_N2).softmax(dim=-1)[:, 1]
+        return self.signals(images, texts, wants={MATCH})[MATCH].softmax(dim=-1)[:, 1]
 
     def caption(self, images: Pictures) -> list[str]:
         """Return a caption per image, decoded greedily.
@@ -92,9 +120,12 @@ class Student:
         Raises:
             ExportError: a student without decoder.
         """
-        self._need_decoder("caption")
-        with torch.inference_mode():
-            return [self.tokenizer.decode(ids) for ids in greedy_captions(self.model, self._tokens(images))]
+        tokenizer = self._need_decoder("caption", LOGITS)
+        pixels = self._pixels(images)
+        prompts = [[tokenizer.vocabulary.dec] for _ in range(len(pixels))]
+        return [
+            tokenizer.decode(ids) for ids in self._decoder(LOGITS, CAPTION, tokenizer).greedy(prompts, pixels)
+        ]
 
     def answer(self, images: Pictures, questions: Sequence[str]) -> list[str]:
         """Return the answer to question i about image i, decoded greedily.
@@ -102,41 +133,44 @@ class Student:
         Raises:
             ExportError: a student without decoder.
         """
-        self._need_decoder("answer")
+        tokenizer = self._need_decoder("answer", ANSWERS)
         _same_number("answer", images, questions)
-        rows, _ = self.tokenizer.questions(list(questions), [""] * len(questions))
-        with torch.inference_mode():
-            answers = greedy_answers(self.model, [row[:-1] for row in rows], self._tokens(images))
-        return [self.tokenizer.decode(ids) for ids in answers]
+        pixels = self._pixels(images)
+        rows, _ = tokenizer.questions(list(questions), [""] * len(questions))
+        prompts = [row[:-1] for row in rows]
+        return [
+            tokenizer.decode(ids)
+            for ids in self._decoder(ANSWERS, QUESTION, tokenizer).greedy(prompts, pixels)
+        ]
 
-    def _need_decoder(self, method: str) -> None:
-        if not self.config.has_decoder:
-            raise ExportError(f"{method}: this student has no decoder; it can embed_images and embed_texts.")
+    def _need_decoder(self, method: str, logits: Want) -> Tokenizer:
+        if logits not in self.blueprint.offers or self.tokenizer is None:
+            raise ExportError(
+                f"{method}: this student has no decoder; it offers {', '.join(sorted({w.mode for w in self.blueprint.offers}))}."
+            )
+        return self.tokenizer
 
-    def _device(self) -> torch.device:
-        return self.model.temperature.device
+    def _decoder(self, logits: Want, rows: str, tokenizer: Tokenizer) -> Decoder:
+        return Decoder(
+            model=self.model,
+            logits=logits,
+            rows=rows,
+            vocabulary=tokenizer.vocabulary,
+            longest=tokenizer.max_tokens,
+        )
 
     def _pixels(self, images: Pictures) -> Tensor:
         """Return normalised pictures (N, 3, S, S), in the very steps of training."""
         side = self.preprocess.image_size
-        squares = np.stack([square(_picture(image), side) for image in images])
-        values = torch.from_numpy(squares).to(self._device()).permute(0, 3, 1, 2).float() / 255
-        mean, std = (
-            torch.tensor(three, device=values.device).view(1, 3, 1, 1)
-            for three in (self.preprocess.mean, self.preprocess.std)
-        )
-        return ((values - mean) / std).contiguous()
-
-    def _tokens(self, images: Pictures) -> Tensor:
-        return _given(self.model.encode_image(self._pixels(images)).tokens_BPD)
+        squares = np.zeros((0, side, side, 3), dtype=np.uint8)
+        if len(images):
+            squares = np.stack([square(_picture(image), side) for image in images])
+        return self.preprocess.normalise(torch.from_numpy(squares).to(self.model.device))
 
     def _captions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        return padded(self.tokenizer.captions(list(texts)), self.config.vocabulary.pad, self._device())
-
-
-def _given(tensor: Tensor | None) -> Tensor:
-    assert tensor is not None  # the model always fills what its method is named after
-    return tensor
+        if self.tokenizer is None:
+            raise ExportError("this student reads no texts; it can embed_images.")
+        return padded(self.tokenizer.captions(list(texts)), self.tokenizer.vocabulary.pad, self.model.device)
 
 
 def _picture(image: Picture) -> Image.Image:
@@ -159,42 +193,6 @@ def _same_number(method: str, images: Pictures, texts: Sequence[str]) -> None:
         )
 
 
-def padded(rows: list[list[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return ids (B, T) padded on the right, and their mask (B, T)."""
-    width = max(len(row) for row in rows)
-    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
-    lengths = torch.tensor([len(row) for row in rows], device=device)
-    return ids, torch.arange(width, device=device)[None, :] < lengths[:, None]
-
-
-def greedy_answers(model: Blip, prompts: list[list[int]], image_tokens: Tensor) -> list[list[int]]:
-    """Return the ids that follow each prompt up to [SEP], chosen greedily, at most up to max_tokens.
-
-    Rows are padded on the right and each goes on from its own end: the causal mask hides what stands behind.
-
-    Args:
-        model: with a decoder.
-        prompts: `[DEC] question` per row.
-        image_tokens: (B, P, D), a picture per row.
-    """
-    sep, longest = model.config.vocabulary.sep, model.config.max_tokens
-    rows = [list(prompt) for prompt in prompts]
-    done = [False] * len(rows)
-    for _ in range(longest):
-        open_rows = [i for i, row in enumerate(rows) if not done[i] and len(row) < longest]
-        if not open_rows:
-            break
-        ids, mask = padded([rows[i] for i in open_rows], model.config.vocabulary.pad, image_tokens.device)
-        logits = _given(model.decode(ids, mask, image_tokens[open_rows], mode="answer").logits_BTV)
-        ends = mask.sum(dim=1) - 1
-        chosen = logits[torch.arange(len(open_rows), device=logits.device), ends].argmax(dim=-1).tolist()
-        for i, token in zip(open_rows, chosen, strict=True):
-            done[i] = token == sep
-            if not done[i]:
-                rows[i].append(token)
-    return [row[len(prompt) :] for row, prompt in zip(rows, prompts, strict=True)]
-
-
 def load(folder: str | Path) -> Student:
     """Return the student of a folder that `search/export.py` wrote.
 
@@ -212,16 +210,16 @@ def load(folder: str | Path) -> Student:
         model=read.model,
         tokenizer=read.tokenizer,
         preprocess=read.preprocess,
-        config=read.model.config,
+        blueprint=read.blueprint,
         measured=read.measured,
     )
 
 
 def export_student(
-    student: Blip,
-    tokenizer_folder: Path,
+    student: Family,
+    teacher: Teacher,
     *,
-    preprocess: PreprocessConfig,
+    blueprint: Blueprint,
     measured: dict[str, Any],
     out: Path,
     card: str,
@@ -230,8 +228,8 @@ def export_student(
 
     Args:
         student: the model.
-        tokenizer_folder: holds its teacher's tokenizer files.
-        preprocess: its teacher's preprocessing.
+        teacher: whose tokenizer and preprocessing it was trained with.
+        blueprint: of the student.
         measured: figures and origin, JSON-able, kept in config.json.
         out: the new folder.
         card: text of its README.md, see `model_card`.
@@ -244,19 +242,24 @@ def export_student(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExportError(f"{out}: exists already; allowed: a new or an empty folder. Give another --out.")
-    try:
-        Tokenizer.from_folder(tokenizer_folder, student.config.vocabulary, student.config.max_tokens)
-    except TeacherError as error:
-        raise ExportError(str(error)) from error
+    tokenizer = teacher.tokenizer if reads_texts(blueprint.offers) else None
     temporary: Path | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
         temporary.chmod(0o755)
         write_model_folder(
-            temporary, student, tokenizer_folder=tokenizer_folder, preprocess=preprocess, measured=measured
+            temporary,
+            student,
+            kind=blueprint.kind,
+            tokenizer=tokenizer,
+            tokenizer_folder=teacher.files.folder,
+            preprocess=teacher.preprocess,
+            measured=measured,
         )
-        (temporary / PREPROCESSOR).write_text(json.dumps(_image_processor(preprocess), indent=2) + "\n")
+        (temporary / PREPROCESSOR).write_text(
+            json.dumps(_image_processor(teacher.preprocess), indent=2) + "\n"
+        )
         (temporary / CARD).write_text(card)
         temporary.replace(out)
     except (OSError, SafetensorError) as error:
@@ -270,10 +273,10 @@ def export_student(
 
 
 def _image_processor(preprocess: PreprocessConfig) -> dict[str, Any]:
-    """Return the preprocessing as `transformers.AutoImageProcessor` reads it."""
+    """Return the preprocessing as `transformers.AutoImageProcessor` reads it; ViT's does just these steps."""
     side = preprocess.image_size
     return {
-        "image_processor_type": "BlipImageProcessor",
+        "image_processor_type": "ViTImageProcessor",
         "do_convert_rgb": True,
         "do_resize": True,
         "size": {"height": side, "width": side},

@@ -2,6 +2,7 @@
 
 from spaces.plugins import Table
 
-MODELS: Table = {
-    "blip": "trainables.models.blip:Blip",
+FAMILIES: Table = {
+    "blip": "trainables.families.blip.model:Blip",
 }
+FIRST = "blip"  # what model folders and checkpoints of version 1, which name no family, hold

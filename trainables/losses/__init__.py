@@ -1,21 +1,23 @@
-"""Task and distillation losses: one final class per file, found by name in `LOSSES`."""
+"""Task and distillation losses by name: one file per formula, and the mode that it looks at comes with the name."""
 
-LOSSES = {
-    "answer_logit": "trainables.losses.answer_logit:AnswerLogit",
-    "cross_attention": "trainables.losses.cross_attention:CrossAttention",
-    "decoder_attention": "trainables.losses.decoder_attention:DecoderAttention",
-    "decoder_hidden": "trainables.losses.decoder_hidden:DecoderHidden",
-    "fused_hidden": "trainables.losses.fused_hidden:FusedHidden",
-    "image_attention": "trainables.losses.image_attention:ImageAttention",
-    "image_embedding": "trainables.losses.image_embedding:ImageEmbedding",
-    "image_hidden": "trainables.losses.image_hidden:ImageHidden",
+from spaces.plugins import Table
+
+LOSSES: Table = {
+    "answer_logit": "trainables.losses.token_logits:TokenLogits",
+    "cross_attention": "trainables.losses.attention:Attention",
+    "decoder_attention": "trainables.losses.attention:Attention",
+    "decoder_hidden": "trainables.losses.hidden:Hidden",
+    "fused_hidden": "trainables.losses.hidden:Hidden",
+    "image_attention": "trainables.losses.attention:Attention",
+    "image_embedding": "trainables.losses.embedding:Embedding",
+    "image_hidden": "trainables.losses.hidden:Hidden",
     "itc": "trainables.losses.itc:Itc",
     "itc_logit": "trainables.losses.itc_logit:ItcLogit",
     "itm": "trainables.losses.itm:Itm",
-    "lm": "trainables.losses.lm:Lm",
-    "lm_logit": "trainables.losses.lm_logit:LmLogit",
-    "text_attention": "trainables.losses.text_attention:TextAttention",
-    "text_embedding": "trainables.losses.text_embedding:TextEmbedding",
-    "text_hidden": "trainables.losses.text_hidden:TextHidden",
-    "vqa": "trainables.losses.vqa:Vqa",
+    "lm": "trainables.losses.tokens:Lm",
+    "lm_logit": "trainables.losses.token_logits:TokenLogits",
+    "text_attention": "trainables.losses.attention:Attention",
+    "text_embedding": "trainables.losses.embedding:Embedding",
+    "text_hidden": "trainables.losses.hidden:Hidden",
+    "vqa": "trainables.losses.tokens:Vqa",
 }

@@ -1,46 +1,48 @@
-"""What student and teacher must have in common before their outputs may be compared."""
+"""What student and source must have in common before their signals may be compared."""
 
 from torch import Tensor
 
 from spaces.errors import ShapeError
-from trainables.models.config import BlipConfig
-from trainables.outputs import Want
+from trainables.losses.base import Ends
+from trainables.signals import Want
 
 
-def require_same_shape(name: str | Want, student: Tensor, teacher: Tensor) -> None:
+def require_same_shape(name: str | Want, student: Tensor, source: Tensor) -> None:
     """Accept two tensors of one shape: broadcasting would hide a mistake.
 
     Raises:
         ShapeError: the shapes differ.
     """
-    if student.shape != teacher.shape:
+    if student.shape != source.shape:
         raise ShapeError(
-            f"{name}: student gives {tuple(student.shape)}, teacher {tuple(teacher.shape)}; both must agree. "
+            f"{name}: student gives {tuple(student.shape)}, teacher {tuple(source.shape)}; both must agree. "
             "Give both models the same images, captions and padding."
         )
 
 
-def require_one_vocabulary(student: BlipConfig, teacher: BlipConfig) -> None:
-    """Accept a student that has its teacher's vocabulary: a divergence over two means nothing.
+def require_one_meaning(want: Want, ends: Ends) -> None:
+    """Accept logits over the same vocabulary or classes: a divergence over two means nothing.
 
     Raises:
-        ShapeError: size or special tokens differ.
+        ShapeError: size or meaning of the entries differ.
     """
-    if student.vocabulary != teacher.vocabulary:
+    mine, theirs = ends.student[want], ends.source[want]
+    if (mine.meaning, mine.sizes[-1]) != (theirs.meaning, theirs.sizes[-1]):
         raise ShapeError(
-            f"vocabulary: the student has {student.vocabulary}, the teacher {teacher.vocabulary}; both must "
-            "agree. Build the student with its teacher's tokenizer."
+            f"losses.{ends.name}: {want} stands for {mine.meaning} in the student, {theirs.meaning} in the teacher; both "
+            "must agree. Build the student with its teacher's tokenizer and classes."
         )
 
 
-def require_one_patch_grid(student: BlipConfig, teacher: BlipConfig) -> None:
-    """Accept a student that cuts the image as its teacher does, so that tokens show the same places.
+def require_one_grid(student: Want, source: Want, ends: Ends) -> None:
+    """Accept image tokens that show the same places in both models.
 
     Raises:
         ShapeError: the numbers of image tokens differ.
     """
-    if student.image_tokens != teacher.image_tokens:
+    mine, theirs = ends.student[student], ends.source[source]
+    if "P" in mine.axes and "P" in theirs.axes and mine.size("P") != theirs.size("P"):
         raise ShapeError(
-            f"image tokens: the student has {student.image_tokens}, the teacher {teacher.image_tokens}; "
-            "both must agree. Use the teacher's image and patch size, or compare embeddings instead."
+            f"losses.{ends.name}: {student} has {mine.size('P')} image tokens, the teacher's {theirs.size('P')}; both must "
+            "agree. Use the teacher's image and patch size, or compare embeddings instead."
         )

@@ -1,84 +1,89 @@
-"""Divergence between attention maps of mapped layers, shared by the four `*_attention` losses."""
+"""Attention distillation: attention maps of mapped layers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
 
-from trainables.losses.agreement import require_same_shape
-from trainables.losses.base import Loss, layer_output
-from trainables.losses.mapping import LAYER_CHOICES, LayerPair, Layers
+from trainables.losses.agreement import require_one_grid, require_same_shape
+from trainables.losses.base import Ends, Loss, Needs
+from trainables.losses.mapping import LAYER_CHOICES, Layers, layer_needs, layer_pairs
 from trainables.losses.options import require_one_of
 from trainables.losses.reduction import global_mean
-from trainables.outputs import Want, Wants
+from trainables.signals import Batch, Offer, Signals
 
 SMALLEST = 1e-7
 """Student probabilities are raised to this before the logarithm: a zero costs 16 nats, not infinity."""
+CROSS = ("fused", "cross_attention")  # what the name `cross_attention` has always stood for
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AttentionConfig(Loss.Config):
-    """Options of a loss on attention maps.
+@final
+class Attention(Loss):
+    """Let the attention of one mode look where the teacher's looks: `MODE_attention`, or `cross_attention` of `fused`.
 
-    Attributes:
-        layers: which student layers take part, see `mapping.layer_pairs`.
+    Kuang et al. 2023 (DLIP), in the form of Wang et al. 2020 (MiniLM), section 3.1: KL of attention rows. The maps are
+    probabilities already: their logarithm is taken, never a second softmax. Heads are compared one to one, or their
+    averages where the numbers of heads differ. Rows of padded queries are left out: they sum to 1 as well, and say
+    nothing. Layers that have such maps are mapped among themselves.
     """
 
-    layers: Layers = "last"
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Config(Loss.Config):
+        """Options.
 
-    def __post_init__(self) -> None:
-        Loss.Config.__post_init__(self)
-        require_one_of("layers", self.layers, LAYER_CHOICES)
+        Attributes:
+            layers: which student layers take part, see `mapping.layer_pairs`.
+        """
 
+        weight: float = 1.0
+        layers: Layers = "last"
 
-class AttentionMatch:
-    """Mean KL(teacher || student) of attention rows over mapped layers, heads and real query rows.
+        def __post_init__(self) -> None:
+            Loss.Config.__post_init__(self)
+            require_one_of("layers", self.layers, LAYER_CHOICES)
 
-    The maps are probabilities already: their logarithm is taken, never a second softmax. Heads are
-    compared one to one, or their averages where the numbers of heads differ.
-    """
+    def __init__(self, config: Config, ends: Ends) -> None:
+        super().__init__(config, ends)
+        self.pairs = layer_pairs(config.layers, ends, *_looked_at(ends))
+        for pair in self.pairs:
+            require_one_grid(pair.student, pair.source, ends)
+        self.masks = {pair: _masks(ends.source[pair.source]) for pair in self.pairs}
 
-    def __init__(self, mode: str, what: str, pairs: Sequence[LayerPair]) -> None:
-        self.mode, self.what, self.pairs = mode, what, tuple(pairs)
+    @classmethod
+    def needs_of(cls, config: Loss.Config, ends: Ends) -> Needs:
+        """Return the maps of the mapped layers."""
+        assert isinstance(config, Attention.Config)
+        return layer_needs(config.layers, ends, *_looked_at(ends))
 
-    @property
-    def student_wants(self) -> Wants:
-        """The student's maps that are compared."""
-        return frozenset(Want(self.mode, self.what, pair.student) for pair in self.pairs)
+    def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
+        """Return the mean KL(teacher || student) in nats over mapped layers, heads and the real query rows of all workers.
 
-    @property
-    def teacher_wants(self) -> Wants:
-        """The teacher's maps that are compared."""
-        return frozenset(Want(self.mode, self.what, pair.teacher) for pair in self.pairs)
-
-    def divergence(
-        self,
-        student: dict[int, Tensor],
-        teacher: dict[int, Tensor],
-        *,
-        queries_BQ: Tensor | None = None,
-        keys_BK: Tensor | None = None,
-    ) -> Tensor:
-        """Return the divergence in nats, over the real query rows of all workers: 0 for equal maps.
-
-        Args:
-            student: maps (N, H, Q, K) by layer; rows behind the teacher's B (negatives) are left out.
-            teacher: maps (B, H, Q, K) by layer.
-            queries_BQ: True on real query tokens; None where none is padding.
-            keys_BK: True on real key tokens; None where none is padding.
+        Rows of the student behind the teacher's B (negatives) are left out.
 
         Raises:
             ShapeError: numbers of queries or keys differ.
         """
         terms = []
         for pair in self.pairs:
-            want = Want(self.mode, self.what, pair.student)
-            target = layer_output(teacher, Want(self.mode, self.what, pair.teacher)).detach().float()
-            maps = layer_output(student, want).float()[: len(target)]
-            require_same_shape(want, maps[:, 0], target[:, 0])
-            terms.append(_divergence(maps, target, queries_BQ, keys_BK))
+            target = source[pair.source].detach().float()
+            maps = student[pair.student].float()[: len(target)]
+            require_same_shape(pair.student, maps[:, 0], target[:, 0])
+            queries, keys = (batch[name] if name else None for name in self.masks[pair])
+            terms.append(_divergence(maps, target, queries, keys))
         return torch.stack(terms).mean()
+
+
+def _looked_at(ends: Ends) -> tuple[str, str]:
+    """Return mode and kind of the maps that a name stands for."""
+    mode = ends.name.removesuffix("_attention")
+    return CROSS if mode == "cross" else (mode, "attention")
+
+
+def _masks(offer: Offer) -> tuple[str, str]:
+    """Return the fields that mask queries and keys, "" where none is padding."""
+    queries, keys = (offer.mask if axis == "T" else "" for axis in offer.axes[-2:])
+    return queries, keys
 
 
 def _divergence(

@@ -2,34 +2,52 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeVar
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from spaces.errors import ShapeError, TeacherError
 from trainables.losses.options import require_between
-from trainables.models.config import BlipConfig
-from trainables.outputs import Batch, Outputs, Want, Wants
+from trainables.signals import NOTHING, Batch, Offers, Signals, Wants
 
-Part = Literal["encoder", "fusion", "decoder"]
-"""What a loss asks of a model: every one has encoders; fusion layers and a decoder not."""
 
-Filled = TypeVar("Filled")
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """Between whom a loss stands.
+
+    Attributes:
+        name: the loss's name, which says what it looks at.
+        student: all that the student can say.
+        source: all that the teacher can say; {} without one.
+    """
+
+    name: str
+    student: Offers
+    source: Offers = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a loss reads: signals of the student, signals of its source, fields of the batch."""
+
+    student: Wants
+    source: Wants = NOTHING
+    fields: frozenset[str] = frozenset()
 
 
 class Loss(nn.Module, ABC):
-    """One loss. A subclass is final: it nests `Config`, sets its wants in `__init__` and writes `compute`.
+    """One loss. A subclass is final: it nests `Config`, says what it needs, and writes `compute`.
 
     Attributes:
-        student_wants: outputs of the student that `compute` reads, with absolute layers.
-        teacher_wants: outputs of the teacher that `compute` reads; empty for a plain task loss.
-        student_part, teacher_part: the part that student and teacher must have to feed the loss.
+        name: the row of the table it was made by.
+        needs: what `compute` reads, with absolute layers.
+        guessing: the value at which the loss has learned nothing; None where there is no such value.
     """
 
-    student_part: ClassVar[Part] = "encoder"
-    teacher_part: ClassVar[Part] = "encoder"
+    guessing: ClassVar[float | None] = None
 
     @dataclass(frozen=True, kw_only=True, slots=True)
     class Config:
@@ -47,88 +65,61 @@ class Loss(nn.Module, ABC):
         def __post_init__(self) -> None:
             require_between("weight", self.weight, 0.0, math.inf)
 
-    def __init__(self, config: Config, student: BlipConfig, teacher: BlipConfig) -> None:
-        """Refuse models that cannot feed this loss; subclasses then fill in their wants and projections.
+    def __init__(self, config: Config, ends: Ends) -> None:
+        """Take what the loss needs; a subclass then makes its projections.
 
         Raises:
-            TeacherError: the teacher lacks the part that the loss reads.
-            ShapeError: the student lacks it.
+            TeacherError: the source cannot say what the loss reads.
+            ShapeError: the student cannot.
         """
         super().__init__()
-        name = type(self).__module__.rpartition(".")[2]  # the file is called as the table's row
-        if reason := self.unfeedable_by_teacher(config, teacher):
-            raise TeacherError(f"losses.{name}: {reason}")
-        if reason := self.feedable(config, student, teacher):
-            raise ShapeError(f"losses.{name}: {reason}")
-        self.student_wants: Wants = frozenset()
-        self.teacher_wants: Wants = frozenset()
+        self.name, self.needs = ends.name, self.needs_of(config, ends)
+        if reason := source_lack(self.needs, ends):
+            raise TeacherError(f"losses.{ends.name}: {reason}")
+        if reason := student_lack(self.needs, ends):
+            raise ShapeError(f"losses.{ends.name}: {reason}")
+
+    @classmethod
+    @abstractmethod
+    def needs_of(cls, config: Config, ends: Ends) -> Needs:
+        """Return what such a loss reads of models with these offers, be they able to say it or not."""
 
     @abstractmethod
-    def compute(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+    def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return the unweighted loss, a float32 scalar whose mean over workers is the global loss."""
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+    def forward(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return `compute` outside autocast: sums over tokens and small differences need float32.
 
         Raises:
-            ValueError: a model did not fill an output that the loss wants.
-            ShapeError: student and teacher disagree on the shape of an output.
+            ValueError: a model did not fill a signal that the loss wants.
+            ShapeError: student and source disagree on the shape of a signal.
         """
-        with torch.autocast(batch.images.device.type, enabled=False):
-            return self.compute(student, teacher, batch)
+        with torch.autocast(batch.device.type, enabled=False):
+            return self.compute(student, source, batch)
 
-    @classmethod
-    def feedable(cls, config: Config, student: BlipConfig, teacher: BlipConfig) -> str | None:
-        """Return None if student and teacher can feed the loss, else the reason in the user's words.
 
-        A reason that `unfeedable_by_teacher` does not give means that this student simply has no such part
-        (it is a dual encoder): the loss is left out for it, and the search goes on.
-
-        Args:
-            config: the loss's options, for losses whose needs depend on them.
-            student: sizes of the student.
-            teacher: sizes of the teacher.
-        """
-        if reason := cls.unfeedable_by_teacher(config, teacher):
-            return reason
-        if cls.student_part != "encoder" and not student.has_fusion:
-            return "needs fusion layers, and this student has none (a dual encoder); left out for it."
-        if cls.student_part == "decoder" and not student.has_decoder:
-            return "needs a decoder, and this student has none; left out for it."
+def source_lack(needs: Needs, ends: Ends) -> str | None:
+    """Return why this teacher can feed the loss for no student, or None: a reason is the user's mistake."""
+    missing = _missing(needs.source, ends.source)
+    if not missing:
         return None
-
-    @classmethod
-    def unfeedable_by_teacher(cls, config: Config, teacher: BlipConfig) -> str | None:
-        """Return why this teacher can feed the loss for no student, or None: a reason is the user's mistake.
-
-        Args:
-            config: the loss's options, for losses whose needs depend on them.
-            teacher: sizes of the teacher.
-        """
-        if cls.teacher_part != "encoder" and not teacher.has_fusion:
-            return (
-                "needs a teacher with fusion layers; this one has none. Drop the loss or change the teacher."
-            )
-        if cls.teacher_part == "decoder" and not teacher.has_decoder:
-            return "needs a teacher with a decoder; this one has none. Drop the loss or change the teacher."
-        return None
+    return (
+        f"needs {missing} of the teacher, which this one does not have. Drop the loss or change the teacher."
+    )
 
 
-def filled(value: Filled | None, name: str | Want) -> Filled:
-    """Return `value`, which a model was asked to fill.
-
-    Raises:
-        ValueError: it is None: the caller did not pass on the loss's wants.
-    """
-    if value is None:
-        raise ValueError(f"{name} is not filled; hand the loss's wants to both models.")
-    return value
+def student_lack(needs: Needs, ends: Ends) -> str | None:
+    """Return why this student cannot feed the loss, or None: it is then left out for it, and the search goes on."""
+    missing = _missing(needs.student, ends.student)
+    return f"needs {missing}, which this student does not have; left out for it." if missing else None
 
 
-def layer_output(outputs: dict[int, Tensor], want: Want) -> Tensor:
-    """Return the output of the layer that `want` names.
+def data_lack(needs: Needs, fields: Collection[str]) -> str | None:
+    """Return why this data cannot feed the loss, or None."""
+    missing = sorted(needs.fields - set(fields))
+    return f"needs {', '.join(missing)}, which this data does not have." if missing else None
 
-    Raises:
-        ValueError: that layer was not kept.
-    """
-    return filled(outputs.get(filled(want.layer, "layer")), want)
+
+def _missing(wants: Wants, offers: Offers) -> str:
+    return ", ".join(sorted(str(want) for want in wants if want not in offers))

@@ -2,29 +2,21 @@
 
 from torch import Tensor
 
-from trainables.losses.base import filled
-from trainables.outputs import Outputs, Want
+from trainables.losses.reduction import gather_rows
+from trainables.signals import Signals, Want
 
-EMBEDDINGS = frozenset({Want("image", "embedding"), Want("text", "embedding")})
+IMAGE, TEXT = Want("image", "embedding"), Want("text", "embedding")
+TEMPERATURE = Want("contrast", "temperature")
+CONTRAST = frozenset({IMAGE, TEXT, TEMPERATURE})
 
 
-def unit_embeddings(outputs: Outputs) -> tuple[Tensor, Tensor]:
-    """Return image and text embedding, both (B, E) float32.
+def similarities(signals: Signals) -> Tensor:
+    """Return (B, B) cosines of every image (rows) with every text (columns) over the model's own temperature.
+
+    B counts the rows of all workers; embeddings are (B, E) of unit norm.
 
     Raises:
         ValueError: the model did not fill them.
     """
-    image, text = filled(outputs.image, "image"), filled(outputs.text, "text")
-    return (
-        filled(image.embedding_BE, Want("image", "embedding")).float(),
-        filled(text.embedding_BE, Want("text", "embedding")).float(),
-    )
-
-
-def similarities(image_BE: Tensor, text_BE: Tensor, *, temperature: Tensor | None) -> Tensor:
-    """Return (B, B) cosines of every image (rows) with every text (columns) over the model's own temperature.
-
-    Raises:
-        ValueError: the model did not give its temperature.
-    """
-    return image_BE @ text_BE.T / filled(temperature, "temperature").float()
+    image_BE, text_BE = gather_rows(signals[IMAGE].float(), signals[TEXT].float())
+    return image_BE @ text_BE.T / signals[TEMPERATURE].float()

@@ -7,21 +7,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.losses.base import Loss
-from trainables.losses.contrast import EMBEDDINGS, similarities, unit_embeddings
+from trainables.losses.base import Ends, Loss, Needs
+from trainables.losses.contrast import CONTRAST, similarities
 from trainables.losses.options import require_between
 from trainables.losses.reduction import gather_rows
-from trainables.models.config import BlipConfig
-from trainables.outputs import Batch, Outputs
+from trainables.signals import NOTHING, PICTURE, Batch, Signals
 
 
 @final
 class Itc(Loss):
     """Draw each image to its captions and away from all others of the batch, and the reverse (InfoNCE).
 
-    Li et al. 2022 (BLIP), section 3.2, in its fine-tuning form: rows with the same image or the same
-    caption are all positives and share the target evenly, so a repeated pair is no false negative.
-    Features come from all workers.
+    Li et al. 2022, section 3.2, in its fine-tuning form: rows with the same image or the same caption are all positives
+    and share the target evenly, so a repeated pair is no false negative. Features come from all workers.
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +27,7 @@ class Itc(Loss):
         """Options.
 
         Attributes:
-            soft_targets: share of the target that is the teacher's softmax: BLIP's alpha, there 0.4.
+            soft_targets: share of the target that is the teacher's softmax: alpha in Li et al. 2022, there 0.4.
         """
 
         weight: float = 1.0
@@ -39,26 +37,30 @@ class Itc(Loss):
             Loss.Config.__post_init__(self)
             require_between("soft_targets", self.soft_targets, 0.0, 1.0)
 
-    def __init__(self, config: Config, student: BlipConfig, teacher: BlipConfig) -> None:
-        super().__init__(config, student, teacher)
+    def __init__(self, config: Config, ends: Ends) -> None:
+        super().__init__(config, ends)
         self.soft_targets = config.soft_targets
-        self.student_wants = EMBEDDINGS
-        self.teacher_wants = EMBEDDINGS if config.soft_targets else frozenset()
 
-    def compute(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Return the mean cross entropy of both directions over the batch of all workers, in nats."""
-        image_BE, text_BE, captions_B, images_B = gather_rows(
-            *unit_embeddings(student), batch.caption_keys, batch.image_keys
+    @classmethod
+    def needs_of(cls, config: Loss.Config, ends: Ends) -> Needs:
+        """Return both embeddings and the temperature; the teacher's for soft targets."""
+        assert isinstance(config, Itc.Config)
+        return Needs(
+            student=CONTRAST,
+            source=CONTRAST if config.soft_targets else NOTHING,
+            fields=frozenset({"caption.key"}),
         )
-        logits_BB = similarities(image_BE, text_BE, temperature=student.temperature)
+
+    def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
+        """Return the mean cross entropy of both directions over the batch of all workers, in nats."""
+        captions_B, images_B = gather_rows(batch["caption.key"], batch.rows[PICTURE])
+        logits_BB = similarities(student)
         same_BB = (captions_B[:, None] == captions_B) | (images_B[:, None] == images_B)
         positives_BB = same_BB.float() / same_BB.sum(1, keepdim=True)
         to_text_BB, to_image_BB = positives_BB, positives_BB
         if self.soft_targets:
             with torch.no_grad():
-                taught_BB = similarities(
-                    *gather_rows(*unit_embeddings(teacher)), temperature=teacher.temperature
-                )
+                taught_BB = similarities(source)
                 to_text_BB = torch.lerp(positives_BB, taught_BB.softmax(1), self.soft_targets)
                 to_image_BB = torch.lerp(positives_BB, taught_BB.T.softmax(1), self.soft_targets)
         to_text = functional.cross_entropy(logits_BB, to_text_BB)

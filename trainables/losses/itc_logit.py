@@ -6,12 +6,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from trainables.losses.base import Loss
-from trainables.losses.contrast import EMBEDDINGS, similarities, unit_embeddings
-from trainables.losses.logits import softened_divergence
-from trainables.losses.reduction import gather_rows
-from trainables.models.config import BlipConfig
-from trainables.outputs import Batch, Outputs
+from trainables.losses.base import Ends, Loss, Needs
+from trainables.losses.contrast import CONTRAST, similarities
+from trainables.losses.divergence import softened_divergence
+from trainables.signals import Batch, Signals
 
 
 @final
@@ -29,16 +27,16 @@ class ItcLogit(Loss):
 
         weight: float = 1.0
 
-    def __init__(self, config: Config, student: BlipConfig, teacher: BlipConfig) -> None:
-        super().__init__(config, student, teacher)
-        self.student_wants = EMBEDDINGS
-        self.teacher_wants = EMBEDDINGS
+    @classmethod
+    def needs_of(cls, config: Loss.Config, ends: Ends) -> Needs:
+        """Return both embeddings and the temperature, of both models."""
+        return Needs(student=CONTRAST, source=CONTRAST)
 
-    def compute(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+    def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return the mean KL(teacher || student) of both directions over the batch of all workers."""
-        logits_BB = similarities(*gather_rows(*unit_embeddings(student)), temperature=student.temperature)
+        logits_BB = similarities(student)
         with torch.no_grad():
-            taught_BB = similarities(*gather_rows(*unit_embeddings(teacher)), temperature=teacher.temperature)
+            taught_BB = similarities(source)
         # Every worker holds the whole batch here, so a plain mean is already the global one.
         to_text_B = softened_divergence(logits_BB, taught_BB, 1.0)
         to_image_B = softened_divergence(logits_BB.T, taught_BB.T, 1.0)

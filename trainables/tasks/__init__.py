@@ -1,11 +1,12 @@
-"""What is measured on a held-out split, in percent. A metric is a function (Predictions) -> {name: value}."""
+"""What students may be made to do, by the names that `tasks:` of a space gives."""
 
-from trainables.metrics.caption import caption_metrics
-from trainables.metrics.retrieval import retrieval_metrics
-from trainables.metrics.vqa import vqa_metrics
+from spaces.plugins import Table
 
-METRICS = {
-    "caption": caption_metrics,
-    "retrieval": retrieval_metrics,
-    "vqa": vqa_metrics,
+TASKS: Table = {
+    "captioning": "trainables.tasks.captioning:Captioning",
+    "matching": "trainables.tasks.matching:Matching",
+    "retrieval": "trainables.tasks.retrieval:Retrieval",
+    "vqa": "trainables.tasks.vqa:Vqa",
 }
+DEFAULT = ("retrieval", "vqa", "captioning")
+"""Tasks of a space that names none, as far as teacher and data allow; `matching` is asked for by name."""

@@ -1,13 +1,36 @@
-"""Next-token accuracy of captions."""
+"""Captioning, measured token by token."""
 
-from trainables.metrics.predictions import Predictions
+from collections.abc import Sequence
+from typing import ClassVar, final
+
+from trainables.signals import CAPTION, PIXELS, Offers, Serving, Wants
+from trainables.tasks.base import Task
+from trainables.tasks.decoding import LOGITS, caption_steps
+from trainables.tasks.pool import Pool
 
 
-def caption_metrics(predictions: Predictions) -> dict[str, float]:
-    """Return `caption_token_accuracy` in percent, under teacher forcing, [SEP] included and padding not.
+@final
+class Captioning(Task):
+    """Say what is in a picture.
 
-    Cheap and discriminative inside trials; beam search with CIDEr is for finalists. Empty without a decoder.
+    Measured under teacher forcing, [SEP] included and padding not: cheap and discriminative inside trials.
     """
-    if predictions.tokens is None or predictions.tokens_right is None:
-        return {}
-    return {"caption_token_accuracy": 100.0 * predictions.tokens_right / predictions.tokens}
+
+    metrics: ClassVar[tuple[str, ...]] = ("caption_token_accuracy",)
+    counts: ClassVar[str] = "caption_token_accuracy"
+    wants: ClassVar[Wants] = frozenset({LOGITS})
+    fields: ClassVar[frozenset[str]] = frozenset({PIXELS, "caption.ids", "caption.targets"})
+
+    def evaluate(self, pool: Pool) -> dict[str, float]:
+        """Return the share of caption tokens that are predicted right from those before them."""
+        right = total = 0
+        for batch, signals in pool.chunks(CAPTION, frozenset({LOGITS})):
+            ids, real = batch["caption.ids"], batch["caption.targets"][:, :-1]
+            right += int(((signals[LOGITS][:, :-1].argmax(-1) == ids[:, 1:]) & real).sum())
+            total += int(real.sum())
+        return {"caption_token_accuracy": 100.0 * right / total}
+
+    def serving(self, offers: Offers) -> Sequence[Serving]:
+        """Return one picture, and a decoder's pass for each token."""
+        steps, tokens = caption_steps(offers)
+        return (Serving(mode="image"), Serving(mode="decoder", tokens=tokens, repeats=steps))

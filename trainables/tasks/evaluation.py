@@ -1,16 +1,65 @@
 """All metrics of one model on one split."""
 
-import torch
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import torch
+from torch import nn
+
+from spaces.plugins import resolve
+from trainables.configs import made_config
 from trainables.datasets.encoded import EncodedSplit
-from trainables.metrics import METRICS
-from trainables.metrics.predictions import EvaluationSize, predict
-from trainables.models.blip import Blip
+from trainables.families.base import Family
+from trainables.signals import Source
+from trainables.tasks import TASKS
+from trainables.tasks.base import Task
+from trainables.tasks.pool import EvaluationSize, Pool
+
+
+def make_tasks(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:
+    """Return the tasks that settings name, name -> options.
+
+    Raises:
+        PluginError: an unknown task or option.
+    """
+    made: dict[str, Task] = {}
+    for name, options in settings.items():
+        kind: type[Task] = resolve(TASKS, name, "tasks")
+        made[name] = kind(made_config(kind.Config, options, f"tasks.{name}"))
+    return made
 
 
 def evaluate(
-    model: Blip, split: EncodedSplit, device: torch.device, *, size: EvaluationSize, blind: bool = False
+    model: Family,
+    split: EncodedSplit,
+    device: torch.device,
+    *,
+    tasks: Iterable[Task],
+    offers: Any,
+    size: EvaluationSize,
+    blind: bool = False,
+    source: Source | None = None,
 ) -> dict[str, float]:
-    """Return every metric that this model and split allow, in percent, deterministic."""
-    predictions = predict(model, split, device, size=size, blind=blind)
-    return {name: value for metric in METRICS.values() for name, value in metric(predictions).items()}
+    """Return the metrics of all tasks that this model can do, in percent, deterministic.
+
+    Args:
+        model: teacher or student; put in eval mode meanwhile.
+        split: a held-out split.
+        device: where the model lives.
+        tasks: what is measured; one that the model or the data cannot do gives nothing.
+        offers: of the model.
+        size: how much of the split.
+        blind: show black pictures, for the baseline that sees nothing.
+        source: the teacher, for students that read what it says.
+    """
+    training = model.training
+    model.eval()
+    try:
+        pool = Pool(model, split, device, size=size, blind=blind, source=source)
+        found: dict[str, float] = {}
+        for task in tasks:
+            if task.model_lack(offers) is None and task.data_lack(split.fields) is None:
+                found |= task.evaluate(pool)
+        return found
+    finally:
+        nn.Module.train(model, training)

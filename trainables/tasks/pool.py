@@ -1,13 +1,15 @@
-"""What a model says about a whole split: collected once, read by every metric."""
+"""A model over the first pictures of a held-out split: run once, read by every task."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.datasets.encoded import EncodedSplit
-from trainables.models.blip import Blip
+from trainables.families.base import Family
+from trainables.signals import CAPTION, PICTURE, QUESTION, Batch, NoSource, Signals, Source, Want, Wants
 
 CHUNK = 100
 
@@ -21,129 +23,91 @@ class EvaluationSize:
     questions_per_image: int = 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """Outputs over a pool of n images with m captions.
+class Pool:
+    """Asks a model about pictures, and about texts that belong to them.
+
+    What the model can use again of a picture (`Family.reusable`) is computed once and kept.
 
     Attributes:
-        image_embeddings: (n, E) unit norm.
-        text_embeddings: (m, E) unit norm.
-        caption_images: (m,) which of the n images each caption describes.
-        tokens_right, tokens: caption tokens predicted right under teacher forcing, and all of them; None
-            without decoder.
-        answers_right, answers: questions answered right (greedy decoding gives exactly the answer), and all
-            asked; None without decoder or questions.
+        pictures: (n,) rows of the pictures.
+        split: where they are from.
     """
 
-    image_embeddings: Tensor
-    text_embeddings: Tensor
-    caption_images: Tensor
-    tokens_right: int | None = None
-    tokens: int | None = None
-    answers_right: int | None = None
-    answers: int | None = None
+    def __init__(
+        self,
+        model: Family,
+        split: EncodedSplit,
+        device: torch.device,
+        *,
+        size: EvaluationSize,
+        blind: bool = False,
+        source: Source | None = None,
+    ) -> None:
+        """Take a model, in eval mode.
 
-
-def _first_rows(
-    split: EncodedSplit, images: np.ndarray, per_image: int, *, questions: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first `per_image` rows of every image, and the image (as a place in the pool) of each."""
-    table = split.questions if questions else split.captions
-    assert table is not None
-    rows, owners = [], []
-    for number in range(per_image):
-        has = table.count(images) > number
-        rows.append(table.row(images[has], np.full(int(has.sum()), number)))
-        owners.append(np.flatnonzero(has))
-    row, owner = np.concatenate(rows), np.concatenate(owners)
-    order = np.argsort(owner, kind="stable")
-    return row[order], owner[order]
-
-
-class _Reader:
-    """Runs a model over chunks of one split, keeping the image tokens of the pool."""
-
-    def __init__(self, model: Blip, split: EncodedSplit, device: torch.device, *, blind: bool) -> None:
+        Args:
+            model: teacher or student.
+            split: a held-out split.
+            device: where the model lives.
+            size: how much of the split.
+            blind: show black pictures, for the baseline that sees nothing.
+            source: the teacher, for students that read what it says.
+        """
         self.model, self.split, self.device, self.blind = model, split, device, blind
-        self.tokens: list[Tensor] = []
+        self.source = source or NoSource()
+        self.pictures = np.arange(min(size.images, split.num_images))
+        self._most = {CAPTION: size.captions_per_image, QUESTION: size.questions_per_image}
+        self._kept: dict[Want, Tensor] = {}
 
-    def images(self, pool: np.ndarray) -> Tensor:
-        embeddings = []
-        for first in range(0, len(pool), CHUNK):
-            pixels = self.split.images(pool[first : first + CHUNK], self.device)
-            seen = self.model.encode_image(torch.zeros_like(pixels) if self.blind else pixels)
-            assert seen.tokens_BPD is not None
-            assert seen.embedding_BE is not None
-            self.tokens.append(seen.tokens_BPD)
-            embeddings.append(seen.embedding_BE)
-        return torch.cat(embeddings)
+    def of_pictures(self, want: Want) -> Tensor:
+        """Return a signal about all pictures, (n, ...)."""
+        if want not in self._kept:
+            wants = frozenset({want}) | self.model.reusable.difference(self._kept)
+            chunks = [
+                self._signals({PICTURE: self.pictures[first : first + CHUNK]}, wants)[1]
+                for first in range(0, len(self.pictures), CHUNK)
+            ]
+            for one in wants:
+                self._kept[one] = torch.cat([signals[one] for signals in chunks])
+        return self._kept[want]
 
-    def grounded(self, owners: np.ndarray) -> Tensor:
-        return torch.stack([self.tokens[int(i) // CHUNK][int(i) % CHUNK] for i in owners])
+    def rows(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first texts of each picture, and the place of the picture that each belongs to, both (m,)."""
+        return self.split.tables[kind].first(self.pictures, self._most.get(kind, 1))
 
-    def texts(self, rows: np.ndarray) -> Tensor:
-        embeddings = []
+    def of_texts(self, kind: str, want: Want) -> Tensor:
+        """Return a signal about the texts alone, (m, ...) in the order of `rows`; of one size whatever the text."""
+        return torch.cat([signals[want] for _, signals in self.chunks(kind, frozenset({want}))])
+
+    def chunks(self, kind: str, wants: Wants, *, shift: int = 0) -> Iterator[tuple[Batch, Signals]]:
+        """Yield texts with what the model says about them and their pictures, some at a time.
+
+        Args:
+            kind: of the texts.
+            wants: what is asked.
+            shift: show each text the picture so many places behind its own, which it does not belong to.
+        """
+        rows, owners = self.rows(kind)
+        owners = (owners + shift) % len(self.pictures)
+        grounded = any(name.startswith(f"{PICTURE}.") for name in self.model.inputs(wants).fields)
+        reused = {want: self.of_pictures(want) for want in self.model.reusable} if grounded else {}
         for first in range(0, len(rows), CHUNK):
-            out = self.model.encode_text(*self.split.caption_tokens(rows[first : first + CHUNK], self.device))
-            assert out.embedding_BE is not None
-            embeddings.append(out.embedding_BE)
-        return torch.cat(embeddings)
+            part, places = rows[first : first + CHUNK], owners[first : first + CHUNK]
+            index = torch.from_numpy(places).to(self.device)
+            known = Signals({want: value[index] for want, value in reused.items()}) if reused else None
+            yield self._signals({PICTURE: self.pictures[places], kind: part}, wants, known)
 
-    def caption_tokens(self, rows: np.ndarray, owners: np.ndarray) -> tuple[int, int]:
-        right = total = 0
-        for first in range(0, len(rows), CHUNK):
-            ids, mask = self.split.caption_tokens(rows[first : first + CHUNK], self.device)
-            out = self.model.decode(ids, mask, self.grounded(owners[first : first + CHUNK]))
-            assert out.logits_BTV is not None
-            real = mask[:, 1:]
-            right += int(((out.logits_BTV[:, :-1].argmax(-1) == ids[:, 1:]) & real).sum())
-            total += int(real.sum())
-        return right, total
+    @torch.no_grad()
+    def _signals(
+        self, rows: dict[str, np.ndarray], wants: Wants, known: Signals | None = None
+    ) -> tuple[Batch, Signals]:
+        needs = self.model.inputs(wants)
+        batch = self.split.batch(rows, self.device, pixels=known is None and self._looks(needs.fields))
+        given = self.source.signals(batch, needs.source)
+        seen = batch.blinded() if self.blind else batch
+        found: Signals = self.model(seen, wants, given, known)
+        return batch, found
 
-    def answers(self, rows: np.ndarray, owners: np.ndarray) -> tuple[int, int]:
-        """Count answers that greedy decoding gives exactly: each token the argmax after those before."""
-        right = 0
-        for first in range(0, len(rows), CHUNK):
-            ids, mask, answer = self.split.question_tokens(rows[first : first + CHUNK], self.device)
-            out = self.model.decode(ids, mask, self.grounded(owners[first : first + CHUNK]), mode="answer")
-            assert out.logits_BTV is not None
-            hit = (out.logits_BTV[:, :-1].argmax(-1) == ids[:, 1:]) | ~answer[:, :-1]
-            right += int(hit.all(dim=1).sum())
-        return right, len(rows)
-
-
-@torch.no_grad()
-def predict(
-    model: Blip, split: EncodedSplit, device: torch.device, *, size: EvaluationSize, blind: bool = False
-) -> Predictions:
-    """Return what the model (put in eval mode meanwhile) says about the split's pool.
-
-    Args:
-        model: teacher or student.
-        split: a held-out split.
-        device: where the model lives.
-        size: how much of the split.
-        blind: show black pictures, for the baseline that sees nothing.
-    """
-    training = model.training
-    model.eval()
-    try:
-        pool = np.arange(min(size.images, split.num_images))
-        reader = _Reader(model, split, device, blind=blind)
-        image_embeddings = reader.images(pool)
-        rows, owners = _first_rows(split, pool, size.captions_per_image, questions=False)
-        found: dict[str, int] = {}
-        if model.config.has_decoder:
-            found["tokens_right"], found["tokens"] = reader.caption_tokens(rows, owners)
-            if split.questions is not None:
-                asked, askers = _first_rows(split, pool, size.questions_per_image, questions=True)
-                if len(asked):
-                    found["answers_right"], found["answers"] = reader.answers(asked, askers)
-        return Predictions(
-            image_embeddings=image_embeddings,
-            text_embeddings=reader.texts(rows),
-            caption_images=torch.from_numpy(owners).to(device),
-            **found,
-        )
-    finally:
-        nn.Module.train(model, training)
+    @staticmethod
+    def _looks(fields: frozenset[str]) -> bool:
+        return any(name.startswith(f"{PICTURE}.") for name in fields)

@@ -1,27 +1,29 @@
 """What a student keeps of its teacher."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-TASK_METRICS = ("mean_recall", "vqa_accuracy", "caption_token_accuracy")
-
-
-def evaluated_tasks(teacher: Mapping[str, float]) -> list[str]:
-    """Return the task metrics that the teacher has on this data; retention is over these."""
-    return [name for name in TASK_METRICS if teacher.get(name, 0.0) > 0.0]
+RETENTION, ABOVE_BLIND = "retention", "retention_above_blind"
 
 
-def retention(student: Mapping[str, float], teacher: Mapping[str, float]) -> float:
-    """Return the mean over tasks of student / teacher, in percent; one it cannot do counts 0.
+def retention(student: Mapping[str, float], teacher: Mapping[str, float], counts: Iterable[str]) -> float:
+    """Return the mean over tasks of student / teacher, in percent; one that a student cannot do counts 0.
 
     NaN where the teacher can do none of the tasks: there is nothing to retain.
+
+    Args:
+        student, teacher: metrics in percent.
+        counts: the metric of each task that counts.
     """
-    tasks = evaluated_tasks(teacher)
-    shares = [student.get(name, 0.0) / teacher[name] for name in tasks]
+    able = _able(teacher, counts)
+    shares = [student.get(name, 0.0) / teacher[name] for name in able]
     return 100.0 * sum(shares) / len(shares) if shares else float("nan")
 
 
 def retention_above_blind(
-    student: Mapping[str, float], teacher: Mapping[str, float], blind: Mapping[str, float]
+    student: Mapping[str, float],
+    teacher: Mapping[str, float],
+    blind: Mapping[str, float],
+    counts: Iterable[str],
 ) -> float:
     """Return the mean over tasks of (student - blind) / (teacher - blind), in percent.
 
@@ -30,7 +32,12 @@ def retention_above_blind(
     """
     shares = [
         (student.get(name, 0.0) - blind.get(name, 0.0)) / (teacher[name] - blind.get(name, 0.0))
-        for name in evaluated_tasks(teacher)
+        for name in _able(teacher, counts)
         if teacher[name] > blind.get(name, 0.0)
     ]
     return 100.0 * sum(shares) / len(shares) if shares else float("nan")
+
+
+def _able(teacher: Mapping[str, float], counts: Iterable[str]) -> list[str]:
+    """Return the metrics that the teacher has on this data."""
+    return [name for name in counts if teacher.get(name, 0.0) > 0.0]

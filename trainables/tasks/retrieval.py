@@ -1,11 +1,65 @@
-"""Recall of image-to-text and text-to-image retrieval over a fixed pool, by ITC similarity."""
+"""Image-to-text and text-to-image retrieval over a fixed pool, by similarity of embeddings."""
+
+from collections.abc import Sequence
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from trainables.metrics.predictions import Predictions
+from trainables.signals import CAPTION, PIXELS, Offers, Serving, Want, Wants
+from trainables.tasks.base import Task
+from trainables.tasks.decoding import longest_text
+from trainables.tasks.pool import Pool
 
 RANKS = (1, 5, 10)
+IMAGE, TEXT = Want("image", "embedding"), Want("text", "embedding")
+
+
+@final
+class Retrieval(Task):
+    """Find the captions of a picture and the picture of a caption, without re-ranking.
+
+    Li et al. 2022, section 5.1. An image counts by the best of its captions. A tie goes against the model, and so does
+    NaN: a constant or broken embedding scores 0, not 100.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = (
+        "mean_recall",
+        *(f"{way}_at_{k}" for way in ("tr", "ir") for k in RANKS),
+    )
+    counts: ClassVar[str] = "mean_recall"
+    wants: ClassVar[Wants] = frozenset({IMAGE, TEXT})
+    fields: ClassVar[frozenset[str]] = frozenset({PIXELS, "caption.ids"})
+
+    def evaluate(self, pool: Pool) -> dict[str, float]:
+        """Return R@1, R@5 and R@10 both ways (tr: image to text, ir: text to image) and their mean."""
+        image_BE, text_BE = pool.of_pictures(IMAGE), pool.of_texts(CAPTION, TEXT)
+        owners = torch.from_numpy(pool.rows(CAPTION)[1]).to(image_BE.device)
+        return recalls(image_BE.float() @ text_BE.float().T, owners)
+
+    def serving(self, offers: Offers) -> Sequence[Serving]:
+        """Return one picture and one text."""
+        return (Serving(mode="image"), Serving(mode="text", tokens=longest_text(offers, "text")))
+
+
+def recalls(similarity: Tensor, caption_images: Tensor) -> dict[str, float]:
+    """Return the recalls in percent of a pool of n images with m captions.
+
+    Args:
+        similarity: (n, m).
+        caption_images: (m,) which of the n images each caption describes.
+    """
+    ranks = {
+        "tr": _text_retrieval_ranks(similarity, caption_images),
+        "ir": _image_retrieval_ranks(similarity, caption_images),
+    }
+    values = {
+        f"{way}_at_{k}": 100.0 * int((rank < k).sum()) / len(rank)
+        for way, rank in ranks.items()
+        for k in RANKS
+    }
+    values["mean_recall"] = sum(values.values()) / len(values)
+    return values
 
 
 def _text_retrieval_ranks(similarity: Tensor, caption_images: Tensor) -> Tensor:
@@ -22,23 +76,3 @@ def _image_retrieval_ranks(similarity: Tensor, caption_images: Tensor) -> Tensor
     """Return per caption the rank (0 = first) of its image."""
     own = similarity.gather(0, caption_images[None, :])
     return (~(similarity < own)).sum(dim=0) - 1
-
-
-def retrieval_metrics(predictions: Predictions) -> dict[str, float]:
-    """Return R@1, R@5 and R@10 both ways (tr: image to text, ir: text to image) and their mean, in percent.
-
-    BLIP (Li et al. 2022, section 5.1) protocol without re-ranking. An image counts by the best of its
-    captions. A tie goes against the model, and so does NaN: a constant or broken embedding scores 0, not 100.
-    """
-    similarity = predictions.image_embeddings.float() @ predictions.text_embeddings.float().T
-    ranks = {
-        "tr": _text_retrieval_ranks(similarity, predictions.caption_images),
-        "ir": _image_retrieval_ranks(similarity, predictions.caption_images),
-    }
-    values = {
-        f"{way}_at_{k}": 100.0 * int((rank < k).sum()) / len(rank)
-        for way, rank in ranks.items()
-        for k in RANKS
-    }
-    values["mean_recall"] = sum(values.values()) / len(values)
-    return values

@@ -1,14 +1,40 @@
-"""Share of questions answered exactly."""
+"""Visual question answering."""
 
-from trainables.metrics.predictions import Predictions
+from collections.abc import Sequence
+from typing import ClassVar, final
+
+from trainables.signals import PIXELS, QUESTION, Offers, Serving, Wants
+from trainables.tasks.base import Task
+from trainables.tasks.decoding import ANSWER_STEPS, ANSWERS, longest_text
+from trainables.tasks.pool import Pool
 
 
-def vqa_metrics(predictions: Predictions) -> dict[str, float]:
-    """Return `vqa_accuracy` in percent: greedy decoding gives the reference answer and ends there.
+@final
+class Vqa(Task):
+    """Answer questions about a picture.
 
-    One reference per question; the ten-annotator rule of VQAv2 is another metric. Empty where nothing could
-    be asked.
+    One reference per question; the ten-annotator rule of VQAv2 is another metric.
     """
-    if predictions.answers is None or predictions.answers_right is None:
-        return {}
-    return {"vqa_accuracy": 100.0 * predictions.answers_right / predictions.answers}
+
+    metrics: ClassVar[tuple[str, ...]] = ("vqa_accuracy",)
+    counts: ClassVar[str] = "vqa_accuracy"
+    wants: ClassVar[Wants] = frozenset({ANSWERS})
+    fields: ClassVar[frozenset[str]] = frozenset({PIXELS, "question.ids", "question.targets"})
+
+    def evaluate(self, pool: Pool) -> dict[str, float]:
+        """Return the share of questions whose reference greedy decoding gives exactly, and ends there.
+
+        That is so where each of its tokens is the most likely one after those before. {} where nothing could be asked.
+        """
+        right = total = 0
+        for batch, signals in pool.chunks(QUESTION, frozenset({ANSWERS})):
+            ids, asked = batch["question.ids"], batch["question.targets"][:, :-1]
+            hit = (signals[ANSWERS][:, :-1].argmax(-1) == ids[:, 1:]) | ~asked
+            right += int(hit.all(dim=1).sum())
+            total += len(ids)
+        return {"vqa_accuracy": 100.0 * right / total} if total else {}
+
+    def serving(self, offers: Offers) -> Sequence[Serving]:
+        """Return one picture, and a decoder's pass for each token of an answer."""
+        tokens = longest_text(offers, "answer")
+        return (Serving(mode="image"), Serving(mode="answer", tokens=tokens, repeats=ANSWER_STEPS))

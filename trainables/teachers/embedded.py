@@ -1,4 +1,4 @@
-"""The teacher that comes with the project: a BLIP of 3.3 M parameters, trained on scenes by `pretrain`."""
+"""The teacher that comes with the project: 3.3 M parameters, trained on scenes by `teachers.blip.pretrain`."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ FOLDER = Path(__file__).parent / "embedded_weights"
 
 
 class EmbeddedTeacher:
-    """Loads the shipped folder; `python -m trainables.teachers.pretrain` reproduces it."""
+    """The shipped folder; `python -m trainables.teachers.blip.pretrain` reproduces it."""
 
     @staticmethod
     def load() -> Teacher:
@@ -18,8 +18,15 @@ class EmbeddedTeacher:
         Raises:
             TeacherError: the shipped files are damaged.
         """
-        read = read_model_folder(FOLDER)
-        files = TeacherFiles(
-            name="embedded", folder=FOLDER, fingerprint=read.fingerprint, measured=read.measured
-        )
-        return Teacher(read.model, read.tokenizer, read.preprocess, files)
+        return folder_teacher("embedded", FOLDER)
+
+
+def folder_teacher(name: str, folder: Path) -> Teacher:
+    """Return the teacher in a model folder, called `name`.
+
+    Raises:
+        TeacherError: the folder is damaged.
+    """
+    read = read_model_folder(folder)
+    files = TeacherFiles(name=name, folder=folder, fingerprint=read.fingerprint, measured=read.measured)
+    return Teacher(read.model, read.tokenizer, read.preprocess, files, blueprint=read.blueprint)

@@ -1,13 +1,15 @@
 """One door for teachers: a name of the table, a folder in either format, or a hub id."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from spaces.errors import TeacherError
 from spaces.plugins import resolve
 from trainables.datasets.base import Dataset
-from trainables.model_folder import is_model_folder, read_model_folder
-from trainables.teachers import TEACHERS
-from trainables.teachers.teacher import Teacher, TeacherFiles
+from trainables.model_folder import is_model_folder
+from trainables.teachers import LOADERS, TEACHERS
+from trainables.teachers.embedded import folder_teacher
+from trainables.teachers.teacher import Teacher
 
 LARGEST_UNKNOWN_SHARE = 0.2  # of the words of a data set; above, the teacher reads another language
 
@@ -22,18 +24,16 @@ def load_teacher(name: str) -> Teacher:
         TeacherError: nothing of that name, or files that cannot be used.
         PluginError: a bare word that is neither a folder nor in the table.
     """
-    folder = Path(name)
+    folder = Path(name).expanduser()
     if name in TEACHERS:
         teacher: Teacher = resolve(TEACHERS, name, "teachers").load()
         return teacher
     if folder.is_dir() and is_model_folder(folder):
-        read = read_model_folder(folder)
-        files = TeacherFiles(name=name, folder=folder, fingerprint=read.fingerprint, measured=read.measured)
-        return Teacher(read.model, read.tokenizer, read.preprocess, files)
+        return folder_teacher(name, folder)
     if folder.is_dir() or name.count("/") == 1:
-        from trainables.teachers.huggingface import load_huggingface
-
-        return load_huggingface(name)
+        # one model type is known so far, and its loader names every other one that it meets
+        load: Callable[[str], Teacher] = resolve(LOADERS, next(iter(LOADERS)), "teachers")
+        return load(str(folder) if folder.is_dir() else name)
     if "/" in name or folder.exists():
         raise TeacherError(
             f"teacher {name}: is no folder. Give a model folder, a hub id (owner/model) or 'embedded'."
@@ -42,13 +42,13 @@ def load_teacher(name: str) -> Teacher:
     raise AssertionError("unreachable: resolve refuses unknown names")
 
 
-def check_pairing(teacher: Teacher, dataset: Dataset, captions: list[str]) -> None:
-    """Refuse a teacher that was trained on another task, or that cannot read the captions.
+def check_pairing(teacher: Teacher, dataset: Dataset, texts: list[str]) -> None:
+    """Refuse a teacher that was trained on another task, or that cannot read the texts.
 
     Args:
         teacher: the teacher.
         dataset: the data set; its specification is empty where it is bound to no task.
-        captions: some of its captions.
+        texts: some of its captions; none where it has none.
 
     Raises:
         TeacherError: names both fingerprints, or the share of unknown words.
@@ -57,9 +57,9 @@ def check_pairing(teacher: Teacher, dataset: Dataset, captions: list[str]) -> No
     if trained_on and dataset.specification and trained_on != dataset.specification:
         raise TeacherError(
             f"teacher {teacher.files.name}: was trained on data specification {trained_on}, this data set is "
-            f"{dataset.specification}. Train it again: python -m trainables.teachers.pretrain --out DIR."
+            f"{dataset.specification}. Train it again: python -m trainables.teachers.blip.pretrain --out DIR."
         )
-    unknown = teacher.tokenizer.unknown_share(captions)
+    unknown = teacher.tokenizer.unknown_share(texts) if texts and teacher.tokenizer else 0.0
     if unknown > LARGEST_UNKNOWN_SHARE:
         raise TeacherError(
             f"teacher {teacher.files.name}: its tokenizer does not know {unknown:.0%} of the words of the "

@@ -2,22 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from trainables.models.blip import Blip
-from trainables.models.config import PreprocessConfig
-from trainables.outputs import Batch, Outputs, Wants
+from trainables.families.base import Blueprint, Family, Surroundings
+from trainables.preprocess import PreprocessConfig
+from trainables.signals import Batch, Offers, Signals, Wants
 from trainables.tokenizer import Tokenizer
-
-
-class OutputSource(Protocol):
-    """Gives a teacher's outputs for a batch: the live teacher, or the cache."""
-
-    def outputs(self, batch: Batch, wants: Wants) -> Outputs:
-        """Return the outputs named by `wants`, without gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,51 +33,57 @@ class Teacher:
     """Model, tokenizer and preprocessing; always in eval mode, never with gradient.
 
     Dropout left on in a teacher's targets is the first mistake of public ports of DLIP; so the mode is set
-    here, once, and `outputs` refuses to run in another.
+    here, once, and `signals` refuses to run in another.
+
+    Attributes:
+        blueprint: of the model.
     """
 
     def __init__(
-        self, model: Blip, tokenizer: Tokenizer, preprocess: PreprocessConfig, files: TeacherFiles
+        self,
+        model: Family,
+        tokenizer: Tokenizer | None,
+        preprocess: PreprocessConfig,
+        files: TeacherFiles,
+        *,
+        blueprint: Blueprint,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.config = model.config
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self.files = files
+        self.blueprint = blueprint
+
+    @property
+    def offers(self) -> Offers:
+        """All that it can say."""
+        return self.blueprint.offers
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What the sizes of its students follow from."""
+        return Surroundings(
+            image_size=self.preprocess.image_size,
+            max_tokens=self.tokenizer.max_tokens if self.tokenizer else 0,
+            vocabulary=self.tokenizer.vocabulary if self.tokenizer else None,
+            sizes=self.blueprint.sizes,
+            teacher=self.blueprint.architecture,
+        )
 
     @torch.no_grad()
-    def outputs(self, batch: Batch, wants: Wants, image_tokens: Tensor | None = None) -> Outputs:
-        """Return the outputs named by `wants` for the given pairs (no negatives).
+    def signals(self, batch: Batch, wants: Wants, known: Signals | None = None) -> Signals:
+        """Return the signals for the given examples (no negatives), in autocast on a GPU.
 
         Args:
-            batch: B pairs.
+            batch: B examples.
             wants: what to compute.
-            image_tokens: (B, P, D) of an earlier pass over the same images, which is then not repeated; not with wants
-                of the image itself.
+            known: what an earlier pass over the same pictures said, which is then not repeated.
         """
         if self.model.training:
             raise RuntimeError("the teacher left eval mode")
-        modes = {want.mode for want in wants}
-        model, out = self.model, Outputs(temperature=self.model.temperature.detach())
-        if not modes:
-            return out
-        tokens = image_tokens
-        if tokens is None and modes - {"text"}:
-            out.image = model.encode_image(batch.images, wants)
-            tokens = out.image.tokens_BPD
-        if "text" in modes:
-            out.text = model.encode_text(batch.caption_ids, batch.caption_mask, wants)
-        if "fused" in modes and tokens is not None:
-            out.fused = model.fuse(batch.caption_ids, batch.caption_mask, tokens, wants)
-        if "decoder" in modes and tokens is not None:
-            out.decoder = model.decode(batch.caption_ids, batch.caption_mask, tokens, wants=wants)
-        if (
-            "answer" in modes
-            and tokens is not None
-            and batch.question_ids is not None
-            and batch.question_mask is not None
-        ):
-            out.answer = model.decode(
-                batch.question_ids, batch.question_mask, tokens, mode="answer", wants=wants
-            )
-        return out
+        if not wants:
+            return Signals()
+        kind = batch.device.type
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda"):
+            found: Signals = self.model(batch, wants, None, known)
+        return Signals({want: value.detach() for want, value in found.items()})

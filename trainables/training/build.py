@@ -1,8 +1,8 @@
 """From a candidate's config to the objects that train it."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -10,20 +10,21 @@ import torch
 
 from spaces.errors import PluginError, ShapeError
 from spaces.plugins import resolve
+from trainables.configs import made_config
 from trainables.datasets import DATASETS
 from trainables.datasets.base import Dataset, Progress
 from trainables.datasets.encoded import EncodedSplit
+from trainables.families import FAMILIES
+from trainables.families.base import Blueprint, Family, Surroundings
 from trainables.losses import LOSSES
-from trainables.losses.base import Loss
-from trainables.models import MODELS
-from trainables.models.blip import Blip
-from trainables.models.config import BlipConfig, EncoderConfig, fusion_positions
-from trainables.models.inherit import inherit_image, inherit_text
-from trainables.step import DistillationStep
+from trainables.losses.base import Ends, Loss, source_lack, student_lack
+from trainables.signals import Offers
+from trainables.tasks.base import Task, wants_of
 from trainables.teachers.loading import check_pairing, load_teacher
 from trainables.teachers.teacher import Teacher
+from trainables.training.step import DistillationStep
 
-INITS = ("random", "inherit")
+PROBED_TEXTS = 2000
 
 
 def make_dataset(settings: Mapping[str, Any]) -> Dataset:
@@ -35,11 +36,7 @@ def make_dataset(settings: Mapping[str, Any]) -> Dataset:
     """
     options = dict(settings)
     kind = resolve(DATASETS, options.pop("kind", ""), "datasets")
-    try:
-        config = kind.Config(**options)
-    except TypeError as error:
-        raise PluginError(f"dataset {settings['kind']}: {error}.") from error
-    made: Dataset = kind(config)
+    made: Dataset = kind(made_config(kind.Config, options, "dataset"))
     return made
 
 
@@ -53,11 +50,9 @@ def shared_teacher(name: str, device: str) -> Teacher:
 
 @lru_cache(maxsize=8)
 def _shared_split(teacher: str, device: str, dataset: str, name: str) -> EncodedSplit:
-    made = make_dataset(json.loads(dataset))
-    owner = shared_teacher(teacher, device)
-    split = made.split(name, image_size=owner.config.image_size, progress=lambda line: None)
-    check_pairing(owner, made, split.captions[:2000])
-    return EncodedSplit(split, owner.tokenizer, owner.preprocess)
+    return prepare_split(
+        shared_teacher(teacher, device), make_dataset(json.loads(dataset)), name, lambda line: None
+    )
 
 
 def shared_split(teacher: str, device: str, dataset: Mapping[str, Any], name: str) -> EncodedSplit:
@@ -67,50 +62,60 @@ def shared_split(teacher: str, device: str, dataset: Mapping[str, Any], name: st
 
 def prepare_split(teacher: Teacher, dataset: Dataset, name: str, progress: Progress) -> EncodedSplit:
     """Return a split in the teacher's encoding, telling the progress of work done for the first time."""
-    split = dataset.split(name, image_size=teacher.config.image_size, progress=progress)
-    check_pairing(teacher, dataset, split.captions[:2000])
+    split = dataset.split(name, image_size=teacher.preprocess.image_size, progress=progress)
+    check_pairing(teacher, dataset, split.captions[:PROBED_TEXTS])
     return EncodedSplit(split, teacher.tokenizer, teacher.preprocess)
 
 
-def student_config(config: Mapping[str, Any], teacher: BlipConfig) -> BlipConfig:
-    """Return the student's sizes: the candidate's widths, depths and fusion; all else as the teacher has it.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A student before it exists.
+
+    Attributes:
+        training: what is trained.
+        deployed: the part of it that the tasks need; what is counted, measured and exported.
+    """
+
+    training: Blueprint
+    deployed: Blueprint
+
+
+def student_options(config: Mapping[str, Any]) -> Any:
+    """Return the `Config` of a candidate's student.
+
+    Raises:
+        PluginError: an unknown kind or option.
+    """
+    options = dict(config["student"])
+    kind = options.pop("kind")
+    return made_config(resolve(FAMILIES, kind, "families").Config, options, "student")
+
+
+def student_plan(config: Mapping[str, Any], around: Surroundings, tasks: Iterable[Task]) -> Plan:
+    """Return what a candidate's student will be.
 
     Raises:
         ShapeError: sizes that do not fit together.
-        PluginError: an unknown student kind.
+        PluginError: an unknown student kind or option.
     """
-    student = config["student"]
-    resolve(MODELS, student["kind"], "models")
-    fusion = student["fusion"]
-    depth = int(student["text"]["depth"])
-    sizes = {
-        side: EncoderConfig(**{k: student[side][k] for k in ("width", "depth", "heads", "mlp_ratio")})
-        for side in ("image", "text")
-    }
-    return replace(
-        teacher,
-        image=sizes["image"],
-        text=sizes["text"],
-        fusion=fusion_positions(depth, int(fusion["layers"]), fusion.get("placement", "last")),
-        embedding=int(student["embedding"]),
-        decoder=teacher.decoder,
-    )
+    kind = config["student"]["kind"]
+    family: type[Family] = resolve(FAMILIES, kind, "families")
+    training = Blueprint(kind, family.draft(student_options(config), around))
+    return Plan(training=training, deployed=training.deployed(wants_of(tasks)))
 
 
-def build_student(config: Mapping[str, Any], teacher: Teacher, seed: int) -> Blip:
-    """Return the student with its initial weights.
+def build_student(config: Mapping[str, Any], teacher: Teacher, seed: int) -> tuple[Family, Blueprint]:
+    """Return the student with its initial weights, and its blueprint.
 
     Raises:
         ShapeError: sizes that do not fit together.
     """
     torch.manual_seed(seed)
-    family: type[Blip] = resolve(MODELS, config["student"]["kind"], "models")
-    model = family(student_config(config, teacher.config))
-    if config["student"]["image"]["init"] == "inherit":
-        inherit_image(model, teacher.model)
-    if config["student"]["text"]["init"] == "inherit":
-        inherit_text(model, teacher.model)
-    return model
+    blueprint = student_plan(config, teacher.surroundings, ()).training
+    model = blueprint.build()
+    model.inherit(teacher.model, student_options(config))
+    model.prepare_training(config["training"])
+    return model, blueprint
 
 
 def loss_config(name: str, options: Mapping[str, Any]) -> Loss.Config:
@@ -121,15 +126,34 @@ def loss_config(name: str, options: Mapping[str, Any]) -> Loss.Config:
     """
     kind = resolve(LOSSES, name, "losses")
     try:
-        return kind.Config(**options)
-    except (TypeError, PluginError) as error:
+        made: Loss.Config = made_config(kind.Config, options)
+    except PluginError as error:
         raise PluginError(f"losses.{name}: {str(error).rstrip('.')}.") from error
+    return made
+
+
+def unfed_losses(config: Mapping[str, Any], student: Offers, source: Offers) -> dict[str, str]:
+    """Return loss -> why this student cannot feed it, of those losses that the teacher can feed.
+
+    Args:
+        config: of a candidate.
+        student, source: what both can say.
+    """
+    found: dict[str, str] = {}
+    for name, options in config["losses"].items():
+        kind: type[Loss] = resolve(LOSSES, name, "losses")
+        ends = Ends(name=name, student=student, source=source)
+        needs = kind.needs_of(loss_config(name, options), ends)
+        reason = student_lack(needs, ends)
+        if reason is not None and source_lack(needs, ends) is None:
+            found[name] = reason
+    return found
 
 
 def build_losses(
-    config: Mapping[str, Any], student: BlipConfig, teacher: BlipConfig
+    config: Mapping[str, Any], student: Offers, source: Offers
 ) -> tuple[dict[str, Loss], dict[str, float]]:
-    """Return the active losses and their weights; one that a dual encoder cannot feed is left out.
+    """Return the active losses and their weights; one that this student cannot feed is left out.
 
     Raises:
         TeacherError: a loss that this teacher can feed for no student.
@@ -137,34 +161,28 @@ def build_losses(
     """
     losses: dict[str, Loss] = {}
     weights: dict[str, float] = {}
+    unfed = unfed_losses(config, student, source)
     for name, options in config["losses"].items():
         made = loss_config(name, options)
-        if made.weight == 0:
+        if made.weight == 0 or name in unfed:
             continue
         kind: type[Loss] = resolve(LOSSES, name, "losses")
-        if (
-            kind.unfeedable_by_teacher(made, teacher) is None
-            and kind.feedable(made, student, teacher) is not None
-        ):
-            continue
-        losses[name] = kind(made, student, teacher)
+        losses[name] = kind(made, Ends(name=name, student=student, source=source))
         weights[name] = made.weight
     if not losses:
         raise ShapeError(
             f"losses: this student can feed none of {', '.join(config['losses']) or 'them'}. "
-            "Give it fusion layers, or a loss that needs none (itc)."
+            "Raise the weight of a loss that it can feed, or change the student."
         )
     return losses, weights
 
 
-def build_step(config: Mapping[str, Any], teacher: Teacher, *, seed: int) -> DistillationStep:
-    """Return student and losses of a candidate as one module."""
-    student = build_student(config, teacher, seed)
-    losses, weights = build_losses(config, student.config, teacher.config)
+def build_step(
+    config: Mapping[str, Any], teacher: Teacher, *, seed: int
+) -> tuple[DistillationStep, Blueprint]:
+    """Return student and losses of a candidate as one module, and the student's blueprint."""
+    student, blueprint = build_student(config, teacher, seed)
+    losses, weights = build_losses(config, blueprint.offers, teacher.offers)
     return DistillationStep(
-        student,
-        losses,
-        weights=weights,
-        negatives=config["training"].get("itm_negatives", "teacher"),
-        blind=bool(config.get("blind", False)),
-    )
+        student, losses, weights=weights, blind=bool(config.get("blind", False))
+    ), blueprint

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from spaces.errors import CheckpointError
-from trainables.models.blip import Blip
-from trainables.models.config import BlipConfig
+from trainables.families.base import Blueprint, Family
+from trainables.signals import Wants
 
 FILE = "checkpoint.pt"
-VERSION = 1
+STUDENT = "student."  # what the student's weights are called by in a step
+VERSION = 2
 
 
 def random_state() -> dict[str, Any]:
@@ -82,8 +83,12 @@ def load(folder: Path) -> dict[str, Any] | None:
     return state
 
 
-def load_model(folder: Path) -> Blip:
-    """Return the student of a candidate's checkpoint, in eval mode, without the projections of its losses.
+def load_model(folder: Path, wants: Wants | None = None) -> tuple[Family, Blueprint]:
+    """Return the student of a candidate's checkpoint, in eval mode, without the projections of its losses; its blueprint.
+
+    Args:
+        folder: of the candidate.
+        wants: load only the part that answers these; None for all that was trained.
 
     Raises:
         CheckpointError: there is no checkpoint, or it is damaged.
@@ -93,8 +98,14 @@ def load_model(folder: Path) -> Blip:
         raise CheckpointError(
             f"{folder / FILE}: missing. The candidate was never checkpointed, or its folder was deleted."
         )
-    model = Blip(BlipConfig.from_dict(state["model"]))
-    prefix = "student."
-    weights = state["trainer"]["step"]
-    model.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
-    return model.eval()
+    blueprint = Blueprint.from_dict(state["model"])
+    if wants is not None:
+        blueprint = blueprint.deployed(wants)
+    model = blueprint.build()
+    trained = {
+        name.removeprefix(STUDENT): value
+        for name, value in state["trainer"]["step"].items()
+        if name.startswith(STUDENT)
+    }
+    model.load_state_dict({name: trained[name] for name in model.state_dict()})
+    return model.eval(), blueprint

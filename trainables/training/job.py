@@ -7,16 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from spaces.errors import RunError
+from trainables.tasks import DEFAULT
 
-_SIZES = ("width", "depth", "heads", "mlp_ratio", "init")
-REQUIRED = (
-    "student.kind",
-    *(f"student.{side}.{size}" for side in ("image", "text") for size in _SIZES),
-    "student.fusion.layers",
-    "student.embedding",
-    "losses",
-    "training.epochs",
-)
+REQUIRED = ("student.kind", "losses", "training.epochs")
 
 
 def _absent(config: Any) -> list[str]:
@@ -44,6 +37,7 @@ class Job:
         teacher: name, folder or hub id; None trains without a teacher.
         teacher_fingerprint: refused if the loaded weights differ; empty skips the check.
         dataset: `{"kind": ..., options}`.
+        tasks: what the student is made to do, name -> options; measured in this order.
         evaluate_at: epochs after which metrics are measured; the last one always is.
         evaluation: images, captions_per_image and questions_per_image of the pool.
         teacher_metrics: the teacher's metrics on the validation split; retention is relative to them.
@@ -54,7 +48,7 @@ class Job:
         folder: where this candidate's checkpoint and rows are kept.
         device: auto, cpu or cuda.
         threads: CPU threads of this worker.
-        itm_patience: steps that the ITM loss may stay at the entropy of its labels; then it has collapsed.
+        patience: steps that a loss may stay at the value of guessing; then the training has collapsed.
     """
 
     candidate_id: str
@@ -64,6 +58,7 @@ class Job:
     folder: str
     teacher: str | None = "embedded"
     teacher_fingerprint: str = ""
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {name: {} for name in DEFAULT})
     evaluate_at: tuple[int, ...] = ()
     evaluation: Mapping[str, int] = field(default_factory=dict)
     teacher_metrics: Mapping[str, float] = field(default_factory=dict)
@@ -73,7 +68,7 @@ class Job:
     costs: Mapping[str, float] = field(default_factory=dict)
     device: str = "auto"
     threads: int = 1
-    itm_patience: int = 5000
+    patience: int = 5000
 
     @property
     def epochs(self) -> int:

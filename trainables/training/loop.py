@@ -1,14 +1,7 @@
-"""Train one candidate: the loop of one worker, the same under Ray Tune, under Ray Train and without Ray.
+"""Train one candidate: the loop of one worker, the same under Ray Tune, under Ray Train and without Ray."""
 
-    python -m trainables.worker candidate.json --out DIR
-
-trains and evaluates one candidate on a machine that has neither ray nor pydantic.
-"""
-
-import argparse
 import json
 import random
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,19 +16,20 @@ from spaces.errors import (
     PluginError,
     ResourceError,
     RunError,
-    StudentSearchError,
     TeacherError,
 )
-from trainables import checkpoint
-from trainables.build import build_step, shared_split, shared_teacher
-from trainables.control import Control, PlainControl, Row, append_row
-from trainables.job import Job
-from trainables.metrics.evaluation import evaluate
-from trainables.metrics.predictions import EvaluationSize
-from trainables.metrics.retention import retention, retention_above_blind
-from trainables.teachers.cache import TeacherCache
-from trainables.teachers.teacher import OutputSource, Teacher
-from trainables.trainer import Collapsed, Diverged, Placement, Trainer, TrainingConfig
+from trainables.signals import Source
+from trainables.tasks.evaluation import evaluate, make_tasks
+from trainables.tasks.pool import EvaluationSize
+from trainables.tasks.retention import ABOVE_BLIND, RETENTION, retention, retention_above_blind
+from trainables.teachers.cache.read import TeacherCache
+from trainables.teachers.teacher import Teacher
+from trainables.training import checkpoint
+from trainables.training.build import build_step, shared_split, shared_teacher
+from trainables.training.control import Control, Row, append_row
+from trainables.training.health import Collapsed, Diverged
+from trainables.training.job import Job
+from trainables.training.trainer import Placement, Trainer, TrainingConfig
 
 ROWS = "rows.jsonl"
 DEVICES = ("auto", "cpu", "cuda")
@@ -67,9 +61,11 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _output_source(job: Job, teacher: Teacher) -> OutputSource:
+def _source(job: Job, teacher: Teacher) -> Source:
     """Return the teacher cache, or the live teacher where the job names no cache."""
-    return TeacherCache(Path(job.cache), teacher.files.fingerprint) if job.cache else teacher
+    if not job.cache:
+        return teacher
+    return TeacherCache(Path(job.cache), teacher.offers, teacher.files.fingerprint)
 
 
 def _check_teacher(job: Job, teacher: Teacher) -> None:
@@ -120,16 +116,18 @@ class TrialLoop:
         self.teacher = shared_teacher(name, str(self.device))
         _check_teacher(job, self.teacher)
         self.val = shared_split(name, str(self.device), job.dataset, "val")
-        step = build_step(job.config, self.teacher, seed=job.seed).to(self.device)
+        self.tasks = make_tasks(job.tasks)
+        step, self.blueprint = build_step(job.config, self.teacher, seed=job.seed)
+        self.source = _source(job, self.teacher)
         self.trainer = Trainer(
-            step,
+            step.to(self.device),
             shared_split(name, str(self.device), job.dataset, "train"),
-            _output_source(job, self.teacher),
+            self.source,
             _training_config(job),
             seed=job.seed,
             placement=Placement(device=self.device, rank=control.rank, world=control.world),
         )
-        self.trainer.itm_patience = job.itm_patience
+        self.trainer.health.patience = job.patience
         torch.manual_seed(job.seed + 1)
         self.progress = Progress()
 
@@ -179,12 +177,22 @@ class TrialLoop:
         if self.control.rank != 0:
             return {}
         step = self.trainer.step
-        metrics = evaluate(step.student, self.val, self.device, size=self.size, blind=step.blind)
+        metrics = evaluate(
+            step.student,
+            self.val,
+            self.device,
+            tasks=self.tasks.values(),
+            offers=self.blueprint.offers,
+            size=self.size,
+            blind=step.blind,
+            source=self.teacher,
+        )
+        counts = [task.counts for task in self.tasks.values()]
         if self.job.teacher_metrics:
-            metrics["retention"] = retention(metrics, self.job.teacher_metrics)
+            metrics[RETENTION] = retention(metrics, self.job.teacher_metrics, counts)
             if self.job.blind_metrics:
-                metrics["retention_above_blind"] = retention_above_blind(
-                    metrics, self.job.teacher_metrics, self.job.blind_metrics
+                metrics[ABOVE_BLIND] = retention_above_blind(
+                    metrics, self.job.teacher_metrics, self.job.blind_metrics, counts
                 )
         return metrics
 
@@ -211,7 +219,7 @@ class TrialLoop:
                 {
                     "candidate_id": self.job.candidate_id,
                     "config": dict(self.job.config),
-                    "model": self.trainer.step.student.config.to_dict(),
+                    "model": self.blueprint.to_dict(),
                     "trainer": self.trainer.state(),
                     "progress": vars(self.progress),
                     "random": checkpoint.random_state(),
@@ -235,38 +243,3 @@ def train(job: Job, control: Control) -> None:
         StudentSearchError: the job, its teacher, its data or its checkpoint cannot be used.
     """
     TrialLoop(job, control).run()
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"--out {folder}: {error.strerror}. Give a folder that can be made.") from error
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m trainables.worker",
-        description="Train, evaluate and measure one candidate without Ray.",
-    )
-    parser.add_argument(
-        "candidate", type=Path, help="candidate.json, as a run writes it beside each checkpoint"
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder of checkpoint and rows; resumed if it has them"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        job = Job.read(options.candidate, options.out)
-        _make_folder(options.out)
-        control = PlainControl()
-        train(job, control)
-    except StudentSearchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0 if control.rows and control.rows[-1]["status"] == "finished" else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

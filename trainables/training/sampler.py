@@ -1,27 +1,22 @@
-"""Which pairs an epoch holds, as a pure function of (seed, epoch): resuming needs no state."""
+"""Which examples an epoch holds, as a pure function of (seed, epoch): resuming needs no state."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
-from trainables.datasets.encoded import EncodedSplit
+from trainables.datasets.encoded import EncodedSplit, Rows
+from trainables.signals import CAPTION, PICTURE, QUESTION
 
 CHUNK_BATCHES = (
     8  # captions are sorted by length inside chunks of so many batches: less padding, order still random
 )
+TEXTS = (
+    CAPTION,
+    QUESTION,
+)  # in this order their numbers are drawn, be they there or not: order is part of a seed
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairRows:
-    """Rows of one batch in their split: (B,) images, captions and questions (-1 where a picture has none)."""
-
-    images: np.ndarray
-    captions: np.ndarray
-    questions: np.ndarray | None
-
-
-class PairSampler:
+class ExampleSampler:
     """Walk through the pictures without replacement, pass after pass, a fixed number of pairs per epoch.
 
     Each visit draws one caption and one question of the picture. Every worker computes the same global
@@ -54,27 +49,24 @@ class PairSampler:
         }
         return np.array([passes[place // n][place % n] for place in places.tolist()], dtype=np.int64)
 
-    def epoch(self, epoch: int) -> Iterator[PairRows]:
-        """Yield the batches of one epoch (counted from 0) for this worker."""
+    def epoch(self, epoch: int) -> Iterator[Rows]:
+        """Yield the rows of each batch of one epoch (counted from 0) for this worker, by their kind."""
         rng = np.random.default_rng([self.seed, 2, epoch])
-        images = self._images(epoch)
-        captions = self.split.captions.row(images, rng.integers(0, 1 << 30, len(images)))
-        numbers = rng.integers(0, 1 << 30, len(images))
-        questions = None if self.split.questions is None else self.split.questions.row(images, numbers)
-        noise = rng.random(len(images))
-        bounds = np.linspace(0, len(images), self.num_batches + 1).round().astype(int)
+        rows = {PICTURE: self._images(epoch)}
+        for kind in TEXTS:
+            numbers = rng.integers(0, 1 << 30, len(rows[PICTURE]))
+            if kind in self.split.tables:
+                rows[kind] = self.split.tables[kind].row(rows[PICTURE], numbers)
+        order = rng.random(len(rows[PICTURE]))
+        if CAPTION in rows:
+            order = self.split.tables[CAPTION].lengths[rows[CAPTION]] + order
+        bounds = np.linspace(0, len(order), self.num_batches + 1).round().astype(int)
         for first in range(0, self.num_batches, CHUNK_BATCHES):
             last = min(first + CHUNK_BATCHES, self.num_batches)
             chunk = np.arange(bounds[first], bounds[last])
-            chunk = chunk[
-                np.argsort(self.split.captions.lengths[captions[chunk]] + noise[chunk], kind="stable")
-            ]
+            chunk = chunk[np.argsort(order[chunk], kind="stable")]
             batches = np.split(chunk, bounds[first + 1 : last] - bounds[first])
             for number in rng.permutation(len(batches)):
-                rows = batches[number]
-                rows = rows[self.rank :: self.world]  # sizes may differ by one: the losses count over workers
-                yield PairRows(
-                    images=images[rows],
-                    captions=captions[rows],
-                    questions=None if questions is None else questions[rows],
-                )
+                places = batches[number]
+                places = places[self.rank :: self.world]  # sizes may differ by one: losses count over workers
+                yield {kind: numbers[places] for kind, numbers in rows.items()}

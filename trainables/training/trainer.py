@@ -11,16 +11,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from spaces.errors import ShapeError
 from trainables.datasets.encoded import EncodedSplit
-from trainables.outputs import Batch, Outputs
-from trainables.sampler import PairSampler
-from trainables.step import DistillationStep
-from trainables.teachers.teacher import OutputSource
+from trainables.signals import Batch, NoSource, Signals, Source
+from trainables.training.health import Diverged, Health
+from trainables.training.sampler import ExampleSampler
+from trainables.training.step import DistillationStep
 
-# one match to two negatives: what guessing the mix costs, 0.6365
-ITM_ENTROPY = math.log(3) - 2 / 3 * math.log(2)
-ITM_MARGIN = 0.005
-ITM_PATIENCE = 5000
 BETAS = (0.9, 0.98)
+FUSED = frozenset({"fused"})  # the mode that `fused_every` and `fused_from` leave out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +33,9 @@ class TrainingConfig:
         warmup_steps: steps of linear warm-up; cosine to zero afterwards.
         gradient_clip: largest norm of the gradient.
         accumulate: batches per optimiser step.
-        itm_negatives: `teacher` or `student`: whose ITC similarities draw hard negatives.
-        fused_every: run the image-grounded encoder (ITM and fused losses) every so many batches.
-        fused_from: share of the training before which it is not run at all: ITM teaches little until ITC has.
+        itm_negatives: `teacher` or `student`: whose similarities draw hard negatives; a family with such reads it.
+        fused_every: run the mode `fused`, and the losses that look at it, every so many batches.
+        fused_from: share of the training before which it is not run at all: matching teaches little until contrast has.
     """
 
     epochs: int = 9
@@ -52,14 +49,6 @@ class TrainingConfig:
     itm_negatives: str = "teacher"
     fused_every: int = 1
     fused_from: float = 0.0
-
-
-class Diverged(Exception):
-    """A loss is not finite any more."""
-
-
-class Collapsed(Exception):
-    """The ITM loss stood at the entropy of its labels for too long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +67,14 @@ class Trainer:
     depends on; sampler and negatives are pure functions of (seed, step), so a step counter is their position.
 
     Attributes:
-        itm_patience: steps that the ITM loss may stand at the entropy of its labels.
+        health: what ends it early.
     """
 
     def __init__(
         self,
         step: DistillationStep,
         split: EncodedSplit,
-        teacher: OutputSource | None,
+        source: Source | None,
         config: TrainingConfig,
         *,
         seed: int,
@@ -96,7 +85,7 @@ class Trainer:
         Args:
             step: student and losses, on the placement's device.
             split: the training pairs.
-            teacher: what answers the losses' wants; None where they have none.
+            source: what answers the losses' wants; None where they have none.
             config: how to train.
             seed: of the order of pairs and the negatives.
             placement: this worker among how many, and its device.
@@ -104,10 +93,10 @@ class Trainer:
         Raises:
             ShapeError: batches too small for so many workers.
         """
-        self.step, self.teacher, self.config, self.seed = step, teacher, config, seed
+        self.step, self.source, self.config, self.seed = step, source or NoSource(), config, seed
         self.placement = placement
         self.split = split
-        self.sampler = PairSampler(
+        self.sampler = ExampleSampler(
             split,
             seed=seed,
             batch_size=config.batch_size,
@@ -128,8 +117,7 @@ class Trainer:
             self.optimizer, lambda update: warmup_cosine(update, warmup=config.warmup_steps, total=updates)
         )
         self.batches_done = 0
-        self.itm_stuck = 0
-        self.itm_patience = ITM_PATIENCE
+        self.health = Health(step.losses, world=placement.world)
         self.wrapped: nn.Module = step
         if placement.world > 1:
             # losses of weight 0 leave heads without gradient, which DDP must be told
@@ -151,12 +139,10 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
         for number, rows in enumerate(self.sampler.epoch(epoch)):
-            last = number + 1 == self.sampler.num_batches
-            batch = self.split.batch(rows.images, rows.captions, rows.questions, self.placement.device)
-            teacher = (
-                Outputs() if self.teacher is None else self.teacher.outputs(batch, self.step.teacher_wants)
-            )
-            report = self._batch(batch, teacher, update=last or (number + 1) % self.config.accumulate == 0)
+            batch = self.split.batch(rows, self.placement.device)
+            batch.seed = (self.seed << 24) + self.batches_done * self.placement.world + self.placement.rank
+            given = self.source.signals(batch, self.step.source_wants)
+            report = self._batch(batch, given, number)
             for name, value in report.items():
                 sums[name] = sums.get(name, 0) + value
                 counts[name] = counts.get(name, 0) + 1
@@ -170,61 +156,49 @@ class Trainer:
             values /= self.placement.world
         return dict(zip(means, values.tolist(), strict=True))
 
-    def _batch(self, batch: Batch, teacher: Outputs, *, update: bool) -> dict[str, Tensor]:
-        device = self.placement.device
-        generator = torch.Generator(device=device)
-        generator.manual_seed(
-            (self.seed << 24) + self.batches_done * self.placement.world + self.placement.rank
-        )
+    def _batch(self, batch: Batch, given: Signals, number: int) -> dict[str, Tensor]:
+        """Descend one batch, the `number`-th of its epoch; return every loss, and their weighted sum as `loss`."""
+        update, group = self._group(number)
         due = self.batches_done >= self.config.fused_from * self.config.epochs * self.sampler.num_batches
-        fused = due and self.batches_done % self.config.fused_every == 0
+        skipped = FUSED if not due or self.batches_done % self.config.fused_every else frozenset[str]()
         quiet = (
             self.wrapped.no_sync
             if isinstance(self.wrapped, DistributedDataParallel) and not update
             else nullcontext
         )
+        kind = self.placement.device.type
         with quiet():
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-                report = self.wrapped(batch, teacher, generator, fused)
-            self._watch(report.total, report.losses)
-            (report.total / self.config.accumulate).backward()
+            with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda"):
+                report = self.wrapped(batch, given, skipped)
+            self.health.watch(self.batches_done + 1, report.total, report.losses, self.lr)
+            (report.total / group).backward()
         self.batches_done += 1
         if update:
-            norm = torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.config.gradient_clip)
-            if not bool(norm.isfinite()):  # the loss would tell one step later, after the weights are lost
-                raise Diverged(
-                    f"step {self.batches_done}: the gradient's norm is {float(norm)}; lr {self.lr:.1e}"
-                )
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            self.schedule.step()
-            self.step.student.clamp_temperature()
+            self._update()
         return {"loss": report.total.detach(), **report.losses}
 
-    def _watch(self, total: Tensor, losses: dict[str, Tensor]) -> None:
-        """Raise on bad health; all workers decide alike, or those that go on would wait for ever."""
-        finite = torch.isfinite(total.detach()).float()
-        itm = losses["itm"].float().clone() if "itm" in losses else torch.zeros_like(finite)
-        if self.placement.world > 1:
-            torch.distributed.all_reduce(finite, torch.distributed.ReduceOp.MIN)
-            torch.distributed.all_reduce(itm, torch.distributed.ReduceOp.SUM)
-            itm = itm / self.placement.world
-        if not bool(finite):
-            values = {name: float(value) for name, value in losses.items()}
-            broken = [name for name, value in values.items() if not math.isfinite(value)] or ["sum"]
-            rest = ", ".join(f"{name} {value:.2f}" for name, value in values.items() if math.isfinite(value))
+    def _group(self, number: int) -> tuple[bool, int]:
+        """Return whether a batch is the last of those that share an update, and how many these are."""
+        count, size = self.sampler.num_batches, self.config.accumulate
+        first = number - number % size
+        last = min(first + size, count) - 1
+        return number == last, last - first + 1  # the last group of an epoch may be shorter
+
+    def _update(self) -> None:
+        """Take a step.
+
+        Raises:
+            Diverged: the gradient is not finite; the loss would tell one step later, after the weights are lost.
+        """
+        norm = torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.config.gradient_clip)
+        if not bool(norm.isfinite()):
             raise Diverged(
-                f"step {self.batches_done + 1}: loss '{broken[0]}' is {values.get(broken[0], float(total.detach()))} "
-                f"({rest or 'no other loss'}); lr {self.lr:.1e}"
+                f"step {self.batches_done}: the gradient's norm is {float(norm)}; lr {self.lr:.1e}"
             )
-        if "itm" in losses:
-            stuck = abs(float(itm) - ITM_ENTROPY) < ITM_MARGIN
-            self.itm_stuck = self.itm_stuck + 1 if stuck else 0
-            if self.itm_stuck >= self.itm_patience:
-                raise Collapsed(
-                    f"step {self.batches_done + 1}: loss 'itm' stood at {ITM_ENTROPY:.4f} +- {ITM_MARGIN} "
-                    f"(guessing) for {self.itm_stuck} steps"
-                )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.step()
+        self.step.student.after_step()
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on, besides the global generators."""
@@ -233,7 +207,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "batches_done": self.batches_done,
-            "itm_stuck": self.itm_stuck,
+            "stuck": dict(self.health.stuck),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -242,7 +216,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.batches_done = state["batches_done"]
-        self.itm_stuck = state["itm_stuck"]
+        self.health.stuck.update(state["stuck"])
 
 
 def _optimizer(step: DistillationStep, config: TrainingConfig) -> torch.optim.Optimizer:

@@ -1,9 +1,10 @@
 """Sizes of one BLIP-family model: teacher and student differ in this record only."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from spaces.errors import ShapeError
+from trainables.tokenizer import VocabularyConfig
 
 PLACEMENTS = ("last", "first", "even")
 
@@ -47,23 +48,11 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VocabularyConfig:
-    """Token ids that the model itself must know: size of the vocabulary and the special tokens."""
-
-    size: int
-    pad: int
-    cls: int
-    sep: int
-    dec: int
-    enc: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlipConfig:
+class BlipArchitecture:
     """Everything needed to build a BLIP-family model (Li et al. 2022, section 3.1).
 
     `fusion` lists the text layers that hold cross-attention; with none the model is a dual encoder without
-    ITM head and decoder. `decoder` is False where a checkpoint brings no language-model head.
+    ITM head and decoder. `decoder` is False where there is no language-model head, `matching` where there is no ITM head.
     """
 
     image: EncoderConfig
@@ -75,6 +64,7 @@ class BlipConfig:
     max_tokens: int
     vocabulary: VocabularyConfig
     decoder: bool = True
+    matching: bool = True
     image_norm_eps: float = 1e-6
     text_norm_eps: float = 1e-12
 
@@ -84,8 +74,13 @@ class BlipConfig:
 
     @property
     def has_fusion(self) -> bool:
-        """Whether the model has an image-grounded encoder and an ITM head."""
+        """Whether the model has an image-grounded encoder."""
         return bool(self.fusion)
+
+    @property
+    def has_matching(self) -> bool:
+        """Whether the model has an ITM head."""
+        return self.matching and bool(self.fusion)
 
     @property
     def has_decoder(self) -> bool:
@@ -99,10 +94,13 @@ class BlipConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy; `from_dict` reads it back."""
-        return asdict(self) | {"fusion": list(self.fusion)}
+        fields = asdict(self) | {"fusion": list(self.fusion)}
+        if self.matching:  # the field is younger than the fingerprints of published folders
+            del fields["matching"]
+        return fields
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "BlipConfig":
+    def from_dict(cls, fields: dict[str, Any]) -> "BlipArchitecture":
         """Return the config that `to_dict` wrote.
 
         Raises:
@@ -114,21 +112,3 @@ class BlipConfig:
         parts["vocabulary"] = VocabularyConfig(**parts["vocabulary"])
         parts["fusion"] = tuple(parts["fusion"])
         return cls(**parts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreprocessConfig:
-    """From picture to tensor: square resize to image_size (bicubic), / 255, (x - mean) / std per channel."""
-
-    image_size: int
-    mean: tuple[float, float, float] = field(default=(0.48145466, 0.4578275, 0.40821073))
-    std: tuple[float, float, float] = field(default=(0.26862954, 0.26130258, 0.27577711))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able copy."""
-        return {"image_size": self.image_size, "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "PreprocessConfig":
-        """Return the config that `to_dict` wrote."""
-        return cls(image_size=fields["image_size"], mean=tuple(fields["mean"]), std=tuple(fields["std"]))

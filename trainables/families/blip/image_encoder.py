@@ -9,7 +9,7 @@ from timm.layers.attention import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from trainables.models.config import BlipConfig
+from trainables.families.blip.architecture import BlipArchitecture
 
 
 def attention_maps(attention: Attention, states_BPD: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def attention_maps(attention: Attention, states_BPD: Tensor) -> Tensor:
 class ImageEncoder(nn.Module):
     """Pre-norm vision transformer with a class token (Dosovitskiy et al. 2021), as BLIP uses it."""
 
-    def __init__(self, config: BlipConfig) -> None:
+    def __init__(self, config: BlipArchitecture) -> None:
         super().__init__()
         self.vit = VisionTransformer(
             img_size=config.image_size,

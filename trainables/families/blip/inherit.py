@@ -4,22 +4,13 @@ Weight inheritance as in TinyCLIP (Wu et al. 2023) in its simplest form: no impo
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from trainables.models.blip import Blip
-from trainables.models.text_network import TextLayer
-
-
-def evenly_spaced(num_student: int, num_teacher: int) -> list[int]:
-    """Return the teacher layer behind each student layer; the last maps to the last.
-
-    >>> evenly_spaced(3, 6)
-    [1, 3, 5]
-    """
-    return [max(0, round((i + 1) * num_teacher / num_student) - 1) for i in range(num_student)]
+from trainables.families.blip.text_network import TextLayer
+from trainables.layers import evenly_spaced
 
 
 def _overlap(target: Tensor, source: Tensor) -> None:
@@ -41,7 +32,7 @@ def _copy(target: nn.Module, source: nn.Module) -> None:
             _overlap(parameter, origin[name])
 
 
-def inherit_image(student: Blip, teacher: Blip) -> None:
+def inherit_image(student: Any, teacher: Any) -> None:
     """Overwrite the student's image encoder and image projection with slices of the teacher's."""
     target, source = student.image_encoder.vit, teacher.image_encoder.vit
     _copy(target.patch_embed, source.patch_embed)
@@ -60,7 +51,7 @@ def _nearest(index: int, candidates: Sequence[int]) -> int:
     return min(candidates, key=lambda other: (abs(other - index), -other))
 
 
-def inherit_text(student: Blip, teacher: Blip) -> None:
+def inherit_text(student: Any, teacher: Any) -> None:
     """Overwrite the student's text network, heads and temperature with slices of the teacher's.
 
     A student fusion layer whose teacher layer has no cross-attention takes that of the nearest teacher fusion
@@ -73,8 +64,8 @@ def inherit_text(student: Blip, teacher: Blip) -> None:
     layers, originals = cast("list[TextLayer]", target.layers), cast("list[TextLayer]", source.layers)
     for layer, origin in zip(layers, evenly_spaced(len(layers), len(originals)), strict=True):
         _copy(layer, originals[origin])
-        if layer.cross_attention is not None and teacher.config.fusion:
-            nearest = originals[_nearest(origin, teacher.config.fusion)].cross_attention
+        if layer.cross_attention is not None and teacher.architecture.fusion:
+            nearest = originals[_nearest(origin, teacher.architecture.fusion)].cross_attention
             assert nearest is not None
             _copy(layer.cross_attention, nearest)
     if target.has_decoder and source.has_decoder:

@@ -1,46 +1,134 @@
-"""The model family of teacher and student: BLIP's MED (Li et al. 2022), free in width, depth and fusion."""
+"""The model of teacher and student: BLIP's MED (Li et al. 2022), free in width, depth and fusion."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.models.config import BlipConfig
-from trainables.models.image_encoder import ImageEncoder
-from trainables.models.text_network import TextNetwork, TraceLayers
-from trainables.outputs import DecoderOutputs, FusedOutputs, ImageOutputs, TextOutputs, Wants, layers
+from trainables.families.base import Family, Inputs, Resolved, Sample, Surroundings
+from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig, fusion_positions
+from trainables.families.blip.image_encoder import ImageEncoder
+from trainables.families.blip.inherit import inherit_image, inherit_text
+from trainables.families.blip.offers import (
+    ANSWERS,
+    GROUNDED,
+    IMAGE_EMBEDDING,
+    IMAGE_TOKENS,
+    LABELS,
+    MATCH,
+    TEMPERATURE,
+    TEXT_EMBEDDING,
+    offers_of,
+)
+from trainables.families.blip.options import BlipOptions, resolved
+from trainables.families.blip.pairs import FusedPairs, fused_pairs
+from trainables.families.blip.passes import layer_sample, pass_inputs
+from trainables.families.blip.text_network import TextNetwork, TextTrace, TraceLayers
+from trainables.signals import PIXELS, Batch, Offers, Signals, Want, Wants, layers, modes
 
 INITIAL_TEMPERATURE = 0.07  # BLIP and CLIP
 TEMPERATURE_RANGE = (
     0.01,
     0.5,
 )  # CLIP stops at 0.01 (BLIP at 0.001, where one step of a small student diverges)
+PATCH_SIZE = 16  # of a student whose teacher is of another family
 
 
-def _trace(wants: Wants, mode: str) -> TraceLayers:
-    return TraceLayers(
-        hidden=layers(wants, mode, "hidden"),
-        attention=layers(wants, mode, "attention"),
-        cross_attention=layers(wants, mode, "cross_attention"),
-    )
-
-
-class Blip(nn.Module):
-    """ITC projections on two encoders; with fusion layers also an ITM head and, if configured, a decoder.
+@final
+class Blip(Family):
+    """BLIP's mixture of encoder and decoder: ITC projections on two encoders, image-grounded encoder, decoder.
 
     With 0 fusion layers it is a dual encoder: ITM head, decoder and language-model head do not exist and cost
     nothing.
     """
 
-    def __init__(self, config: BlipConfig) -> None:
+    Config = BlipOptions
+    Architecture = BlipArchitecture
+    reusable = frozenset({IMAGE_TOKENS})
+    architecture: BlipArchitecture
+
+    def __init__(self, architecture: BlipArchitecture) -> None:
         super().__init__()
-        self.config = config
-        self.image_encoder = ImageEncoder(config)
-        self.text_network = TextNetwork(config)
-        self.image_projection = nn.Linear(config.image.width, config.embedding)
-        self.text_projection = nn.Linear(config.text.width, config.embedding)
-        self.itm_head = nn.Linear(config.text.width, 2) if config.has_fusion else None
+        self.architecture = architecture
+        self.negatives = "teacher"
+        self.image_encoder = ImageEncoder(architecture)
+        self.text_network = TextNetwork(architecture)
+        self.image_projection = nn.Linear(architecture.image.width, architecture.embedding)
+        self.text_projection = nn.Linear(architecture.text.width, architecture.embedding)
+        self.itm_head = nn.Linear(architecture.text.width, 2) if architecture.has_matching else None
         self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE))
         self.reset_parameters()
+
+    @classmethod
+    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
+        """Return the options with absolute sizes, see `options.resolved`."""
+        return resolved(options, sizes)
+
+    @classmethod
+    def draft(cls, config: BlipOptions, around: Surroundings) -> BlipArchitecture:
+        """Return the candidate's widths, depths and fusion; all else as the teacher has it.
+
+        Raises:
+            ShapeError: sizes that do not fit together, or a teacher without texts.
+        """
+        sides = {
+            name: EncoderConfig(
+                width=int(side.width),
+                depth=int(side.depth),
+                heads=int(side.heads or 1),
+                mlp_ratio=side.mlp_ratio,
+            )
+            for name, side in (("image", config.image), ("text", config.text))
+        }
+        fusion = fusion_positions(sides["text"].depth, int(config.fusion.layers), config.fusion.placement)
+        parts: dict[str, Any] = {**sides, "fusion": fusion, "embedding": int(config.embedding)}
+        if isinstance(around.teacher, BlipArchitecture):
+            return replace(around.teacher, **parts, matching=True)
+        return BlipArchitecture(
+            **parts,
+            image_size=around.image_size,
+            patch_size=PATCH_SIZE,
+            max_tokens=around.max_tokens,
+            vocabulary=around.texts(),
+        )
+
+    @classmethod
+    def sizes(cls, architecture: BlipArchitecture) -> dict[str, int]:
+        """Return widths, depths and heads of both sides, fusion layers and embedding."""
+        return {
+            "image.width": architecture.image.width,
+            "image.depth": architecture.image.depth,
+            "image.heads": architecture.image.heads,
+            "text.width": architecture.text.width,
+            "text.depth": architecture.text.depth,
+            "text.heads": architecture.text.heads,
+            "fusion.layers": len(architecture.fusion),
+            "embedding": architecture.embedding,
+        }
+
+    @classmethod
+    def offers(cls, architecture: BlipArchitecture) -> Offers:
+        """Return all that such a model can say, see `offers.offers_of`."""
+        return offers_of(architecture)
+
+    @classmethod
+    def deployed(cls, architecture: BlipArchitecture, wants: Wants) -> BlipArchitecture:
+        """Return the model without the heads and fusion layers that none of the wants passes through."""
+        asked = modes(wants)
+        return replace(
+            architecture,
+            fusion=architecture.fusion if asked & GROUNDED else (),
+            decoder=architecture.decoder and bool(asked & ANSWERS),
+            matching=architecture.matching and "fused" in asked,
+        )
+
+    @classmethod
+    def sample(cls, architecture: BlipArchitecture) -> Sample:
+        """Return one layer of each kind, see `passes.layer_sample`."""
+        return layer_sample(architecture)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -62,80 +150,186 @@ class Blip(nn.Module):
             assert tokens is not None
             nn.init.normal_(tokens, std=0.02)
 
+    def inherit(self, teacher: nn.Module, config: BlipOptions) -> None:
+        """Overwrite those sides that are to begin with the teacher's layers and width slices."""
+        if config.image.init == "inherit":
+            inherit_image(self, teacher)
+        if config.text.init == "inherit":
+            inherit_text(self, teacher)
+
+    def prepare_training(self, options: Mapping[str, Any]) -> None:
+        """Take whose similarities draw the hard negatives: `itm_negatives`, teacher or student."""
+        self.negatives = str(options.get("itm_negatives", "teacher"))
+
     @torch.no_grad()
-    def clamp_temperature(self) -> None:
+    def after_step(self) -> None:
         """Keep the learnable ITC temperature in range.
 
         In place, as BLIP does: a clamp in the graph would stop its gradient.
         """
         self.temperature.clamp_(*TEMPERATURE_RANGE)
 
-    def encode_image(self, images: Tensor, wants: Wants = frozenset()) -> ImageOutputs:
-        """Return tokens (B, P, D) and unit-norm embedding (B, E) of normalised images (B, 3, S, S)."""
-        tokens, hidden, attention = self.image_encoder(
-            images, layers(wants, "image", "hidden"), layers(wants, "image", "attention")
+    def inputs(self, wants: Wants) -> Inputs:
+        """Return pixels, captions and questions as far as the passes read them, and by what negatives are drawn."""
+        asked, fields = modes(wants), set[str]()
+        mined = LABELS in wants
+        if asked & (GROUNDED | {"image"}):
+            fields.add(PIXELS)
+        if asked & {"text", "fused", "decoder"}:
+            fields |= {"caption.ids", "caption.mask"}
+        if mined:
+            fields.add("caption.key")
+        if "answer" in asked:
+            fields |= {"question.ids", "question.mask"}
+        by_teacher = mined and self.negatives == "teacher"
+        source = (
+            frozenset({IMAGE_EMBEDDING, TEXT_EMBEDDING, TEMPERATURE}) if by_teacher else frozenset[Want]()
         )
-        embedding = F.normalize(self.image_projection(tokens[:, 0]).float(), dim=-1)
-        return ImageOutputs(tokens_BPD=tokens, embedding_BE=embedding, hidden=hidden, attention=attention)
+        return Inputs(fields=frozenset(fields), source=source)
 
-    def encode_text(self, ids_BT: Tensor, mask_BT: Tensor, wants: Wants = frozenset()) -> TextOutputs:
-        """Return states (B, T, D) and unit-norm embedding (B, E) of captions that begin with [CLS]."""
-        states, trace = self.text_network(ids_BT, mask_BT, None, decode=False, trace=_trace(wants, "text"))
-        embedding = F.normalize(self.text_projection(states[:, 0]).float(), dim=-1)
-        return TextOutputs(
-            mask_BT=mask_BT,
-            tokens_BTD=states,
-            embedding_BE=embedding,
-            hidden=trace.hidden,
-            attention=trace.attention,
+    def forward(
+        self, batch: Batch, wants: Wants, given: Signals | None = None, known: Signals | None = None
+    ) -> Signals:
+        """Return the signals; only the passes that they need are run.
+
+        The rows of `fused` are the given pairs; where `fused.labels` is wanted, hard negatives follow them.
+        """
+        asked, found = modes(wants), Signals()
+        mined = LABELS in wants
+        similar = {IMAGE_EMBEDDING, TEXT_EMBEDDING} if mined and self.negatives != "teacher" else set[Want]()
+        if TEMPERATURE in wants or similar:
+            found[TEMPERATURE] = self.temperature
+        tokens = (known or {}).get(IMAGE_TOKENS)
+        if "image" in asked or similar or (asked & GROUNDED and tokens is None):
+            tokens = self._image(batch, wants | similar, found)
+        if "text" in asked or similar:
+            self._text(batch, wants | similar, found)
+        if "fused" in asked:
+            pairs = self._pairs(batch, given if self.negatives == "teacher" else found) if mined else None
+            self._fused(batch, _made(tokens), wants, found, pairs)
+        if "decoder" in asked:
+            ids, mask = batch["caption.ids"], batch["caption.mask"]
+            self._decoder(ids, mask, _made(tokens), mode="decoder", wants=wants, found=found)
+        if "answer" in asked:
+            ids, mask = batch["question.ids"], batch["question.mask"]
+            self._decoder(ids, mask, _made(tokens), mode="answer", wants=wants, found=found)
+        return found.only(wants)
+
+    def pass_inputs(self, mode: str, tokens: int) -> dict[str, Tensor]:
+        """Return noise for a picture or its tokens, ids within the vocabulary, no padding."""
+        return pass_inputs(self.architecture, mode, tokens, self.temperature)
+
+    def run_pass(self, mode: str, inputs: Mapping[str, Tensor]) -> object:
+        """Run one pass up to its head."""
+        if mode == "image":
+            tokens, _, _ = self.image_encoder(inputs["pixels"])
+            return self._embed(self.image_projection, tokens)
+        ids, mask, image = inputs["ids"], inputs["mask"], inputs.get("tokens")
+        decode = mode in ANSWERS
+        states, _ = self.text_network(ids, mask, image, decode=decode, trace=TraceLayers())
+        if mode == "text":
+            return self._embed(self.text_projection, states)
+        return self.text_network.logits(states) if decode else self._head()(states[:, 0])
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Return tokens (B, P, D) after the last norm of normalised images (B, 3, S, S)."""
+        tokens, _, _ = self.image_encoder(images)
+        return tokens
+
+    def decode(self, ids_BT: Tensor, mask_BT: Tensor, tokens_BPD: Tensor) -> Tensor:
+        """Return next-token logits (B, T, V) of token ids grounded in image tokens; the first becomes [DEC]."""
+        found = Signals()
+        logits = Want("decoder", "logits")
+        self._decoder(ids_BT, mask_BT, tokens_BPD, mode="decoder", wants=frozenset({logits}), found=found)
+        return found[logits]
+
+    def _image(self, batch: Batch, wants: Wants, found: Signals) -> Tensor:
+        hidden, attention = layers(wants, "image", "hidden"), layers(wants, "image", "attention")
+        tokens, states, maps = self.image_encoder(batch[PIXELS], frozenset(hidden), frozenset(attention))
+        found[IMAGE_TOKENS] = tokens
+        if IMAGE_EMBEDDING in wants:
+            found[IMAGE_EMBEDDING] = self._embed(self.image_projection, tokens)
+        found.update({Want("image", "hidden", index): state for index, state in states.items()})
+        found.update({Want("image", "attention", index): one for index, one in maps.items()})
+        return tokens
+
+    def _text(self, batch: Batch, wants: Wants, found: Signals) -> None:
+        """Run the text-only pass over captions that begin with [CLS]."""
+        states, trace = self.text_network(
+            batch["caption.ids"], batch["caption.mask"], None, decode=False, trace=_trace(wants, "text")
         )
+        if TEXT_EMBEDDING in wants:
+            found[TEXT_EMBEDDING] = self._embed(self.text_projection, states)
+        _keep(trace, "text", found)
 
-    def fuse(
-        self, ids_NT: Tensor, mask_NT: Tensor, image_tokens: Tensor, wants: Wants = frozenset()
-    ) -> FusedOutputs:
-        """Return ITM logits (N, 2), column 1 = match, of captions grounded in image tokens (N, P, D).
+    @staticmethod
+    def _embed(projection: nn.Module, tokens: Tensor) -> Tensor:
+        """Return the unit-norm embedding (B, E) of the first token."""
+        return F.normalize(projection(tokens[:, 0]).float(), dim=-1)
+
+    @staticmethod
+    @torch.no_grad()
+    def _pairs(batch: Batch, by: Signals | None) -> FusedPairs:
+        """Return the given pairs and hard negatives, drawn by the similarities of teacher or student."""
+        if by is None:
+            raise ValueError(
+                "negatives are drawn by the teacher's similarities; hand `inputs().source` to `forward`."
+            )
+        generator = torch.Generator(device=batch.device)
+        generator.manual_seed(batch.seed)
+        similarity_BB = by[IMAGE_EMBEDDING] @ by[TEXT_EMBEDDING].T / by[TEMPERATURE]
+        return fused_pairs(similarity_BB, batch, generator)
+
+    def _fused(
+        self, batch: Batch, tokens: Tensor, wants: Wants, found: Signals, pairs: FusedPairs | None
+    ) -> None:
+        """Run the image-grounded encoder.
 
         The first token becomes [ENC], as in BLIP's retrieval evaluation (not in its demo head).
         """
+        ids, mask = batch["caption.ids"], batch["caption.mask"]
+        if pairs is not None:
+            ids, mask, tokens = ids[pairs.captions_N], mask[pairs.captions_N], tokens[pairs.images_N]
+            found[LABELS] = pairs.labels_N
+        grounded = ids.clone()
+        grounded[:, 0] = self.architecture.vocabulary.enc
+        states, trace = self.text_network(grounded, mask, tokens, decode=False, trace=_trace(wants, "fused"))
+        if MATCH in wants:
+            found[MATCH] = self._head()(states[:, 0])
+        _keep(trace, "fused", found)
+
+    def _head(self) -> nn.Module:
         if self.itm_head is None:
-            raise ValueError("a dual encoder (0 fusion layers) has no image-grounded encoder")
-        grounded = ids_NT.clone()
-        grounded[:, 0] = self.config.vocabulary.enc
-        states, trace = self.text_network(
-            grounded, mask_NT, image_tokens, decode=False, trace=_trace(wants, "fused")
-        )
-        return FusedOutputs(
-            mask_NT=mask_NT,
-            logits_N2=self.itm_head(states[:, 0]),
-            hidden=trace.hidden,
-            attention=trace.attention,
-            cross_attention=trace.cross_attention,
-        )
+            raise ValueError("this model has no ITM head: it is a dual encoder, or was deployed without")
+        return self.itm_head
 
-    def decode(
-        self,
-        ids_BT: Tensor,
-        mask_BT: Tensor,
-        image_tokens: Tensor,
-        *,
-        mode: str = "decoder",
-        wants: Wants = frozenset(),
-    ) -> DecoderOutputs:
-        """Return next-token logits (B, T, V) of token ids grounded in image tokens (B, P, D).
-
-        The first token becomes [DEC]. `mode` is `decoder` for captions and `answer` for questions.
-        """
-        if not self.config.has_decoder:
+    def _decoder(
+        self, ids_BT: Tensor, mask_BT: Tensor, tokens: Tensor, *, mode: str, wants: Wants, found: Signals
+    ) -> None:
+        """Run the causal decoder over token ids grounded in image tokens (B, P, D); the first becomes [DEC]."""
+        if not self.architecture.has_decoder:
             raise ValueError("a model without fusion layers or language-model head cannot decode")
         causal = ids_BT.clone()
-        causal[:, 0] = self.config.vocabulary.dec
-        states, trace = self.text_network(
-            causal, mask_BT, image_tokens, decode=True, trace=_trace(wants, mode)
-        )
-        return DecoderOutputs(
-            mask_BT=mask_BT,
-            logits_BTV=self.text_network.logits(states),
-            hidden=trace.hidden,
-            attention=trace.attention,
-            cross_attention=trace.cross_attention,
-        )
+        causal[:, 0] = self.architecture.vocabulary.dec
+        states, trace = self.text_network(causal, mask_BT, tokens, decode=True, trace=_trace(wants, mode))
+        if Want(mode, "logits") in wants:
+            found[Want(mode, "logits")] = self.text_network.logits(states)
+        _keep(trace, mode, found)
+
+
+def _trace(wants: Wants, mode: str) -> TraceLayers:
+    return TraceLayers(
+        hidden=frozenset(layers(wants, mode, "hidden")),
+        attention=frozenset(layers(wants, mode, "attention")),
+        cross_attention=frozenset(layers(wants, mode, "cross_attention")),
+    )
+
+
+def _keep(trace: TextTrace, mode: str, found: Signals) -> None:
+    for what in ("hidden", "attention", "cross_attention"):
+        found.update({Want(mode, what, index): one for index, one in getattr(trace, what).items()})
+
+
+def _made(tokens: Tensor | None) -> Tensor:
+    assert tokens is not None  # a grounded pass has made them, or was given them
+    return tokens

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainables.outputs import Batch
+from trainables.signals import PICTURE, Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class FusedPairs:
 
 def allowed_negatives(batch: Batch) -> Tensor:
     """Return (B, B) bool, True where caption i and image j are a true negative."""
-    same_caption = batch.caption_keys[:, None] == batch.caption_keys[None, :]
-    same_image = batch.image_keys[:, None] == batch.image_keys[None, :]
+    same_caption = batch["caption.key"][:, None] == batch["caption.key"][None, :]
+    same_image = batch.rows[PICTURE][:, None] == batch.rows[PICTURE][None, :]
     return ~(same_caption | same_image)
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.models.config import BlipConfig
+from trainables.families.blip.architecture import BlipArchitecture
 
 
 class AttentionBlock(nn.Module):
@@ -68,7 +68,7 @@ class AttentionBlock(nn.Module):
 class TextLayer(nn.Module):
     """One MED layer: self-attention, maybe cross-attention, feed-forward; each with residual, post-norm."""
 
-    def __init__(self, config: BlipConfig, index: int) -> None:
+    def __init__(self, config: BlipArchitecture, index: int) -> None:
         super().__init__()
         width, heads, eps = config.text.width, config.text.heads, config.text_norm_eps
         inner = int(width * config.text.mlp_ratio)
@@ -111,7 +111,7 @@ class TraceLayers:
 class TextNetwork(nn.Module):
     """Embeddings, MED layers and, with a decoder, the language-model head tied to the word table."""
 
-    def __init__(self, config: BlipConfig) -> None:
+    def __init__(self, config: BlipArchitecture) -> None:
         super().__init__()
         width, vocabulary = config.text.width, config.vocabulary
         self.words = nn.Embedding(vocabulary.size, width, padding_idx=vocabulary.pad)

@@ -15,11 +15,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from spaces.errors import TeacherError
+from trainables.families.base import Blueprint
+from trainables.families.blip.architecture import BlipArchitecture
+from trainables.families.blip.model import Blip
 from trainables.model_folder import check_keys, fingerprint
-from trainables.models.blip import Blip
-from trainables.models.config import BlipConfig
-from trainables.teachers.huggingface_config import CONFIG, read_config, read_preprocess, read_tokenizer
-from trainables.teachers.huggingface_names import published_name
+from trainables.teachers.blip.huggingface_config import CONFIG, read_config, read_preprocess, read_tokenizer
+from trainables.teachers.blip.huggingface_names import published_name
 from trainables.teachers.teacher import Teacher, TeacherFiles
 
 SAFETENSORS = "model.safetensors"
@@ -43,10 +44,10 @@ def load_huggingface(name: str) -> Teacher:
     preprocess = read_preprocess(folder, config.image_size)
     model = _load_model(folder, config)
     files = TeacherFiles(name=name, folder=folder, fingerprint=fingerprint(model))
-    return Teacher(model, tokenizer, preprocess, files)
+    return Teacher(model, tokenizer, preprocess, files, blueprint=Blueprint("blip", model.architecture))
 
 
-def _load_model(folder: Path, config: BlipConfig) -> Blip:
+def _load_model(folder: Path, config: BlipArchitecture) -> Blip:
     """Return the model with the weights of the folder; the temperature, which they lack, is BLIP's first."""
     path, published = _read_weights(folder)
     model = Blip(config)

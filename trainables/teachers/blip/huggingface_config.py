@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from spaces.errors import ShapeError, TeacherError
-from trainables.models.config import BlipConfig, EncoderConfig, PreprocessConfig, VocabularyConfig
-from trainables.tokenizer import Tokenizer
+from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
+from trainables.preprocess import PreprocessConfig
+from trainables.tokenizer import Tokenizer, VocabularyConfig
 
 CONFIG = "config.json"
 PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
@@ -44,7 +45,7 @@ TEXT = {
 EMBEDDING = 256
 
 
-def read_config(folder: Path) -> BlipConfig:
+def read_config(folder: Path) -> BlipArchitecture:
     """Return the sizes; the special ids are still those of the config alone, see `read_tokenizer`.
 
     Texts longer than `LONGEST_TEXT` tokens are cut, as BLIP's own evaluation does, and the position table
@@ -65,7 +66,7 @@ def read_config(folder: Path) -> BlipConfig:
     depth = _natural(path, "text_config.num_hidden_layers", text["num_hidden_layers"])
     longest = _natural(path, "text_config.max_position_embeddings", text["max_position_embeddings"])
     try:
-        return BlipConfig(
+        return BlipArchitecture(
             image=_encoder(path, "vision_config", vision),
             text=_encoder(path, "text_config", text),
             fusion=tuple(range(depth)),
@@ -95,7 +96,7 @@ def _require_architecture(path: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def read_tokenizer(folder: Path, config: BlipConfig) -> tuple[BlipConfig, Tokenizer]:
+def read_tokenizer(folder: Path, config: BlipArchitecture) -> tuple[BlipArchitecture, Tokenizer]:
     """Return the config with all special ids, and the tokenizer.
 
     BLIP's [DEC] is the text config's `bos_token_id`; [ENC] is the tokenizer's token of that name, otherwise

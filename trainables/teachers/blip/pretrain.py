@@ -1,6 +1,6 @@
 """Train the embedded teacher from nothing: ITC + ITM + LM + VQA on the clean scenes.
 
-    python -m trainables.teachers.pretrain --out teacher/
+    python -m trainables.teachers.blip.pretrain --out teacher/
 
 reproduces the shipped folder on one CPU core; the figures that it reached are kept in the folder's config.
 """
@@ -21,23 +21,23 @@ from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes import language
 from trainables.datasets.scenes.dataset import ScenesDataset
 from trainables.datasets.scenes.drawing import SIZE
-from trainables.losses.itc import Itc
-from trainables.losses.itm import Itm
-from trainables.losses.lm import Lm
-from trainables.losses.vqa import Vqa
-from trainables.metrics.evaluation import evaluate
-from trainables.metrics.predictions import EvaluationSize
-from trainables.metrics.scene_captions import exact_captions
+from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
+from trainables.families.blip.model import Blip
 from trainables.model_folder import write_model_folder
-from trainables.models.blip import Blip
-from trainables.models.config import BlipConfig, EncoderConfig, PreprocessConfig
-from trainables.step import DistillationStep
+from trainables.preprocess import PreprocessConfig
+from trainables.tasks import DEFAULT
+from trainables.tasks.evaluation import evaluate, make_tasks
+from trainables.tasks.pool import EvaluationSize
+from trainables.teachers.blip.scene_captions import exact_captions
 from trainables.tokenizer import Tokenizer, write_word_tokenizer
-from trainables.trainer import Placement, Trainer, TrainingConfig
+from trainables.training.build import build_losses
+from trainables.training.step import DistillationStep
+from trainables.training.trainer import Placement, Trainer, TrainingConfig
 
 MAX_TOKENS = 24
 CHECK_EVERY = 5
 PREPROCESS = PreprocessConfig(image_size=SIZE, mean=(110 / 255,) * 3, std=(60 / 255,) * 3)
+LOSSES = {"itc": {}, "itm": {}, "lm": {"label_smoothing": 0.0}, "vqa": {}}
 CLEAN = ScenesDataset.Config(train_images=20_000, mismatched=0.0)
 
 
@@ -46,10 +46,10 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def teacher_config(folder: Path) -> BlipConfig:
+def teacher_config(folder: Path) -> BlipArchitecture:
     """Return the sizes of the embedded teacher, and write its tokenizer into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    return BlipConfig(
+    return BlipArchitecture(
         image=EncoderConfig(width=128, depth=6, heads=4),
         text=EncoderConfig(width=128, depth=6, heads=4),
         fusion=tuple(range(6)),
@@ -61,13 +61,18 @@ def teacher_config(folder: Path) -> BlipConfig:
     )
 
 
+def _metrics(model: Blip, split: EncodedSplit, size: EvaluationSize) -> dict[str, float]:
+    tasks = make_tasks({name: {} for name in DEFAULT}).values()
+    offers = Blip.offers(model.architecture)
+    return evaluate(model, split, torch.device("cpu"), tasks=tasks, offers=offers, size=size)
+
+
 def measure(model: Blip, dataset: Dataset, tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the teacher's metrics on validation and test split, and its exact captions."""
-    device, size = torch.device("cpu"), EvaluationSize()
     figures: dict[str, Any] = {}
     for name in ("val", "test"):
         split = EncodedSplit(dataset.split(name, image_size=SIZE, progress=say), tokenizer, PREPROCESS)
-        figures[name] = {k: round(v, 2) for k, v in evaluate(model, split, device, size=size).items()}
+        figures[name] = {k: round(v, 2) for k, v in _metrics(model, split, EvaluationSize()).items()}
         if isinstance(dataset, ScenesDataset):
             scenes = dataset.scenes(name, say)
             figures[name]["captions_exact"] = round(
@@ -85,15 +90,10 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
     split = EncodedSplit(dataset.split("train", image_size=SIZE, progress=say), tokenizer, PREPROCESS)
     val = EncodedSplit(dataset.split("val", image_size=SIZE, progress=say), tokenizer, PREPROCESS)
     model = Blip(sizes)
-    losses = {
-        "itc": Itc(Itc.Config(), sizes, sizes),
-        "itm": Itm(Itm.Config(), sizes, sizes),
-        "lm": Lm(Lm.Config(label_smoothing=0.0), sizes, sizes),
-        "vqa": Vqa(Vqa.Config(), sizes, sizes),
-    }
-    step = DistillationStep(
-        model, losses, weights=dict.fromkeys(losses, 1.0), negatives=config.itm_negatives, blind=False
-    )
+    model.prepare_training({"itm_negatives": config.itm_negatives})
+    offers = Blip.offers(sizes)
+    losses, weights = build_losses({"losses": LOSSES}, offers, {})
+    step = DistillationStep(model, losses, weights=weights, blind=False)
     trainer = Trainer(step, split, None, config, seed=seed, placement=Placement(device=torch.device("cpu")))
     start = time.process_time()
     for epoch in range(config.epochs):
@@ -103,7 +103,7 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
         shown = ", ".join(f"{name} {value:.3f}" for name, value in report.items())
         say(f"epoch {epoch + 1}/{config.epochs}: {shown}; {spent:.0f} CPU-s, {left:.0f} to go")
         if (epoch + 1) % CHECK_EVERY == 0:
-            metrics = evaluate(model, val, torch.device("cpu"), size=EvaluationSize(images=500))
+            metrics = _metrics(model, val, EvaluationSize(images=500))
             say(
                 "  500 validation images: "
                 + ", ".join(f"{name} {value:.1f}" for name, value in metrics.items())
@@ -113,10 +113,17 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
         "data_specification": dataset.specification,
         "training": {**asdict(config), "seed": seed, "cpu_s": cpu_s},
         "metrics": measure(model.half().float(), dataset, tokenizer),
-        "command": "python -m trainables.teachers.pretrain --out DIR",
+        "command": "python -m trainables.teachers.blip.pretrain --out DIR",
     }
     write_model_folder(
-        folder, model, tokenizer_folder=folder, preprocess=PREPROCESS, measured=measured, dtype=torch.float16
+        folder,
+        model,
+        kind="blip",
+        tokenizer=tokenizer,
+        tokenizer_folder=folder,
+        preprocess=PREPROCESS,
+        measured=measured,
+        dtype=torch.float16,
     )
     return measured
 
@@ -124,7 +131,7 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m trainables.teachers.pretrain", description=(__doc__ or "").split("\n")[0]
+        prog="python -m trainables.teachers.blip.pretrain", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the new teacher")
     parser.add_argument("--epochs", type=int, default=38, help="epochs of 2,000 pairs (default 38)")

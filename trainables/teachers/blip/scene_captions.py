@@ -7,8 +7,9 @@ import torch
 
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes.drawing import COLORS, SHAPES
-from trainables.metrics.generation import greedy_captions
-from trainables.models.blip import Blip
+from trainables.families.blip.model import Blip
+from trainables.signals import CAPTION
+from trainables.tasks.decoding import LOGITS, Decoder
 from trainables.tokenizer import Tokenizer
 
 NUMBERS_PER_OBJECT = 5
@@ -32,13 +33,18 @@ def exact_captions(
         scenes: integer description of every scene: colour, shape, size, x, y per object.
         num_images: the first so many pictures.
     """
-    model.eval()
-    with torch.no_grad():
-        seen = model.encode_image(split.images(np.arange(num_images), torch.device("cpu")))
-    assert seen.tokens_BPD is not None
+    decoder = Decoder(
+        model=model.eval(),
+        logits=LOGITS,
+        rows=CAPTION,
+        vocabulary=tokenizer.vocabulary,
+        longest=tokenizer.max_tokens,
+    )
+    pixels = split.images(np.arange(num_images), torch.device("cpu"))
+    captions = decoder.greedy([[tokenizer.vocabulary.dec]] * num_images, pixels)
     colors = list(COLORS)
     right = 0
-    for ids, scene in zip(greedy_captions(model, seen.tokens_BPD), scenes, strict=False):
+    for ids, scene in zip(captions, scenes, strict=False):
         objects = [scene[i : i + NUMBERS_PER_OBJECT] for i in range(0, len(scene), NUMBERS_PER_OBJECT)]
         truth = {(colors[o[0]], SHAPES[o[1]]) for o in objects}
         right += named_objects(tokenizer.decode(ids)) == truth

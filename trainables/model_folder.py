@@ -12,12 +12,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from spaces.errors import StudentSearchError, TeacherError
-from trainables.models.blip import Blip
-from trainables.models.config import BlipConfig, PreprocessConfig
-from trainables.tokenizer import FILES, Tokenizer
+from trainables.families.base import Blueprint, Family
+from trainables.preprocess import PreprocessConfig
+from trainables.tokenizer import FILES, Tokenizer, VocabularyConfig
 
 FORMAT = "student-search"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)  # version 1 named no family, since there was one
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 
@@ -28,21 +29,23 @@ class ModelFolder:
 
     Attributes:
         model: in eval mode, float32.
-        tokenizer, preprocess: from raw caption and picture to its input.
+        blueprint: of the model.
+        tokenizer, preprocess: from raw text and picture to its input; no tokenizer where it reads no texts.
         measured: figures and origin that the writer noted: metrics, costs, data specification.
         fingerprint: hash of weights and config.
     """
 
-    model: Blip
-    tokenizer: Tokenizer
+    model: Family
+    blueprint: Blueprint
+    tokenizer: Tokenizer | None
     preprocess: PreprocessConfig
     measured: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
 
 
-def fingerprint(model: Blip) -> str:
+def fingerprint(model: Family) -> str:
     """Return a hash of config and weights, the same in whatever file they were stored."""
-    digest = hashlib.sha256(json.dumps(model.config.to_dict(), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(model.architecture.to_dict(), sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().float().contiguous().cpu().numpy().tobytes())
@@ -51,8 +54,10 @@ def fingerprint(model: Blip) -> str:
 
 def write_model_folder(
     folder: Path,
-    model: Blip,
+    model: Family,
     *,
+    kind: str,
+    tokenizer: Tokenizer | None,
     tokenizer_folder: Path,
     preprocess: PreprocessConfig,
     measured: dict[str, Any],
@@ -63,6 +68,8 @@ def write_model_folder(
     Args:
         folder: target.
         model: the model.
+        kind: name of its family.
+        tokenizer: of a model that reads texts, else None.
         tokenizer_folder: where the tokenizer's files are copied from; may be `folder` itself.
         preprocess: picture size, mean and deviation.
         measured: kept in the config as it is.
@@ -74,15 +81,16 @@ def write_model_folder(
     }
     save_file(weights, str(folder / WEIGHTS), metadata={"format": "pt"})
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it readable by its writer alone
-    for name in FILES:
+    for name in FILES if tokenizer else ():
         source = tokenizer_folder / name
         if source.is_file() and source.resolve() != (folder / name).resolve():
             shutil.copyfile(source, folder / name)
     config = {
         "format": FORMAT,
         "version": VERSION,
-        "model": model.config.to_dict(),
+        "model": Blueprint(kind, model.architecture).to_dict(),
         "preprocess": preprocess.to_dict(),
+        "tokenizer": tokenizer.to_dict() if tokenizer else None,
         "measured": measured,
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
@@ -108,19 +116,19 @@ def read_model_folder(folder: Path) -> ModelFolder:
         TeacherError: a file is missing, damaged, of another version, or its weights do not fit its config.
     """
     settings = _settings(folder)
-    if settings.get("format") != FORMAT or settings.get("version") != VERSION:
+    if settings.get("format") != FORMAT or settings.get("version") not in READABLE:
         raise TeacherError(
             f"{folder / CONFIG}: got format {settings.get('format')!r} version {settings.get('version')!r}; "
-            f"allowed: {FORMAT!r} version {VERSION}. Export the model again with search/export.py."
+            f"allowed: {FORMAT!r} version {VERSION} or older. Export the model again with search/export.py."
         )
     try:
-        config = BlipConfig.from_dict(settings["model"])
+        blueprint = Blueprint.from_dict(settings["model"])
         preprocess = PreprocessConfig.from_dict(settings["preprocess"])
     except (KeyError, TypeError, StudentSearchError) as error:
         raise TeacherError(
             f"{folder / CONFIG}: not a model config ({error}). Export the model again."
         ) from error
-    model = Blip(config)
+    model = blueprint.build()
     try:
         weights = load_file(str(folder / WEIGHTS))
     except (OSError, SafetensorError) as error:
@@ -131,11 +139,26 @@ def read_model_folder(folder: Path) -> ModelFolder:
     model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return ModelFolder(
         model=model.eval(),
-        tokenizer=Tokenizer.from_folder(folder, config.vocabulary, config.max_tokens),
+        blueprint=blueprint,
+        tokenizer=_tokenizer(folder, settings),
         preprocess=preprocess,
         measured=settings.get("measured", {}),
         fingerprint=fingerprint(model),
     )
+
+
+def _tokenizer(folder: Path, settings: dict[str, Any]) -> Tokenizer | None:
+    """Return the tokenizer of a folder; version 1 kept its sizes among those of the model."""
+    fields = settings["tokenizer"] if "tokenizer" in settings else settings["model"]
+    if fields is None:
+        return None
+    try:
+        vocabulary, longest = VocabularyConfig(**fields["vocabulary"]), int(fields["max_tokens"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise TeacherError(
+            f"{folder / CONFIG}: no tokenizer settings ({error}). Export the model again."
+        ) from error
+    return Tokenizer.from_folder(folder, vocabulary, longest)
 
 
 def check_keys(path: Path, *, expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor]) -> None:

@@ -1,0 +1,242 @@
+"""What a family is: the models that a student may be, and that a teacher may be."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from spaces.errors import ShapeError
+from spaces.plugins import resolve
+from trainables.families import FAMILIES, FIRST
+from trainables.signals import NOTHING, Batch, Inputs, Offers, Signals, Wants
+from trainables.tokenizer import VocabularyConfig
+
+
+class Architecture(Protocol):
+    """The sizes of one model: a frozen dataclass that goes through JSON."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able copy; `from_dict` reads it back."""
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Return the architecture that `to_dict` wrote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a student's sizes follow from beside its own options.
+
+    Attributes:
+        image_size: side S of the pictures.
+        max_tokens: longest text, special tokens included; 0 without texts.
+        vocabulary: of the teacher's tokenizer; None without one.
+        sizes: the teacher's, by the paths that relative values refer to (`image.width`, `embedding`, ...).
+        teacher: its architecture, for students of its own family; None for a teacher that is of none.
+    """
+
+    image_size: int
+    max_tokens: int = 0
+    vocabulary: VocabularyConfig | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    teacher: Any = None
+
+    def texts(self) -> VocabularyConfig:
+        """Return the vocabulary.
+
+        Raises:
+            ShapeError: the teacher reads no texts.
+        """
+        if self.vocabulary is None:
+            raise ShapeError(
+                "student: reads texts, and this teacher brings no tokenizer. Take another teacher or kind."
+            )
+        return self.vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """Options with absolute sizes, and a sentence for each relative one that had to be rounded."""
+
+    options: dict[str, Any]
+    roundings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A small model that costs what a large one does, if its parts are counted often enough.
+
+    Attributes:
+        architecture: with one layer of each kind.
+        repeats: path of a module in it -> how often the large model has it.
+    """
+
+    architecture: Any
+    repeats: Mapping[str, int] = field(default_factory=dict)
+
+
+class Family(nn.Module, ABC):
+    """A model that says signals about a batch.
+
+    A subclass is final. It nests `Config`, a frozen dataclass of what `student:` of a space may say, nested dataclasses
+    allowed, and `Architecture`, a frozen dataclass from which the model is built without looking at anything else.
+    Teacher and student of one family differ in the architecture only.
+
+    Attributes:
+        architecture: of this model.
+        reusable: signals about pictures that later passes on the same pictures may take instead of computing them again.
+    """
+
+    Config: ClassVar[type]
+    Architecture: ClassVar[type]
+    reusable: ClassVar[Wants] = NOTHING
+    architecture: Any
+
+    @classmethod
+    @abstractmethod
+    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
+        """Return the options of a student with absolute sizes. Pure arithmetic.
+
+        Args:
+            options: literal, nested as in `Config`; some relative (`0.5x`).
+            sizes: the teacher's, by the same dotted paths.
+
+        Raises:
+            IllegalCandidate: parts that do not fit together; `problems` names the options.
+        """
+
+    @classmethod
+    @abstractmethod
+    def draft(cls, config: Any, around: Surroundings) -> Any:
+        """Return the architecture of a student.
+
+        Args:
+            config: a `Config` with absolute sizes.
+            around: what else decides.
+
+        Raises:
+            ShapeError: sizes that do not fit together.
+        """
+
+    @classmethod
+    @abstractmethod
+    def sizes(cls, architecture: Any) -> dict[str, int]:
+        """Return what relative values of a student refer to when a model of this architecture teaches."""
+
+    @classmethod
+    @abstractmethod
+    def offers(cls, architecture: Any) -> Offers:
+        """Return all that a model of this architecture can say."""
+
+    @classmethod
+    def deployed(cls, architecture: Any, wants: Wants) -> Any:
+        """Return the architecture of the part that answers `wants`: what only training needs is left behind."""
+        return architecture
+
+    @classmethod
+    def sample(cls, architecture: Any) -> Sample:
+        """Return what has to be run to count the FLOPs of a model; by default the model itself."""
+        return Sample(architecture=architecture)
+
+    @abstractmethod
+    def inputs(self, wants: Wants) -> Inputs:
+        """Return what the model needs to answer."""
+
+    @abstractmethod
+    def forward(
+        self, batch: Batch, wants: Wants, given: Signals | None = None, known: Signals | None = None
+    ) -> Signals:
+        """Return the signals, and no others.
+
+        Args:
+            batch: with the fields that `inputs` names.
+            wants: a part of the offers.
+            given: the source's signals that `inputs` names.
+            known: of `reusable`, what an earlier pass of this very model over the same pictures said.
+        """
+
+    @abstractmethod
+    def pass_inputs(self, mode: str, tokens: int) -> dict[str, Tensor]:
+        """Return inputs of one deployed pass at batch 1, of true shapes, on the model's device; see `run_pass`.
+
+        Args:
+            mode: of an offer.
+            tokens: length of the text.
+        """
+
+    @abstractmethod
+    def run_pass(self, mode: str, inputs: Mapping[str, Tensor]) -> object:
+        """Run one pass as a deployed model runs it: image tokens that another pass has made are an input."""
+
+    def inherit(self, teacher: nn.Module, config: Any) -> None:
+        """Overwrite fresh weights by what the config asks to take from the teacher's model."""
+
+    def prepare_training(self, options: Mapping[str, Any]) -> None:
+        """Take those options of `training:` that concern this family."""
+
+    def after_step(self) -> None:
+        """Keep weights in range after the optimiser has changed them."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.parameters()).device
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A model before it exists: the name of its family, and its architecture."""
+
+    kind: str
+    architecture: Any
+
+    @property
+    def family(self) -> type[Family]:
+        """The class of the family."""
+        found: type[Family] = resolve(FAMILIES, self.kind, "families")
+        return found
+
+    def build(self) -> Family:
+        """Return the model with fresh weights."""
+        made: Any = self.family
+        model: Family = made(self.architecture)
+        return model
+
+    def on_meta(self) -> Family:
+        """Return the model on the meta device, in eval mode: all shapes, no memory, no random number drawn."""
+        with torch.device("meta"):
+            return self.build().eval()
+
+    @property
+    def offers(self) -> Offers:
+        """All that the model can say."""
+        return self.family.offers(self.architecture)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What relative values refer to when it teaches."""
+        return self.family.sizes(self.architecture)
+
+    def deployed(self, wants: Wants) -> "Blueprint":
+        """Return the part of it that answers `wants`."""
+        return Blueprint(self.kind, self.family.deployed(self.architecture, wants))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able copy; `from_dict` reads it back."""
+        return {"family": self.kind, **self.architecture.to_dict()}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Blueprint":
+        """Return the blueprint that `to_dict` wrote; one without a family is of the first version.
+
+        Raises:
+            PluginError: an unknown family.
+            KeyError, TypeError: a field is missing or unknown.
+        """
+        sizes = dict(fields)
+        kind = sizes.pop("family", FIRST)
+        architecture: Any = resolve(FAMILIES, kind, "families").Architecture
+        return cls(kind, architecture.from_dict(sizes))

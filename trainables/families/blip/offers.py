@@ -1,0 +1,63 @@
+"""What a model of this family can say, from its architecture alone."""
+
+from trainables.families.blip.architecture import BlipArchitecture
+from trainables.signals import CAPTION, PICTURE, QUESTION, Offer, Offers, Want
+
+IMAGE_TOKENS = Want("image", "tokens")
+IMAGE_EMBEDDING, TEXT_EMBEDDING = Want("image", "embedding"), Want("text", "embedding")
+TEMPERATURE = Want("contrast", "temperature")
+MATCH, LABELS = Want("fused", "logits"), Want("fused", "labels")
+ANSWERS = frozenset({"decoder", "answer"})
+GROUNDED = ANSWERS | {"fused"}
+PAIR = "pair"  # rows of the fused pass: the given pairs, and negatives behind them
+
+
+def offers_of(architecture: BlipArchitecture) -> Offers:
+    """Return the offers: embeddings and temperature, tokens, and for each layer its state and its maps."""
+    a = architecture
+    found: dict[Want, Offer] = {
+        IMAGE_TOKENS: Offer(axes=("P", "D"), sizes=(a.image_tokens, a.image.width), rows=PICTURE),
+        IMAGE_EMBEDDING: Offer(axes=("E",), sizes=(a.embedding,), rows=PICTURE),
+        TEXT_EMBEDDING: Offer(axes=("E",), sizes=(a.embedding,), rows=CAPTION),
+        TEMPERATURE: Offer(),
+    }
+    for index in range(a.image.depth):
+        found[Want("image", "hidden", index)] = found[IMAGE_TOKENS]
+        found[Want("image", "attention", index)] = Offer(
+            axes=("H", "P", "P"), sizes=(a.image.heads, a.image_tokens, a.image_tokens), rows=PICTURE
+        )
+    found |= _text(a, "text", CAPTION)
+    if a.has_fusion:
+        found |= _text(a, "fused", CAPTION)
+    if a.has_matching:
+        found[MATCH] = Offer(axes=("C",), sizes=(2,), rows=CAPTION, meaning="no match, match")
+        found[LABELS] = Offer(rows=PAIR)
+    if a.has_decoder:
+        for mode, rows in (("decoder", CAPTION), ("answer", QUESTION)):
+            found |= _text(a, mode, rows)
+            found[Want(mode, "logits")] = Offer(
+                axes=("T", "V"),
+                sizes=(a.max_tokens, a.vocabulary.size),
+                rows=rows,
+                mask=f"{rows}.mask",
+                meaning=str(a.vocabulary),
+            )
+    return found
+
+
+def _text(a: BlipArchitecture, mode: str, rows: str) -> dict[Want, Offer]:
+    """Return states and maps of the layers of one mode of the text network."""
+    found: dict[Want, Offer] = {}
+    mask, heads, tokens = f"{rows}.mask", a.text.heads, a.max_tokens
+    for index in range(a.text.depth):
+        found[Want(mode, "hidden", index)] = Offer(
+            axes=("T", "D"), sizes=(tokens, a.text.width), rows=rows, mask=mask
+        )
+        found[Want(mode, "attention", index)] = Offer(
+            axes=("H", "T", "T"), sizes=(heads, tokens, tokens), rows=rows, mask=mask
+        )
+    for index in a.fusion if mode != "text" else ():
+        found[Want(mode, "cross_attention", index)] = Offer(
+            axes=("H", "T", "P"), sizes=(heads, tokens, a.image_tokens), rows=rows, mask=mask
+        )
+    return found

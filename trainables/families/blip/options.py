@@ -1,0 +1,170 @@
+"""What `student:` of a space says about a student of this family, and its absolute sizes. Pure Python.
+
+Rules. A relative width goes to the nearest multiple of the heads where heads are absolute, else of the teacher's head
+dimension; a relative head count to the nearest divisor of the width; depths, fusion layers and embedding to the nearest
+whole number, at least 1. Halves go up. Absolute values are never changed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from spaces.domains import relative
+from spaces.errors import IllegalCandidate
+from spaces.rules import Number
+from spaces.sizes import resolve_count, resolve_heads, resolve_width
+from trainables.configs import made_config, plain
+from trainables.families.base import Resolved
+
+Size = int | str
+SIZE = {"rule": Number(whole=True, low=1, relative=True)}
+HEADS = {"rule": Number(whole=True, low=1, relative=True, null=True)}
+LAYERS = {"rule": Number(whole=True, low=0, relative=True)}
+RATIO = {"rule": Number(low=0, open_low=True)}
+
+Problem = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOptions:
+    """Image or text side of the student.
+
+    Attributes:
+        width: D; a multiple of the heads.
+        depth: layers.
+        heads: null follows the teacher's head dimension.
+        mlp_ratio: width of the feed-forward part over D.
+        init: `inherit` starts from the teacher's layers and width slices, and can be no larger than it.
+    """
+
+    width: Size = field(metadata=SIZE)
+    depth: Size = field(metadata=SIZE)
+    heads: Size | None = field(default=None, metadata=HEADS)
+    mlp_ratio: float = field(default=4.0, metadata=RATIO)
+    init: Literal["random", "inherit"] = "random"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionOptions:
+    """Which text layers hold cross-attention.
+
+    Attributes:
+        layers: how many; 0 is a dual encoder, which neither answers nor captions.
+        placement: the first, the last, or evenly spread.
+    """
+
+    layers: Size = field(metadata=LAYERS)
+    placement: Literal["last", "first", "even"] = "last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlipOptions:
+    """A student of this family.
+
+    Attributes:
+        image, text: its two sides.
+        fusion: where they meet.
+        embedding: width E of the joint embedding.
+    """
+
+    image: EncoderOptions
+    text: EncoderOptions
+    fusion: FusionOptions
+    embedding: Size = field(default="1x", metadata=SIZE)
+
+
+def resolved(options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
+    """Return the options with absolute sizes; see `Family.resolve`.
+
+    Raises:
+        IllegalCandidate: parts that do not fit together.
+    """
+    given = plain(made_config(BlipOptions, options, "student"))
+    notes: list[str] = []
+    problems: list[Problem] = []
+    for side in ("image", "text"):
+        given[side] = _encoder(given[side], side, sizes, notes, problems)
+    layers = _count(given["fusion"]["layers"], "fusion.layers", sizes, notes)
+    if layers > given["text"]["depth"]:
+        depth = given["text"]["depth"]
+        problems.append(
+            (
+                "fusion.layers",
+                f"got {layers} with text depth {depth}; allowed: 0..{depth}. "
+                "Lower student.fusion.layers or raise student.text.depth.",
+            )
+        )
+    given["fusion"]["layers"] = layers
+    given["embedding"] = _count(given["embedding"], "embedding", sizes, notes)
+    if problems:
+        path, text = problems[0]
+        raise IllegalCandidate(f"student.{path}: {text}", problems)
+    return Resolved(options=given, roundings=notes)
+
+
+def _encoder(
+    fields: dict[str, Any],
+    side: str,
+    sizes: Mapping[str, int],
+    notes: list[str],
+    problems: list[Problem],
+) -> dict[str, Any]:
+    """Return one side with absolute sizes; note what was rounded, and what does not fit."""
+    whole, heads = _teacher(f"{side}.width", sizes), fields["heads"]
+    whole_heads = _teacher(f"{side}.heads", sizes)
+    head_dim = whole // whole_heads
+    step = int(heads) if heads is not None and relative(heads) is None else head_dim
+    width = resolve_width(fields["width"], whole, step)
+    legal = f"multiple of {'head dim' if step == head_dim else 'heads'} {step}"
+    _note(notes, f"{side}.width", fields["width"], whole=whole, absolute=width, legal=legal)
+    depth = _count(fields["depth"], f"{side}.depth", sizes, notes)
+    count = resolve_heads(heads, width, whole, whole_heads)
+    _note(notes, f"{side}.heads", heads, whole=whole_heads, absolute=count, legal=f"divisor of width {width}")
+    if width % count:
+        problems.append((f"{side}.heads", _indivisible(width, count)))
+    most, deepest = whole, _teacher(f"{side}.depth", sizes)
+    if fields["init"] == "inherit" and (width > most or depth > deepest):
+        allowed = f"at most the teacher's width {most} and depth {deepest}"
+        problems.append(
+            (
+                f"{side}.init",
+                f"got inherit with width {width} and depth {depth}; allowed: {allowed}. Lower them, or use random.",
+            )
+        )
+    return {**fields, "width": width, "depth": depth, "heads": count}
+
+
+def _indivisible(width: int, heads: int) -> str:
+    below, above = width - width % heads, width - width % heads + heads
+    use = f"width {below} or {above}" if below else f"width {above}"
+    return (
+        f"got {heads} with width {width}; width must be a multiple of heads. Use {use}, or set other heads."
+    )
+
+
+def _teacher(path: str, sizes: Mapping[str, int]) -> int:
+    """Return a size of the teacher.
+
+    Raises:
+        IllegalCandidate: the teacher has nothing of the kind.
+    """
+    if path not in sizes:
+        text = f"this teacher has no {path}; it has {', '.join(sizes) or 'no sizes'}. Take a teacher of two encoders."
+        raise IllegalCandidate(f"student.{path}: {text}", [(path, text)])
+    return sizes[path]
+
+
+def _count(value: Any, path: str, sizes: Mapping[str, int], notes: list[str]) -> int:
+    """Return a depth, number of layers or embedding, absolute."""
+    whole = _teacher(path, sizes)
+    absolute = resolve_count(value, whole)
+    legal = "whole number" if path.endswith("depth") else "whole number, at least 1"
+    _note(notes, path, value, whole=whole, absolute=absolute, legal=legal)
+    return absolute
+
+
+def _note(notes: list[str], path: str, raw: Any, *, whole: int, absolute: int, legal: str) -> None:
+    """Note a relative value that had to be rounded."""
+    factor = relative(raw)
+    if factor is not None and factor * whole != absolute:
+        notes.append(f"student.{path} {raw} of {whole} -> {absolute} ({legal})")

@@ -1,0 +1,56 @@
+"""The passes of a deployed model of this family: their inputs, and what has to be run to count them."""
+
+from collections import Counter
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from trainables.families.base import Sample
+from trainables.families.blip.architecture import BlipArchitecture
+
+
+def pass_inputs(architecture: BlipArchitecture, mode: str, tokens: int, like: Tensor) -> dict[str, Tensor]:
+    """Return the inputs of one pass at batch 1: pixels, or ids and mask, and image tokens where they are read.
+
+    Args:
+        architecture: of the model.
+        mode: image, text, fused, decoder or answer.
+        tokens: length of the text.
+        like: a weight of the model, for device and dtype.
+    """
+    a, source = architecture, torch.Generator().manual_seed(0)
+    on_meta = like.device.type == "meta"
+
+    def noise(*shape: int) -> Tensor:
+        if on_meta:
+            return torch.empty(shape, device="meta", dtype=like.dtype)
+        return torch.randn(shape, generator=source).to(like)
+
+    if mode == "image":
+        return {"pixels": noise(1, 3, a.image_size, a.image_size)}
+    ids = torch.empty((1, tokens), dtype=torch.long, device="meta")
+    if not on_meta:
+        ids = torch.randint(0, a.vocabulary.size, (1, tokens), generator=source).to(like.device)
+    inputs = {"ids": ids, "mask": torch.ones((1, tokens), dtype=torch.bool, device=like.device)}
+    return inputs if mode == "text" else {**inputs, "tokens": noise(1, a.image_tokens, a.image.width)}
+
+
+def layer_sample(architecture: BlipArchitecture) -> Sample:
+    """Return a model with one layer of each kind, and how often each stands in the full one.
+
+    Layers of one kind cost the same, and the meta device takes about 10 ms a layer; a test compares this with the full
+    count.
+    """
+    a = architecture
+    kinds = Counter(index in a.fusion for index in range(a.text.depth))
+    ordered = sorted(kinds)  # text-only layers first, then fusion layers
+    small = replace(
+        a,
+        image=replace(a.image, depth=1),
+        text=replace(a.text, depth=len(ordered)),
+        fusion=tuple(index for index, fused in enumerate(ordered) if fused),
+    )
+    repeats = {"image_encoder.vit.blocks.0": a.image.depth}
+    repeats |= {f"text_network.layers.{index}": kinds[fused] for index, fused in enumerate(ordered)}
+    return Sample(architecture=small, repeats=repeats)

@@ -1,0 +1,76 @@
+"""What a task is: what it asks of a model, how it is measured, and what serving it costs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from trainables.signals import Offers, Serving, Wants
+from trainables.tasks.pool import Pool
+
+
+class Task(ABC):
+    """Something that a deployed student does. A subclass is final, nests its `Config` and takes it whole.
+
+    Attributes:
+        metrics: names of what `evaluate` returns, in percent.
+        counts: the one of them that `retention` is made of.
+        wants: what a model must be able to say to do it; its deployed part is what answers them.
+        fields: of the batch, without which nothing can be measured.
+    """
+
+    metrics: ClassVar[tuple[str, ...]]
+    counts: ClassVar[str]
+    wants: ClassVar[Wants]
+    fields: ClassVar[frozenset[str]]
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Config:
+        """Options of a task; this one has none."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @abstractmethod
+    def evaluate(self, pool: Pool) -> dict[str, float]:
+        """Return the metrics of a model on the pool: deterministic, and the same for any number of workers.
+
+        Args:
+            pool: the model over the first pictures of a held-out split.
+        """
+
+    @abstractmethod
+    def serving(self, offers: Offers) -> Sequence[Serving]:
+        """Return the passes that serve one example, by a model with these offers."""
+
+    def model_lack(self, offers: Offers) -> str | None:
+        """Return why a model with these offers cannot do it, or None."""
+        missing = sorted(str(want) for want in self.wants if want not in offers)
+        return f"needs {', '.join(missing)}" if missing else None
+
+    def data_lack(self, fields: Collection[str]) -> str | None:
+        """Return why data with these fields cannot measure it, or None."""
+        missing = sorted(self.fields - set(fields))
+        return f"needs {', '.join(missing)}, which this data does not have" if missing else None
+
+
+def wants_of(tasks: Iterable[Task]) -> Wants:
+    """Return what a model that does all of the tasks must say."""
+    return frozenset().union(*(task.wants for task in tasks))
+
+
+def servings_of(tasks: Iterable[Task], offers: Offers) -> list[Serving]:
+    """Return the passes that serve one example in every task: what several of them run alike is run once.
+
+    Args:
+        tasks: of a space.
+        offers: of the deployed model.
+    """
+    most: dict[tuple[str, int], int] = {}
+    for task in tasks:
+        for one in task.serving(offers):
+            key = (one.mode, one.tokens)
+            most[key] = max(most.get(key, 0), one.repeats)
+    return [
+        Serving(mode=mode, tokens=tokens, repeats=count) for (mode, tokens), count in sorted(most.items())
+    ]

@@ -1,0 +1,1 @@
+"""Loading published BLIP checkpoints, and training the embedded teacher."""

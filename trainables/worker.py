@@ -1,0 +1,48 @@
+"""Train and evaluate one candidate on a machine that has neither ray nor pydantic.
+
+python -m trainables.worker candidate.json --out DIR
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from spaces.errors import RunError, StudentSearchError
+from trainables.training.control import PlainControl
+from trainables.training.job import Job
+from trainables.training.loop import train
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--out {folder}: {error.strerror}. Give a folder that can be made.") from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainables.worker",
+        description="Train, evaluate and measure one candidate without Ray.",
+    )
+    parser.add_argument(
+        "candidate", type=Path, help="candidate.json, as a run writes it beside each checkpoint"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of checkpoint and rows; resumed if it has them"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        job = Job.read(options.candidate, options.out)
+        _make_folder(options.out)
+        control = PlainControl()
+        train(job, control)
+    except StudentSearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0 if control.rows and control.rows[-1]["status"] == "finished" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
