@@ -67,13 +67,17 @@ def test_a_path_that_only_some_combinations_fail_at_is_not_told(load: Load, told
     assert "student.fusion.layers: got 9" in problem
 
 
-def test_students_that_fail_for_different_reasons_are_told_by_the_first(load: Load, told: Told) -> None:
-    # Depth 1 has too few layers, depth 3 goes with heads that do not divide the width.
-    space = load(
-        ("text: {width: 64, depth: 3}", "text: {width: 64, depth: {choice: [1, 3]}, heads: {choice: [5, 7]}}"),
-        overrides=["student.image.width=96", "student.fusion.layers={choice: [2, 3]}", "student.text.heads=5"],
+def test_students_that_fail_for_different_reasons_are_told_with_the_first(load: Load, told: Told) -> None:
+    # Depth 1 is too shallow for 2 layers and has sound heads; depth 3 has heads that do not divide 64.
+    heads = "heads: {choice: [5, 7], when: {student.text.depth: 3}}"
+    (problem,) = told(load(("depth: 3}", f"depth: {{choice: [1, 3]}}, {heads}}}")))
+    assert problem == (
+        "space.yaml:4, student: got 6 combinations of values, none of which can be built; the first: "
+        "student.fusion.layers: got 2 with text depth 1; allowed: no more. Lower it."
     )
-    assert "student.text.heads: got 5 with width 64" in told(space)[0]
+
+
+def test_refusals_have_in_common_what_each_of_them_names() -> None:
     separate = [
         IllegalCandidate("a is wrong", [("a", "got 1"), ("a", "got 2")]),
         IllegalCandidate("b is wrong", [("b", "got 2")]),
