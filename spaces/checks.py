@@ -18,7 +18,7 @@ Values = dict[str, Scalar]
 
 
 def points(
-    domains: Mapping[str, Domain], conditions: Conditions, fixed: Mapping[str, Scalar]
+    domains: Mapping[str, Domain], conditions: Conditions, *, fixed: Mapping[str, Scalar]
 ) -> Iterator[Values]:
     """Yield the values that count at each point, the defaults first, no such point twice.
 
@@ -90,7 +90,8 @@ def common_problems(found: Sequence[IllegalCandidate]) -> list[tuple[str, str]]:
         return list(texts.items())
     if len(found) == 1:
         return [("", f"got values of which nothing can be built: {found[0]}")]
-    return [("", f"got {len(found)} combinations of values, none of which can be built; the first: {found[0]}")]
+    tried = f"{len(found)} combinations of values"
+    return [("", f"got {tried}, none of which can be built; the first: {found[0]}")]
 
 
 def limit_ranges(

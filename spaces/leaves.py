@@ -45,7 +45,7 @@ def option(*, searched: bool) -> PlainValidator:
 
     def validate(value: Any) -> Any:
         findings: list[Finding] = []
-        kept = _option(value, (), findings, searched=searched)
+        kept = _option(value, (), findings=findings, searched=searched)
         if findings:
             _stop(findings)
         return kept
@@ -114,11 +114,11 @@ def _chosen(value: list[Any] | dict[str, Any], findings: list[Finding]) -> dict[
             got = "a domain" if isinstance(options, dict) else show(options)
             findings.append((part, f"got {got}; allowed: a mapping of options. Write {{}} for none."))
         else:
-            kept[name] = _option(options, part, findings, searched=False)
+            kept[name] = _option(options, part, findings=findings, searched=False)
     return kept
 
 
-def _option(value: Any, part: tuple[str | int, ...], findings: list[Finding], *, searched: bool) -> Any:
+def _option(value: Any, part: tuple[str | int, ...], *, findings: list[Finding], searched: bool) -> Any:
     """Return an option as it is kept; note in `findings` all that is wrong with it."""
     try:
         if not isinstance(value, dict):
@@ -135,7 +135,7 @@ def _option(value: Any, part: tuple[str | int, ...], findings: list[Finding], *,
         if "." in key:
             text = "got a key with a dot; allowed: options below one another. Write `a: {b: ...}` for `a.b`."
             findings.append(((*part, key), text))
-        kept[key] = _option(inner, (*part, key), findings, searched=searched)
+        kept[key] = _option(inner, (*part, key), findings=findings, searched=searched)
     return kept
 
 

@@ -195,7 +195,8 @@ def _whole(space: Space) -> Iterable[Problem]:
         own = space.student.options.get(kind, {})
         if not isinstance(own, dict):
             got = "a domain" if isinstance(own, Domain) else show(own)
-            text = f"got {got}; allowed: a mapping with the options of this kind alone. Write them indented below it."
+            allowed = "a mapping with the options of this kind alone"
+            text = f"got {got}; allowed: {allowed}. Write them indented below it."
             yield Problem(space.mark(f"student.{kind}"), f"student.{kind}", text)
     yield from space.when_problems()
     yield from space.start_problems()

@@ -29,18 +29,18 @@ def check_options(config_class: type, options: Mapping[str, Any], where: Where) 
     """
     known: dict[str, Any] = {}
     lacking: set[str] = set()
-    problems = list(_names(config_class, options, "", where=where, known=known, lacking=lacking))
+    problems = list(_names(config_class, options, above="", where=where, known=known, lacking=lacking))
     adapter: TypeAdapter[Any] = TypeAdapter(config_class)
     for point in _points(known):
-        problems += _values(adapter, config_class, point, lacking=lacking, where=where)
+        problems += _values(adapter, point, config_class=config_class, lacking=lacking, where=where)
     return list(dict.fromkeys(problems))
 
 
 def _names(
     config_class: type,
     options: Mapping[str, Any],
-    above: str,
     *,
+    above: str,
     where: Where,
     known: dict[str, Any],
     lacking: set[str],
@@ -56,7 +56,9 @@ def _names(
         elif name in nested and isinstance(options[name], dict):
             inner: dict[str, Any] = {}
             path = f"{above}{name}."
-            yield from _names(nested[name], options[name], path, where=where, known=inner, lacking=lacking)
+            yield from _names(
+                nested[name], options[name], above=path, where=where, known=inner, lacking=lacking
+            )
             known[name] = inner
         else:
             known[name] = options[name]
@@ -108,9 +110,9 @@ def _points(options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _values(
     adapter: TypeAdapter[Any],
-    config_class: type,
     point: Mapping[str, Any],
     *,
+    config_class: type,
     lacking: set[str],
     where: Where,
 ) -> list[str]:
@@ -131,9 +133,9 @@ def _values(
                 rule = f"a mapping with {', '.join(_fields(holder))}"
             rule = rule.removeprefix("Input should be ").rstrip(".")
             found.setdefault((path, f"got {show(one['input'])}; allowed: "), []).append(rule)
-        return [_message(where(path), got, rules) for (path, got), rules in found.items()]
+        return [_message(where(path), got, rules=rules) for (path, got), rules in found.items()]
     except StudentSearchError as error:
-        return [_message(where(""), "", [str(error)])]
+        return [_message(where(""), "", rules=[str(error)])]
     return []
 
 
@@ -149,7 +151,7 @@ def _option(config_class: type, loc: tuple[int | str, ...]) -> tuple[str, type |
     return ".".join(parts), holder
 
 
-def _message(place: str, got: str, rules: list[str]) -> str:
+def _message(place: str, got: str, *, rules: list[str]) -> str:
     """Return one message; of a value that may be of several types each said what it wants."""
     text = ", or ".join(dict.fromkeys(rules))
     return f"{place.rstrip('.')}: {got}{text}" + (". Change the value." if got else "")

@@ -61,16 +61,15 @@ class Table(Mapping[str, str]):
 
             found: dict[str, tuple[str, str]] = {}
             for entry in entry_points(group=f"{GROUP}.{self.room}"):
-                origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
+                origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "of no name"
                 place = entry.value.partition("[")[0].strip()
-                if found.get(entry.name) == (place, origin):
-                    continue  # the same package twice on the path
-                self._accept(entry.name, place, origin, taken=found)
+                self._accept(entry.name, place, origin=origin, taken=found)
                 found[entry.name] = (place, origin)
             self._installed = found
         return self._installed
 
-    def _accept(self, name: str, place: str, origin: str, *, taken: Mapping[str, tuple[str, str]]) -> None:
+    def _accept(self, name: str, place: str, *, origin: str, taken: Mapping[str, tuple[str, str]]) -> None:
+        """Refuse a row that is no place, or whose name is taken."""
         where = f"{self.room}: the installed package {origin}"
         if name in self._own or name in taken:
             holder = taken[name][1] if name in taken else "built in"
@@ -128,7 +127,7 @@ def resolve(table: Mapping[str, str], name: str, room: str = "") -> Any:
         if missing == module_name.partition(".")[0]:
             if origin is None:
                 raise
-            raise PluginError(_broken(room, name, origin, error=error)) from error
+            raise PluginError(_broken(room, name, origin=origin, error=error)) from error
         raise PluginError(
             f"{room}: {name!r} needs the package {missing!r}, which is not installed here. "
             f"Install it, or choose another of: {', '.join(sorted(set(table) - {name}))}."
@@ -136,10 +135,10 @@ def resolve(table: Mapping[str, str], name: str, room: str = "") -> Any:
     except (AttributeError, ImportError) as error:
         if origin is None:
             raise
-        raise PluginError(_broken(room, name, origin, error=error)) from error
+        raise PluginError(_broken(room, name, origin=origin, error=error)) from error
 
 
-def _broken(room: str, name: str, origin: str, *, error: Exception) -> str:
+def _broken(room: str, name: str, *, origin: str, error: Exception) -> str:
     return (
         f"{room}: {name!r} of the installed package {origin} cannot be imported ({type(error).__name__}: {error}). "
         "Mend or uninstall the package, or choose another plug-in."

@@ -64,6 +64,8 @@ class Space(Section):
 
     _marks: dict[Path, Mark] = PrivateAttr(default_factory=dict)
     _source: str = PrivateAttr(default="space")
+    # domains and conditions, worked out once: a search asks for them at every candidate
+    _known: tuple[dict[str, Domain], Conditions] | None = PrivateAttr(default=None)
 
     def __eq__(self, other: object) -> bool:
         """Return whether both say the same, wherever they were written."""
@@ -145,12 +147,7 @@ class Space(Section):
 
         What counts for no candidate is left out: options of a loss of weight 0, shared options that each kind has anew.
         """
-        off = {path for path, needs in structural(self.student, self.losses).items() if needs is None}
-        return {
-            path: leaf
-            for path, leaf in self.searchable().items()
-            if isinstance(leaf, Domain) and path not in off
-        }
+        return dict(self._switched()[0])
 
     def searchable(self) -> dict[str, Any]:
         """Return dotted path -> literal or Domain of all that a candidate's config is made of; a teacher only if searched."""
@@ -158,13 +155,11 @@ class Space(Section):
 
     def conditions(self) -> Conditions:
         """Return searched path -> what must hold for it to count, for paths that do not always count."""
-        needs = structural(self.student, self.losses)
-        both = {path: (*(needs.get(path) or ()), *domain.when) for path, domain in self.domains().items()}
-        return {path: conditions for path, conditions in both.items() if conditions}
+        return dict(self._switched()[1])
 
     def default_values(self) -> dict[str, Scalar] | None:
         """Return the default of every domain, a first candidate; None when a domain that counts there has none."""
-        values, missing = filled({}, self.domains(), self.conditions())
+        values, missing = filled({}, self.domains(), conditions=self.conditions())
         return None if missing else values
 
     def start_values(self) -> list[dict[str, Scalar]]:
@@ -176,8 +171,8 @@ class Space(Section):
         found = []
         for number, (_, findings) in enumerate(self._start_points()):
             for keys, text in findings:
-                at_: Path = ("search", "start", number, *keys)
-                found.append(Problem(self._mark(at_), dotted(at_), f"start point {number + 1}: {text}"))
+                path: Path = ("search", "start", number, *keys)
+                found.append(Problem(self._mark(path), dotted(path), f"start point {number + 1}: {text}"))
         return found
 
     def when_problems(self) -> list[Problem]:
@@ -213,9 +208,9 @@ class Space(Section):
             ValueError: `values` names other paths than the domains.
         """
         point = self._counted(values)
-        config = {
+        config: dict[str, Any] = {
             "student": plugins.student(*self._student(point)),
-            "losses": {name: self._loss(name, point, plugins) for name in self.losses},
+            "losses": {name: self._loss(name, point, plugins=plugins) for name in self.losses},
             "training": {**_training_defaults(), **at(located(self.training, "training"), point)},
             "tasks": sorted(plugins.tasks),
             "blind": False,
@@ -226,10 +221,9 @@ class Space(Section):
 
     def roundings(self, plugins: Plugins) -> list[str]:
         """Return a sentence for each relative value of a student that had to be rounded to a legal size."""
-        leaves_ = dict(leaves(located(self.student, "student"))).values()
-        if not any(relative(one) for leaf in leaves_ for one in _corners(leaf)):
-            return []
         found: dict[str, None] = {}
+        if not any(map(relative, _options(self.student))):
+            return []
         for kind in self.kinds:
             for teacher in self.teachers:
                 for point in self._students(kind, teacher):
@@ -268,14 +262,14 @@ class Space(Section):
         hopeless = [kind for kind in self.kinds if all(refused[kind, teacher] for teacher in self.teachers)]
         for kind in hopeless:
             said = f"with kind {kind}: " if len(self.kinds) > 1 else ""
-            for path, text in common_problems([one for name, row in refused.items() if name[0] == kind for one in row]):
+            found = [error for teacher in self.teachers for error in refused[kind, teacher]]
+            for path, text in common_problems(found):
                 yield self.option_path(kind, path), said + text
         others = [kind for kind in self.kinds if kind not in hopeless]
         for teacher in self.teachers if others else ():
             if all(refused[kind, teacher] for kind in others):
-                reason = refused[others[0], teacher][0]
-                text = f"got {teacher!r}, of which no student can be built: {reason} Change that, or drop this teacher."
-                yield TEACHER, text
+                got = f"got {teacher!r}, of which no student can be built"
+                yield TEACHER, f"{got}: {refused[others[0], teacher][0]} Change that, or drop this teacher."
 
     def _illegal_start_points(self, plugins: Plugins) -> Iterator[Problem]:
         """Yield a problem for each start point whose parts do not fit together."""
@@ -311,6 +305,16 @@ class Space(Section):
         teacher = {TEACHER: self.teacher} if isinstance(self.teacher, Domain) else {}
         return {**teacher, "student": self.student, "losses": self.losses, "training": self.training}
 
+    def _switched(self) -> tuple[dict[str, Domain], Conditions]:
+        """Return domains and conditions."""
+        if self._known is None:
+            needs = structural(self.student, self.losses)
+            found = {path: leaf for path, leaf in self.searchable().items() if isinstance(leaf, Domain)}
+            domains = {path: domain for path, domain in found.items() if needs.get(path, ()) is not None}
+            both = {path: (*(needs.get(path) or ()), *domain.when) for path, domain in domains.items()}
+            self._known = domains, {path: conditions for path, conditions in both.items() if conditions}
+        return self._known
+
     def _counted(self, values: Mapping[str, Scalar]) -> Values:
         """Return the values that count.
 
@@ -337,16 +341,18 @@ class Space(Section):
         for path in wanted:  # grows while it is read
             wanted += [one.path for one in conditions.get(path, ()) if one.path not in wanted]
         varied = {path: domain for path, domain in domains.items() if path in wanted}
-        return points(varied, conditions, {KIND: kind, TEACHER: teacher})
+        return points(varied, conditions, fixed={KIND: kind, TEACHER: teacher})
 
-    def _loss(self, name: str, point: Mapping[str, Scalar], plugins: Plugins) -> dict[str, Any]:
+    def _loss(self, name: str, point: Mapping[str, Scalar], *, plugins: Plugins) -> dict[str, Any]:
         """Return a loss at a point; defaults are filled in unless it is off."""
         options = at(located(self.losses[name], f"losses.{name}"), point)
         return plugins.loss(name, options) if options.get("weight") else {**options, "weight": 0}
 
 
-def _corners(leaf: Any) -> Iterable[Any]:
-    return leaf.corners() if isinstance(leaf, Domain) else [leaf]
+def _options(section: Section) -> Iterator[Any]:
+    """Yield every literal of a section and the corners of its domains."""
+    for _, leaf in leaves(located(section)):
+        yield from leaf.corners() if isinstance(leaf, Domain) else [leaf]
 
 
 def _training_defaults() -> dict[str, Any]:

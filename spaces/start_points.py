@@ -41,7 +41,7 @@ def complete(
         path = ".".join(map(str, keys))
         domain = domains.get(path)
         if path in literals:
-            findings.append((keys, not_searched(value, literals[path], where(path))))
+            findings.append((keys, not_searched(value, literals[path], place=where(path))))
         elif domain is None:
             findings.append((keys, unknown_path(path, domains)))
         elif path in named:
@@ -50,14 +50,14 @@ def complete(
             findings.append((keys, f"got {show(value)}; allowed: {within(domain)}. Move it inside."))
         else:
             named[path] = kept(domain, value)
-    values, missing = filled(named, domains, conditions)
+    values, missing = filled(named, domains, conditions=conditions)
     if missing and not findings:  # a path that is named, but wrongly, has its own finding
         findings.append(((), _missing(missing, where)))
     return values, findings
 
 
 def filled(
-    named: Mapping[str, Scalar], domains: Mapping[str, Domain], conditions: Conditions
+    named: Mapping[str, Scalar], domains: Mapping[str, Domain], *, conditions: Conditions
 ) -> tuple[dict[str, Scalar], list[str]]:
     """Return a value for each domain, the named ones as they are, and the paths that lack one.
 
@@ -87,7 +87,7 @@ def _named(point: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any
             yield (*above, key), value
 
 
-def not_searched(value: Any, literal: Any, place: str) -> str:
+def not_searched(value: Any, literal: Any, *, place: str) -> str:
     """Return what is wrong with a value for a path that is a literal, or a domain that never counts."""
     state = "switched off" if isinstance(literal, Domain) else show(literal)
     return (

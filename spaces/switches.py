@@ -62,12 +62,11 @@ def when_findings(
     for path, domain in domains.items():
         keys = (*path.split("."), "when")
         if domain.when and path in always:
-            text = "got `when`; allowed: none here, since every candidate needs a value. Drop `when`."
-            yield keys, text
+            yield keys, "got `when`; allowed: none here, since every candidate needs a value. Drop `when`."
         for one in domain.when:
-            text = _misfit(one, domains, literals, where)
-            if text:
-                yield (*keys, one.path), text
+            misfit = _misfit(one, domains, literals=literals, where=where)
+            if misfit:
+                yield (*keys, one.path), misfit
     ring = circle(conditions)
     if ring:
         first = next(path for path in ring if path in domains and domains[path].when)
@@ -79,12 +78,13 @@ def when_findings(
 def _misfit(
     one: Condition,
     domains: Mapping[str, Domain],
+    *,
     literals: Mapping[str, Any],
     where: Callable[[str], str],
 ) -> str | None:
     """Return what is wrong with one condition, or None."""
     if one.path in literals:
-        return not_searched(one.spec(), literals[one.path], where(one.path))
+        return not_searched(one.spec(), literals[one.path], place=where(one.path))
     if one.path not in domains:
         return unknown_path(one.path, domains)
     domain = domains[one.path]

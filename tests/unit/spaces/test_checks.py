@@ -100,7 +100,9 @@ def test_a_kind_that_no_teacher_suits_is_told_under_its_own_name(load: Load, tol
     )
 
 
-def test_a_kind_needs_one_teacher_and_a_teacher_one_kind(load: Load, toy: ToyPlugins, costs, told: Told) -> None:
+def test_a_kind_needs_one_teacher_and_a_teacher_one_kind(
+    load: Load, toy: ToyPlugins, costs, told: Told
+) -> None:
     both = ("teacher: embedded", "teacher: {choice: [embedded, base], default: embedded}")
     load(both, ("kind: blip", "kind: {choice: [blip, head]}")).check(toy, costs)
     (problem,) = told(load(both, ("kind: blip", "kind: head")))
@@ -121,13 +123,13 @@ def test_an_illegal_start_point_is_told_only_in_a_sound_space(load: Load, told: 
 
 def test_points_are_all_combinations_or_draws_with_every_corner(monkeypatch: pytest.MonkeyPatch) -> None:
     domains = {"a": Int(low=1, high=3, default=2), "b": Float(low=0.0, high=1.0)}
-    few = [(p["a"], p["b"]) for p in points(domains, {}, {"teacher": "t"})]
+    few = [(p["a"], p["b"]) for p in points(domains, {}, fixed={"teacher": "t"})]
     assert few == [(2, 0.0), (1, 0.0), (1, 1.0), (2, 1.0), (3, 0.0), (3, 1.0)]
     monkeypatch.setattr(checks, "MOST", 5)
-    many = [(p["a"], p["b"]) for p in points(domains, {}, {})]
+    many = [(p["a"], p["b"]) for p in points(domains, {}, fixed={})]
     assert many[:4] == [(2, 0.0), (1, 0.0), (3, 0.0), (2, 1.0)]
     assert len(many) > 400
-    assert many == [(p["a"], p["b"]) for p in points(domains, {}, {})]
+    assert many == [(p["a"], p["b"]) for p in points(domains, {}, fixed={})]
 
 
 def test_what_does_not_count_does_not_multiply_the_points() -> None:
@@ -136,7 +138,7 @@ def test_what_does_not_count_does_not_multiply_the_points() -> None:
         "a": (Condition(path="b", values=("x",)),),
         "c": (Condition(path="k", values=("other",)),),
     }
-    found = list(points(domains, conditions, {"k": "mine"}))
+    found = list(points(domains, conditions, fixed={"k": "mine"}))
     assert [{**point, "k": ""} for point in found] == [
         {"k": "", "a": 1, "b": "x"},
         {"k": "", "b": "y"},

@@ -162,14 +162,16 @@ def test_a_value_that_does_not_count_is_left_to_the_defaults(both: Both, toy: To
 
 
 def test_a_weight_that_does_not_count_switches_its_loss_off(both: Both, toy: ToyPlugins) -> None:
-    space = both(("lm: {weight: {log: [0.1, 2]", "lm: {weight: {log: [0.1, 2], when: {student.kind: {not: head}}"))
+    when = "when: {student.kind: {not: head}}"
+    space = both(("lm: {weight: {log: [0.1, 2]", f"lm: {{weight: {{log: [0.1, 2], {when}"))
     assert space.build({**VALUES, "student.kind": "head"}, toy, 0).config["losses"]["lm"] == {"weight": 0}
     assert space.build(VALUES, toy, 0).config["losses"]["lm"]["smoothing"] == 1
     assert "losses.lm.smoothing" not in active({**VALUES, "student.kind": "head"}, space.conditions())
 
 
 def test_what_can_never_count_is_not_searched(both: Both, toy: ToyPlugins, problems) -> None:
-    space = both(("    hidden:", "    text: {width: 8}\n    hidden:"), ("text: {width: 64,", "text: {width: {choice: [1, 2]},"))
+    own = ("    hidden:", "    text: {width: 8}\n    hidden:")
+    space = both(own, ("text: {width: 64,", "text: {width: {choice: [1, 2]},"))
     assert "student.text.width" not in space.domains()
     assert "losses.off.smoothing" not in both().domains()
     assert both().build(VALUES, toy, 0).config["losses"]["off"] == {"weight": 0}
@@ -179,7 +181,7 @@ def test_what_can_never_count_is_not_searched(both: Both, toy: ToyPlugins, probl
 
 def test_only_what_counts_needs_a_default_or_a_start_value(both: Both, problems) -> None:
     hidden = ("hidden: {choice: [8, 16]}", "hidden: {choice: [8, 16]}\n    extra: {int: [3, 9]}")
-    space = both(hidden, ("image: {width: {choice: [0.25x, 0.5x]}", "image: {width: {choice: [0.25x, 0.5x], default: 0.5x}"))
+    space = both(hidden, ("[0.25x, 0.5x]", "[0.25x, 0.5x], default: 0.5x"))
     defaults = space.default_values()
     assert defaults is not None
     assert (defaults["student.head.hidden"], defaults["student.head.extra"]) == (8, 3)
@@ -197,7 +199,8 @@ def test_one_literal_kind_may_have_options_under_its_name_too(both: Both, toy: T
 
 
 def test_a_resolved_space_of_two_kinds_loads_back_to_the_same(both: Both, tmp_path: Path) -> None:
-    space = both(overrides=["student.head.hidden={choice: [8, 16], when: {student.kind: {not: [blip]}, teacher: base}}"])
+    when = "when: {student.kind: {not: [blip]}, teacher: base}"
+    space = both(overrides=[f"student.head.hidden={{choice: [8, 16], {when}}}"])
     (tmp_path / "again.yaml").write_text(dump_space(space))
     again = load_space(tmp_path / "again.yaml")
     assert again == space
@@ -313,7 +316,11 @@ AT = "10, student.fusion.placement.when"
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (WHEN, "when: 3", f"{AT}: got 3; allowed: a mapping, searched path: value, list of values, or {{not: value}}."),
+        (
+            WHEN,
+            "when: 3",
+            f"{AT}: got 3; allowed: a mapping, searched path: value, list of values, or {{not: value}}.",
+        ),
         (WHEN, "when: {}", f"{AT}: got {{}}; allowed: a mapping, searched path"),
         (
             WHEN,
@@ -321,7 +328,11 @@ AT = "10, student.fusion.placement.when"
             f"{AT}.student: got {{'kind': 'blip'}}; allowed: a value, a list of values, or {{not: value}}.",
         ),
         (WHEN, "when: {student.kind: []}", f"{AT}.student.kind: got []; allowed: a value, a list"),
-        (WHEN, "when: {student.kind: {not: null}}", f"{AT}.student.kind: got {{'not': None}}; allowed: a value"),
+        (
+            WHEN,
+            "when: {student.kind: {not: null}}",
+            f"{AT}.student.kind: got {{'not': None}}; allowed: a value",
+        ),
         (
             WHEN,
             "when: {student.text.depth: 3}",

@@ -142,7 +142,10 @@ def test_sound_nested_options_have_no_problem() -> None:
             {"image": {"width": 3, "depth": {"lgo": [1, 9]}}},
             "s.yaml:4, student.image.depth: got {'lgo': [1, 9]}; allowed: a valid integer. Change the value.",
         ),
-        ({"image": {"width": 3, "depth": 10}}, "s.yaml:4, student.image: depth: got 10; allowed: 1..9. Lower it."),
+        (
+            {"image": {"width": 3, "depth": 10}},
+            "s.yaml:4, student.image: depth: got 10; allowed: 1..9. Lower it.",
+        ),
         (
             {"image": {"width": 3, "depth": Int(low=1, high=12)}},
             "s.yaml:4, student.image: depth: got 12; allowed: 1..9. Lower it.",
@@ -152,7 +155,10 @@ def test_sound_nested_options_have_no_problem() -> None:
             "s.yaml:4, student.image.width: got `when`, but there is no default for where it does not hold; "
             "allowed: a value always. Drop `when`.",
         ),
-        ({"image": {"width": 3}, "names": {"a": "b"}}, "s.yaml:4, student.names: got 'b'; allowed: a valid number. Change the value."),
+        (
+            {"image": {"width": 3}, "names": {"a": "b"}},
+            "s.yaml:4, student.names: got 'b'; allowed: a valid number. Change the value.",
+        ),
     ],
 )
 def test_a_wrong_nested_option_is_one_message(options: dict, message: str) -> None:

@@ -128,6 +128,7 @@ def test_a_broken_package_is_named(install, monkeypatch, entries: str, module: s
 def test_the_pure_modules_import_neither_pydantic_nor_yaml() -> None:
     code = (
         "import sys, spaces.errors, spaces.plugins, spaces.candidate, spaces.domains, spaces.sizes\n"
+        "import spaces.conditions, spaces.objectives, spaces.values\n"
         "print(sorted({'pydantic', 'yaml', 'torch', 'ray', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -66,9 +66,7 @@ def test_a_default_that_is_written_out_changes_no_id(load: Load, toy: ToyPlugins
         ("fusion: {layers: 2}", "fusion: {layers: 2, placement: last}"),
         ("itc: {weight: 1.0}", "itc: {weight: 1, temperature: 1}"),
     )
-    assert (
-        written.build(VALUES, toy, 0).candidate_id == load().build(VALUES, toy, 0).candidate_id
-    )
+    assert written.build(VALUES, toy, 0).candidate_id == load().build(VALUES, toy, 0).candidate_id
 
 
 def test_a_weight_drawn_as_zero_has_the_id_of_a_space_without_the_loss(load: Load, toy: ToyPlugins) -> None:

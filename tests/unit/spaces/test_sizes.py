@@ -46,7 +46,7 @@ def test_relative_heads_go_to_the_nearest_divisor_of_the_width(value, width: int
     # 0.33 x 6 = 1.98, 0.75 x 6 = 4.5, 0.01 x 6 = 0.06, 0.3 x 64 = 19.2.
     [("0.33x", 6, 2), ("0.75x", 6, 5), ("0.01x", 6, 1), ("0.3x", 64, 19), (0, 6, 0), (48, 6, 48)],
 )
-def test_a_relative_count_goes_to_the_nearest_whole_number_but_not_to_none(value, whole: int, count: int) -> None:
+def test_a_relative_count_goes_to_the_nearest_whole_number_above_none(value, whole: int, count: int) -> None:
     assert resolve_count(value, whole) == count
 
 

@@ -23,7 +23,8 @@ def test_a_space_that_names_none_leaves_them_to_teacher_and_data(load: Load) -> 
 def test_names_and_names_with_options_are_read(load: Load, tmp_path) -> None:
     assert load(with_tasks("[vqa, retrieval]")).tasks == {"vqa": {}, "retrieval": {}}
     space = load(with_tasks("{captioning: {beams: 3, words: [a, b], stop: {after: 20}}, retrieval: {}}"))
-    assert space.tasks == {"captioning": {"beams": 3, "words": ["a", "b"], "stop": {"after": 20}}, "retrieval": {}}
+    captioning = {"beams": 3, "words": ["a", "b"], "stop": {"after": 20}}
+    assert space.tasks == {"captioning": captioning, "retrieval": {}}
     (tmp_path / "again.yaml").write_text(dump_space(space))
     assert load_space(tmp_path / "again.yaml") == space
 

@@ -66,10 +66,13 @@ class ToyPlugins:
         width = resolve_width(options["width"], whole.width, step)
         heads = resolve_heads(heads, width, whole.width, whole.heads)
         if width % heads:
-            problems.append((f"{side}.heads", f"got {heads} with width {width}; allowed: divisors. Change it."))
+            text = f"got {heads} with width {width}; allowed: divisors. Change it."
+            problems.append((f"{side}.heads", text))
         if options["init"] == "inherit" and width > whole.width:
-            problems.append((f"{side}.init", f"got inherit with width {width}; allowed: {whole.width}. Lower it."))
-        return {**options, "width": width, "depth": resolve_count(options["depth"], whole.depth), "heads": heads}
+            text = f"got inherit with width {width}; allowed: {whole.width}. Lower it."
+            problems.append((f"{side}.init", text))
+        depth = resolve_count(options["depth"], whole.depth)
+        return {**options, "width": width, "depth": depth, "heads": heads}
 
     def _head(self, section: dict[str, Any], whole: Teacher) -> dict[str, Any]:
         if whole.width > 500:
