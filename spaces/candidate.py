@@ -1,34 +1,41 @@
 """Candidate: one point of a space, resolved to absolute values, with an id that never changes. Pure Python.
 
-Equal training gives equal ids. What is switched off does not enter the id (a loss of weight 0, the placement
-of 0 fusion layers); whatever changes the result does, the full number of epochs included.
+Equal training gives equal ids. A loss of weight 0 does not enter the id, nor does what the space or the family
+leaves out of the config because it is switched off; whatever changes the result does, the full number of epochs included.
 """
 
 import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from spaces.errors import IllegalCandidate
 
 
-@dataclass(frozen=True, kw_only=True)
-class TeacherFacts:
-    """What `0.5x` refers to: sizes and costs of the teacher, latency in ms per pair and size in MiB."""
+class Plugins(Protocol):
+    """What a space has to know of families, losses and tasks to build a candidate; `search` gives it."""
 
-    image_width: int
-    image_depth: int
-    image_heads: int
-    text_width: int
-    text_depth: int
-    text_heads: int
-    fusion_layers: int
-    embedding: int
-    params: int
-    flops: int
-    latency_ms: float
-    size_mib: float
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that a student is deployed for, sorted."""
+
+    def student(self, section: dict[str, Any], teacher: str) -> dict[str, Any]:
+        """Return the student with absolute sizes and its family's defaults filled in.
+
+        Args:
+            section: `kind` and options of that kind; literals, some of them relative to the teacher.
+            teacher: the candidate's own.
+
+        Raises:
+            IllegalCandidate: options that do not fit together, or not to the teacher; all that does not, as its `problems`.
+        """
+
+    def roundings(self, section: dict[str, Any], teacher: str) -> list[str]:
+        """Return a sentence for each relative value of the section that had to be rounded."""
+
+    def loss(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of a loss, `weight` among them, with defaults filled in."""
 
 
 def _canonical(value: Any) -> Any:
@@ -50,9 +57,6 @@ def normalise(config: dict[str, Any]) -> dict[str, Any]:
     """Return a copy of a resolved config without the parts that are switched off."""
     kept = json.loads(json.dumps(config))
     kept["losses"] = {name: loss for name, loss in kept["losses"].items() if _weight(loss) != 0}
-    fusion = kept["student"].get("fusion", {})
-    if fusion.get("layers") == 0:
-        fusion.pop("placement", None)
     kept.setdefault("blind", False)
     return _canonical(kept)
 
@@ -69,7 +73,8 @@ class Candidate:
 
     Attributes:
         candidate_id: 8 hex digits, see `identify`.
-        config: `student`, `losses`, `training`, `blind`: JSON-able, literal, absolute. Do not change it.
+        config: `student`, `losses`, `training`, `tasks`, `blind`, and `teacher` where it is searched: JSON-able, literal,
+            absolute, defaults of plug-ins filled in. Do not change it.
         seed: the seed of the search.
     """
 
@@ -105,40 +110,10 @@ class Candidate:
         return Candidate.of({**self.config, "blind": True}, self.seed)
 
     def without_losses(self, names: Collection[str]) -> "Candidate":
-        """Return the candidate less some losses, e.g. those that a student without fusion layers cannot feed.
+        """Return the candidate less some losses, e.g. those that the data cannot feed.
 
         Raises:
             IllegalCandidate: no loss above 0 is left.
         """
         losses = {name: loss for name, loss in self.config["losses"].items() if name not in names}
         return Candidate.of({**self.config, "losses": losses}, self.seed)
-
-    def to_json(self) -> str:
-        """Return the candidate as JSON text; `from_json` reads it back."""
-        return json.dumps(
-            {"candidate_id": self.candidate_id, "seed": self.seed, "config": self.config}, indent=1
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> "Candidate":
-        """Return the candidate that `to_json` wrote; a text without `candidate_id` gets one.
-
-        Raises:
-            IllegalCandidate: no such JSON, or the id does not belong to the config.
-        """
-        try:
-            fields = json.loads(text)
-            config, seed = fields["config"], int(fields["seed"])
-            candidate = cls.of(config, seed)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise IllegalCandidate(
-                f"candidate file: got {text[:60]!r} ({type(error).__name__}: {error}); allowed: "
-                "JSON with `seed` and `config` (student, losses, training). Write it with Candidate.to_json."
-            ) from error
-        said = fields.get("candidate_id", candidate.candidate_id)
-        if said != candidate.candidate_id:
-            raise IllegalCandidate(
-                f"candidate file: got candidate_id {said!r}, but the config has {candidate.candidate_id!r}; "
-                "the two must agree. Drop candidate_id to have it worked out, or restore the config."
-            )
-        return candidate

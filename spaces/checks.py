@@ -1,141 +1,111 @@
-"""The student section against a teacher: contradictions, roundings, absolute limits."""
+"""What no candidate of a space can satisfy: its students are tried, all of them or many; and absolute limits."""
 
-from collections.abc import Iterable, Mapping
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from spaces.candidate import TeacherFacts
-from spaces.domains import Domain, relative
-from spaces.sizes import (
-    Misfit,
-    Side,
-    fusion_misfit,
-    inherit_misfit,
-    resolve_count,
-    resolve_heads,
-    resolve_width,
-    side,
-    width_misfit,
-    width_step,
-)
+from spaces.conditions import Conditions, active
+from spaces.domains import Domain, Scalar, relative
+from spaces.errors import IllegalCandidate
 
-Leaves = Mapping[str, Any]
+# Up to so many combinations all are tried, else so many draws and every corner.
+MOST = 2000
+DRAWS = 500
+
+Values = dict[str, Scalar]
 
 
-def options(leaf: Any) -> list[Any]:
-    """Return every value that a literal or a countable domain can take."""
-    return list(leaf.values()) if isinstance(leaf, Domain) else [leaf]
-
-
-def _unless_any(misfits: Iterable[Misfit | None]) -> list[Misfit]:
-    """Return [] when one of the combinations fits, else what the first one lacks."""
-    first: list[Misfit] = []
-    for misfit in misfits:
-        if misfit is None:
-            return []
-        first = first or [misfit]
-    return first
-
-
-def _encoder(leaves: Leaves, teacher: Side) -> list[Misfit]:
-    """Return what no candidate's encoder can satisfy."""
-    path = f"student.{teacher.name}"
-    shapes = {
-        (width, resolve_heads(heads, width, teacher))
-        for raw, heads in product(options(leaves[f"{path}.width"]), options(leaves[f"{path}.heads"]))
-        for width in [resolve_width(raw, heads, teacher)]
-    }
-    found = _unless_any(width_misfit(width, heads, teacher=teacher) for width, heads in sorted(shapes))
-    if found:
-        return found
-    widths = sorted(width for width, heads in shapes if width % heads == 0)
-    depths = sorted({resolve_count(raw, teacher.depth) for raw in options(leaves[f"{path}.depth"])})
-    inits = options(leaves[f"{path}.init"])
-    return _unless_any(
-        inherit_misfit(w, d, init=init, teacher=teacher) for w, d, init in product(widths, depths, inits)
-    )
-
-
-def contradictions(leaves: Leaves, facts: TeacherFacts) -> list[Misfit]:
-    """Return (path, problem) for each thing that no candidate can satisfy.
+def points(
+    domains: Mapping[str, Domain], conditions: Conditions, *, fixed: Mapping[str, Scalar]
+) -> Iterator[Values]:
+    """Yield the values that count at each point, the defaults first, no such point twice.
 
     Args:
-        leaves: dotted path -> literal or domain of the student section.
-        facts: the teacher.
+        domains: what varies; ranges of real numbers are at their ends only, except in draws.
+        conditions: what must hold for a path to count.
+        fixed: values that do not vary, and on which conditions may look; part of each point.
     """
-    layers = min(resolve_count(raw, facts.fusion_layers) for raw in options(leaves["student.fusion.layers"]))
-    deepest = max(resolve_count(raw, facts.text_depth) for raw in options(leaves["student.text.depth"]))
-    return [
-        *_encoder(leaves, side("image", facts)),
-        *_encoder(leaves, side("text", facts)),
-        *_unless_any([fusion_misfit(layers, deepest)]),
-    ]
+    can_count = active({**dict.fromkeys(domains, 0), **fixed}, _about(conditions, fixed))
+    kept = {path: domain for path, domain in domains.items() if path in can_count and path not in fixed}
+    seen = set()
+    for values in _combinations(kept):
+        point = active({**fixed, **values}, conditions)
+        key = tuple(point.items())
+        if key not in seen:
+            seen.add(key)
+            yield point
 
 
-def _sentence(path: str, raw: Any, *, whole: int, absolute: int, legal: str) -> str | None:
-    """Return the sentence for one relative value, or None where nothing was rounded."""
-    factor = relative(raw)
-    if factor is None or factor * whole == absolute:
-        return None
-    return f"{path} {raw} of {whole} -> {absolute} ({legal})"
+def _about(conditions: Conditions, fixed: Mapping[str, Scalar]) -> Conditions:
+    """Return the conditions that look at fixed paths."""
+    return {path: tuple(one for one in many if one.path in fixed) for path, many in conditions.items()}
 
 
-def rounding_sentences(leaves: Leaves, facts: TeacherFacts) -> list[str]:
-    """Return a sentence for each relative size that was rounded, in the order of the file's sections."""
-    found: list[str | None] = []
-    for name in ("image", "text"):
-        teacher = side(name, facts)
-        path = f"student.{name}"
-        for raw, heads in product(options(leaves[f"{path}.width"]), options(leaves[f"{path}.heads"])):
-            step = width_step(heads, teacher)
-            legal = f"multiple of {'head dim' if step == teacher.head_dim else 'heads'} {step}"
-            width = resolve_width(raw, heads, teacher)
-            found.append(_sentence(f"{path}.width", raw, whole=teacher.width, absolute=width, legal=legal))
-            count = resolve_heads(heads, width, teacher)
-            found.append(
-                _sentence(
-                    f"{path}.heads",
-                    heads,
-                    whole=teacher.heads,
-                    absolute=count,
-                    legal=f"divisor of width {width}",
-                )
-            )
-        for raw in options(leaves[f"{path}.depth"]):
-            absolute = resolve_count(raw, teacher.depth)
-            found.append(
-                _sentence(f"{path}.depth", raw, whole=teacher.depth, absolute=absolute, legal="whole number")
-            )
-    for path, whole in (
-        ("student.fusion.layers", facts.fusion_layers),
-        ("student.embedding", facts.embedding),
-    ):
-        for raw in options(leaves[path]):
-            found.append(
-                _sentence(
-                    path,
-                    raw,
-                    whole=whole,
-                    absolute=resolve_count(raw, whole),
-                    legal="whole number, at least 1",
-                )
-            )
-    return list(dict.fromkeys(sentence for sentence in found if sentence))
+def _combinations(domains: Mapping[str, Domain]) -> Iterator[Values]:
+    """Yield all combinations of values, or draws and corners where there are too many."""
+    base = {
+        path: domain.corners()[0] if domain.default is None else domain.default
+        for path, domain in domains.items()
+    }
+    yield base
+    if math.prod(domain.count() for domain in domains.values()) <= MOST:
+        for values in product(*(domain.values() for domain in domains.values())):
+            yield dict(zip(domains, values, strict=True))
+        return
+    for path, domain in domains.items():
+        for corner in domain.corners():
+            yield {**base, path: corner}
+    rng = random.Random(0)
+    for _ in range(DRAWS):
+        yield {path: domain.sample(rng) for path, domain in domains.items()}
+
+
+def refusals(tries: Iterator[Values], build: Callable[[Values], object]) -> list[IllegalCandidate]:
+    """Return why each point cannot be built; [] as soon as one can."""
+    found = []
+    for values in tries:
+        try:
+            build(values)
+        except IllegalCandidate as error:
+            found.append(error)
+        else:
+            return []
+    return found
+
+
+def common_problems(found: Sequence[IllegalCandidate]) -> list[tuple[str, str]]:
+    """Return (path, text) of each path that every refusal names, with the text of the first.
+
+    Where they have none in common, the path is "" and the text that of the whole.
+    """
+    named = [{path for path, _ in error.problems} for error in found]
+    shared = set.intersection(*named)
+    texts: dict[str, str] = {}
+    for path, text in found[0].problems:
+        if path in shared:
+            texts.setdefault(path, text)
+    if texts:
+        return list(texts.items())
+    if len(found) == 1:
+        return [("", f"got values of which nothing can be built: {found[0]}")]
+    tried = f"{len(found)} combinations of values"
+    return [("", f"got {tried}, none of which can be built; the first: {found[0]}")]
 
 
 def limit_ranges(
-    limits: Mapping[str, Any], facts: TeacherFacts
+    limits: Mapping[str, Any], teacher_costs: Mapping[str, float]
 ) -> dict[str, tuple[float | None, float | None]]:
     """Return cost -> (min, max), absolute, for each cost with a limit."""
 
-    def absolute(raw: Any, whole: float) -> float | None:
+    def absolute(raw: Any, name: str) -> float | None:
         factor = relative(raw)
-        return raw if factor is None else float(factor) * whole
+        return raw if factor is None else float(factor) * teacher_costs[name]
 
     ranges = {}
     for name, bound in limits.items():
-        whole = float(getattr(facts, name))
-        pair = (absolute(bound["min"], whole), absolute(bound["max"], whole))
+        pair = (absolute(bound["min"], name), absolute(bound["max"], name))
         if pair != (None, None):
             ranges[name] = pair
     return ranges

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from spaces.domains import Scalar, identity
+from spaces.values import Scalar, identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,11 @@ class Condition:
     path: str
     values: tuple[Scalar, ...]
     negated: bool = False
+
+    def spec(self) -> Any:
+        """Return what stands after the path in a space file: a value, a list of them, or {not: ...}."""
+        values: Any = self.values[0] if len(self.values) == 1 else list(self.values)
+        return {"not": values} if self.negated else values
 
     def holds(self, value: Scalar) -> bool:
         """Return whether a value of `path` meets the condition; 1 and 1.0 are the same, `0.5x` and `0.50x` too."""
@@ -47,3 +53,22 @@ def active(values: Mapping[str, Scalar], conditions: Conditions) -> dict[str, Sc
         return known[path]
 
     return {path: value for path, value in values.items() if counts(path)}
+
+
+def circle(conditions: Conditions) -> tuple[str, ...]:
+    """Return paths each of which looks at the next, and the last at the first; () where there are none."""
+    done: set[str] = set()
+
+    def search(path: str, trail: tuple[str, ...]) -> tuple[str, ...]:
+        if path in trail:
+            return trail[trail.index(path) :]
+        if path in done:
+            return ()
+        for one in conditions.get(path, ()):
+            found = search(one.path, (*trail, path))
+            if found:
+                return found
+        done.add(path)
+        return ()
+
+    return next(filter(None, (search(path, ()) for path in conditions)), ())

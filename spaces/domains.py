@@ -3,50 +3,28 @@
     {choice: [a, b]}   {int: [low, high]}   {float: [low, high]}   {log: [low, high]}
 
 Every domain may add `zero: p`: the exact value 0 with probability p, else the rest of the domain. To a
-searcher with a flat space such a field is two labels, `path#on` and `path`. Pure Python.
+searcher with a flat space such a field is two labels, `path#on` and `path`. `when: {path: value}` says where the
+domain counts. Pure Python.
 """
 
 import math
 import random
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any, ClassVar, TypeGuard, final
+from typing import Any, ClassVar, final
 
-Scalar = bool | int | float | str
+from spaces.conditions import Condition
+from spaces.values import Scalar as Scalar
+from spaces.values import identity as identity
+from spaces.values import is_number as is_number
+from spaces.values import relative as relative
+
 FlatSpec = tuple[str, dict[str, Any]]
 
 ON = "#on"
 # Four significant digits are kept: more never matters, and ids do not hang on the last bit of exp().
 DIGITS = 4
-_RELATIVE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)x")
-
-
-def relative(value: object) -> Fraction | None:
-    """Return the factor of a value relative to the teacher (`0.5x`), or None for any other value."""
-    match = _RELATIVE.fullmatch(value) if isinstance(value, str) else None
-    return Fraction(match.group(1)) if match else None
-
-
-def identity(value: object) -> tuple[str, object]:
-    """Return a key, equal for what means the same: 1 and 1.0, `0.5x` and `0.50x`, but not 1 and true."""
-    factor = relative(value)
-    if factor is not None:
-        return ("relative", factor)
-    if isinstance(value, bool):
-        return ("bool", value)
-    if isinstance(value, int | float):
-        return ("number", float(value) if is_number(value) else repr(value))
-    return (type(value).__name__, repr(value))
-
-
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Return whether `value` is a finite number that fits 64 bits; true and false are none."""
-    if isinstance(value, int):
-        return not isinstance(value, bool) and abs(value) < 2**63
-    return isinstance(value, float) and math.isfinite(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +34,12 @@ class Domain(ABC):
     Attributes:
         zero: probability of the exact value 0 beside the rest of the domain; 0.0 for none.
         default: the value to begin with, or None for no preference.
+        when: what must hold of other searched paths for this one to count, see `spaces.conditions`.
     """
 
     zero: float = 0.0
     default: Scalar | None = None
+    when: tuple[Condition, ...] = ()
     kind: ClassVar[str]
 
     @abstractmethod
@@ -97,6 +77,13 @@ class Domain(ABC):
         if self.zero and is_number(value) and value == 0:
             return True
         return self.holds(value)
+
+    def count(self) -> int:
+        """Return how many `values` there are."""
+        members = self.members()
+        # len() of a range ends at 2**63
+        number = members.stop - members.start if isinstance(members, range) else len(members)
+        return number + bool(self.zero)
 
     def corners(self) -> list[Scalar]:
         """Return the values that bound the domain: all options or both ends, and 0 where it is included."""
@@ -141,6 +128,8 @@ class Domain(ABC):
             spec["zero"] = self.zero
         if self.default is not None:
             spec["default"] = self.default
+        if self.when:
+            spec["when"] = {one.path: one.spec() for one in self.when}
         return spec
 
 

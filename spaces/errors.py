@@ -36,7 +36,19 @@ class SpaceError(StudentSearchError):
 
 
 class IllegalCandidate(StudentSearchError):
-    """A point of the space whose parts do not fit together."""
+    """A point of the space whose parts do not fit together.
+
+    Attributes:
+        problems: (dotted path inside the student section such as `image.heads`, text) of all that does not fit, so
+            that the space can name the lines; () where no single option is to blame.
+    """
+
+    def __init__(self, message: str, problems: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message, tuple(problems))
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class PluginError(StudentSearchError):

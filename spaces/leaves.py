@@ -1,17 +1,19 @@
-"""What a single field holds: a literal that its rule allows, or a domain of such literals."""
+"""What a single field holds: a literal that its rule allows, a domain of such literals, or options at any depth."""
 
 from typing import Any, NoReturn
 
 from pydantic import PlainValidator
 from pydantic_core import PydanticCustomError
 
+from spaces.conditions import Condition
 from spaces.domains import Choice, Domain, Float, Int, Log, identity, is_number, relative
 from spaces.plugins import near
-from spaces.rules import Number, Refused, Rule, Word, show
+from spaces.rules import Number, Option, Refused, Rule, Word, show
 
 KINDS = ("choice", "int", "float", "log")
-KEYS = (*KINDS, "zero", "default")
+KEYS = (*KINDS, "zero", "default", "when")
 PROBLEMS = "space_problems"
+_NAMES = "a list of names, or a mapping name: options"
 
 # One problem inside a field: the part of the field it is about, and the text without its place.
 Finding = tuple[tuple[str | int, ...], str]
@@ -21,9 +23,8 @@ def fixed(rule: Rule) -> PlainValidator:
     """Return the pydantic validator of a field that takes literals only."""
 
     def validate(value: Any) -> Any:
-        if isinstance(value, dict) and any(kind in value for kind in KINDS):
-            advice = "This field cannot be searched: write one value."
-            _stop([((), f"got a domain; allowed: {rule.allowed()}. {advice}")])
+        if _is_domain(value):
+            _stop([((), _fixed_only(rule.allowed()))])
         return _literal(rule, value)
 
     return PlainValidator(validate)
@@ -34,6 +35,39 @@ def searched(rule: Rule) -> PlainValidator:
 
     def validate(value: Any) -> Any:
         return _Reading(rule).domain(value) if isinstance(value, dict) else _literal(rule, value)
+
+    return PlainValidator(validate)
+
+
+def option(*, searched: bool) -> PlainValidator:
+    """Return the pydantic validator of an option of a plug-in: a literal, a domain of literals if it may be
+    searched, or a mapping of options at any depth."""
+
+    def validate(value: Any) -> Any:
+        findings: list[Finding] = []
+        kept = _option(value, (), findings=findings, searched=searched)
+        if findings:
+            _stop(findings)
+        return kept
+
+    return PlainValidator(validate)
+
+
+def chosen() -> PlainValidator:
+    """Return the pydantic validator of plug-ins by name, a list of names or a mapping name: options; kept as the latter."""
+
+    def validate(value: Any) -> Any:
+        if value is None:
+            return None
+        if _is_domain(value):
+            _stop([((), _fixed_only(_NAMES))])
+        if not isinstance(value, list | dict) or not value:
+            _stop([((), f"got {show(value)}; allowed: {_NAMES}. Write [a, b], or drop the key.")])
+        findings: list[Finding] = []
+        kept = _chosen(value, findings)
+        if findings:
+            _stop(findings)
+        return kept
 
     return PlainValidator(validate)
 
@@ -53,6 +87,56 @@ def _literal(rule: Rule, value: Any) -> Any:
         return rule.read(value)
     except Refused as refused:
         _stop([((), str(refused))])
+
+
+def _is_domain(value: Any) -> bool:
+    """Return whether a mapping is meant as a domain: it has one of their kinds, or nothing but what stands in one."""
+    if not isinstance(value, dict):
+        return False
+    return any(kind in value for kind in KINDS) or (bool(value) and all(key in KEYS for key in value))
+
+
+def _fixed_only(allowed: str) -> str:
+    return f"got a domain; allowed: {allowed}. This field cannot be searched: write one value."
+
+
+def _chosen(value: list[Any] | dict[str, Any], findings: list[Finding]) -> dict[str, Any]:
+    """Return name -> options; note in `findings` all that is wrong with them."""
+    kept: dict[str, Any] = {}
+    for place, name in enumerate(value):
+        part = (place,) if isinstance(value, list) else (name,)
+        options = value[name] if isinstance(value, dict) else {}
+        if not isinstance(name, str) or not name.strip():
+            findings.append((part, f"got {show(name)}; allowed: a text that is not empty. Write a name."))
+        elif name in kept:
+            findings.append((part, f"got {show(name)} twice; allowed: each name once. Delete one."))
+        elif not isinstance(options, dict) or _is_domain(options):
+            got = "a domain" if isinstance(options, dict) else show(options)
+            findings.append((part, f"got {got}; allowed: a mapping of options. Write {{}} for none."))
+        else:
+            kept[name] = _option(options, part, findings=findings, searched=False)
+    return kept
+
+
+def _option(value: Any, part: tuple[str | int, ...], *, findings: list[Finding], searched: bool) -> Any:
+    """Return an option as it is kept; note in `findings` all that is wrong with it."""
+    try:
+        if not isinstance(value, dict):
+            return _literal(Option(), value)
+        if _is_domain(value):
+            if searched:
+                return _Reading(Option()).domain(value)
+            _stop([((), _fixed_only(Option().allowed()))])
+    except PydanticCustomError as error:
+        findings += [((*part, *inner), text) for inner, text in (error.context or {})["findings"]]
+        return None
+    kept = {}
+    for key, inner in value.items():
+        if "." in key:
+            text = "got a key with a dot; allowed: options below one another. Write `a: {b: ...}` for `a.b`."
+            findings.append(((*part, key), text))
+        kept[key] = _option(inner, (*part, key), findings=findings, searched=searched)
+    return kept
 
 
 class _Reading:
@@ -93,7 +177,7 @@ class _Reading:
             self.note((), f"got {got}; allowed: {allowed}. Keep one, as in {{choice: [a, b], default: a}}.")
             _stop(self.findings)
         kind = kinds[0]
-        zero = self.zero(spec)
+        zero, when = self.zero(spec), self.when(spec)
         parts = self.choice(spec[kind]) if kind == "choice" else self.range(kind, spec[kind])
         if parts is None:
             _stop(self.findings)
@@ -105,7 +189,26 @@ class _Reading:
             parts["default"] = self.default(domain, spec["default"])
         if self.findings:
             _stop(self.findings)
-        return type(domain)(**parts, zero=zero)
+        return type(domain)(**parts, zero=zero, when=when)
+
+    def when(self, spec: dict[str, Any]) -> tuple[Condition, ...]:
+        """Return what must hold for the domain to count; whether the space has such paths is checked later."""
+        given = spec.get("when", {})
+        if not isinstance(given, dict) or ("when" in spec and not given):
+            allowed = "a mapping, searched path: value, list of values, or {not: value}"
+            self.note(("when",), f"got {show(given)}; allowed: {allowed}. Write {{student.kind: a}}.")
+            return ()
+        conditions = []
+        for path, wanted in given.items():
+            negated = isinstance(wanted, dict) and list(wanted) == ["not"]
+            inner = wanted["not"] if negated else wanted
+            values = inner if isinstance(inner, list) else [inner]
+            if not values or any(isinstance(value, list | dict) or value is None for value in values):
+                allowed = "a value, a list of values, or {not: value}"
+                self.note(("when", path), f"got {show(wanted)}; allowed: {allowed}. Write `path: value`.")
+            else:
+                conditions.append(Condition(path=path, values=tuple(values), negated=negated))
+        return tuple(conditions)
 
     def zero(self, spec: dict[str, Any]) -> float:
         """Return the probability of an exact zero, 0.0 for none."""

@@ -12,9 +12,10 @@ from spaces.document import Document, Mark, Problem, dotted, read_document, writ
 from spaces.domains import Domain
 from spaces.errors import SpaceError
 from spaces.leaves import PROBLEMS
+from spaces.objectives import COSTS
 from spaces.plugins import near
 from spaces.rules import show
-from spaces.schema import COSTS, Space
+from spaces.schema import Space
 
 _NAME = re.compile(r"[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*")
 
@@ -190,4 +191,12 @@ def _whole(space: Space) -> Iterable[Problem]:
             f"got {space.name!r}; allowed: letters, digits, - _ and dots inside. Rename: runs are called so."
         )
         yield Problem(space.mark("name"), "name", text)
+    for kind in space.student.kinds:
+        own = space.student.options.get(kind, {})
+        if not isinstance(own, dict):
+            got = "a domain" if isinstance(own, Domain) else show(own)
+            allowed = "a mapping with the options of this kind alone"
+            text = f"got {got}; allowed: {allowed}. Write them indented below it."
+            yield Problem(space.mark(f"student.{kind}"), f"student.{kind}", text)
+    yield from space.when_problems()
     yield from space.start_problems()

@@ -1,4 +1,4 @@
-"""Options of plug-ins against their own Config dataclass, with the messages and marks of a space file.
+"""Options of plug-ins against their own Config dataclass, nested ones too, with the messages and marks of a space file.
 
 pydantic reads the stdlib dataclass through TypeAdapter, so that the plug-in's room needs no pydantic.
 """
@@ -6,7 +6,7 @@ pydantic reads the stdlib dataclass through TypeAdapter, so that the plug-in's r
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,80 +14,144 @@ from spaces.domains import Domain
 from spaces.errors import StudentSearchError
 from spaces.plugins import near
 from spaces.rules import show
+from spaces.tree import at, leaves, located
+
+Where = Callable[[str], str]
 
 
-def check_options(config_class: type, options: Mapping[str, Any], where: Callable[[str], str]) -> list[str]:
+def check_options(config_class: type, options: Mapping[str, Any], where: Where) -> list[str]:
     """Return a problem for each option that `config_class` does not take; [] when it can be built.
 
     Args:
-        config_class: the frozen dataclass of a plug-in.
-        options: name -> literal or domain. Of a domain all corners are tried.
-        where: option name -> how the message begins; `space.option_place("losses.itc")` gives one.
+        config_class: the frozen dataclass of a plug-in; a field that is a dataclass itself takes a mapping.
+        options: name -> literal, domain, or mapping of these. Of a domain all corners are tried.
+        where: dotted option -> how the message begins; `space.option_place("losses.itc")` gives one.
     """
-    fields = [field for field in dataclasses.fields(config_class) if field.init]
-    known = [field.name for field in fields]
-    problems = [f"{where(name)}: {_unknown(name, known)}" for name in options if name not in known]
-    needed = [
-        f.name
-        for f in fields
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    missing = [name for name in needed if name not in options]
-    problems += [
-        f"{where(name)}: is missing; allowed: a value for it. Add `{name}: ...`." for name in missing
-    ]
-    given = {name: value for name, value in options.items() if name in known}
+    known: dict[str, Any] = {}
+    lacking: set[str] = set()
+    problems = list(_names(config_class, options, above="", where=where, known=known, lacking=lacking))
     adapter: TypeAdapter[Any] = TypeAdapter(config_class)
-    for point in _points(given):
-        problems += _validate(adapter, point, missing=set(missing), where=where)
+    for point in _points(known):
+        problems += _values(adapter, point, config_class=config_class, lacking=lacking, where=where)
     return list(dict.fromkeys(problems))
 
 
-def _unknown(name: str, known: list[str]) -> str:
-    guess = near(name, known)
-    hint = f"Did you mean {guess!r}?" if guess else "Delete it."
-    return f"got an unknown option; allowed: {', '.join(known) or 'none'}. {hint}"
+def _names(
+    config_class: type,
+    options: Mapping[str, Any],
+    *,
+    above: str,
+    where: Where,
+    known: dict[str, Any],
+    lacking: set[str],
+) -> Iterator[str]:
+    """Yield a problem for each unknown and each missing name; put what has a name into `known`, the rest into `lacking`."""
+    fields, nested = _fields(config_class), _nested(config_class)
+    for name in options:
+        if name not in fields:
+            guess = near(name, fields)
+            hint = f"Did you mean {guess!r}?" if guess else "Delete it."
+            allowed = ", ".join(fields) or "none"
+            yield f"{where(above + name)}: got an unknown option; allowed: {allowed}. {hint}"
+        elif name in nested and isinstance(options[name], dict):
+            inner: dict[str, Any] = {}
+            path = f"{above}{name}."
+            yield from _names(
+                nested[name], options[name], above=path, where=where, known=inner, lacking=lacking
+            )
+            known[name] = inner
+        else:
+            known[name] = options[name]
+    for name, needed in fields.items():
+        given = options.get(name)
+        if needed and name not in options:
+            lacking.add(above + name)
+            yield f"{where(above + name)}: is missing; allowed: a value for it. Add `{name}: ...`."
+        elif needed and isinstance(given, Domain) and given.when:
+            lacking.add(above + name)
+            text = "got `when`, but there is no default for where it does not hold; allowed: a value always."
+            yield f"{where(above + name)}: {text} Drop `when`."
 
 
-def _section(where: Callable[[str], str]) -> str:
-    """Return the place of the whole section, for a problem that concerns no single option."""
-    return where("").rstrip(".")
+def _fields(config_class: type) -> dict[str, bool]:
+    """Return field -> whether it has no default."""
+    missing = dataclasses.MISSING
+    return {
+        field.name: field.default is missing and field.default_factory is missing
+        for field in dataclasses.fields(config_class)
+        if field.init
+    }
+
+
+def _nested(config_class: type) -> dict[str, type]:
+    """Return field -> dataclass, of fields that hold one (or null)."""
+    hints = get_type_hints(config_class, localns=vars(config_class))
+    found = {}
+    for name, hint in hints.items():
+        for kind in (hint, *get_args(hint)):
+            if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+                found[name] = kind
+                break
+    return found
 
 
 def _points(options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield literal options: all domains at their first corner, then each at its other corners."""
-    base = {
-        name: value.corners()[0] if isinstance(value, Domain) else value for name, value in options.items()
-    }
-    yield base
-    for name, value in options.items():
-        if isinstance(value, Domain):
-            for corner in value.corners()[1:]:
-                yield {**base, name: corner}
+    """Yield literal options: all domains at their first corner, then each at its other ones, or left out by its `when`."""
+    tree = located(options)
+    domains = {path: leaf for path, leaf in leaves(tree) if isinstance(leaf, Domain)}
+    base = {path: domain.corners()[0] for path, domain in domains.items()}
+    yield at(tree, base)
+    for path, domain in domains.items():
+        for corner in domain.corners()[1:]:
+            yield at(tree, {**base, path: corner})
+        if domain.when:
+            yield at(tree, {other: value for other, value in base.items() if other != path})
 
 
-def _validate(
-    adapter: TypeAdapter[Any], point: Mapping[str, Any], *, missing: set[str], where: Callable[[str], str]
+def _values(
+    adapter: TypeAdapter[Any],
+    point: Mapping[str, Any],
+    *,
+    config_class: type,
+    lacking: set[str],
+    where: Where,
 ) -> list[str]:
     """Return the problems of literal options; strict JSON reads a list as a tuple, but not "3" as 3."""
     try:
         adapter.validate_json(json.dumps(point), strict=True)
     except ValidationError as error:
-        return [
-            _message(found["loc"], found["msg"], got=found["input"], where=where)
-            for found in error.errors(include_url=False)
-            if found["loc"] or not missing
-            if not (found["type"].startswith("missing") and str(found["loc"][0]) in missing)
-        ]
+        found: dict[tuple[str, str], list[str]] = {}
+        for one in error.errors(include_url=False):
+            loc, rule = one["loc"], one["msg"].removeprefix("Value error, ")
+            path, holder = _option(config_class, loc)
+            if one["type"].startswith("missing") and ".".join(map(str, loc)) in lacking:
+                continue
+            if one["type"] == "value_error":  # of the Config's own check, with its own words
+                found.setdefault((path, ""), []).append(rule)
+                continue
+            if one["type"] == "dataclass_type" and holder:
+                rule = f"a mapping with {', '.join(_fields(holder))}"
+            rule = rule.removeprefix("Input should be ").rstrip(".")
+            found.setdefault((path, f"got {show(one['input'])}; allowed: "), []).append(rule)
+        return [_message(where(path), got, rules=rules) for (path, got), rules in found.items()]
     except StudentSearchError as error:
-        return [f"{_section(where)}: {error}"]
+        return [_message(where(""), "", rules=[str(error)])]
     return []
 
 
-def _message(loc: tuple[int | str, ...], rule: str, *, got: Any, where: Callable[[str], str]) -> str:
-    """Return the message for one finding of pydantic."""
-    rule = rule.removeprefix("Value error, ")
-    if not loc:
-        return f"{_section(where)}: {rule}"
-    rule = rule.removeprefix("Input should be ").rstrip(".")
-    return f"{where(str(loc[0]))}: got {show(got)}; allowed: {rule}. Change the value."
+def _option(config_class: type, loc: tuple[int | str, ...]) -> tuple[str, type | None]:
+    """Return the dotted option that a place of pydantic's belongs to, and the dataclass of its value."""
+    parts: list[str] = []
+    holder: type | None = config_class
+    for part in loc:
+        if holder is None or part not in _fields(holder):
+            break
+        parts.append(str(part))
+        holder = _nested(holder).get(str(part))
+    return ".".join(parts), holder
+
+
+def _message(place: str, got: str, *, rules: list[str]) -> str:
+    """Return one message; of a value that may be of several types each said what it wants."""
+    text = ", or ".join(dict.fromkeys(rules))
+    return f"{place.rstrip('.')}: {got}{text}" + (". Change the value." if got else "")

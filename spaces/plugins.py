@@ -1,13 +1,88 @@
-"""Plug-in tables: `name -> "module:Class"`, sorted, imported only when used. Pure Python."""
+"""Plug-in tables: `name -> "module:Class"`, sorted, imported only when used; installed packages add rows. Pure Python."""
 
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, final
 
 from spaces.errors import PluginError
 
-Table = Mapping[str, str]
+GROUP = "student_search"
+
+
+@final
+class Table(Mapping[str, str]):
+    """The plug-ins of one room: our own rows, and those of installed packages.
+
+    A package adds a row by an entry point of the group `student_search.ROOM`, ROOM being one of `families`, `tasks`,
+    `losses`, `teachers`, `datasets`, `searchers`, `schedulers`:
+
+        [project.entry-points."student_search.losses"]
+        my_loss = "my_package.my_loss:MyLoss"
+
+    Installed packages are looked through once, and only when the table is listed or a name is not our own.
+    """
+
+    def __init__(self, room: str, rows: Mapping[str, str]) -> None:
+        """Take our own rows.
+
+        Args:
+            room: plural noun, e.g. "losses": the end of the group's name, and the first word of messages.
+            rows: name -> "module:Class".
+        """
+        self.room = room
+        self._own = dict(sorted(rows.items()))
+        self._installed: dict[str, tuple[str, str]] | None = None
+
+    def __getitem__(self, name: str) -> str:
+        return self._own[name] if name in self._own else self._others()[name][0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._own, *self._others()}))
+
+    def __len__(self) -> int:
+        return len(self._own) + len(self._others())
+
+    def __repr__(self) -> str:
+        return f"Table({self.room!r}, {self._own!r})"
+
+    def origin(self, name: str) -> str | None:
+        """Return the installed distribution that added a row, as `toy 1.0`; None for our own."""
+        return None if name in self._own else self._others()[name][1]
+
+    def _others(self) -> dict[str, tuple[str, str]]:
+        """Return name -> (place, distribution) of what installed packages add.
+
+        Raises:
+            PluginError: a row that is no place, or under a name that is taken.
+        """
+        if self._installed is None:
+            from importlib.metadata import entry_points  # 20 ms that most runs need not wait for
+
+            found: dict[str, tuple[str, str]] = {}
+            for entry in entry_points(group=f"{GROUP}.{self.room}"):
+                origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "of no name"
+                place = entry.value.partition("[")[0].strip()
+                self._accept(entry.name, place, origin=origin, taken=found)
+                found[entry.name] = (place, origin)
+            self._installed = found
+        return self._installed
+
+    def _accept(self, name: str, place: str, *, origin: str, taken: Mapping[str, tuple[str, str]]) -> None:
+        """Refuse a row that is no place, or whose name is taken."""
+        where = f"{self.room}: the installed package {origin}"
+        if name in self._own or name in taken:
+            holder = taken[name][1] if name in taken else "built in"
+            raise PluginError(
+                f"{where} brings a plug-in {name!r}, but that name is taken ({holder}); allowed: a name of its own. "
+                "Uninstall the package, or have its entry point renamed."
+            )
+        module, _, attribute = place.partition(":")
+        if not (module and attribute):
+            raise PluginError(
+                f"{where} brings {name!r} as {place!r}; allowed: 'module:Class'. "
+                "Uninstall the package, or have its entry point mended."
+            )
 
 
 def near(got: str, known: Iterable[str]) -> str | None:
@@ -28,28 +103,43 @@ def unknown(kind: str, got: str, known: Iterable[str]) -> str:
     return f"{kind}: no plug-in is called {got!r}.{hint} Known: {', '.join(names) or 'none'}."
 
 
-def resolve(table: Table, name: str, room: str) -> Any:
+def resolve(table: Mapping[str, str], name: str, room: str = "") -> Any:
     """Return the class that `table` holds under `name`, imported now.
 
     Args:
         table: the plug-in table of a room.
         name: the plug-in's only name.
-        room: plural noun for messages, e.g. "losses".
+        room: plural noun for messages, e.g. "losses"; a `Table` knows its own.
 
     Raises:
-        PluginError: no such name, or the plug-in needs a package that is not installed.
+        PluginError: no such name, a plug-in that needs a package that is not installed, or an installed one that
+            cannot be imported.
     """
+    room = room or (table.room if isinstance(table, Table) else "plug-ins")
     if name not in table:
         raise PluginError(unknown(room, name, table))
     module_name, _, class_name = table[name].partition(":")
+    origin = table.origin(name) if isinstance(table, Table) else None
     try:
-        module = importlib.import_module(module_name)
+        return getattr(importlib.import_module(module_name), class_name)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing == module_name.partition(".")[0]:
-            raise
+            if origin is None:
+                raise
+            raise PluginError(_broken(room, name, origin=origin, error=error)) from error
         raise PluginError(
             f"{room}: {name!r} needs the package {missing!r}, which is not installed here. "
             f"Install it, or choose another of: {', '.join(sorted(set(table) - {name}))}."
         ) from error
-    return getattr(module, class_name)
+    except (AttributeError, ImportError) as error:
+        if origin is None:
+            raise
+        raise PluginError(_broken(room, name, origin=origin, error=error)) from error
+
+
+def _broken(room: str, name: str, *, origin: str, error: Exception) -> str:
+    return (
+        f"{room}: {name!r} of the installed package {origin} cannot be imported ({type(error).__name__}: {error}). "
+        "Mend or uninstall the package, or choose another plug-in."
+    )

@@ -99,9 +99,15 @@ class Number(Rule):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Word(Rule):
-    """A text; one of `options` where there are any."""
+    """A text; one of `options` where there are any.
+
+    Attributes:
+        options: all that is allowed; () for any text.
+        searched: whether a list is likely meant as a choice.
+    """
 
     options: tuple[str, ...] = ()
+    searched: bool = False
 
     def allowed(self) -> str:
         """Return the words for `allowed: ...`."""
@@ -109,6 +115,8 @@ class Word(Rule):
 
     def accept(self, value: Any) -> Any:
         """Return the text."""
+        if isinstance(value, list) and self.searched:
+            raise self.refuse(value, "Write {choice: [a, b]} to search several.")
         if not isinstance(value, str) or not value.strip():
             quote = (
                 "Write one of them."
@@ -125,7 +133,7 @@ class Word(Rule):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Option(Rule):
-    """An option of a plug-in, whose own Config says more: a scalar or a list of scalars."""
+    """An option of a plug-in, whose own Config says more: a scalar or a list of scalars; `leaves.option` adds mappings."""
 
     null: bool = True
 
@@ -139,6 +147,22 @@ class Option(Rule):
         for part in parts:
             if part is not None and not isinstance(part, str | bool) and not is_number(part):
                 raise self.refuse(value, "Write plain values.")
+        return value
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Flag(Rule):
+    """True or false."""
+
+    def allowed(self) -> str:
+        """Return the words for `allowed: ...`."""
+        return "true or false"
+
+    def accept(self, value: Any) -> Any:
+        """Return the flag."""
+        if not isinstance(value, bool):
+            raise self.refuse(value, "Write one of them.")
         return value
 
 

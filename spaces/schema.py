@@ -3,47 +3,56 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr
 
-from spaces.candidate import Candidate, TeacherFacts
-from spaces.checks import contradictions, limit_ranges, rounding_sentences
+from spaces.candidate import Candidate, Plugins
+from spaces.checks import Values, common_problems, limit_ranges, points, refusals
+from spaces.conditions import Conditions, active
 from spaces.document import Mark, Path, Problem, dotted
-from spaces.domains import Domain, FlatSpec, Scalar
+from spaces.domains import Domain, Scalar, relative
 from spaces.errors import IllegalCandidate, SpaceError
 from spaces.leaves import Finding, fixed
+from spaces.objectives import quality_objective
 from spaces.plugins import near
 from spaces.rules import Word
 from spaces.sections import (
     EvaluationSection,
     LimitsSection,
     LossSection,
+    Name,
     Plugin,
     ResourcesSection,
     SearchSection,
     Section,
     StudentSection,
+    Tasks,
     TeacherCacheSection,
     Text,
     TrainingSection,
+    Truth,
 )
-from spaces.sizes import resolve_student
-from spaces.start_points import complete
+from spaces.start_points import complete, filled
+from spaces.switches import KIND, structural, when_findings
+from spaces.tree import at, depth, leaves, located, plain, unlocated
 
-COSTS = ("params", "flops", "latency_ms", "size_mib")
+TEACHER = "teacher"
 
 
 class Space(Section):
     """A loaded space file: what may be tried.
 
     Fields hold literals or domains. The file's `limits` are `limits_section`; `limits()` resolves them.
+    `tasks` maps names to options; None means all that teacher and data allow.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Text
-    teacher: Text
+    teacher: Name
     dataset: Plugin
     student: StudentSection
+    tasks: Tasks = None
+    allow_partial: Truth = False
     losses: dict[str, LossSection]
     training: TrainingSection
     objectives: dict[str, Annotated[Literal["max", "min"], fixed(Word(options=("max", "min")))]]
@@ -55,6 +64,8 @@ class Space(Section):
 
     _marks: dict[Path, Mark] = PrivateAttr(default_factory=dict)
     _source: str = PrivateAttr(default="space")
+    # domains and conditions, worked out once: a search asks for them at every candidate
+    _known: tuple[dict[str, Domain], Conditions] | None = PrivateAttr(default=None)
 
     def __eq__(self, other: object) -> bool:
         """Return whether both say the same, wherever they were written."""
@@ -71,14 +82,29 @@ class Space(Section):
         """
         space = cls.model_validate(fields)
         space._marks.update(marks)
+        for place, name in enumerate(space.tasks or ()):
+            if ("tasks", place) in marks:  # written as a list
+                space._marks["tasks", name] = marks["tasks", place]
         space._source = source
         return space
 
     @property
     def quality(self) -> str:
         """The quality objective: the first maximised one that is no cost, else the first that is no cost."""
-        metrics = [name for name in self.objectives if name not in COSTS]
-        return next((name for name in metrics if self.objectives[name] == "max"), metrics[0])
+        return quality_objective(self.objectives)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """All kinds that a student may be of, in the order of the file."""
+        return self.student.kinds
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """All teachers; the first one is the reference: the default, or else the first in the file."""
+        if not isinstance(self.teacher, Domain):
+            return (self.teacher,)
+        names = [str(name) for name in self.teacher.corners()]
+        return tuple(sorted(names, key=lambda name: name != self.teacher.default))
 
     def mark(self, path: str) -> Mark:
         """Return the mark of a dotted path, or of the nearest part around it that stands in the file."""
@@ -92,36 +118,49 @@ class Space(Section):
         """Return `spaces/dlip.yaml:14, student.image.heads`: how a message about a field begins."""
         return f"{self.where(path)}, {path}"
 
-    def option_place(self, path: str) -> Callable[[str], str]:
-        """Return option name -> place, for `spaces.options.check_options` on the section at `path`."""
+    def kind_options(self, kind: str) -> dict[str, Any]:
+        """Return the options of a kind as its Config takes them, shared ones included; values may be domains."""
+        options: dict[str, Any] = unlocated(self.student.tree(kind))
+        return options
+
+    def option_path(self, kind: str, option: str) -> str:
+        """Return where an option of a kind such as `image.width` stands: shared, or under the kind's name."""
+        keys = option.split(".")
+        own = depth(self.student.own(kind), keys)
+        if own and own >= depth(self.student.shared(), keys):
+            return f"student.{kind}.{option}"
+        return f"student.{option}" if option else "student"
+
+    def option_place(self, path: str, kind: str = "") -> Callable[[str], str]:
+        """Return option name -> place, for `spaces.options.check_options` on the section at `path`.
+
+        Args:
+            path: of the section, such as `losses.itc`; `student` together with `kind`.
+            kind: of the student, whose options may also stand under its name.
+        """
+        if kind:
+            return lambda option: self.place(self.option_path(kind, option))
         return lambda option: self.place(f"{path}.{option}")
 
     def domains(self) -> dict[str, Domain]:
-        """Return dotted path -> Domain of all that is searched, in the order of the sections."""
-        return {path: leaf for path, leaf in self.searchable().items() if isinstance(leaf, Domain)}
+        """Return dotted path -> Domain of all that is searched, in the order of the sections.
+
+        What counts for no candidate is left out: options of a loss of weight 0, shared options that each kind has anew.
+        """
+        return dict(self._switched()[0])
 
     def searchable(self) -> dict[str, Any]:
-        """Return dotted path -> literal or Domain of all that a candidate's config is made of."""
-        return dict(_leaves(self._searched()))
+        """Return dotted path -> literal or Domain of all that a candidate's config is made of; a teacher only if searched."""
+        return dict(leaves(located(self._searched())))
 
-    def conditions(self) -> dict[str, str]:
-        """Return searched path -> the searched path whose zero switches it off.
-
-        The placement of no fusion layers and the options of a loss of weight 0 change nothing.
-        """
-        domains = self.domains()
-        switches = {"student.fusion.placement": "student.fusion.layers"}
-        for path in domains:
-            room, _, rest = path.partition(".")
-            if room == "losses" and not rest.endswith(".weight"):
-                switches[path] = f"losses.{rest.split('.')[0]}.weight"
-        return {path: switch for path, switch in switches.items() if path in domains and switch in domains}
+    def conditions(self) -> Conditions:
+        """Return searched path -> what must hold for it to count, for paths that do not always count."""
+        return dict(self._switched()[1])
 
     def default_values(self) -> dict[str, Scalar] | None:
-        """Return the default of every domain, a first candidate; None when a domain has none."""
-        defaults = {path: domain.default for path, domain in self.domains().items()}
-        full = {path: value for path, value in defaults.items() if value is not None}
-        return full if len(full) == len(defaults) else None
+        """Return the default of every domain, a first candidate; None when a domain that counts there has none."""
+        values, missing = filled({}, self.domains(), conditions=self.conditions())
+        return None if missing else values
 
     def start_values(self) -> list[dict[str, Scalar]]:
         """Return the start points in their order, one value for each path of `domains()`."""
@@ -132,98 +171,129 @@ class Space(Section):
         found = []
         for number, (_, findings) in enumerate(self._start_points()):
             for keys, text in findings:
-                at: Path = ("search", "start", number, *keys)
-                found.append(Problem(self._mark(at), dotted(at), f"start point {number + 1}: {text}"))
+                path: Path = ("search", "start", number, *keys)
+                found.append(Problem(self._mark(path), dotted(path), f"start point {number + 1}: {text}"))
         return found
 
-    def flat(self) -> dict[str, FlatSpec]:
-        """Return label -> (kind, arguments) for a searcher with a flat space; see `Domain.flat`."""
-        return {
-            label: spec
-            for path, domain in self.domains().items()
-            for label, spec in domain.flat(path).items()
+    def when_problems(self) -> list[Problem]:
+        """Return what is wrong with the conditions of domains, with the line of each; a loaded space has none."""
+        needed = {
+            f"training.{name}" for name, field in TrainingSection.model_fields.items() if field.is_required()
         }
-
-    def flatten(self, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """Return the flat labels of path -> value."""
-        return {
-            k: v
-            for path, domain in self.domains().items()
-            for k, v in domain.flatten(path, values[path]).items()
-        }
-
-    def unflatten(self, labels: Mapping[str, Any]) -> dict[str, Scalar]:
-        """Return path -> value of flat labels: plain Python, inside the bounds."""
-        return {path: domain.unflatten(path, labels) for path, domain in self.domains().items()}
+        findings = when_findings(
+            self.domains(),
+            self.conditions(),
+            literals=self._literals(),
+            always={TEACHER, KIND, *needed},
+            where=self.where,
+        )
+        return [Problem(self._mark(keys), dotted(keys), text) for keys, text in findings]
 
     def resolved(self) -> dict[str, Any]:
         """Return the whole space, defaults and overrides included, as plain values that load back to it."""
-        plain = _plain(self)
-        assert isinstance(plain, dict)
-        return plain
+        found = plain(self)
+        assert isinstance(found, dict)
+        return found
 
-    def build(self, values: Mapping[str, Scalar], facts: TeacherFacts, seed: int) -> Candidate:
+    def build(self, values: Mapping[str, Scalar], plugins: Plugins, seed: int) -> Candidate:
         """Return the candidate at one point of the space.
 
         Args:
-            values: one value for each path of `domains()`.
-            facts: the teacher that relative values refer to.
+            values: one value for each path of `domains()`; those that do not count are not looked at and may be missing.
+            plugins: families, losses and tasks.
             seed: the seed of the search.
 
         Raises:
-            IllegalCandidate: sizes that do not fit together, or nothing to train; the message is the reason.
-            ValueError: `values` does not name exactly the domains.
+            IllegalCandidate: options that do not fit together, or nothing to train; the message is the reason.
+            ValueError: `values` names other paths than the domains.
         """
-        domains = self.domains()
-        if set(values) != set(domains):
-            missing, extra = sorted(set(domains) - set(values)), sorted(set(values) - set(domains))
-            raise ValueError(f"values: missing {missing}, unknown {extra}")
-        config = _plain_with(self._searched(), values)
-        config["student"] = resolve_student(config["student"], facts)
-        config["blind"] = False
+        point = self._counted(values)
+        config: dict[str, Any] = {
+            "student": plugins.student(*self._student(point)),
+            "losses": {name: self._loss(name, point, plugins=plugins) for name in self.losses},
+            "training": {**_training_defaults(), **at(located(self.training, "training"), point)},
+            "tasks": sorted(plugins.tasks),
+            "blind": False,
+        }
+        if TEACHER in point:
+            config[TEACHER] = point[TEACHER]
         return Candidate.of(config, seed)
 
-    def roundings(self, facts: TeacherFacts) -> list[str]:
-        """Return a sentence for each relative value that had to be rounded to a legal size."""
-        return rounding_sentences(self._student(), facts)
+    def roundings(self, plugins: Plugins) -> list[str]:
+        """Return a sentence for each relative value of a student that had to be rounded to a legal size."""
+        found: dict[str, None] = {}
+        if not any(map(relative, _options(self.student))):
+            return []
+        for kind in self.kinds:
+            for teacher in self.teachers:
+                for point in self._students(kind, teacher):
+                    found.update(dict.fromkeys(plugins.roundings(*self._student(point))))
+        return list(found)
 
-    def limits(self, facts: TeacherFacts) -> dict[str, tuple[float | None, float | None]]:
-        """Return cost -> (min, max), absolute, for each cost with a limit."""
-        return limit_ranges(_plain(self.limits_section), facts)
+    def limits(self, teacher_costs: Mapping[str, float]) -> dict[str, tuple[float | None, float | None]]:
+        """Return cost -> (min, max), absolute, for each cost with a limit; relative ones are shares of `teacher_costs`."""
+        return limit_ranges(plain(self.limits_section), teacher_costs)
 
-    def check(self, facts: TeacherFacts) -> None:
-        """Check the space against the teacher.
+    def check(self, plugins: Plugins, teacher_costs: Mapping[str, float]) -> None:
+        """Check the space against its teachers, `teacher_costs` being those of the reference teacher.
 
         Raises:
             SpaceError: what no candidate can satisfy, all of it.
         """
-        found = contradictions(self._student(), facts)
-        for name, (low, high) in self.limits(facts).items():
+        found = list(self._contradictions(plugins))
+        for name, (low, high) in self.limits(teacher_costs).items():
             if low is not None and high is not None and low > high:
                 text = f"got min {low:g} above max {high:g}; allowed: min <= max. Swap them, or drop one."
                 found.append((f"limits.{name}", text))
         problems = [Problem(self.mark(path), path, text) for path, text in found]
-        problems += self._illegal_start_points(facts) if not found else []
+        problems += self._illegal_start_points(plugins) if not found else []
         if problems:
             raise SpaceError([str(problem) for problem in problems])
 
-    def _illegal_start_points(self, facts: TeacherFacts) -> Iterator[Problem]:
+    def _contradictions(self, plugins: Plugins) -> Iterator[tuple[str, str]]:
+        """Yield (path, text) for each kind that fits no teacher, and each teacher that no other kind fits."""
+        refused = {
+            (kind, teacher): refusals(
+                self._students(kind, teacher), lambda point: plugins.student(*self._student(point))
+            )
+            for kind in self.kinds
+            for teacher in self.teachers
+        }
+        hopeless = [kind for kind in self.kinds if all(refused[kind, teacher] for teacher in self.teachers)]
+        for kind in hopeless:
+            said = f"with kind {kind}: " if len(self.kinds) > 1 else ""
+            found = [error for teacher in self.teachers for error in refused[kind, teacher]]
+            for path, text in common_problems(found):
+                yield self.option_path(kind, path), said + text
+        others = [kind for kind in self.kinds if kind not in hopeless]
+        for teacher in self.teachers if others else ():
+            if all(refused[kind, teacher] for kind in others):
+                got = f"got {teacher!r}, of which no student can be built"
+                yield TEACHER, f"{got}: {refused[others[0], teacher][0]} Change that, or drop this teacher."
+
+    def _illegal_start_points(self, plugins: Plugins) -> Iterator[Problem]:
         """Yield a problem for each start point whose parts do not fit together."""
         for number, values in enumerate(self.start_values()):
             try:
-                self.build(values, facts, self.search.seed)
+                self.build(values, plugins, self.search.seed)
             except IllegalCandidate as error:
-                at: Path = ("search", "start", number)
-                yield Problem(
-                    self._mark(at), dotted(at), f"start point {number + 1} is no candidate: {error}"
-                )
+                path: Path = ("search", "start", number)
+                text = f"start point {number + 1} is no candidate: {error}"
+                yield Problem(self._mark(path), dotted(path), text)
 
     def _start_points(self) -> list[tuple[dict[str, Scalar], list[Finding]]]:
         """Return values of each start point, and what is wrong with it."""
+        domains, conditions, literals = self.domains(), self.conditions(), self._literals()
+        return [
+            complete(point, domains, conditions=conditions, literals=literals, where=self.where)
+            for point in self.search.start
+        ]
+
+    def _literals(self) -> dict[str, Any]:
+        """Return dotted path -> literal, or domain that never counts, of all that is not searched."""
         domains = self.domains()
-        literals = {path: leaf for path, leaf in self.searchable().items() if path not in domains}
-        points = self.search.start
-        return [complete(point, domains, literals=literals, where=self.where) for point in points]
+        known = {TEACHER: self.teacher, **self.searchable()}
+        return {path: leaf for path, leaf in known.items() if path not in domains}
 
     def _mark(self, parts: Path) -> Mark:
         """Return the mark of a path, or of the nearest part around it that stands in the file."""
@@ -232,11 +302,63 @@ class Space(Section):
         return self._marks.get(parts, Mark(self._source))
 
     def _searched(self) -> dict[str, Any]:
-        return {"student": self.student, "losses": self.losses, "training": self.training}
+        teacher = {TEACHER: self.teacher} if isinstance(self.teacher, Domain) else {}
+        return {**teacher, "student": self.student, "losses": self.losses, "training": self.training}
 
-    def _student(self) -> dict[str, Any]:
-        """Return dotted path -> literal or domain of the student section."""
-        return dict(_leaves({"student": self.student}))
+    def _switched(self) -> tuple[dict[str, Domain], Conditions]:
+        """Return domains and conditions."""
+        if self._known is None:
+            needs = structural(self.student, self.losses)
+            found = {path: leaf for path, leaf in self.searchable().items() if isinstance(leaf, Domain)}
+            domains = {path: domain for path, domain in found.items() if needs.get(path, ()) is not None}
+            both = {path: (*(needs.get(path) or ()), *domain.when) for path, domain in domains.items()}
+            self._known = domains, {path: conditions for path, conditions in both.items() if conditions}
+        return self._known
+
+    def _counted(self, values: Mapping[str, Scalar]) -> Values:
+        """Return the values that count.
+
+        Raises:
+            ValueError: one of them is missing, or a path is none of the domains.
+        """
+        domains, conditions = self.domains(), self.conditions()
+        counted = active({**dict.fromkeys(domains, 0), **values}, conditions)
+        missing, extra = sorted(counted.keys() - values.keys()), sorted(values.keys() - domains.keys())
+        if missing or extra:
+            raise ValueError(f"values: missing {missing}, unknown {extra}")
+        return counted
+
+    def _student(self, point: Mapping[str, Scalar]) -> tuple[dict[str, Any], str]:
+        """Return the student section at a point, its kind's own options laid over the shared ones, and the teacher."""
+        kind = str(point.get(KIND, self.kinds[0]))
+        section = {"kind": kind, **at(self.student.tree(kind), point)}
+        return section, str(point.get(TEACHER, self.teachers[0]))
+
+    def _students(self, kind: str, teacher: str) -> Iterator[Values]:
+        """Yield the points of the student section alone, and of what its conditions look at, for one kind and teacher."""
+        domains, conditions = self.domains(), self.conditions()
+        wanted = [path for path in domains if path.startswith("student.")]
+        for path in wanted:  # grows while it is read
+            wanted += [one.path for one in conditions.get(path, ()) if one.path not in wanted]
+        varied = {path: domain for path, domain in domains.items() if path in wanted}
+        return points(varied, conditions, fixed={KIND: kind, TEACHER: teacher})
+
+    def _loss(self, name: str, point: Mapping[str, Scalar], *, plugins: Plugins) -> dict[str, Any]:
+        """Return a loss at a point; defaults are filled in unless it is off."""
+        options = at(located(self.losses[name], f"losses.{name}"), point)
+        return plugins.loss(name, options) if options.get("weight") else {**options, "weight": 0}
+
+
+def _options(section: Section) -> Iterator[Any]:
+    """Yield every literal of a section and the corners of its domains."""
+    for _, leaf in leaves(located(section)):
+        yield from leaf.corners() if isinstance(leaf, Domain) else [leaf]
+
+
+def _training_defaults() -> dict[str, Any]:
+    """Return the defaults of the training section, for fields that do not count at a point."""
+    fields = TrainingSection.model_fields.items()
+    return {name: field.default for name, field in fields if not field.is_required()}
 
 
 def check_objectives(space: Space, known: Iterable[str]) -> list[str]:
@@ -254,43 +376,3 @@ def check_objectives(space: Space, known: Iterable[str]) -> list[str]:
         place = space.place(f"objectives.{name}")
         problems.append(f"{place}: got {name!r}, which nothing produces; allowed: {', '.join(names)}. {hint}")
     return problems
-
-
-def _children(value: Any) -> Iterable[tuple[str, Any]] | None:
-    """Return the parts of a section or mapping, or None for a leaf."""
-    if isinstance(value, BaseModel):
-        fields = [
-            (field.alias or name, getattr(value, name)) for name, field in type(value).model_fields.items()
-        ]
-        return fields + list((value.__pydantic_extra__ or {}).items())
-    return list(value.items()) if isinstance(value, dict) else None
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted path, leaf) of everything under `value`."""
-    parts = _children(value)
-    if parts is None:
-        yield path, value
-        return
-    for key, part in parts:
-        yield from _leaves(part, f"{path}.{key}" if path else key)
-
-
-def _plain(value: Any) -> Any:
-    """Return plain values, domains as they stand in a file."""
-    if isinstance(value, Domain):
-        return value.spec()
-    parts = _children(value)
-    if parts is None:
-        return value
-    return {key: _plain(part) for key, part in parts}
-
-
-def _plain_with(value: Any, values: Mapping[str, Scalar], path: str = "") -> Any:
-    """Return plain values, each domain replaced by the value at its path."""
-    if isinstance(value, Domain):
-        return values[path]
-    parts = _children(value)
-    if parts is None:
-        return value
-    return {key: _plain_with(part, values, f"{path}.{key}" if path else key) for key, part in parts}

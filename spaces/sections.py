@@ -5,28 +5,28 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict
 
 from spaces.domains import Domain
-from spaces.leaves import fixed, searched
-from spaces.rules import Number, Option, Points, Word
+from spaces.leaves import chosen, fixed, option, searched
+from spaces.rules import Flag, Number, Points, Word
+from spaces.tree import located, overlaid
 
 _COUNT = Number(whole=True, low=1)
-_SIZE = Number(whole=True, low=1, relative=True)
 _POSITIVE = Number(low=0, open_low=True)
 _BOUND = Number(low=0, relative=True, null=True)
 _HOURS = Number(low=0, open_low=True, null=True)
 
 Count = Annotated[int, fixed(_COUNT)]
 Text = Annotated[str, fixed(Word())]
-Size = Annotated[int | str | Domain, searched(_SIZE)]
+Name = Annotated[str | Domain, searched(Word(searched=True))]
+Truth = Annotated[bool, fixed(Flag())]
 SearchedCount = Annotated[int | Domain, searched(_COUNT)]
 SearchedNatural = Annotated[int | Domain, searched(Number(whole=True, low=0))]
 Positive = Annotated[float | Domain, searched(_POSITIVE)]
 NotNegative = Annotated[float | Domain, searched(Number(low=0))]
-Init = Annotated[str | Domain, searched(Word(options=("random", "inherit")))]
-Placement = Annotated[str | Domain, searched(Word(options=("last", "first", "even")))]
 Negatives = Annotated[str | Domain, searched(Word(options=("teacher", "student")))]
 StartPoints = Annotated[tuple[dict[str, Any], ...], fixed(Points())]
-FixedOption = Annotated[Any, fixed(Option())]
-SearchedOption = Annotated[Any, searched(Option())]
+FixedOption = Annotated[Any, option(searched=False)]
+SearchedOption = Annotated[Any, option(searched=True)]
+Tasks = Annotated[dict[str, dict[str, Any]] | None, chosen()]
 
 
 class Section(BaseModel):
@@ -63,33 +63,40 @@ class LossSection(Section):
         return {"weight": self.weight, **(self.__pydantic_extra__ or {})}
 
 
-class EncoderSection(Section):
-    """Image or text side of the student; heads null follows the teacher's head dimension."""
-
-    width: Size
-    depth: Size
-    heads: Annotated[
-        int | str | Domain | None, searched(Number(whole=True, low=1, relative=True, null=True))
-    ] = None
-    mlp_ratio: Positive = 4.0
-    init: Init = "random"
-
-
-class FusionSection(Section):
-    """How many text layers hold cross-attention, and which."""
-
-    layers: Annotated[int | str | Domain, searched(Number(whole=True, low=0, relative=True))]
-    placement: Placement = "last"
-
-
 class StudentSection(Section):
-    """Sizes of the student."""
+    """What a student is: its family and that family's options, at any depth.
 
-    kind: Text
-    image: EncoderSection
-    text: EncoderSection
-    fusion: FusionSection
-    embedding: Size = "1x"
+    What stands under the name of one of the kinds belongs to that kind alone, and wins over what all of them share.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, SearchedOption]
+
+    kind: Name
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """All kinds that a student may be of."""
+        return tuple(map(str, self.kind.corners())) if isinstance(self.kind, Domain) else (self.kind,)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything but `kind`, as it stands in the file; values may be domains."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def own(self, kind: str) -> dict[str, Any]:
+        """Return the options that stand under a kind's name."""
+        found = self.options.get(kind)
+        return found if isinstance(found, dict) else {}
+
+    def shared(self) -> dict[str, Any]:
+        """Return the options that stand under no kind's name."""
+        return {name: value for name, value in self.options.items() if name not in self.kinds}
+
+    def tree(self, kind: str) -> dict[str, Any]:
+        """Return the options of one kind, shared ones included, as a `spaces.tree` of leaves with their paths."""
+        own = located(self.own(kind), f"student.{kind}")
+        return overlaid(located(self.shared(), "student"), own)
 
 
 class TrainingSection(Section):

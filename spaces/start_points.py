@@ -9,6 +9,7 @@ start:
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from spaces.conditions import Conditions, active
 from spaces.domains import Domain, Float, Log, Scalar, is_number
 from spaces.leaves import Finding, within
 from spaces.plugins import near
@@ -21,6 +22,7 @@ def complete(
     point: Mapping[str, Any],
     domains: Mapping[str, Domain],
     *,
+    conditions: Conditions,
     literals: Mapping[str, Any],
     where: Callable[[str], str],
 ) -> tuple[dict[str, Scalar], list[Finding]]:
@@ -29,6 +31,7 @@ def complete(
     Args:
         point: as it stands in the file.
         domains: dotted path -> domain.
+        conditions: what must hold for a path to count; one that does not needs no value.
         literals: dotted path -> value of what could be searched, but is not.
         where: dotted path -> file and line.
     """
@@ -38,22 +41,34 @@ def complete(
         path = ".".join(map(str, keys))
         domain = domains.get(path)
         if path in literals:
-            findings.append((keys, _not_searched(value, literals[path], where(path))))
+            findings.append((keys, not_searched(value, literals[path], place=where(path))))
         elif domain is None:
-            findings.append((keys, _unknown(path, domains)))
+            findings.append((keys, unknown_path(path, domains)))
         elif path in named:
             findings.append((keys, "got this path twice; allowed: each path once. Delete one."))
         elif not domain.contains(value):
             findings.append((keys, f"got {show(value)}; allowed: {within(domain)}. Move it inside."))
         else:
             named[path] = kept(domain, value)
-    values = {path: named.get(path, domain.default) for path, domain in domains.items()}
-    known = {path: value for path, value in values.items() if value is not None}
-    # a path that is named, but wrongly, has its own finding
-    missing = [path for path in domains if path not in known] if not findings else []
-    if missing:
+    values, missing = filled(named, domains, conditions=conditions)
+    if missing and not findings:  # a path that is named, but wrongly, has its own finding
         findings.append(((), _missing(missing, where)))
-    return known, findings
+    return values, findings
+
+
+def filled(
+    named: Mapping[str, Scalar], domains: Mapping[str, Domain], *, conditions: Conditions
+) -> tuple[dict[str, Scalar], list[str]]:
+    """Return a value for each domain, the named ones as they are, and the paths that lack one.
+
+    What is not named takes its default; where there is none and the path does not count, any value will do.
+    """
+    wanted = {path: named.get(path, domain.default) for path, domain in domains.items()}
+    known = {path: value for path, value in wanted.items() if value is not None}
+    first = {path: domain.corners()[0] for path, domain in domains.items()}
+    counted = active({**first, **known}, conditions)
+    missing = [path for path in domains if path not in known and path in counted]
+    return {path: known.get(path, first[path]) for path in domains if path not in missing}, missing
 
 
 def kept(domain: Domain, value: Any) -> Scalar:
@@ -72,14 +87,17 @@ def _named(point: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any
             yield (*above, key), value
 
 
-def _not_searched(value: Any, literal: Any, place: str) -> str:
+def not_searched(value: Any, literal: Any, *, place: str) -> str:
+    """Return what is wrong with a value for a path that is a literal, or a domain that never counts."""
+    state = "switched off" if isinstance(literal, Domain) else show(literal)
     return (
-        f"got {show(value)} for a path that is not searched: it is {show(literal)} in {place}; "
+        f"got {show(value)} for a path that is not searched: it is {state} in {place}; "
         "allowed: searched paths. Drop it here, or write a domain there."
     )
 
 
-def _unknown(path: str, domains: Mapping[str, Domain]) -> str:
+def unknown_path(path: str, domains: Mapping[str, Domain]) -> str:
+    """Return what is wrong with a path that the space does not have."""
     guess = near(path, domains)
     if guess:
         return f"got an unknown path; allowed: searched paths. Did you mean {guess!r}?"

@@ -1,14 +1,14 @@
-"""A small space in absolute and relative values, and a teacher whose sizes are easy to halve by hand."""
+"""A small space in absolute and relative values, and toy plug-ins whose sizes are easy to halve by hand."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from spaces.candidate import TeacherFacts
 from spaces.errors import SpaceError
 from spaces.load import load_space
 from spaces.schema import Space
+from tests.unit.spaces.toy import ToyPlugins
 
 SMALL = """\
 name: small
@@ -36,22 +36,15 @@ Problems = Callable[..., list[str]]
 
 
 @pytest.fixture
-def facts() -> TeacherFacts:
-    """Return the embedded teacher's sizes: 128 x 6 with 4 heads of 32 on both sides."""
-    return TeacherFacts(
-        image_width=128,
-        image_depth=6,
-        image_heads=4,
-        text_width=128,
-        text_depth=6,
-        text_heads=4,
-        fusion_layers=6,
-        embedding=64,
-        params=1000,
-        flops=5000,
-        latency_ms=8.0,
-        size_mib=10.0,
-    )
+def toy() -> ToyPlugins:
+    """Return the toy plug-ins."""
+    return ToyPlugins()
+
+
+@pytest.fixture
+def costs() -> dict[str, float]:
+    """Return the costs of the embedded teacher."""
+    return {"params": 1000, "flops": 5000, "latency_ms": 8.0, "size_mib": 10.0}
 
 
 @pytest.fixture

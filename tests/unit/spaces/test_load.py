@@ -91,11 +91,6 @@ def test_a_sound_space_loads_with_numbers_as_numbers(load: Load) -> None:
             "13, training.lr: got inf; allowed: a number above 0. Write a plain number.",
         ),
         (
-            "fusion: {layers: 2}",
-            "fusion: {layers: 2, placement: lsat}",
-            "8, student.fusion.placement: got 'lsat'; allowed: last, first, even. Did you mean last?",
-        ),
-        (
             "params: min",
             "params: down",
             "14, objectives.params: got 'down'; allowed: max, min. Write one of them.",
@@ -180,7 +175,7 @@ def test_whole_number_fields_refuse_real_ranges(problems: Problems) -> None:
 def test_all_mistakes_of_a_file_come_at_once_in_the_order_of_its_lines(problems: Problems) -> None:
     found = problems(
         ("name: small", "name: small\nname: small"),
-        (IMAGE, "{width: {choice: []}, depth: 0, dept: 1}"),
+        (IMAGE, "{width: {choice: []}, depth: {int: [3, 1]}, a.b: 1}"),
         (LOG, "{log: [0, 1], zero: 7}"),
         ("epochs: 9", "epochs: -1, colour: red"),
         ("trials: 8", "trials: many"),
@@ -189,8 +184,8 @@ def test_all_mistakes_of_a_file_come_at_once_in_the_order_of_its_lines(problems:
     assert fields == [
         "space.yaml:2, name",
         "space.yaml:7, student.image.width.choice",
-        "space.yaml:7, student.image.depth",
-        "space.yaml:7, student.image.dept",
+        "space.yaml:7, student.image.depth.int",
+        "space.yaml:7, student.image.a.b",
         "space.yaml:13, losses.image_embedding.weight.zero",
         "space.yaml:13, losses.image_embedding.weight.log",
         "space.yaml:14, training.epochs",
@@ -240,7 +235,7 @@ def test_set_overrides_any_field_and_parses_yaml(load: Load) -> None:
         ]
     )
     assert space.training.lr == 0.002
-    assert space.student.image.width == 96
+    assert space.kind_options("blip")["image"] == {"width": 96, "depth": 2}
     assert space.losses["lm"].weight == 0.5
     assert list(space.domains()) == ["losses.image_embedding.weight"]
     assert space.where("training.lr") == "--set training.lr=2e-3"
