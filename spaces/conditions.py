@@ -45,7 +45,9 @@ def active(values: Mapping[str, Scalar], conditions: Conditions) -> dict[str, Sc
 
     def counts(path: str) -> bool:
         if path not in known:
-            known[path] = True  # two paths that switch each other are refused on loading; here they end the recursion
+            known[path] = (
+                True  # two paths that switch each other are refused on loading; here they end the recursion
+            )
             known[path] = all(
                 one.path not in values or (counts(one.path) and one.holds(values[one.path]))
                 for one in conditions.get(path, ())

@@ -1,6 +1,7 @@
 """Options of plug-ins against their own Config dataclass, nested ones too, with the messages and marks of a space file.
 
-pydantic reads the stdlib dataclass through TypeAdapter, so that the plug-in's room needs no pydantic.
+pydantic reads the stdlib dataclass through TypeAdapter, so that the plug-in's room needs no pydantic. A field may carry a
+rule of `spaces.rules` as `metadata={"rule": ...}` where its type says too little: a size that may be relative.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from spaces.domains import Domain
 from spaces.errors import StudentSearchError
 from spaces.plugins import near
-from spaces.rules import show
+from spaces.rules import Refused, show
 from spaces.tree import at, leaves, located
 
 Where = Callable[[str], str]
@@ -30,9 +31,11 @@ def check_options(config_class: type, options: Mapping[str, Any], where: Where) 
     known: dict[str, Any] = {}
     lacking: set[str] = set()
     problems = list(_names(config_class, options, above="", where=where, known=known, lacking=lacking))
+    ruled = dict(_refusals(config_class, known, above=""))
+    problems += [f"{where(path)}: {text}" for path, text in ruled.items()]
     adapter: TypeAdapter[Any] = TypeAdapter(config_class)
     for point in _points(known):
-        problems += _values(adapter, point, config_class=config_class, lacking=lacking, where=where)
+        problems += _values(adapter, point, config_class=config_class, told={*lacking, *ruled}, where=where)
     return list(dict.fromkeys(problems))
 
 
@@ -71,6 +74,23 @@ def _names(
             lacking.add(above + name)
             text = "got `when`, but there is no default for where it does not hold; allowed: a value always."
             yield f"{where(above + name)}: {text} Drop `when`."
+
+
+def _refusals(config_class: type, options: Mapping[str, Any], *, above: str) -> Iterator[tuple[str, str]]:
+    """Yield (dotted option, what is wrong) for each value that the rule of its field does not allow."""
+    nested = _nested(config_class)
+    for field in dataclasses.fields(config_class):
+        value, rule = options.get(field.name), field.metadata.get("rule")
+        if field.name in nested and isinstance(value, dict):
+            yield from _refusals(nested[field.name], value, above=f"{above}{field.name}.")
+        if rule is None or field.name not in options:
+            continue
+        for one in value.corners() if isinstance(value, Domain) else [value]:
+            try:
+                rule.read(one)
+            except Refused as refused:
+                yield f"{above}{field.name}", str(refused)
+                break
 
 
 def _fields(config_class: type) -> dict[str, bool]:
@@ -113,7 +133,7 @@ def _values(
     point: Mapping[str, Any],
     *,
     config_class: type,
-    lacking: set[str],
+    told: set[str],
     where: Where,
 ) -> list[str]:
     """Return the problems of literal options; strict JSON reads a list as a tuple, but not "3" as 3."""
@@ -124,8 +144,8 @@ def _values(
         for one in error.errors(include_url=False):
             loc, rule = one["loc"], one["msg"].removeprefix("Value error, ")
             path, holder = _option(config_class, loc)
-            if one["type"].startswith("missing") and ".".join(map(str, loc)) in lacking:
-                continue
+            if path in told or (one["type"].startswith("missing") and ".".join(map(str, loc)) in told):
+                continue  # has its own message
             if one["type"] == "value_error":  # of the Config's own check, with its own words
                 found.setdefault((path, ""), []).append(rule)
                 continue

@@ -101,10 +101,11 @@ class Space(Section):
     @property
     def teachers(self) -> tuple[str, ...]:
         """All teachers; the first one is the reference: the default, or else the first in the file."""
-        if not isinstance(self.teacher, Domain):
-            return (self.teacher,)
-        names = [str(name) for name in self.teacher.corners()]
-        return tuple(sorted(names, key=lambda name: name != self.teacher.default))
+        teacher = self.teacher
+        if not isinstance(teacher, Domain):
+            return (teacher,)
+        names, reference = [str(name) for name in teacher.corners()], teacher.default
+        return tuple(sorted(names, key=lambda name: name != reference))
 
     def mark(self, path: str) -> Mark:
         """Return the mark of a dotted path, or of the nearest part around it that stands in the file."""

@@ -2,7 +2,10 @@
 
 from spaces.plugins import Table
 
-DATASETS: Table = {
-    "jsonl": "trainables.datasets.jsonl:JsonlDataset",
-    "scenes": "trainables.datasets.scenes.dataset:ScenesDataset",
-}
+DATASETS = Table(
+    "datasets",
+    {
+        "jsonl": "trainables.datasets.jsonl:JsonlDataset",
+        "scenes": "trainables.datasets.scenes.dataset:ScenesDataset",
+    },
+)

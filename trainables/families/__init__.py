@@ -2,7 +2,10 @@
 
 from spaces.plugins import Table
 
-FAMILIES: Table = {
-    "blip": "trainables.families.blip.model:Blip",
-}
+FAMILIES = Table(
+    "families",
+    {
+        "blip": "trainables.families.blip.model:Blip",
+    },
+)
 FIRST = "blip"  # what model folders and checkpoints of version 1, which name no family, hold

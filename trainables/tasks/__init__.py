@@ -2,11 +2,14 @@
 
 from spaces.plugins import Table
 
-TASKS: Table = {
-    "captioning": "trainables.tasks.captioning:Captioning",
-    "matching": "trainables.tasks.matching:Matching",
-    "retrieval": "trainables.tasks.retrieval:Retrieval",
-    "vqa": "trainables.tasks.vqa:Vqa",
-}
+TASKS = Table(
+    "tasks",
+    {
+        "captioning": "trainables.tasks.captioning:Captioning",
+        "matching": "trainables.tasks.matching:Matching",
+        "retrieval": "trainables.tasks.retrieval:Retrieval",
+        "vqa": "trainables.tasks.vqa:Vqa",
+    },
+)
 DEFAULT = ("retrieval", "vqa", "captioning")
 """Tasks of a space that names none, as far as teacher and data allow; `matching` is asked for by name."""

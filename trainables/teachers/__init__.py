@@ -2,10 +2,6 @@
 
 from spaces.plugins import Table
 
-TEACHERS: Table = {
-    "embedded": "trainables.teachers.embedded:EmbeddedTeacher",
-}
-LOADERS: Table = {
-    "blip": "trainables.teachers.blip.huggingface:load_huggingface",
-}
+TEACHERS = Table("teachers", {"embedded": "trainables.teachers.embedded:EmbeddedTeacher"})
+LOADERS = Table("teacher_loaders", {"blip": "trainables.teachers.blip.huggingface:load_huggingface"})
 """`model_type` of a Hugging Face config -> what makes a Teacher of a folder or hub id."""

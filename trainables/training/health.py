@@ -6,8 +6,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from trainables.losses.base import Loss
-
 MARGIN = 0.005  # around the value of guessing
 PATIENCE = 5000
 
@@ -28,9 +26,14 @@ class Health:
         patience: steps that it may.
     """
 
-    def __init__(self, losses: Mapping[str, Loss], *, world: int) -> None:
-        """Watch losses; `world` is the number of workers."""
-        self._guessing = {name: one.guessing for name, one in losses.items() if one.guessing is not None}
+    def __init__(self, guessing: Mapping[str, float], *, world: int) -> None:
+        """Watch losses.
+
+        Args:
+            guessing: the value of each at which it has learned nothing.
+            world: number of workers.
+        """
+        self._guessing = dict(guessing)
         self._world = world
         self.stuck = dict.fromkeys(self._guessing, 0)
         self.patience = PATIENCE

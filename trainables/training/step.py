@@ -30,6 +30,7 @@ class DistillationStep(nn.Module):
 
     Attributes:
         source_wants: what the source is asked for at each step.
+        guessing: the value at which a loss has learned nothing, of those that have one.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class DistillationStep(nn.Module):
         self.blind = blind
         self._needs = {name: loss.needs for name, loss in losses.items()}
         taught: Wants = frozenset().union(*(needs.source for needs in self._needs.values()))
+        self.guessing = {name: one.guessing for name, one in losses.items() if one.guessing is not None}
         self.source_wants = taught | student.inputs(_student_wants(self._needs)).source
 
     def forward(self, batch: Batch, given: Signals, skipped: frozenset[str] = frozenset()) -> StepReport:

@@ -117,7 +117,7 @@ class Trainer:
             self.optimizer, lambda update: warmup_cosine(update, warmup=config.warmup_steps, total=updates)
         )
         self.batches_done = 0
-        self.health = Health(step.losses, world=placement.world)
+        self.health = Health(step.guessing, world=placement.world)
         self.wrapped: nn.Module = step
         if placement.world > 1:
             # losses of weight 0 leave heads without gradient, which DDP must be told

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.families.base import Family, Inputs, Resolved, Sample, Surroundings
+from trainables.families.base import Family, Resolved, Sample, Surroundings
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig, fusion_positions
 from trainables.families.blip.image_encoder import ImageEncoder
 from trainables.families.blip.inherit import inherit_image, inherit_text
@@ -27,7 +27,7 @@ from trainables.families.blip.options import BlipOptions, resolved
 from trainables.families.blip.pairs import FusedPairs, fused_pairs
 from trainables.families.blip.passes import layer_sample, pass_inputs
 from trainables.families.blip.text_network import TextNetwork, TextTrace, TraceLayers
-from trainables.signals import PIXELS, Batch, Offers, Signals, Want, Wants, layers, modes
+from trainables.signals import PIXELS, Batch, Inputs, Offers, Signals, Want, Wants, layers, modes
 
 INITIAL_TEMPERATURE = 0.07  # BLIP and CLIP
 TEMPERATURE_RANGE = (
@@ -199,7 +199,7 @@ class Blip(Family):
         similar = {IMAGE_EMBEDDING, TEXT_EMBEDDING} if mined and self.negatives != "teacher" else set[Want]()
         if TEMPERATURE in wants or similar:
             found[TEMPERATURE] = self.temperature
-        tokens = (known or {}).get(IMAGE_TOKENS)
+        tokens = known.get(IMAGE_TOKENS) if known else None
         if "image" in asked or similar or (asked & GROUNDED and tokens is None):
             tokens = self._image(batch, wants | similar, found)
         if "text" in asked or similar:

@@ -94,7 +94,7 @@ def resolved(options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
                 "Lower student.fusion.layers or raise student.text.depth.",
             )
         )
-    given["fusion"]["layers"] = layers
+    given["fusion"] = {"layers": layers, "placement": given["fusion"]["placement"] if layers else "last"}
     given["embedding"] = _count(given["embedding"], "embedding", sizes, notes)
     if problems:
         path, text = problems[0]
