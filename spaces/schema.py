@@ -220,6 +220,11 @@ class Space(Section):
             config[TEACHER] = point[TEACHER]
         return Candidate.of(config, seed)
 
+    def sections(self, kind: str, teacher: str) -> Iterator[dict[str, Any]]:
+        """Yield the student section at every point of it, or at many, for one kind and teacher: `Plugins.student` takes it."""
+        for point in self._students(kind, teacher):
+            yield self._student(point)[0]
+
     def roundings(self, plugins: Plugins) -> list[str]:
         """Return a sentence for each relative value of a student that had to be rounded to a legal size."""
         found: dict[str, None] = {}

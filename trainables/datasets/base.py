@@ -52,6 +52,11 @@ class Dataset(ABC):
         """Hash of what the data is about, without amount and noise; teachers of another are refused."""
 
     @property
+    @abstractmethod
+    def kinds(self) -> frozenset[str]:
+        """Kinds of rows that its splits have: `picture`, and those of `caption` and `question` that there are."""
+
+    @property
     def split_names(self) -> tuple[str, ...]:
         """The splits that this data has; all have train and val."""
         return SPLITS

@@ -1,6 +1,6 @@
 """A split as the training loop reads it: token ids in arrays, batches by row number."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,14 @@ def _rows_of(images: np.ndarray, num_images: int) -> tuple[np.ndarray, np.ndarra
     """Return text rows ordered by image, and the (N + 1,) offsets of each image's rows."""
     order = np.argsort(images, kind="stable")
     return order, np.searchsorted(images[order], np.arange(num_images + 1))
+
+
+def fields_of(kinds: Iterable[str]) -> frozenset[str]:
+    """Return the fields that batches can have of data with texts of these kinds."""
+    texts = {
+        f"{kind}.{part}" for kind in kinds if kind != PICTURE for part in ("ids", "mask", "targets", "key")
+    }
+    return frozenset({PIXELS, *texts})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +108,7 @@ class EncodedSplit:
     @property
     def fields(self) -> frozenset[str]:
         """The fields that its batches can have."""
-        texts = {f"{kind}.{part}" for kind in self.tables for part in ("ids", "mask", "targets", "key")}
-        return frozenset({PIXELS, *texts})
+        return fields_of(self.tables)
 
     def num_rows(self, kind: str) -> int:
         """Return how many rows of a kind the split has."""

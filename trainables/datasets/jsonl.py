@@ -22,6 +22,7 @@ from trainables.datasets.base import SPLITS, Dataset, Progress, Split
 from trainables.datasets.cache_folder import atomic_file, cache_folder
 from trainables.datasets.jsonl_rows import Fields, Picture, Problems, read_pictures
 from trainables.datasets.pictures import BROKEN, check_header, read_square
+from trainables.signals import CAPTION, PICTURE, QUESTION
 
 VERSION = 1  # raise it whenever a change here changes a pixel, a text or a split
 CHUNK = 250  # pictures in memory at a time
@@ -94,6 +95,12 @@ class JsonlDataset(Dataset):
     def split_names(self) -> tuple[str, ...]:
         """The splits that have pictures: train and val always, test where the file has one."""
         return tuple(name for name in SPLITS if self._splits[name])
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Pictures, captions, and questions where every held-out split and the training split ask some."""
+        asked = all(any(one.questions for one in chosen) for chosen in self._splits.values() if chosen)
+        return frozenset({PICTURE, CAPTION, *([QUESTION] if asked else [])})
 
     def describe(self) -> str:
         """Return one line about file, sizes and division."""

@@ -17,12 +17,14 @@ class Task(ABC):
         counts: the one of them that `retention` is made of.
         wants: what a model must be able to say to do it; its deployed part is what answers them.
         fields: of the batch, without which nothing can be measured.
+        losses: those that teach it without a teacher; () where there is none.
     """
 
     metrics: ClassVar[tuple[str, ...]]
     counts: ClassVar[str]
     wants: ClassVar[Wants]
     fields: ClassVar[frozenset[str]]
+    losses: ClassVar[tuple[str, ...]] = ()
 
     @dataclass(frozen=True, kw_only=True, slots=True)
     class Config:

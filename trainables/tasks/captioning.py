@@ -20,6 +20,7 @@ class Captioning(Task):
     counts: ClassVar[str] = "caption_token_accuracy"
     wants: ClassVar[Wants] = frozenset({LOGITS})
     fields: ClassVar[frozenset[str]] = frozenset({PIXELS, "caption.ids", "caption.targets"})
+    losses: ClassVar[tuple[str, ...]] = ("lm",)
 
     def evaluate(self, pool: Pool) -> dict[str, float]:
         """Return the share of caption tokens that are predicted right from those before them."""

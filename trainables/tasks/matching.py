@@ -23,6 +23,7 @@ class Matching(Task):
     counts: ClassVar[str] = "match_accuracy"
     wants: ClassVar[Wants] = frozenset({LOGITS})
     fields: ClassVar[frozenset[str]] = frozenset({PIXELS, "caption.ids"})
+    losses: ClassVar[tuple[str, ...]] = ("itm",)
 
     def evaluate(self, pool: Pool) -> dict[str, float]:
         """Return the share of pairs that are told right."""

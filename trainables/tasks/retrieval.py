@@ -30,6 +30,7 @@ class Retrieval(Task):
     counts: ClassVar[str] = "mean_recall"
     wants: ClassVar[Wants] = frozenset({IMAGE, TEXT})
     fields: ClassVar[frozenset[str]] = frozenset({PIXELS, "caption.ids"})
+    losses: ClassVar[tuple[str, ...]] = ("itc",)
 
     def evaluate(self, pool: Pool) -> dict[str, float]:
         """Return R@1, R@5 and R@10 both ways (tr: image to text, ir: text to image) and their mean."""

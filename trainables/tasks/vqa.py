@@ -20,6 +20,7 @@ class Vqa(Task):
     counts: ClassVar[str] = "vqa_accuracy"
     wants: ClassVar[Wants] = frozenset({ANSWERS})
     fields: ClassVar[frozenset[str]] = frozenset({PIXELS, "question.ids", "question.targets"})
+    losses: ClassVar[tuple[str, ...]] = ("vqa",)
 
     def evaluate(self, pool: Pool) -> dict[str, float]:
         """Return the share of questions whose reference greedy decoding gives exactly, and ends there.

@@ -16,6 +16,7 @@ from trainables.datasets.base import SPLITS, Dataset, Progress, Split
 from trainables.datasets.cache_folder import atomic_file, cache_folder
 from trainables.datasets.scenes import drawing, language
 from trainables.datasets.scenes.integers import IntegerStream
+from trainables.signals import CAPTION, PICTURE, QUESTION
 
 TEXTS_PER_IMAGE = 4
 BATCH_ROWS = 500
@@ -151,6 +152,11 @@ class ScenesDataset(Dataset):
         """Hash of task and options."""
         text = json.dumps({"specification": self.specification, **asdict(self.config)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Pictures, captions and questions."""
+        return frozenset({PICTURE, CAPTION, QUESTION})
 
     def describe(self) -> str:
         """Return one line about sizes and noise."""
