@@ -1,4 +1,4 @@
-"""A picture as the square of pixels that the models see: BLIP's test transform up to normalisation."""
+"""A picture as the square of pixels that the models see, up to normalisation."""
 
 import struct
 import zlib

@@ -1,0 +1,1 @@
+"""One training of one candidate: job, objects, step, loop, checkpoint."""
