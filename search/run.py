@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search.cluster_token import offer_token
+from search.tune.cluster_token import offer_token
 from spaces.errors import StudentSearchError
 
 LISTS = ("losses", "models", "teachers", "datasets", "searchers", "schedulers")
@@ -146,7 +146,7 @@ def chosen_space(options: argparse.Namespace, changes: list[Any]) -> Any:
         StudentSearchError: all that is wrong with it, or a change that a resume does not allow.
     """
     if options.resume:
-        from search.resume import check_changes, resumed_space
+        from search.run_folder.resume import check_changes, resumed_space
 
         check_changes(options)
         return resumed_space(options.resume, changes)
@@ -163,7 +163,7 @@ def warm_start(folders: Sequence[Path], prepared: Any) -> Any:
     """
     if not folders:
         return None
-    from search.warm_start import read_runs
+    from search.candidates.warm_start import read_runs
 
     experience = read_runs(folders, prepared)
     for source in experience.sources:
@@ -189,11 +189,11 @@ def search(options: argparse.Namespace) -> int:
     say(
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
     )
-    from search.cluster import check_machine
-    from search.experiment import Experiment, Options, check_fidelity
-    from search.plan import describe, plan_lines
-    from search.preparation import Prepared
-    from search.run_folder import discard_untrained, new_folder
+    from search.tune.cluster import check_machine
+    from search.session import Experiment, Options, check_fidelity
+    from search.reporting.plan import describe, plan_lines
+    from search.candidates.inputs import Prepared
+    from search.run_folder.facts import discard_untrained, new_folder
 
     prepared = Prepared(space, say=say)
     check_fidelity(space)
@@ -201,7 +201,7 @@ def search(options: argparse.Namespace) -> int:
         asked = space.resources
         check_machine(workers=asked.workers_per_trial, cpus=asked.cpus_per_worker, gpus=asked.gpus_per_worker)
     if options.resume:
-        from search.resume import check_same_inputs
+        from search.run_folder.resume import check_same_inputs
 
         check_same_inputs(options.resume, prepared)
     experience = warm_start(options.warm_start, prepared)
@@ -248,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         if options.list:
-            from search.catalogue import catalogue
+            from search.reporting.catalogue import catalogue
 
             print(catalogue(options.list))
             return 0

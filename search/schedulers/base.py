@@ -12,7 +12,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from search.objectives import Objectives, cost_columns, measured, to_minimise
 from search.schedulers.brackets import BracketDraw
 from search.schedulers.growing_rank import GrowingRank
-from search.schedulers.rungs import CONTINUE, STOP, Decision, RungBook
+from search.run_folder.rung_book import CONTINUE, STOP, Decision, RungBook
 from spaces.errors import PluginError
 
 BLIND = "blind"  # role of the baseline student

@@ -6,7 +6,7 @@ from typing import Any, final
 
 import numpy as np
 
-from search.admission import Admitted, Proposal, Rejected
+from search.proposal import Admitted, Proposal, Rejected
 from search.objectives import COSTS
 from search.searchers.base import Values
 from search.simulator.goals import Goals

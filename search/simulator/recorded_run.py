@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.run_folder import Run, read_run
 from search.objectives import COSTS
-from search.proposal_log import ProposalLog
+from search.run_folder.proposal_log import ProposalLog
 from search.simulator.fields import infer_domain
 from search.simulator.goals import Goal
 from search.simulator.table import CurveTable

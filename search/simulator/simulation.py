@@ -9,7 +9,7 @@ from typing import Any, final
 
 from search.schedulers import SCHEDULERS
 from search.schedulers.base import RungScheduler
-from search.schedulers.rungs import STOP
+from search.run_folder.rung_book import STOP
 from search.searchers import SEARCHERS
 from search.searchers.candidate_searcher import CandidateSearcher, SearchPlan
 from search.simulator.desk import TableDesk

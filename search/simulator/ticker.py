@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO, final
 
-from search.progress import spell
+from search.reporting.progress import spell
 
 TERMINAL_S, QUIET_S = 0.5, 10.0  # between lines: rewritten in place, or each on its own
 FORESEEN = 0.01  # of all; from less nothing is foretold

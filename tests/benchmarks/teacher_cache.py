@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from search.candidates import default_candidate
-from search.desk import ExperimentDesk
-from search.preparation import Prepared
+from search.candidates.first_candidates import default_candidate
+from search.candidates.admissions import ExperimentDesk
+from search.candidates.inputs import Prepared
 from spaces.load import load_space
 from trainables.build import build_step
 from trainables.outputs import Batch, Outputs, Wants

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from search.admission import Admitted, Past, Proposal, Rejected
+from search.proposal import Admitted, Past, Proposal, Rejected
 from search.searchers import SEARCHERS
 from search.searchers.base import Outcome, Proposer
 from search.searchers.candidate_searcher import CandidateSearcher, Queued, SearchPlan
 from spaces.domains import Choice, Domain
 from spaces.options import check_options
 from spaces.plugins import resolve
-from tests.unit.search.desk import DOMAINS, OBJECTIVES, ToyDesk, params_of
+from tests.unit.search.toy_admissions import DOMAINS, OBJECTIVES, ToyDesk, params_of
 
 WORKERS = 3
 SOURCES = {"evolution": "Deb", "hyperopt": "Bergstra", "random": "Bergstra"}

@@ -10,7 +10,7 @@ import numpy as np
 
 from search.objectives import Objectives, quality_objective, to_minimise
 from search.schedulers import SCHEDULERS
-from search.schedulers.rungs import CONTINUE, STOP, Decision
+from search.run_folder.rung_book import CONTINUE, STOP, Decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

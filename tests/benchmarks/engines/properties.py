@@ -13,7 +13,7 @@ from engines.problem import Problem
 from engines.proposals import ours
 from engines.tasks import Task
 from search.schedulers import SCHEDULERS
-from search.schedulers.rungs import STOP
+from search.run_folder.rung_book import STOP
 from search.simulator.goals import Goal
 from search.simulator.simulation import Setup, simulate
 from spaces.plugins import resolve

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis.table import METRICS
-from search.admission import Admitted, Proposal, Rejected
-from search.desk import ExperimentDesk
-from search.preparation import Prepared
-from search.recorder import Recorder
-from search.run_folder import first_facts, write_facts, write_space
+from search.proposal import Admitted, Proposal, Rejected
+from search.candidates.admissions import ExperimentDesk
+from search.candidates.inputs import Prepared
+from search.run_folder.recorder import Recorder
+from search.run_folder.facts import first_facts, write_facts, write_space
 from spaces.domains import Scalar
 from spaces.load import load_space
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from search.preparation import check_measurable
-from search.resume import check_changes
+from search.candidates.inputs import check_measurable
+from search.run_folder.resume import check_changes
 from search.run import overrides, parser
 from spaces.errors import RunError, SpaceError
 from spaces.load import load_space

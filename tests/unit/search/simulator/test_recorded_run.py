@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.admission import Admitted, Proposal, Rejected
-from search.recorder import Recorder
+from search.proposal import Admitted, Proposal, Rejected
+from search.run_folder.recorder import Recorder
 from search.simulator.goals import Goal
 from search.simulator.simulation import Setup, simulate
 from search.simulator.sources import load_table

@@ -1,0 +1,143 @@
+"""What the searcher asks of the experiment: build, admit and record candidates, and order their trials."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+from search.proposal import Admitted, Proposal, Rejected
+from search.candidates.cost_filter import CostFilter
+from search.candidates.inputs import Prepared
+from search.run_folder.recorder import Recorder
+from search.searchers.base import Values
+from spaces.candidate import Candidate
+from spaces.errors import ShapeError
+from spaces.plugins import resolve
+from trainables.build import loss_config, student_config
+from trainables.job import Job
+from trainables.losses import LOSSES
+from trainables.losses.base import Loss
+from trainables.trial import Launch, launch_dict
+
+CHECKPOINTS = "checkpoints"
+LOGS = "logs"
+CANDIDATE_FILE = "candidate.json"
+
+
+@final
+class ExperimentDesk:
+    """Builds candidates of one prepared space and writes their jobs into one run folder."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        recorder: Recorder,
+        *,
+        folder: Path,
+        rungs: tuple[int, ...],
+    ) -> None:
+        """Take what candidates are built and judged by; `open` brings what trials need.
+
+        Args:
+            prepared: space, teacher and data.
+            recorder: gets the rejected and the running.
+            folder: the run folder, absolute, seen by every node.
+            rungs: epochs at which metrics are measured.
+        """
+        self._prepared, self._recorder, self._folder, self._rungs = prepared, recorder, folder, rungs
+        self._cache, self._launch = "", dict[str, Any]()
+        self._filter = CostFilter(
+            prepared.teacher.config,
+            prepared.tokenizer_bytes,
+            prepared.space.limits(prepared.facts),
+            prepared.store,
+        )
+
+    def open(self, *, cache: str, launch: Mapping[str, Any]) -> None:
+        """Take what every trial shares; to be called before the first one is ordered.
+
+        Args:
+            cache: folder of the teacher cache, "" for a live teacher.
+            launch: nested, workers, cpus, gpus of `Launch`.
+        """
+        self._cache, self._launch = cache, dict(launch)
+
+    def build(self, values: Values, index: int) -> Proposal:
+        """Return the candidate at a point of the space, less the losses that its student cannot feed.
+
+        Raises:
+            IllegalCandidate: sizes that do not fit together, or no loss left.
+        """
+        space = self._prepared.space
+        candidate = space.build(values, self._prepared.facts, space.search.seed)
+        return Proposal(candidate=feedable_part(candidate, self._prepared), index=index, values=dict(values))
+
+    def admit(self, candidate: Candidate) -> Admitted | Rejected:
+        """Return whether the candidate keeps the limits, with its costs."""
+        return self._filter.admit(candidate)
+
+    def violation(self, costs: Mapping[str, float]) -> float:
+        """Return how far costs lie beyond the limits."""
+        return self._filter.violation(costs)
+
+    def on_rejected(self, proposal: Proposal, rejected: Rejected) -> None:
+        """Record a candidate that is not trained."""
+        self._recorder.add_rejected(proposal, rejected)
+
+    def trial_config(self, proposal: Proposal, admitted: Admitted) -> dict[str, Any]:
+        """Record a candidate as running, write its job beside its checkpoint, and return the trial's config."""
+        candidate = proposal.candidate
+        self._recorder.add_running(proposal, admitted)
+        job = self.job(candidate, admitted.costs)
+        return {
+            "candidate_id": candidate.candidate_id,
+            "role": "blind" if candidate.blind else "search",
+            "job": job.to_dict(),
+            "launch": launch_dict(self.launch_of(candidate.candidate_id)),
+        }
+
+    def launch_of(self, name: str) -> Launch:
+        """Return how a trial called `name` is run."""
+        return Launch(
+            **self._launch, storage=str(self._folder / "ray"), log=str(self._folder / LOGS / f"{name}.log")
+        )
+
+    def job(self, candidate: Candidate, costs: Mapping[str, float]) -> Job:
+        """Return the order for one training, also written as candidate.json for `python -m trainables.worker`."""
+        prepared = self._prepared
+        folder = self._folder / CHECKPOINTS / candidate.candidate_id
+        job = Job(
+            candidate_id=candidate.candidate_id,
+            config=candidate.config,
+            seed=candidate.training_seed,
+            teacher=prepared.teacher_name,
+            teacher_fingerprint=prepared.teacher.files.fingerprint,
+            dataset=prepared.dataset_settings,
+            evaluate_at=self._rungs,
+            evaluation=prepared.space.evaluation.model_dump(),
+            teacher_metrics=prepared.report.metrics,
+            cache=self._cache,
+            cache_precision=prepared.space.teacher_cache.precision,
+            costs={name: costs[name] for name in ("params", "flops", "latency_ms", "size_mib")},
+            folder=str(folder),
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        job.write(folder / CANDIDATE_FILE)
+        return job
+
+
+def feedable_part(candidate: Candidate, prepared: Prepared) -> Candidate:
+    """Return the candidate without the losses that a student of its sizes cannot feed.
+
+    Raises:
+        IllegalCandidate: no loss is left, or the sizes do not fit.
+    """
+    try:
+        student = student_config(candidate.config, prepared.teacher.config)
+    except ShapeError:
+        return candidate  # the cost filter names the reason and records it
+    without = set(prepared.absent_losses)
+    for name, options in candidate.config["losses"].items():
+        kind: type[Loss] = resolve(LOSSES, name, "losses")
+        if kind.feedable(loss_config(name, options), student, prepared.teacher.config) is not None:
+            without.add(name)
+    return candidate.without_losses(without)

@@ -1,0 +1,79 @@
+"""Which candidates come before the searcher's own: unfinished ones, the blind one, the default, start points, warm start."""
+
+from collections.abc import Iterator
+
+from search.proposal import NOT_PROPOSED, Proposal
+from search.candidates.admissions import ExperimentDesk
+from search.run_folder.warm_start_file import Experience, read_experience
+from search.candidates.inputs import Prepared
+from search.run_folder.recorder import Recorder
+from search.searchers.candidate_searcher import Queued, SearchPlan
+from spaces.candidate import Candidate
+from spaces.errors import IllegalCandidate, SpaceError
+
+
+def default_candidate(prepared: Prepared, desk: ExperimentDesk) -> Proposal | None:
+    """Return the candidate of all defaults; None where a domain has none or they do not fit together."""
+    values = prepared.space.default_values()
+    if values is None:
+        return None
+    try:
+        return desk.build(values, NOT_PROPOSED)
+    except IllegalCandidate as error:
+        prepared.say(f"the defaults of the space are no candidate: {error}")
+        return None
+
+
+def blind_candidate(default: Candidate) -> Candidate:
+    """Return the default student as the baseline that sees no image."""
+    return default.blinded()
+
+
+def start_points(prepared: Prepared, desk: ExperimentDesk) -> Iterator[Proposal]:
+    """Yield the candidates of `search.start`.
+
+    Raises:
+        SpaceError: the parts of one do not fit together.
+    """
+    for number, values in enumerate(prepared.space.start_values()):
+        try:
+            yield desk.build(values, NOT_PROPOSED)
+        except IllegalCandidate as error:
+            place = prepared.space.where(f"search.start.{number}")
+            raise SpaceError(
+                [f"{place}, search.start: start point {number + 1} is no candidate: {error}"]
+            ) from error
+
+
+def first_candidates(prepared: Prepared, desk: ExperimentDesk, experience: Experience) -> Iterator[Proposal]:
+    """Yield what a new run begins with: blind, default, start points, the fronts of earlier runs."""
+    default = default_candidate(prepared, desk)
+    if default is not None:
+        yield Proposal(candidate=blind_candidate(default.candidate))
+        yield default
+    yield from start_points(prepared, desk)
+    for values in experience.first:
+        yield desk.build(values, NOT_PROPOSED)
+
+
+def plan_search(prepared: Prepared, recorder: Recorder, desk: ExperimentDesk) -> SearchPlan:
+    """Return what is handed out first, what the searcher learns from, and where it goes on.
+
+    Raises:
+        SpaceError: a start point that is no candidate.
+        RunError: what the run was started from is damaged.
+    """
+    known = {row["candidate_id"] for row in recorder.rows}
+    queue = [Queued(proposal=proposal, admitted=admitted) for proposal, admitted in recorder.unfinished()]
+    experience = read_experience(recorder.folder)
+    for proposal in first_candidates(prepared, desk, experience):
+        if proposal.candidate.candidate_id not in known:
+            known.add(proposal.candidate.candidate_id)
+            queue.append(Queued(proposal=proposal))
+    return SearchPlan(
+        trials=prepared.space.search.trials,
+        queue=queue,
+        past=recorder.past(),
+        start_index=recorder.next_index,
+        experience=experience.past,
+    )
