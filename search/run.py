@@ -155,7 +155,7 @@ def chosen_space(options: argparse.Namespace, changes: list[Any]) -> Any:
     return load_space(options.space or DEFAULT_SPACE, changes)
 
 
-def warm_start(folders: Sequence[Path], prepared: Any) -> Any:
+def warm_start(folders: Sequence[Path], inputs: Any) -> Any:
     """Return what the runs of --warm-start have measured, None without the flag; say how much that is.
 
     Raises:
@@ -165,8 +165,8 @@ def warm_start(folders: Sequence[Path], prepared: Any) -> Any:
         return None
     from search.candidates.warm_start import read_runs
 
-    experience = read_runs(folders, prepared)
-    for source in experience.sources:
+    earlier = read_runs(folders, inputs)
+    for source in earlier.sources:
         counts = (
             f"learns from {source['imported']} trained candidates, {source['finished']} of them finished; "
             f"{source['first']} on the fronts are trained first"
@@ -174,7 +174,7 @@ def warm_start(folders: Sequence[Path], prepared: Any) -> Any:
         say(
             f"warm start from {source['run']} ({source['started']}): {counts if source['imported'] else 'holds no result'}"
         )
-    return experience
+    return earlier
 
 
 def search(options: argparse.Namespace) -> int:
@@ -190,12 +190,12 @@ def search(options: argparse.Namespace) -> int:
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
     )
     from search.tune.cluster import check_machine
-    from search.session import Experiment, Options, check_fidelity
+    from search.session import Session, Options, check_fidelity
     from search.reporting.plan import describe, plan_lines
-    from search.candidates.inputs import Prepared
+    from search.candidates.inputs import Inputs
     from search.run_folder.facts import discard_untrained, new_folder
 
-    prepared = Prepared(space, say=say)
+    inputs = Inputs(space, say=say)
     check_fidelity(space)
     if options.address is None and not options.dry_run:
         asked = space.resources
@@ -203,12 +203,12 @@ def search(options: argparse.Namespace) -> int:
     if options.resume:
         from search.run_folder.resume import check_same_inputs
 
-        check_same_inputs(options.resume, prepared)
-    experience = warm_start(options.warm_start, prepared)
-    for line in describe(prepared):
+        check_same_inputs(options.resume, inputs)
+    earlier = warm_start(options.warm_start, inputs)
+    for line in describe(inputs):
         say(line)
     if options.dry_run:
-        for line in plan_lines(prepared):
+        for line in plan_lines(inputs):
             print(line)
         return 0
     folder = options.resume or new_folder(space.name, options.out)
@@ -218,11 +218,11 @@ def search(options: argparse.Namespace) -> int:
         always_train=options.train == "always",
         resume=options.resume is not None,
         stream=sys.stderr,
-        experience=experience,
+        earlier=earlier,
         notes={"from the command line": [str(getattr(c, "flag", c)) for c in changes]} if changes else {},
     )
     try:
-        outcome = Experiment(prepared, folder, settings, say=say).run()
+        outcome = Session(inputs, folder, settings, say=say).run()
     except StudentSearchError:
         if options.resume is None:
             discard_untrained(folder)

@@ -9,24 +9,24 @@ from ray import tune
 
 from analysis.report import draw_pngs, draw_report
 from analysis.table import METRICS
-from search.tune import cluster
-from search.busy import BusyMeter
+from search.candidates.admissions import StudentAdmissions
 from search.candidates.first_candidates import plan_search
-from search.candidates.admissions import ExperimentDesk
-from search.run_folder.warm_start_file import Experience, write_experience
+from search.candidates.inputs import Inputs, Say
 from search.reporting.conclusion import conclude, finished_count
-from search.stopping.hypervolume import Growth, TeacherBox
-from search.tune.interrupt import Interrupt, SearchStopper
-from search.candidates.inputs import Prepared, Say
 from search.reporting.progress import Progress
-from search.run_folder.recorder import Recorder
 from search.run_folder.facts import first_facts, read_facts, stamp, write_facts, write_space
+from search.run_folder.recorder import Recorder
+from search.run_folder.warm_start_file import EarlierResults, write_earlier
 from search.schedulers import SCHEDULERS
-from search.schedulers.base import RungConfig, RungScheduler
+from search.schedulers.base import RungScheduler
+from search.schedulers.rung_config import RungConfig
 from search.searchers import SEARCHERS
 from search.searchers.candidate_searcher import CandidateSearcher
+from search.stopping.hypervolume import Growth, TeacherBox
 from search.stopping.stop_rules import GROWS, INTERRUPTED, Ending, StopRules
-from search.stopping.time_used import Usage
+from search.stopping.time_used import TimeUsed
+from search.tune import cluster
+from search.tune.interrupt import Interrupt, SearchStopper
 from spaces.errors import PluginError
 from spaces.plugins import resolve
 from spaces.schema import Space
@@ -55,7 +55,7 @@ class Options:
         resume: the folder holds a run to go on with.
         stream: for the progress line.
         notes: sentences about defaults and changes, kept in run.json.
-        experience: what earlier runs have measured; None where none is named, and on a resume.
+        earlier: what earlier runs have measured; None where none is named, and on a resume.
     """
 
     address: str | None
@@ -63,7 +63,7 @@ class Options:
     resume: bool
     stream: Any
     notes: dict[str, Any] = field(default_factory=dict)
-    experience: Experience | None = None
+    earlier: EarlierResults | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def _rung_config(space: Space) -> RungConfig:
 
 def _scheduler(space: Space, folder: Path) -> RungScheduler:
     kind: type[RungScheduler] = resolve(SCHEDULERS, space.search.scheduler.kind, "schedulers")
-    return kind(_rung_config(space), space.objectives, folder=folder, seed=space.search.seed)
+    return kind(_rung_config(space), space.objectives, folder=folder)
 
 
 def _proposer(space: Space) -> Any:
@@ -106,27 +106,27 @@ def _proposer(space: Space) -> Any:
     )
 
 
-class Experiment:
+class Session:
     """One session of one run."""
 
-    def __init__(self, prepared: Prepared, folder: Path, options: Options, *, say: Say) -> None:
-        """Take a prepared space and a run folder.
+    def __init__(self, inputs: Inputs, folder: Path, options: Options, *, say: Say) -> None:
+        """Take a checked space and a run folder.
 
         Args:
-            prepared: checked space, teacher and data.
+            inputs: checked space, teacher and data.
             folder: the run folder, new or to be resumed.
             options: what the command line decided.
             say: takes a line for the user.
         """
-        self.prepared, self.space, self.options, self.say = prepared, prepared.space, options, say
+        self.inputs, self.space, self.options, self.say = inputs, inputs.space, options, say
         self.folder, self._named = folder.absolute(), folder
         self.facts = read_facts(folder) if options.resume else first_facts(self.space)
         make = Recorder.load if options.resume else Recorder
         self.recorder = make(self.folder, metric_names=METRICS, loss_names=sorted(self.space.losses))
-        self.usage = Usage(self.facts, lambda: self.recorder.rows)
+        self.usage = TimeUsed(self.facts, lambda: self.recorder.rows)
         self.scheduler = _scheduler(self.space, self.folder)
-        self.desk = ExperimentDesk(
-            self.prepared, self.recorder, folder=self.folder, rungs=rungs_of(self.space)
+        self.admissions = StudentAdmissions(
+            self.inputs, self.recorder, folder=self.folder, rungs=rungs_of(self.space)
         )
 
     def run(self) -> Outcome:
@@ -136,29 +136,28 @@ class Experiment:
             StudentSearchError: the cluster cannot take a trial, or no candidate meets the limits.
         """
         interrupt = Interrupt(notice=NOTICE)
-        with BusyMeter() as meter:
-            # until the first trial there is nothing to end in good order: Ctrl-C simply quits, --resume goes on
-            self._write_down()
-            rules = StopRules(
-                self.space.search.stop,
-                usage=self.usage,
-                growth=self._growth_so_far(),
-                interrupted=lambda: interrupt.requested,
-            )
-            searcher = self._line_up(rules)
-            cache = self.prepared.build_teacher_cache()
-            with interrupt:
-                ending = self._search_and_keep(searcher, rules, cache=cache)
-                if not interrupt.requested:
-                    self.say(f"the search ended ({ending.ended_by.replace('_', ' ')}): {ending.reason}")
-                    conclude(self.prepared, self.recorder, self.facts, folder=self.folder, say=self.say)
-                ending = INTERRUPTED if interrupt.requested else ending
-                direction = self.space.objectives[self.space.quality]
-                self.recorder.mark_fronts(self.space.quality, maximise=direction == "max")
-                self.facts |= {"ended_by": ending.ended_by, "ended_reason": ending.reason}
-                self.facts["resume_with"] = ending.more
-                self._save_facts(ended=stamp(), busy=meter.summary(), **rules.to_dict())
-                report = draw_report(self._named)  # commands in it name the folder as the user does
+        # until the first trial there is nothing to end in good order: Ctrl-C simply quits, --resume goes on
+        self._write_down()
+        rules = StopRules(
+            self.space.search.stop,
+            usage=self.usage,
+            growth=self._growth_so_far(),
+            interrupted=lambda: interrupt.requested,
+        )
+        searcher = self._line_up(rules)
+        cache = self.inputs.build_teacher_cache()
+        with interrupt:
+            ending = self._search_and_keep(searcher, rules, cache=cache)
+            if not interrupt.requested:
+                self.say(f"the search ended ({ending.ended_by.replace('_', ' ')}): {ending.reason}")
+                conclude(self.inputs, self.recorder, self.facts, folder=self.folder, say=self.say)
+            ending = INTERRUPTED if interrupt.requested else ending
+            direction = self.space.objectives[self.space.quality]
+            self.recorder.mark_fronts(self.space.quality, maximise=direction == "max")
+            self.facts |= {"ended_by": ending.ended_by, "ended_reason": ending.reason}
+            self.facts["resume_with"] = ending.more
+            self._save_facts(ended=stamp(), **rules.to_dict())
+            report = draw_report(self._named)  # commands in it name the folder as the user does
         pictures = (
             draw_pngs(self.folder) if not interrupt.requested else "no pictures after an interrupted search"
         )
@@ -174,8 +173,8 @@ class Experiment:
         self.scheduler.refill(self.recorder.result_rows())
         searcher = CandidateSearcher(
             _proposer(self.space),
-            self.desk,
-            plan=plan_search(self.prepared, self.recorder, self.desk),
+            self.admissions,
+            plan=plan_search(self.inputs, self.recorder, self.admissions),
             ending=lambda: rules.ending,
         )
         try:
@@ -199,7 +198,7 @@ class Experiment:
 
     def _growth_so_far(self) -> Growth:
         """Return the hypervolume of earlier sessions, grown in the order in which their candidates ended."""
-        figures = {**self.facts["teacher"], **self.prepared.report.metrics}
+        figures = {**self.facts["teacher"], **self.inputs.report.metrics}
         whole = {"retention": 100.0, "retention_above_blind": 100.0}
         growth = Growth(TeacherBox(self.space.objectives, {**whole, **figures}), self.space.objectives)
         ended = [
@@ -216,12 +215,12 @@ class Experiment:
         """Write what is known before the first trial, so that an early end can be resumed."""
         if self.options.resume:
             self.facts["resumed"] = [*self.facts.get("resumed", []), stamp()]
-        if self.options.experience:  # before all that makes a resume possible, which must not go without it
-            write_experience(self.folder, self.options.experience)
-            self.facts["warm_start"] = [dict(source) for source in self.options.experience.sources]
+        if self.options.earlier:  # before all that makes a resume possible, which must not go without it
+            write_earlier(self.folder, self.options.earlier)
+            self.facts["warm_start"] = [dict(source) for source in self.options.earlier.sources]
         write_space(self.folder, self.space)
         self.recorder.write()
-        report, files = self.prepared.report, self.prepared.teacher.files
+        report, files = self.inputs.report, self.inputs.teacher.files
         self.facts["teacher"] = {
             "name": self.space.teacher,
             "fingerprint": files.fingerprint,
@@ -235,8 +234,8 @@ class Experiment:
         }
         self.facts["dataset"] = {
             "kind": self.space.dataset.kind,
-            "fingerprint": self.prepared.dataset.fingerprint,
-            "description": self.prepared.dataset.describe(),
+            "fingerprint": self.inputs.dataset.fingerprint,
+            "description": self.inputs.dataset.describe(),
         }
         self.facts["rungs"] = [*rungs_of(self.space), self.space.training.epochs]
         self.facts["defaults"] = {**self.facts.get("defaults", {}), **self.options.notes}
@@ -263,7 +262,7 @@ class Experiment:
         }
         for line in [found.describe(), *dashboard]:
             self.say(line)
-        self.desk.open(cache=cache, launch=launch)
+        self.admissions.open(cache=cache, launch=launch)
         self.usage.open(workers=found.workers, cpus=found.cpus, gpus=found.gpus)
         self.say(f"prepared in {self.usage.session_s:.0f} s; {searcher.trials} candidates to try")
         self._tune(searcher, rules, launch=Launch(**launch, storage="", log=""), slots=found.slots)

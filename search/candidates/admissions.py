@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
-from search.proposal import Admitted, Proposal, Rejected
 from search.candidates.cost_filter import CostFilter
-from search.candidates.inputs import Prepared
+from search.candidates.inputs import Inputs
+from search.proposal import Admitted, Proposal, Rejected
 from search.run_folder.recorder import Recorder
 from search.searchers.base import Values
 from spaces.candidate import Candidate
@@ -24,12 +24,12 @@ CANDIDATE_FILE = "candidate.json"
 
 
 @final
-class ExperimentDesk:
-    """Builds candidates of one prepared space and writes their jobs into one run folder."""
+class StudentAdmissions:
+    """Builds candidates of one space and writes their jobs into one run folder."""
 
     def __init__(
         self,
-        prepared: Prepared,
+        inputs: Inputs,
         recorder: Recorder,
         *,
         folder: Path,
@@ -38,18 +38,18 @@ class ExperimentDesk:
         """Take what candidates are built and judged by; `open` brings what trials need.
 
         Args:
-            prepared: space, teacher and data.
+            inputs: space, teacher and data.
             recorder: gets the rejected and the running.
             folder: the run folder, absolute, seen by every node.
             rungs: epochs at which metrics are measured.
         """
-        self._prepared, self._recorder, self._folder, self._rungs = prepared, recorder, folder, rungs
+        self._inputs, self._recorder, self._folder, self._rungs = inputs, recorder, folder, rungs
         self._cache, self._launch = "", dict[str, Any]()
         self._filter = CostFilter(
-            prepared.teacher.config,
-            prepared.tokenizer_bytes,
-            prepared.space.limits(prepared.facts),
-            prepared.store,
+            inputs.teacher.config,
+            inputs.tokenizer_bytes,
+            inputs.space.limits(inputs.facts),
+            inputs.store,
         )
 
     def open(self, *, cache: str, launch: Mapping[str, Any]) -> None:
@@ -67,9 +67,9 @@ class ExperimentDesk:
         Raises:
             IllegalCandidate: sizes that do not fit together, or no loss left.
         """
-        space = self._prepared.space
-        candidate = space.build(values, self._prepared.facts, space.search.seed)
-        return Proposal(candidate=feedable_part(candidate, self._prepared), index=index, values=dict(values))
+        space = self._inputs.space
+        candidate = space.build(values, self._inputs.facts, space.search.seed)
+        return Proposal(candidate=feedable_part(candidate, self._inputs), index=index, values=dict(values))
 
     def admit(self, candidate: Candidate) -> Admitted | Rejected:
         """Return whether the candidate keeps the limits, with its costs."""
@@ -103,20 +103,20 @@ class ExperimentDesk:
 
     def job(self, candidate: Candidate, costs: Mapping[str, float]) -> Job:
         """Return the order for one training, also written as candidate.json for `python -m trainables.worker`."""
-        prepared = self._prepared
+        inputs = self._inputs
         folder = self._folder / CHECKPOINTS / candidate.candidate_id
         job = Job(
             candidate_id=candidate.candidate_id,
             config=candidate.config,
             seed=candidate.training_seed,
-            teacher=prepared.teacher_name,
-            teacher_fingerprint=prepared.teacher.files.fingerprint,
-            dataset=prepared.dataset_settings,
+            teacher=inputs.teacher_name,
+            teacher_fingerprint=inputs.teacher.files.fingerprint,
+            dataset=inputs.dataset_settings,
             evaluate_at=self._rungs,
-            evaluation=prepared.space.evaluation.model_dump(),
-            teacher_metrics=prepared.report.metrics,
+            evaluation=inputs.space.evaluation.model_dump(),
+            teacher_metrics=inputs.report.metrics,
             cache=self._cache,
-            cache_precision=prepared.space.teacher_cache.precision,
+            cache_precision=inputs.space.teacher_cache.precision,
             costs={name: costs[name] for name in ("params", "flops", "latency_ms", "size_mib")},
             folder=str(folder),
         )
@@ -125,19 +125,19 @@ class ExperimentDesk:
         return job
 
 
-def feedable_part(candidate: Candidate, prepared: Prepared) -> Candidate:
+def feedable_part(candidate: Candidate, inputs: Inputs) -> Candidate:
     """Return the candidate without the losses that a student of its sizes cannot feed.
 
     Raises:
         IllegalCandidate: no loss is left, or the sizes do not fit.
     """
     try:
-        student = student_config(candidate.config, prepared.teacher.config)
+        student = student_config(candidate.config, inputs.teacher.config)
     except ShapeError:
         return candidate  # the cost filter names the reason and records it
-    without = set(prepared.absent_losses)
+    without = set(inputs.absent_losses)
     for name, options in candidate.config["losses"].items():
         kind: type[Loss] = resolve(LOSSES, name, "losses")
-        if kind.feedable(loss_config(name, options), student, prepared.teacher.config) is not None:
+        if kind.feedable(loss_config(name, options), student, inputs.teacher.config) is not None:
             without.add(name)
     return candidate.without_losses(without)

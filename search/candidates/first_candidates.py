@@ -2,25 +2,25 @@
 
 from collections.abc import Iterator
 
+from search.candidates.admissions import StudentAdmissions
+from search.candidates.inputs import Inputs
 from search.proposal import NOT_PROPOSED, Proposal
-from search.candidates.admissions import ExperimentDesk
-from search.run_folder.warm_start_file import Experience, read_experience
-from search.candidates.inputs import Prepared
 from search.run_folder.recorder import Recorder
+from search.run_folder.warm_start_file import EarlierResults, read_earlier
 from search.searchers.candidate_searcher import Queued, SearchPlan
 from spaces.candidate import Candidate
 from spaces.errors import IllegalCandidate, SpaceError
 
 
-def default_candidate(prepared: Prepared, desk: ExperimentDesk) -> Proposal | None:
+def default_candidate(inputs: Inputs, admissions: StudentAdmissions) -> Proposal | None:
     """Return the candidate of all defaults; None where a domain has none or they do not fit together."""
-    values = prepared.space.default_values()
+    values = inputs.space.default_values()
     if values is None:
         return None
     try:
-        return desk.build(values, NOT_PROPOSED)
+        return admissions.build(values, NOT_PROPOSED)
     except IllegalCandidate as error:
-        prepared.say(f"the defaults of the space are no candidate: {error}")
+        inputs.say(f"the defaults of the space are no candidate: {error}")
         return None
 
 
@@ -29,34 +29,34 @@ def blind_candidate(default: Candidate) -> Candidate:
     return default.blinded()
 
 
-def start_points(prepared: Prepared, desk: ExperimentDesk) -> Iterator[Proposal]:
+def start_points(inputs: Inputs, admissions: StudentAdmissions) -> Iterator[Proposal]:
     """Yield the candidates of `search.start`.
 
     Raises:
         SpaceError: the parts of one do not fit together.
     """
-    for number, values in enumerate(prepared.space.start_values()):
+    for number, values in enumerate(inputs.space.start_values()):
         try:
-            yield desk.build(values, NOT_PROPOSED)
+            yield admissions.build(values, NOT_PROPOSED)
         except IllegalCandidate as error:
-            place = prepared.space.where(f"search.start.{number}")
+            place = inputs.space.where(f"search.start.{number}")
             raise SpaceError(
                 [f"{place}, search.start: start point {number + 1} is no candidate: {error}"]
             ) from error
 
 
-def first_candidates(prepared: Prepared, desk: ExperimentDesk, experience: Experience) -> Iterator[Proposal]:
+def first_candidates(inputs: Inputs, admissions: StudentAdmissions, earlier: EarlierResults) -> Iterator[Proposal]:
     """Yield what a new run begins with: blind, default, start points, the fronts of earlier runs."""
-    default = default_candidate(prepared, desk)
+    default = default_candidate(inputs, admissions)
     if default is not None:
         yield Proposal(candidate=blind_candidate(default.candidate))
         yield default
-    yield from start_points(prepared, desk)
-    for values in experience.first:
-        yield desk.build(values, NOT_PROPOSED)
+    yield from start_points(inputs, admissions)
+    for values in earlier.first:
+        yield admissions.build(values, NOT_PROPOSED)
 
 
-def plan_search(prepared: Prepared, recorder: Recorder, desk: ExperimentDesk) -> SearchPlan:
+def plan_search(inputs: Inputs, recorder: Recorder, admissions: StudentAdmissions) -> SearchPlan:
     """Return what is handed out first, what the searcher learns from, and where it goes on.
 
     Raises:
@@ -65,15 +65,15 @@ def plan_search(prepared: Prepared, recorder: Recorder, desk: ExperimentDesk) ->
     """
     known = {row["candidate_id"] for row in recorder.rows}
     queue = [Queued(proposal=proposal, admitted=admitted) for proposal, admitted in recorder.unfinished()]
-    experience = read_experience(recorder.folder)
-    for proposal in first_candidates(prepared, desk, experience):
+    earlier = read_earlier(recorder.folder)
+    for proposal in first_candidates(inputs, admissions, earlier):
         if proposal.candidate.candidate_id not in known:
             known.add(proposal.candidate.candidate_id)
             queue.append(Queued(proposal=proposal))
     return SearchPlan(
-        trials=prepared.space.search.trials,
+        trials=inputs.space.search.trials,
         queue=queue,
         past=recorder.past(),
         start_index=recorder.next_index,
-        experience=experience.past,
+        earlier=earlier.past,
     )

@@ -146,7 +146,7 @@ class TeacherReport:
     test_metrics: dict[str, float]
 
 
-class Prepared:
+class Inputs:
     """A checked space with its teacher and data. Splits and figures are made on first use, with progress."""
 
     def __init__(self, space: Space, *, say: Say) -> None:

@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 
 from analysis.pareto import nondominated
-from analysis.table import COSTS, FAILED, METRICS
+from analysis.table import FAILED, METRICS
+from search.candidates.inputs import Inputs
+from search.objectives import to_minimise
 from search.proposal import NOT_PROPOSED, Past
-from search.run_folder.warm_start_file import Experience
-from search.objectives import cost_columns, to_minimise
-from search.candidates.inputs import Prepared
-from search.run_folder.recorder import Recorder
 from search.run_folder.facts import read_facts, read_space
+from search.run_folder.recorder import Recorder
+from search.run_folder.warm_start_file import EarlierResults
 from search.schedulers.rank import farthest_first
 from search.searchers.base import Values
 from spaces.domains import Domain
 from spaces.errors import RunError
+from spaces.objectives import FRONT_COSTS, cost_columns
 from spaces.rules import show
 from spaces.schema import Space
 
@@ -36,7 +37,7 @@ class _Earlier:
     trained: Sequence[Past]
 
 
-def read_runs(folders: Iterable[Path], prepared: Prepared) -> Experience:
+def read_runs(folders: Iterable[Path], inputs: Inputs) -> EarlierResults:
     """Return what earlier runs have measured; their folders are only read, also while a search writes them.
 
     Raises:
@@ -46,19 +47,19 @@ def read_runs(folders: Iterable[Path], prepared: Prepared) -> Experience:
     facts = {folder: read_facts(folder) for folder in named.values()}
     refused = []
     for folder, known in facts.items():
-        found = differences(prepared, read_space(folder, []), known)
+        found = differences(inputs, read_space(folder, []), known)
         refused += [f"--warm-start {folder}: measured something else:", *found] if found else []
     if refused:
         advice = "Name runs of the same space, teacher and data, or search without --warm-start."
         raise RunError("\n".join([*refused, advice]))
     runs = [
-        _Earlier(folder=folder, facts=known, trained=_trained(folder, prepared.space))
+        _Earlier(folder=folder, facts=known, trained=_trained(folder, inputs.space))
         for folder, known in facts.items()
     ]
     past = [one for run in runs for one in run.trained]
-    first = _first(past, prepared)
+    first = _first(past, inputs)
     chosen = {id(one) for one in first}
-    return Experience(
+    return EarlierResults(
         past=past,
         first=[one.proposal.values for one in first],
         sources=[
@@ -74,23 +75,23 @@ def read_runs(folders: Iterable[Path], prepared: Prepared) -> Experience:
     )
 
 
-def differences(prepared: Prepared, theirs: Space, facts: Mapping[str, Any]) -> list[str]:
+def differences(inputs: Inputs, theirs: Space, facts: Mapping[str, Any]) -> list[str]:
     """Return a line for everything in which an earlier run's results were got otherwise than this run's will be.
 
     Defaults of domains do not count: they say where a search begins, not what may be tried.
 
     Args:
-        prepared: this run.
+        inputs: this run.
         theirs: the space of the earlier run.
         facts: its `run.json`.
     """
-    mine, other = _described(prepared.space), _described(theirs)
+    mine, other = _described(inputs.space), _described(theirs)
     pairs: dict[str, tuple[Any, Any]] = {
         path: (mine.get(path, ABSENT), other.get(path, ABSENT)) for path in {**mine, **other}
     }
     for name, fingerprint in (
-        ("teacher", prepared.teacher.files.fingerprint),
-        ("dataset", prepared.dataset.fingerprint),
+        ("teacher", inputs.teacher.files.fingerprint),
+        ("dataset", inputs.dataset.fingerprint),
     ):
         before = (facts.get(name) or {}).get("fingerprint", "unknown")
         pairs[f"{name} fingerprint"] = (fingerprint, before)
@@ -144,24 +145,24 @@ def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _first(past: Sequence[Past], prepared: Prepared) -> list[Past]:
+def _first(past: Sequence[Past], inputs: Inputs) -> list[Past]:
     """Return the members of all fronts of quality against one cost, no candidate twice, at most half of the trials.
 
     The order is that of the scheduler's ranks: the best balanced one first, then the farthest from all that are taken,
     so that any number of them covers the fronts.
     """
-    space = prepared.space
+    space = inputs.space
     quality, maximise = space.quality, space.objectives[space.quality] == "max"
     able = [one for one in past if one.status == "finished"]
     values = [float(one.rows[-1][quality]) for one in able]
     members: dict[str, Past] = {}
-    for cost in COSTS:
+    for cost in FRONT_COSTS:
         flags = nondominated(values, [one.costs.get(cost, float("nan")) for one in able], maximise=maximise)
         for one in [one for one, flag in zip(able, flags, strict=True) if flag]:
-            members.setdefault(_identity(one.proposal.values, prepared), one)
+            members.setdefault(_identity(one.proposal.values, inputs), one)
     if not members:
         return []
-    goals = {quality: space.objectives[quality], **dict.fromkeys(COSTS, "min")}
+    goals = {quality: space.objectives[quality], **dict.fromkeys(FRONT_COSTS, "min")}
     points = {
         key: to_minimise({**one.costs, quality: one.rows[-1][quality]}, goals) for key, one in members.items()
     }
@@ -171,7 +172,7 @@ def _first(past: Sequence[Past], prepared: Prepared) -> list[Past]:
     return [members[keys[place]] for place in order[:most]]
 
 
-def _identity(values: Values, prepared: Prepared) -> str:
+def _identity(values: Values, inputs: Inputs) -> str:
     """Return what is equal for equal trainings: the id that this run will give the candidate."""
-    space = prepared.space
-    return space.build(values, prepared.facts, space.search.seed).candidate_id
+    space = inputs.space
+    return space.build(values, inputs.facts, space.search.seed).candidate_id

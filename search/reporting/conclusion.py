@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 
-from analysis.table import COSTS, METRICS, TEST_PREFIX
-from search.candidates.inputs import Prepared, Say
+from analysis.table import METRICS, TEST_PREFIX
+from search.candidates.inputs import Inputs, Say
 from search.run_folder.recorder import Recorder
 from spaces.errors import StudentSearchError
+from spaces.objectives import FRONT_COSTS
 from trainables.checkpoint import load_model
 from trainables.costs.latency import measure_latency
 from trainables.metrics.evaluation import evaluate
@@ -17,26 +18,26 @@ from trainables.models.blip import Blip
 
 
 def conclude(
-    prepared: Prepared, recorder: Recorder, facts: dict[str, Any], *, folder: Path, say: Say
+    inputs: Inputs, recorder: Recorder, facts: dict[str, Any], *, folder: Path, say: Say
 ) -> None:
     """Fill in what is known only at the end; a student whose checkpoint cannot be read is told and left out.
 
     Args:
-        prepared: space, teacher and data.
+        inputs: space, teacher and data.
         recorder: the tables.
         facts: `run.json`, to which the blind student's figures are added.
         folder: the run folder.
         say: takes a line of progress.
     """
-    objectives, quality = prepared.space.objectives, prepared.space.quality
-    _above_blind(prepared, recorder, facts)
+    objectives, quality = inputs.space.objectives, inputs.space.quality
+    _above_blind(inputs, recorder, facts)
     recorder.mark_fronts(quality, maximise=objectives[quality] == "max")
-    if "test" not in prepared.splits:
+    if "test" not in inputs.splits:
         say("the data has no test split: final figures are those of the validation split")
     rows = [row for row in recorder.rows if row["status"] == "finished"]
-    members = [row for row in rows if any(row.get(f"on_front_{cost}") for cost in COSTS)]
+    members = [row for row in rows if any(row.get(f"on_front_{cost}") for cost in FRONT_COSTS)]
     blind = [row for row in rows if row["role"] == "blind"]
-    teacher_wall = measure_latency(prepared.teacher.config).wall_ms
+    teacher_wall = measure_latency(inputs.teacher.config).wall_ms
     for number, row in enumerate([*blind, *members], start=1):
         say(f"test set: student {number} of {len(blind) + len(members)}")
         candidate_id = row["candidate_id"]
@@ -45,7 +46,7 @@ def conclude(
         except StudentSearchError as error:
             say(f"no test figures for {candidate_id}: {error}")
             continue
-        cells = _test_figures(model, prepared, facts, blind=row["role"] == "blind")
+        cells = _test_figures(model, inputs, facts, blind=row["role"] == "blind")
         wall = measure_latency(model.config).wall_ms
         recorder.update(
             candidate_id,
@@ -58,13 +59,13 @@ def conclude(
     recorder.write()
 
 
-def _test_figures(model: Blip, prepared: Prepared, facts: dict[str, Any], *, blind: bool) -> dict[str, float]:
+def _test_figures(model: Blip, inputs: Inputs, facts: dict[str, Any], *, blind: bool) -> dict[str, float]:
     """Return the `test_` columns of one student; {} where the data has no test split."""
-    if "test" not in prepared.splits:
+    if "test" not in inputs.splits:
         return {}
-    teacher = prepared.report.test_metrics
+    teacher = inputs.report.test_metrics
     metrics = evaluate(
-        model, prepared.splits["test"], torch.device("cpu"), size=prepared.evaluation, blind=blind
+        model, inputs.splits["test"], torch.device("cpu"), size=inputs.evaluation, blind=blind
     )
     if blind:
         facts["blind_test"] = dict(metrics)
@@ -74,7 +75,7 @@ def _test_figures(model: Blip, prepared: Prepared, facts: dict[str, Any], *, bli
     return {f"{TEST_PREFIX}{name}": value for name, value in metrics.items() if name in METRICS}
 
 
-def _above_blind(prepared: Prepared, recorder: Recorder, facts: dict[str, Any]) -> None:
+def _above_blind(inputs: Inputs, recorder: Recorder, facts: dict[str, Any]) -> None:
     """Set `retention_above_blind` of every measured candidate, once the blind student is finished."""
     blind = next(
         (row for row in recorder.rows if row["role"] == "blind" and row["status"] == "finished"), None
@@ -86,7 +87,7 @@ def _above_blind(prepared: Prepared, recorder: Recorder, facts: dict[str, Any]) 
     for row in recorder.rows:
         measured = {name: row[name] for name in TASK_METRICS if _number(row.get(name))}
         if measured:
-            value = retention_above_blind(measured, prepared.report.metrics, floor)
+            value = retention_above_blind(measured, inputs.report.metrics, floor)
             recorder.update(row["candidate_id"], {"retention_above_blind": value})
 
 

@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 from search.candidates.cost_filter import CostFilter, shown
+from search.candidates.inputs import Inputs
 from search.session import rungs_of
-from search.candidates.inputs import Prepared
 from search.stopping.stop_rules import described
 from spaces.candidate import Candidate
 from spaces.errors import IllegalCandidate
@@ -17,9 +17,9 @@ SAMPLE = 40
 SAMPLE_SECONDS = 20.0
 
 
-def describe(prepared: Prepared) -> list[str]:
+def describe(inputs: Inputs) -> list[str]:
     """Return the facts that decide a run's results: teacher, data, fidelity, defaults."""
-    space, facts = prepared.space, prepared.facts
+    space, facts = inputs.space, inputs.facts
     limits = [
         f"{name} {sign} {shown(name, bound)}"
         for name, (low, high) in space.limits(facts).items()
@@ -29,8 +29,8 @@ def describe(prepared: Prepared) -> list[str]:
     training = space.training
     lines = [
         f"teacher {space.teacher}: {shown('params', facts.params)} params, {shown('flops', facts.flops)} FLOPs, "
-        f"{facts.latency_ms:.2f} ms per pair (CPU time of one thread), fingerprint {prepared.teacher.files.fingerprint}",
-        prepared.dataset.describe(),
+        f"{facts.latency_ms:.2f} ms per pair (CPU time of one thread), fingerprint {inputs.teacher.files.fingerprint}",
+        inputs.dataset.describe(),
         f"full fidelity {training.epochs} epochs of {training.pairs_per_epoch} pairs, rungs {list(rungs_of(space))}; "
         f"scheduler {space.search.scheduler.kind}, searcher {space.search.searcher.kind}",
         f"limits: {', '.join(limits) or 'none'}; teacher outputs {space.teacher_cache.kind} in {space.teacher_cache.precision}",
@@ -40,21 +40,21 @@ def describe(prepared: Prepared) -> list[str]:
         lines.append(
             f"the search ends after {space.search.trials} trials, or before that after {', or '.join(rules)}"
         )
-    if prepared.absent_losses:
+    if inputs.absent_losses:
         lines.append(
-            f"the data asks no questions: {', '.join(sorted(prepared.absent_losses))} left out, VQA not evaluated"
+            f"the data asks no questions: {', '.join(sorted(inputs.absent_losses))} left out, VQA not evaluated"
         )
     return lines
 
 
-def plan_lines(prepared: Prepared) -> list[str]:
+def plan_lines(inputs: Inputs) -> list[str]:
     """Return the dry run: dimensions, roundings, admitted share and cost range of a sample, estimated time."""
-    space = prepared.space
+    space = inputs.space
     lines = ["dimensions:"]
     lines += [f"  {path}: {domain.spec()}" for path, domain in space.domains().items()]
-    roundings = space.roundings(prepared.facts)
+    roundings = space.roundings(inputs.facts)
     lines += ["roundings:", *(f"  {text}" for text in roundings)] if roundings else ["roundings: none"]
-    admitted, reasons = _sample(prepared)
+    admitted, reasons = _sample(inputs)
     total = len(admitted) + sum(reasons.values())
     lines.append(f"admitted: {len(admitted)} of {total} random candidates")
     lines += [
@@ -65,15 +65,15 @@ def plan_lines(prepared: Prepared) -> list[str]:
         values = sorted(float(getattr(costs, name)) for costs in admitted)
         if values:
             lines.append(f"{name}: {shown(name, values[0])} to {shown(name, values[-1])}")
-    lines += _time_lines(prepared, admitted)
+    lines += _time_lines(inputs, admitted)
     return lines
 
 
-def _sample(prepared: Prepared) -> tuple[list[StaticCosts], dict[str, int]]:
-    space = prepared.space
+def _sample(inputs: Inputs) -> tuple[list[StaticCosts], dict[str, int]]:
+    space = inputs.space
     rng = random.Random(space.search.seed)
-    limits = {name: bounds for name, bounds in space.limits(prepared.facts).items() if name != "latency_ms"}
-    checker = CostFilter(prepared.teacher.config, prepared.tokenizer_bytes, limits, prepared.store)
+    limits = {name: bounds for name, bounds in space.limits(inputs.facts).items() if name != "latency_ms"}
+    checker = CostFilter(inputs.teacher.config, inputs.tokenizer_bytes, limits, inputs.store)
     admitted: list[StaticCosts] = []
     reasons: dict[str, int] = {}
     started = time.monotonic()
@@ -82,7 +82,7 @@ def _sample(prepared: Prepared) -> tuple[list[StaticCosts], dict[str, int]]:
             break
         values = {path: domain.sample(rng) for path, domain in space.domains().items()}
         try:
-            candidate: Candidate = space.build(values, prepared.facts, space.search.seed)
+            candidate: Candidate = space.build(values, inputs.facts, space.search.seed)
             rejected = checker.counted(candidate)
         except IllegalCandidate as error:
             reasons[str(error)] = reasons.get(str(error), 0) + 1
@@ -91,8 +91,8 @@ def _sample(prepared: Prepared) -> tuple[list[StaticCosts], dict[str, int]]:
             limit = rejected.limit or rejected.reason
             reasons[limit] = reasons.get(limit, 0) + 1
         else:
-            config = student_config(candidate.config, prepared.teacher.config)
-            admitted.append(prepared.store.static(config, prepared.tokenizer_bytes))
+            config = student_config(candidate.config, inputs.teacher.config)
+            admitted.append(inputs.store.static(config, inputs.tokenizer_bytes))
     return admitted, reasons
 
 
@@ -101,9 +101,9 @@ TRAINING_FLOPS_PER_CPU_S = (
 )
 
 
-def _time_lines(prepared: Prepared, admitted: list[StaticCosts]) -> list[str]:
+def _time_lines(inputs: Inputs, admitted: list[StaticCosts]) -> list[str]:
     """Return the expected epochs, and CPU time where trials run on CPUs."""
-    space: Any = prepared.space
+    space: Any = inputs.space
     epochs, trials = space.training.epochs, space.search.trials
     rungs = rungs_of(space)
     factor = space.search.scheduler.options.get("reduction_factor", 3)

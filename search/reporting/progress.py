@@ -10,7 +10,7 @@ from typing import Any, Self, TextIO, final
 from analysis import wording
 from analysis.table import FAILED
 from search.stopping.hypervolume import Best
-from search.objectives import COSTS
+from spaces.objectives import COSTS
 
 REFRESH_S = 0.5  # on a terminal, where the line is rewritten in place
 QUIET_S = 10.0  # elsewhere, where each line stays

@@ -161,7 +161,6 @@ def first_facts(space: Space) -> dict[str, Any]:
         "teacher": {},
         "dataset": {},
         "defaults": {},
-        "busy": {},
     }
 
 

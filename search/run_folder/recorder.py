@@ -11,9 +11,9 @@ from analysis import pareto
 from analysis.table import FAILED, TRIALS_FILE, read_history, read_trials, trials_schema, write_trials
 from search.proposal import Admitted, Past, Proposal, Rejected
 from search.run_folder.history import HistoryWriter
-from search.objectives import COSTS
 from search.run_folder.proposal_log import ProposalLog
 from spaces.candidate import Candidate
+from spaces.objectives import COSTS
 
 WRITE_EVERY_S = 1.0
 TRAINED = ("finished", "stopped", *FAILED)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search.run_folder.warm_start_file import WARM_START_FILE, check_kept
-from search.candidates.inputs import Prepared
+from search.candidates.inputs import Inputs
 from search.run_folder.facts import read_facts, read_space
+from search.run_folder.warm_start_file import WARM_START_FILE, check_kept
 from spaces.errors import RunError
 from spaces.schema import Space
 
@@ -53,7 +53,7 @@ def resumed_space(folder: Path, changes: Sequence[Any]) -> Space:
     return read_space(folder, changes)
 
 
-def check_same_inputs(folder: Path, prepared: Prepared) -> None:
+def check_same_inputs(folder: Path, inputs: Inputs) -> None:
     """Refuse another teacher or other data than the run began with.
 
     Raises:
@@ -61,7 +61,7 @@ def check_same_inputs(folder: Path, prepared: Prepared) -> None:
     """
     facts = read_facts(folder)
     check_kept(folder, facts)
-    now = {"teacher": prepared.teacher.files.fingerprint, "dataset": prepared.dataset.fingerprint}
+    now = {"teacher": inputs.teacher.files.fingerprint, "dataset": inputs.dataset.fingerprint}
     for name, fingerprint in now.items():
         before = facts.get(name, {}).get("fingerprint")
         if before and before != fingerprint:

@@ -16,7 +16,7 @@ WARM_START_FILE = "warm_start.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Experience:
+class EarlierResults:
     """Trained candidates of other runs of the same space, teacher and data.
 
     Attributes:
@@ -31,20 +31,20 @@ class Experience:
     sources: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
 
-def write_experience(folder: Path, experience: Experience) -> None:
+def write_earlier(folder: Path, earlier: EarlierResults) -> None:
     """Write the file, whole or not at all: one line per candidate, then one per candidate to train first.
 
     Raises:
         OSError: it cannot be written.
     """
-    lines: list[Mapping[str, Any]] = [_line(past) for past in experience.past]
-    lines += [{"first": dict(values)} for values in experience.first]
+    lines: list[Mapping[str, Any]] = [_line(past) for past in earlier.past]
+    lines += [{"first": dict(values)} for values in earlier.first]
     text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
     with atomic_path(folder / WARM_START_FILE) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
-def read_experience(folder: Path) -> Experience:
+def read_earlier(folder: Path) -> EarlierResults:
     """Return what a run folder holds, `sources` aside; nothing for a run that was started cold.
 
     Raises:
@@ -52,7 +52,7 @@ def read_experience(folder: Path) -> Experience:
     """
     path = folder / WARM_START_FILE
     if not path.exists():
-        return Experience()
+        return EarlierResults()
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         first = [line["first"] for line in lines if "first" in line]
@@ -62,7 +62,7 @@ def read_experience(folder: Path) -> Experience:
             f"{path}: damaged ({type(error).__name__}: {error}); allowed: the file as the search wrote it. "
             "Put back a copy, or start a new run with --warm-start."
         ) from error
-    return Experience(past=past, first=first)
+    return EarlierResults(past=past, first=first)
 
 
 def check_kept(folder: Path, facts: Mapping[str, Any]) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, final
 
-from search.objectives import Objectives, quality_objective, to_minimise
+from search.objectives import to_minimise
 from spaces.domains import Domain, Scalar, identity
+from spaces.objectives import Objectives, quality_objective
 
 Values = Mapping[str, Scalar]
 Row = Mapping[str, Any]
@@ -98,7 +99,7 @@ class Proposer(ABC):
 
         Args:
             index: number of the proposal.
-            values: those that count; a desk may have settled on others than were proposed.
+            values: those that count; whoever admits may have settled on others than were proposed.
             outcome: what is known of it; a candidate is pending first, and later in one of the other states.
         """
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.objectives import COSTS, quality_objective
 from spaces.errors import TableError
+from spaces.objectives import COSTS, quality_objective
 
 LOG = "[log]"
 ALLOWED = "allowed: min:COLUMN or max:COLUMN, perhaps with [log], as in max:retention min:params[log]"

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from analysis.run_folder import Run, read_run
-from search.objectives import COSTS
 from search.run_folder.proposal_log import ProposalLog
 from search.simulator.fields import infer_domain
 from search.simulator.goals import Goal
@@ -15,6 +14,7 @@ from search.simulator.table import CurveTable
 from spaces.domains import Domain, Scalar
 from spaces.errors import TableError
 from spaces.load import load_space
+from spaces.objectives import COSTS
 
 SPACE_FILE = "space.yaml"
 CLOCKS = {"cpu_s": "s of CPU", "wall_s": "s"}

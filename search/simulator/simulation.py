@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from analysis.rungs import STOP
 from search.schedulers import SCHEDULERS
 from search.schedulers.base import RungScheduler
-from search.run_folder.rung_book import STOP
 from search.searchers import SEARCHERS
 from search.searchers.candidate_searcher import CandidateSearcher, SearchPlan
-from search.simulator.desk import TableDesk
+from search.simulator.admissions import TableAdmissions
 from search.simulator.goals import Goals, directions
 from search.simulator.nearest import Neighbours
 from search.simulator.rungs import Rungs
@@ -93,10 +93,10 @@ class _Simulation:
             conditions=table.conditions,
         )
         self._trials = min(setup.trials or len(table), len(table))
-        desk = TableDesk(table, _neighbours(table), goals=goals, seed=setup.seed)
+        admissions = TableAdmissions(table, _neighbours(table), goals=goals, seed=setup.seed)
         # a clock that stands still: a search that gives up after a second would not repeat
         self._searcher = CandidateSearcher(
-            proposer, desk, plan=SearchPlan(trials=self._trials), clock=lambda: 0.0
+            proposer, admissions, plan=SearchPlan(trials=self._trials), clock=lambda: 0.0
         )
         self._rungs = Rungs(())
         self._judge: RungScheduler | None = None
@@ -233,7 +233,7 @@ def _scheduler(setup: Setup, objectives: Mapping[str, str], rungs: Rungs) -> Run
     """Return the scheduler; its rungs stay in memory."""
     kind = resolve(SCHEDULERS, setup.scheduler, "schedulers")
     config = kind.Config(**setup.scheduler_options, rungs=rungs.numbers)
-    judge: RungScheduler = kind(config, objectives, folder=None, seed=setup.seed)
+    judge: RungScheduler = kind(config, objectives, folder=None)
     return judge
 
 

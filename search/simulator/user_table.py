@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from search.objectives import COSTS
 from search.simulator.fields import infer_domain
 from search.simulator.goals import Goals
 from search.simulator.table import CurveTable, Floats, Ints
 from spaces.domains import Scalar
 from spaces.errors import TableError
+from spaces.objectives import COSTS
 from spaces.plugins import near
 
 KEYS = ("candidate_id", "epoch", "epoch_cost")

@@ -8,7 +8,7 @@ from typing import Any, final
 import moocore
 import numpy as np
 
-from search.objectives import COSTS, Objectives
+from spaces.objectives import COSTS, Objectives
 
 Row = Mapping[str, Any]
 

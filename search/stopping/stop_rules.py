@@ -8,7 +8,7 @@ from typing import Any, final
 
 from analysis.table import FAILED
 from search.stopping.hypervolume import Growth
-from search.stopping.time_used import HOUR_S, Usage
+from search.stopping.time_used import HOUR_S, TimeUsed
 from spaces.sections import StopSection
 
 ALIKE = 5  # first trials of a session that, failing all alike, end it
@@ -51,7 +51,7 @@ class StopRules:
         self,
         settings: StopSection,
         *,
-        usage: Usage,
+        usage: TimeUsed,
         growth: Growth,
         interrupted: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,

@@ -9,7 +9,7 @@ HOUR_S = 3600.0
 
 
 @final
-class Usage:
+class TimeUsed:
     """Counts on from what `run.json` says of earlier sessions.
 
     Device-hours are the training time of all trials, the blind student's too, times the devices that each one holds:

@@ -27,7 +27,7 @@ SETTINGS = {
 DRIVER_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search owns Ctrl-C
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the recorder's tables are the truth; tensorboardX would import torch
-    "TUNE_MAX_PENDING_TRIALS_PG": "1",  # one candidate is prepared while others train, not dozens
+    "TUNE_MAX_PENDING_TRIALS_PG": "1",  # one candidate is inputs while others train, not dozens
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "3600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_worker_niceness": "0",  # Ray's own default of 15 starves trials on a shared machine
@@ -171,7 +171,7 @@ def resources(*, workers: int, cpus: int, gpus: float | None) -> Resources:
 
 
 def check_machine(*, workers: int, cpus: int, gpus: float | None) -> None:
-    """Refuse a trial that this machine cannot hold, before anything is prepared or started.
+    """Refuse a trial that this machine cannot hold, before anything is inputs or started.
 
     Ray may count less, in a container with a quota; `resources` then tells.
 

@@ -10,12 +10,12 @@ from ray.tune import Callback
 from ray.util.metrics import Gauge
 
 from analysis.table import FAILED
-from search.objectives import Objectives, quality_objective
 from search.reporting.progress import Progress, Tally
 from search.run_folder.recorder import Recorder
 from search.schedulers.base import RungScheduler
 from search.stopping.stop_rules import StopRules
 from spaces.errors import ResourceError
+from spaces.objectives import Objectives, quality_objective
 
 LEAK_PATIENCE_S = 120.0
 LEAK_CHECK_S = 20.0
@@ -29,7 +29,7 @@ class Session:
         progress: prints the line.
         objectives: of the search.
         trials: how many candidates the run is to have.
-        slots: trials side by side; one more may be prepared and waiting.
+        slots: trials side by side; one more may be inputs and waiting.
         nested: trials hold placement groups of their own, which the watchdog counts.
         rules: a trial that ends after they ended the search stays `running`, to be resumed.
         on_end: called with the row of each candidate that ended, before the line is shown.

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from search.objectives import COSTS
+from spaces.objectives import COSTS
 from search.schedulers.moasha import MOAsha
 from spaces.load import load_space
 from tests.e2e import runs

@@ -137,7 +137,6 @@ def facts(rows: list[Row]) -> Row:
         "resumed": [],
         "defaults": {"reuse_actors": True, "threads per trial": 1},
         "epochs_total": sum(row["epochs"] for row in rows),
-        "busy": {"share": 0.87, "how": "CPU time of all trials over cores x wall time of the driver"},
     }
 
 

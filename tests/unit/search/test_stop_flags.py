@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from search.candidates.inputs import check_measurable
-from search.run_folder.resume import check_changes
 from search.run import overrides, parser
+from search.run_folder.resume import check_changes
 from spaces.errors import RunError, SpaceError
 from spaces.load import load_space
 from tests.unit.search.earlier_run import SPACE

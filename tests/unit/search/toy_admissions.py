@@ -1,4 +1,4 @@
-"""A desk for searcher tests: a space of toy students, built and admitted without any model."""
+"""Admissions for searcher tests: a space of toy students, built and admitted without any model."""
 
 import math
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def params_of(candidate: Candidate) -> int:
     return int(student["width"] * student["depth"])
 
 
-class ToyDesk:
+class ToyAdmissions:
     """Admits students of at most `limit` params; an odd depth above `legal_depth` cannot be built."""
 
     def __init__(self, *, limit: float = 1e9, legal_depth: int = 99) -> None:

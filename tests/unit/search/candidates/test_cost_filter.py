@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from search.proposal import Admitted, Rejected
 from search.candidates.cost_filter import CostFilter, Limits
+from search.proposal import Admitted, Rejected
 from spaces.candidate import Candidate
 from tests.unit.trainables.core.small import silent, small_config
 from trainables.build import student_config

@@ -10,18 +10,18 @@ import pytest
 from ray.tune.search import Searcher
 
 from search.candidates.first_candidates import plan_search
-from search.run_folder.warm_start_file import write_experience
-from search.candidates.inputs import Prepared
+from search.candidates.inputs import Inputs
+from search.candidates.warm_start import read_runs
 from search.run_folder.recorder import Recorder
+from search.run_folder.warm_start_file import write_earlier
 from search.searchers import SEARCHERS
 from search.searchers.base import Outcome, Proposer, Values
 from search.searchers.candidate_searcher import CandidateSearcher
-from search.candidates.warm_start import read_runs
 from spaces.domains import Scalar
 from spaces.errors import LimitError, SpaceError
 from spaces.plugins import resolve
 from tests.house.tree import ROOMS, dotted, modules, syntax
-from tests.unit.search.earlier_run import DEFAULTS, Trained, load_recorder, open_desk, prepare, write_run
+from tests.unit.search.earlier_run import DEFAULTS, Trained, load_recorder, open_admissions, prepare, write_run
 
 DEPTH, WIDTH, LM = "student.image.depth", "student.image.width", "losses.lm.weight"
 START = (
@@ -37,22 +37,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def begin(
-    folder: Path, prepared: Prepared, recorder: Recorder | None = None
+    folder: Path, inputs: Inputs, recorder: Recorder | None = None
 ) -> tuple[CandidateSearcher, list[Any]]:
     """Begin a session, a first or a resumed one; return its searcher, and the proposals in its queue."""
-    recorder = recorder or load_recorder(folder, prepared)
-    desk = open_desk(prepared, folder, recorder)
-    plan = plan_search(prepared, recorder, desk)
-    section = prepared.space.search.searcher
+    recorder = recorder or load_recorder(folder, inputs)
+    admissions = open_admissions(inputs, folder, recorder)
+    plan = plan_search(inputs, recorder, admissions)
+    section = inputs.space.search.searcher
     kind = resolve(SEARCHERS, section.kind, "searchers")
     proposer = kind(
         kind.Config(**section.options),
-        prepared.space.domains(),
-        seed=prepared.space.search.seed,
-        objectives=prepared.space.objectives,
-        conditions=prepared.space.conditions(),
+        inputs.space.domains(),
+        seed=inputs.space.search.seed,
+        objectives=inputs.space.objectives,
+        conditions=inputs.space.conditions(),
     )
-    return CandidateSearcher(proposer, desk, plan=plan), [queued.proposal for queued in plan.queue]
+    return CandidateSearcher(proposer, admissions, plan=plan), [queued.proposal for queued in plan.queue]
 
 
 def trials(searcher: CandidateSearcher) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -92,14 +92,14 @@ def write_folder(path: Path) -> Path:
 
 
 def test_start_points_come_after_the_blind_and_the_default_once_each(folder: Path, place: Path) -> None:
-    prepared = prepare(place, START)
-    _, queue = begin(folder, prepared)
+    inputs = prepare(place, START)
+    _, queue = begin(folder, inputs)
     assert queue[0].candidate.blind
     assert values_of(queue[1:]) == [{}, *POINTS]
     assert {one.index for one in queue} == {-1}
     assert [one.candidate.seed for one in queue] == [0, 0, 0, 0]
     ids = [one.candidate.candidate_id for one in queue]
-    built = [prepared.space.build({**DEFAULTS, **point}, prepared.facts, 0).candidate_id for point in POINTS]
+    built = [inputs.space.build({**DEFAULTS, **point}, inputs.facts, 0).candidate_id for point in POINTS]
     assert ids[2:] == built
 
 
@@ -127,15 +127,15 @@ def test_more_start_points_than_trials_wait_for_an_extension(folder: Path, place
 def test_after_a_kill_the_remaining_start_points_still_come_first_and_none_twice(
     handed_out: int, folder: Path, place: Path
 ) -> None:
-    prepared = prepare(place, START, "search.trials=7", "search.seed=5")
+    inputs = prepare(place, START, "search.trials=7", "search.seed=5")
     whole = [
-        config["candidate_id"] for _, config in trials(begin(write_folder(folder / "whole"), prepared)[0])
+        config["candidate_id"] for _, config in trials(begin(write_folder(folder / "whole"), inputs)[0])
     ]
-    searcher, queue = begin(folder, prepared)
+    searcher, queue = begin(folder, inputs)
     searcher.prime()
     session = trials(searcher)
     before = [next(session)[1]["candidate_id"] for _ in range(handed_out)]  # and then it is killed
-    again, _ = begin(folder, prepared)
+    again, _ = begin(folder, inputs)
     again.prime()
     after = [config["candidate_id"] for _, config in trials(again)]
     assert after[:handed_out] == before  # they are unfinished: their checkpoints go on
@@ -149,17 +149,17 @@ def test_a_start_point_over_a_limit_is_refused_and_recorded(folder: Path, place:
         w: prepare(place).space.build({**DEFAULTS, WIDTH: w}, prepare(place).facts, 0)
         for w in ("0.25x", "0.5x")
     }
-    desk = open_desk(prepare(place), write_folder(folder / "other"))
-    small, large = (int(desk.admit(one).costs["params"]) for one in costs.values())
+    admissions = open_admissions(prepare(place), write_folder(folder / "other"))
+    small, large = (int(admissions.admit(one).costs["params"]) for one in costs.values())
     assert small < large
-    prepared = prepare(place, START, f"limits.params.max={large - 1}")
-    searcher, queue = begin(folder, prepared)
+    inputs = prepare(place, START, f"limits.params.max={large - 1}")
+    searcher, queue = begin(folder, inputs)
     searcher.prime()
     next(trials(searcher))  # writes the table, which takes in refused ones at most once a second
-    rejected = [row for row in load_recorder(folder, prepared).rows if row["status"] == "rejected"]
+    rejected = [row for row in load_recorder(folder, inputs).rows if row["status"] == "rejected"]
     assert [row["candidate_id"] for row in rejected] == [queue[2].candidate.candidate_id]
     assert "params" in rejected[0]["reason"]
-    _, rest = begin(folder, prepared)
+    _, rest = begin(folder, inputs)
     assert queue[2] not in rest
 
 
@@ -200,44 +200,44 @@ class Listener(Proposer):
 
 
 def listen(
-    folder: Path, prepared: Prepared, recorder: Recorder | None = None
+    folder: Path, inputs: Inputs, recorder: Recorder | None = None
 ) -> tuple[Listener, CandidateSearcher]:
     """Begin a session with a listener as its proposer."""
-    recorder = recorder or load_recorder(folder, prepared)
-    desk, space = open_desk(prepared, folder, recorder), prepared.space
+    recorder = recorder or load_recorder(folder, inputs)
+    admissions, space = open_admissions(inputs, folder, recorder), inputs.space
     listener = Listener(None, space.domains(), seed=space.search.seed, objectives=space.objectives)
-    return listener, CandidateSearcher(listener, desk, plan=plan_search(prepared, recorder, desk))
+    return listener, CandidateSearcher(listener, admissions, plan=plan_search(inputs, recorder, admissions))
 
 
 @pytest.fixture
 def warm(tmp_path: Path, place: Path) -> Warm:
     """Return a function that makes the folder of a new run which takes over what an earlier one has measured."""
 
-    def make(prepared: Prepared, seed: int = 0) -> Path:
+    def make(inputs: Inputs, seed: int = 0) -> Path:
         earlier = write_run(tmp_path / "earlier", prepare(place, f"search.seed={seed}"), EARLIER)
         folder = write_folder(tmp_path / "warm")
-        write_experience(folder, read_runs([earlier], prepared))
+        write_earlier(folder, read_runs([earlier], inputs))
         return folder
 
     return make
 
 
 def test_a_warm_start_hands_out_the_front_after_the_start_points(warm: Warm, place: Path) -> None:
-    prepared = prepare(place, START, "search.seed=1", "search.trials=20")
-    folder = warm(prepared)
-    _, queue = begin(folder, prepared)
+    inputs = prepare(place, START, "search.seed=1", "search.trials=20")
+    folder = warm(inputs)
+    _, queue = begin(folder, inputs)
     assert values_of(queue[1:]) == [{}, *POINTS, {LM: 0.11}, {LM: 0.12}]  # 0.5x is a start point already
-    assert not load_recorder(folder, prepared).rows  # nothing of the earlier run is a row of this one
+    assert not load_recorder(folder, inputs).rows  # nothing of the earlier run is a row of this one
 
 
 def test_with_the_same_seed_the_front_is_trained_again_under_the_same_ids(warm: Warm, place: Path) -> None:
-    prepared = prepare(place, "search.trials=20")
-    folder = warm(prepared)
-    searcher, _ = begin(folder, prepared)
+    inputs = prepare(place, "search.trials=20")
+    folder = warm(inputs)
+    searcher, _ = begin(folder, inputs)
     searcher.prime()
     found = [config["candidate_id"] for _, config in trials(searcher)]
     ids = {
-        prepared.space.build({**DEFAULTS, **one.values}, prepared.facts, 0).candidate_id
+        inputs.space.build({**DEFAULTS, **one.values}, inputs.facts, 0).candidate_id
         for one in EARLIER[:2]
     }
     assert ids < set(found)
@@ -245,8 +245,8 @@ def test_with_the_same_seed_the_front_is_trained_again_under_the_same_ids(warm: 
 
 
 def test_the_searcher_knows_everything_before_its_first_proposal(warm: Warm, place: Path) -> None:
-    prepared = prepare(place, "search.seed=1", "search.trials=20")
-    listener, _ = listen(warm(prepared), prepared)
+    inputs = prepare(place, "search.seed=1", "search.trials=20")
+    listener, _ = listen(warm(inputs), inputs)
     assert listener.known.keys() == {
         (one.values.get(LM, 0.3), one.values.get(WIDTH, "0.25x")) for one in EARLIER
     }
@@ -260,18 +260,18 @@ def test_the_searcher_knows_everything_before_its_first_proposal(warm: Warm, pla
 
 
 def test_what_breaks_a_new_limit_is_refused_to_the_searcher_and_in_the_table(warm: Warm, place: Path) -> None:
-    prepared = prepare(place, "search.seed=1", "search.trials=20", "limits.params.max=300")
-    folder = warm(prepared)
-    recorder = load_recorder(folder, prepared)
-    listener, searcher = listen(folder, prepared, recorder)
+    inputs = prepare(place, "search.seed=1", "search.trials=20", "limits.params.max=300")
+    folder = warm(inputs)
+    recorder = load_recorder(folder, inputs)
+    listener, searcher = listen(folder, inputs, recorder)
     assert listener.known[0.3, "0.5x"][1].state == "refused"  # it had 400 params by the earlier table
     assert listener.known[0.12, "0.25x"][1].state == "measured"
     with pytest.raises(LimitError, match="params <= 300"):
         searcher.prime()  # measured now, no student at all is as small as that table says
     recorder.write()  # on its own it writes once a second
-    rejected = [row for row in load_recorder(folder, prepared).rows if row["status"] == "rejected"]
+    rejected = [row for row in load_recorder(folder, inputs).rows if row["status"] == "rejected"]
     ids = [
-        prepared.space.build({**DEFAULTS, **one.values}, prepared.facts, 1).candidate_id
+        inputs.space.build({**DEFAULTS, **one.values}, inputs.facts, 1).candidate_id
         for one in EARLIER[:2]
     ]
     assert set(ids) <= {row["candidate_id"] for row in rejected}
@@ -282,14 +282,14 @@ def test_what_breaks_a_new_limit_is_refused_to_the_searcher_and_in_the_table(war
 def test_a_warm_started_run_goes_on_identically_when_the_earlier_one_is_gone(
     kind: str, warm: Warm, place: Path, tmp_path: Path
 ) -> None:
-    prepared = prepare(place, f"search.searcher={{kind: {kind}}}", "search.seed=1", "search.trials=16")
-    folder = warm(prepared)
+    inputs = prepare(place, f"search.searcher={{kind: {kind}}}", "search.seed=1", "search.trials=16")
+    folder = warm(inputs)
     other = Path(shutil.copytree(folder, tmp_path / "other"))
     shutil.rmtree(tmp_path / "earlier")
 
     def session(run: Path, stop_after: int) -> list[str]:
-        recorder = load_recorder(run, prepared)
-        searcher, _ = begin(run, prepared, recorder)
+        recorder = load_recorder(run, inputs)
+        searcher, _ = begin(run, inputs, recorder)
         searcher.prime()
         done = []
         for trial, config in trials(searcher):

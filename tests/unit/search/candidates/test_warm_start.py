@@ -6,13 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from search.proposal import Past
-from search.run_folder.warm_start_file import WARM_START_FILE, Experience, check_kept, read_experience, write_experience
-from search.candidates.inputs import Prepared
-from search.run_folder.facts import read_facts, write_facts
+from search.candidates.inputs import Inputs
 from search.candidates.warm_start import read_runs
+from search.proposal import Past
+from search.run_folder.facts import read_facts, write_facts
+from search.run_folder.warm_start_file import (
+    WARM_START_FILE,
+    EarlierResults,
+    check_kept,
+    read_earlier,
+    write_earlier,
+)
 from spaces.errors import RunError
-from tests.unit.search.earlier_run import DEFAULTS, Trained, load_recorder, open_desk, prepare, write_run
+from tests.unit.search.earlier_run import DEFAULTS, Trained, load_recorder, open_admissions, prepare, write_run
 
 DEPTH, WIDTH, LM = "student.image.depth", "student.image.width", "losses.lm.weight"
 # Retention against cost, by hand: a, b and d are on the front; c is dominated by b. e was stopped, f failed.
@@ -34,7 +40,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def prepared(space: Path) -> Prepared:
+def inputs(space: Path) -> Inputs:
     """Return the run to be started: another seed than the earlier one, whose trials, searcher and rungs differ, too."""
     return prepare(space, "search.seed=1", "search.trials=8", "search.searcher={kind: hyperopt}")
 
@@ -50,9 +56,9 @@ def told(past: Past) -> tuple[object, str, list[float]]:
 
 
 def test_what_was_trained_is_taken_over_with_its_fidelity_and_its_failures(
-    folder: Path, prepared: Prepared
+    folder: Path, inputs: Inputs
 ) -> None:
-    past = read_runs([folder], prepared).past
+    past = read_runs([folder], inputs).past
     assert sorted(map(told, past)) == [
         (0.11, "finished", [10.0, 20.0, 30.0]),
         (0.12, "finished", [20.0, 40.0, 60.0]),
@@ -67,9 +73,9 @@ def test_what_was_trained_is_taken_over_with_its_fidelity_and_its_failures(
     assert {one.proposal.values[LM]: one.costs["params"] for one in past}[0.15] == 90
 
 
-def test_the_front_is_trained_first_balanced_one_before_the_ends(folder: Path, prepared: Prepared) -> None:
+def test_the_front_is_trained_first_balanced_one_before_the_ends(folder: Path, inputs: Inputs) -> None:
     # scaled to [0, 1] the sums are a 1 + 0, b .25 + 3 / 3, d 0 + 3: a begins, d is the farthest, b is left
-    first = read_runs([folder], prepared).first
+    first = read_runs([folder], inputs).first
     assert [values[LM] for values in first] == [0.11, 0.14, 0.12]
 
 
@@ -78,14 +84,14 @@ def test_at_most_half_of_the_trials_repeat_what_was_trained(folder: Path, space:
     assert len(read_runs([folder], prepare(space, "search.trials=1")).first) == 1
 
 
-def test_the_run_tells_what_it_took_over(folder: Path, prepared: Prepared) -> None:
-    assert read_runs([folder], prepared).sources == [
+def test_the_run_tells_what_it_took_over(folder: Path, inputs: Inputs) -> None:
+    assert read_runs([folder], inputs).sources == [
         {"run": "earlier", "started": "then", "imported": 6, "finished": 4, "first": 3}
     ]
 
 
 def test_several_runs_have_one_front_and_no_training_twice(
-    folder: Path, space: Path, prepared: Prepared
+    folder: Path, space: Path, inputs: Inputs
 ) -> None:
     # the placement of no fusion layers changes nothing: `first` and `last` are one training
     off = {"student.fusion.layers": 0, "student.fusion.placement": "first"}
@@ -97,7 +103,7 @@ def test_several_runs_have_one_front_and_no_training_twice(
     same = [Trained(values={"student.fusion.layers": 0}, retention=[1.0], params=9)]
     second = write_run(space / "runs" / "second", prepare(space, "search.seed=7"), better)
     third = write_run(space / "runs" / "third", prepare(space, "search.seed=8"), same)
-    found = read_runs([folder, second, folder / ".." / "earlier", third], prepared)
+    found = read_runs([folder, second, folder / ".." / "earlier", third], inputs)
     assert [source["run"] for source in found.sources] == ["earlier", "second", "third"]
     assert [source["imported"] for source in found.sources] == [6, 3, 1]
     assert sorted((v["student.fusion.layers"], v[LM]) for v in found.first) == [
@@ -109,7 +115,7 @@ def test_several_runs_have_one_front_and_no_training_twice(
     assert [source["first"] for source in found.sources] == [1, 3, 0]
 
 
-def test_an_earlier_run_is_only_read(folder: Path, prepared: Prepared) -> None:
+def test_an_earlier_run_is_only_read(folder: Path, inputs: Inputs) -> None:
     def state() -> dict[str, tuple[int, bytes]]:
         files = [path for path in folder.rglob("*") if path.is_file()]
         found = {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
@@ -118,14 +124,14 @@ def test_an_earlier_run_is_only_read(folder: Path, prepared: Prepared) -> None:
         }
 
     before = state()
-    assert read_runs([folder], prepared).past
+    assert read_runs([folder], inputs).past
     assert state() == before
 
 
-def test_a_run_that_is_being_written_is_readable(folder: Path, prepared: Prepared, tmp_path: Path) -> None:
+def test_a_run_that_is_being_written_is_readable(folder: Path, inputs: Inputs, tmp_path: Path) -> None:
     live = Path(shutil.copytree(folder, tmp_path / "live"))
     recorder = load_recorder(
-        live, prepared
+        live, inputs
     )  # another process would hold it so: history open, table a moment old
     running = next(row["candidate_id"] for row in recorder.rows if row["status"] == "running")
     recorder.record_epoch({"candidate_id": running, "epoch": 2, "status": "running", "retention": 99.5})
@@ -134,25 +140,25 @@ def test_a_run_that_is_being_written_is_readable(folder: Path, prepared: Prepare
         stream.write(b"\xff\xff\xff\xff\x10")  # a batch that is half written
     with (live / "proposals.jsonl").open("ab") as stream:
         stream.write(b'{"candidate_id": "0123')
-    assert sorted(map(told, read_runs([live], prepared).past)) == sorted(
-        map(told, read_runs([folder], prepared).past)
+    assert sorted(map(told, read_runs([live], inputs).past)) == sorted(
+        map(told, read_runs([folder], inputs).past)
     )
 
 
-def test_a_run_without_results_gives_nothing(space: Path, prepared: Prepared) -> None:
+def test_a_run_without_results_gives_nothing(space: Path, inputs: Inputs) -> None:
     empty = write_run(space / "runs" / "empty", prepare(space), [])
-    found = read_runs([empty], prepared)
+    found = read_runs([empty], inputs)
     assert (list(found.past), list(found.first)) == ([], [])
     assert found.sources[0]["imported"] == 0
 
 
-def test_a_torn_proposal_is_left_out(folder: Path, prepared: Prepared, tmp_path: Path) -> None:
+def test_a_torn_proposal_is_left_out(folder: Path, inputs: Inputs, tmp_path: Path) -> None:
     torn = Path(shutil.copytree(folder, tmp_path / "torn"))
     lines = (torn / "proposals.jsonl").read_text().splitlines()
     kept = [line for line in lines if '"losses.lm.weight": 0.12' not in line]
     assert len(kept) == len(lines) - 1
     (torn / "proposals.jsonl").write_text("\n".join(kept) + "\n")
-    assert sorted(told(one)[0] for one in read_runs([torn], prepared).past) == [0.11, 0.13, 0.14, 0.15, 0.16]
+    assert sorted(told(one)[0] for one in read_runs([torn], inputs).past) == [0.11, 0.13, 0.14, 0.15, 0.16]
 
 
 @pytest.mark.parametrize(
@@ -188,14 +194,14 @@ def test_a_run_of_another_space_is_refused(changes: list[str], line: str, folder
 
 @pytest.mark.parametrize("name", ["teacher", "dataset"])
 def test_a_run_of_another_teacher_or_other_data_is_refused(
-    name: str, folder: Path, prepared: Prepared, tmp_path: Path
+    name: str, folder: Path, inputs: Inputs, tmp_path: Path
 ) -> None:
     other = Path(shutil.copytree(folder, tmp_path / "other"))
     facts = read_facts(other)
     now = facts[name]["fingerprint"]
     write_facts(other, {**facts, name: {"fingerprint": "0123"}})
     with pytest.raises(RunError) as caught:
-        read_runs([other], prepared)
+        read_runs([other], inputs)
     assert f"\n  {name} fingerprint: '{now}' in this run, '0123' in that one\n" in str(caught.value)
 
 
@@ -235,26 +241,26 @@ def test_an_objective_that_was_not_measured_teaches_nothing(folder: Path, space:
     assert not read_runs([folder], now).first
 
 
-def test_no_run_is_told(prepared: Prepared, tmp_path: Path) -> None:
+def test_no_run_is_told(inputs: Inputs, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no such folder"):
-        read_runs([tmp_path / "nowhere"], prepared)
+        read_runs([tmp_path / "nowhere"], inputs)
     with pytest.raises(RunError, match="is no run"):
-        read_runs([tmp_path], prepared)
+        read_runs([tmp_path], inputs)
 
 
 def test_what_was_taken_over_is_kept_to_the_last_digit(
-    folder: Path, prepared: Prepared, tmp_path: Path
+    folder: Path, inputs: Inputs, tmp_path: Path
 ) -> None:
-    found = read_runs([folder], prepared)
-    write_experience(tmp_path, found)
-    again = read_experience(tmp_path)
-    assert again == Experience(past=list(found.past), first=list(found.first))
+    found = read_runs([folder], inputs)
+    write_earlier(tmp_path, found)
+    again = read_earlier(tmp_path)
+    assert again == EarlierResults(past=list(found.past), first=list(found.first))
     assert [path.name for path in tmp_path.iterdir()] == [WARM_START_FILE]
     assert len((tmp_path / WARM_START_FILE).read_text().splitlines()) == 6 + 3
 
 
 def test_a_cold_start_has_no_experience(tmp_path: Path) -> None:
-    assert read_experience(tmp_path) == Experience()
+    assert read_earlier(tmp_path) == EarlierResults()
     check_kept(tmp_path, {"warm_start": []})
 
 
@@ -262,7 +268,7 @@ def test_a_cold_start_has_no_experience(tmp_path: Path) -> None:
 def test_a_damaged_file_is_told(text: str, tmp_path: Path) -> None:
     (tmp_path / WARM_START_FILE).write_text(text)
     with pytest.raises(RunError, match=f"{WARM_START_FILE}: damaged"):
-        read_experience(tmp_path)
+        read_earlier(tmp_path)
 
 
 def test_a_run_that_has_lost_what_it_learned_does_not_go_on(tmp_path: Path) -> None:
@@ -273,13 +279,13 @@ def test_a_run_that_has_lost_what_it_learned_does_not_go_on(tmp_path: Path) -> N
 
 
 def test_the_desk_of_the_new_run_gives_the_candidates_its_own_ids(
-    folder: Path, prepared: Prepared, tmp_path: Path
+    folder: Path, inputs: Inputs, tmp_path: Path
 ) -> None:
-    found = read_runs([folder], prepared)
-    desk = open_desk(prepared, tmp_path)
+    found = read_runs([folder], inputs)
+    admissions = open_admissions(inputs, tmp_path)
     old = {json.dumps(dict(one.proposal.values)): one.proposal.candidate for one in found.past}
     for values in found.first:
-        new, before = desk.build(values, -1).candidate, old[json.dumps(dict(values))]
+        new, before = admissions.build(values, -1).candidate, old[json.dumps(dict(values))]
         assert new.candidate_id != before.candidate_id
         assert new.config == before.config
     assert {**DEFAULTS}.keys() == found.first[0].keys()

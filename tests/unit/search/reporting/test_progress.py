@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from search.stopping.hypervolume import Best
 from search.reporting.progress import Progress, Tally, describe, spell
+from search.stopping.hypervolume import Best
 
 FULL = {"a": 9, "b": 9, "c": 9, "d": 9, "z": 9}
 

@@ -6,10 +6,9 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
-from search.schedulers.base import RungConfig
+from search.schedulers.rung_config import RungConfig
 from search.schedulers.growing_rank import GrowingRank
 from search.schedulers.moasha import MOAsha
 from search.schedulers.rank import rank_of
@@ -27,8 +26,8 @@ FACTORS = st.integers(2, 4)
 UNUSABLE = st.sampled_from([math.nan, math.inf, -math.inf])
 
 
-def scheduler(factor: int, ways: dict[str, str] = WAYS, **more: object) -> MOAsha:
-    return MOAsha(RungConfig(rungs=(1, 3), reduction_factor=factor, **more), ways, folder=None, seed=5)
+def scheduler(factor: int, ways: dict[str, str] = WAYS) -> MOAsha:
+    return MOAsha(RungConfig(rungs=(1, 3), reduction_factor=factor), ways, folder=None)
 
 
 def row(vector: Vector, ways: dict[str, str] = WAYS, epoch: int = 1) -> dict[str, object]:
@@ -147,26 +146,6 @@ def test_a_value_that_is_not_finite_never_goes_on(record, factor, value, column)
     newcomer = tuple(value if place == column else 0.0 for place in range(3))
     assert last_verdict([*record, newcomer], factor) == STOP
     assert last_verdict([newcomer], factor) == STOP
-
-
-@PATIENT
-@given(st.lists(VECTORS, min_size=1, max_size=25), FACTORS, st.integers(2, 3))
-def test_every_bracket_decides_as_a_search_of_its_own(record, factor, brackets) -> None:
-    judge = scheduler(factor, brackets=brackets)
-    rows = [(f"c{n}", row(one, epoch=epoch)) for n, one in enumerate(record) for epoch in (1, 3)]
-    found = [(name, told, judge.judge(name, told)) for name, told in rows]
-    for bracket in range(brackets):
-        own = MOAsha(RungConfig(rungs=(1, 3)[bracket:], reduction_factor=factor), WAYS, folder=None)
-        members = [(name, told, one) for name, told, one in found if one and one.bracket == bracket]
-        for name, told, one in members:
-            alone = own.judge(name, told)
-            assert (one.rank, one.size, one.verdict) == (alone.rank, alone.size, alone.verdict)
-    # of bracket b the first b rungs are passed, no more and no fewer
-    epochs = {
-        name: [told["epoch"] for other, told, one in found if other == name and one] for name, _ in rows
-    }
-    brackets_of = {one.candidate_id: one.bracket for one in judge.book.decisions}
-    assert all(list((1, 3)[brackets_of.get(name, 2) :]) == judged for name, judged in epochs.items())
 
 
 POINTS = st.integers(1, 5).flatmap(

@@ -7,14 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
-from analysis.rungs import rungs_of
-from search.schedulers.asha import Asha
-from search.schedulers.base import RungConfig
-from search.schedulers.moasha import MOAsha
+from analysis.rungs import read_rungs
 from search.run_folder.rung_book import RungBook
+from search.schedulers.asha import Asha
+from search.schedulers.rung_config import RungConfig
+from search.schedulers.moasha import MOAsha
 from spaces.errors import PluginError, RunError
 
 OBJECTIVES = {"retention": "max", "params": "min"}
@@ -82,12 +81,12 @@ def test_rows_without_metrics_off_the_rungs_blind_or_finished_are_let_through(tm
     assert judge.book.rungs == {1: {}, 3: {}}
 
 
-def test_a_row_without_a_cost_is_told_as_our_mistake(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="candidate c7, epoch 1: lacks params"):
-        scheduler(tmp_path).judge("c7", {"candidate_id": "c7", "epoch": 1, "retention": 5.0})
+def test_a_row_without_an_objective_is_not_ranked(tmp_path: Path) -> None:
+    judge = scheduler(tmp_path)
+    assert judge.judge("c7", {"epoch": 1, "retention": 50.0}) is None
+    assert judge.book.rungs[1] == {}
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_value_that_is_not_finite_stops_with_its_reason(tmp_path: Path, value: float) -> None:
     judge = scheduler(tmp_path)
     decision = judge.judge("bad", row(value, 5))
@@ -125,46 +124,29 @@ def test_the_file_has_the_public_form(tmp_path: Path) -> None:
     judge.judge("aa", row(80, 100))
     judge.judge("aa", row(90, 100, epoch=3))
     content = json.loads((tmp_path / "rungs.json").read_text())
-    assert (content["version"], content["scheduler"], content["brackets"]) == (2, "moasha", 1)
+    assert (content["version"], content["scheduler"]) == (2, "moasha")
     assert content["rungs"] == {
         "1": {"aa": {"retention": 80.0, "params": 100.0}},
         "3": {"aa": {"retention": 90.0, "params": 100.0}},
     }
-    assert [
-        (
-            one["candidate_id"],
-            one["epoch"],
-            one["rung"],
-            one["rank"],
-            one["size"],
-            one["verdict"],
-            one["bracket"],
-        )
-        for one in content["decisions"]
-    ] == [
-        ("aa", 1, 1, 0, 1, "continue", 0),
-        ("aa", 3, 3, 0, 1, "continue", 0),
+    names = ("candidate_id", "epoch", "rung", "rank", "size", "verdict")
+    assert [tuple(one[name] for name in names) for one in content["decisions"]] == [
+        ("aa", 1, 1, 0, 1, "continue"),
+        ("aa", 3, 3, 0, 1, "continue"),
     ]
     assert content["decisions"][0]["reason"] == "only 1 candidate at epoch 1 yet"
     assert [path.name for path in tmp_path.iterdir()] == ["rungs.json"]
 
 
 def test_the_report_reads_the_file_as_it_was_written(tmp_path: Path) -> None:
-    judge = bracketed(tmp_path)
+    judge = scheduler(tmp_path)
     for number in range(40):
         for epoch in (1, 3):
             value = math.nan if number == 5 else float(number * 7 % 12)
             judge.judge(f"c{number}", row(value, number, epoch=epoch))
-    path = tmp_path / "rungs.json"
-    rungs = rungs_of(json.loads(path.read_text()), path)
-    assert (rungs.scheduler, rungs.brackets, rungs.num_unjudged) == ("moasha", 3, 0)
-    assert [
-        (one.candidate_id, one.rung, one.bracket, one.rank, one.size, one.stopped, one.reason)
-        for one in rungs.decisions
-    ] == [
-        (one.candidate_id, one.rung, one.bracket, one.rank, one.size, one.verdict == "stop", one.reason)
-        for one in judge.book.decisions
-    ]
+    rungs = read_rungs(tmp_path / "rungs.json")
+    assert (rungs.scheduler, rungs.num_unjudged) == ("moasha", 0)
+    assert rungs.decisions == tuple(judge.book.decisions)
     assert len(rungs.decisions) > 40
 
 
@@ -205,9 +187,21 @@ def test_a_file_without_a_version_is_read_and_gone_on_with(tmp_path: Path) -> No
     decision = scheduler(tmp_path).judge("c2", row(70, 120))
     assert (decision.verdict, decision.rank, decision.size) == ("stop", 1, 3)
     content = json.loads((tmp_path / "rungs.json").read_text())
-    assert (content["version"], content["brackets"]) == (2, 1)
-    assert content["decisions"][:2] == [one | {"bracket": 0} for one in before]
+    assert content["version"] == 2
+    assert content["decisions"][:2] == before
     assert content["rungs"]["1"]["c1"] == {"retention": None, "params": 10.0}
+
+
+def test_a_file_with_the_bracket_of_earlier_programs_is_read(tmp_path: Path) -> None:
+    verdicts(scheduler(tmp_path), [row(80, 100), row(60, 10)])
+    path = tmp_path / "rungs.json"
+    content = json.loads(path.read_text())
+    marked = [one | {"bracket": 0} for one in content["decisions"]]
+    path.write_text(json.dumps(content | {"brackets": 1, "decisions": marked}))
+    assert scheduler(tmp_path).judge("c2", row(70, 120)).verdict == "stop"
+    path.write_text(json.dumps(content | {"brackets": 3}))
+    with pytest.raises(RunError, match="got 3 brackets; this program reads one"):
+        scheduler(tmp_path)
 
 
 def test_a_file_of_a_newer_version_is_refused_by_number(tmp_path: Path) -> None:
@@ -224,50 +218,10 @@ def test_without_a_folder_rungs_live_in_memory(tmp_path: Path, monkeypatch: pyte
     assert verdicts(scheduler(None), rows)[2] == "stop"
 
 
-def bracketed(folder: Path | None, seed: int = 0) -> MOAsha:
-    config = RungConfig(rungs=(1, 3), reduction_factor=3, brackets=3)
-    return MOAsha(config, OBJECTIVES, folder=folder, seed=seed)
-
-
-def test_a_candidate_passes_the_rungs_below_its_bracket(tmp_path: Path) -> None:
-    judge = bracketed(tmp_path)
-    names = [f"c{number}" for number in range(40)]
-    judged = {(name, epoch): judge.judge(name, row(50, 5, epoch=epoch)) for name in names for epoch in (1, 3)}
-    kinds = {name: tuple(judged[name, epoch] is not None for epoch in (1, 3)) for name in names}
-    assert set(kinds.values()) == {(True, True), (False, True), (False, False)}
-    for (_, epoch), one in judged.items():
-        if one is not None:
-            assert one.bracket in ((0,) if epoch == 1 else (0, 1))
-            assert one.reason.endswith((f"in bracket {one.bracket} yet", "go on"))
-    # a place is counted among the candidates of one bracket
-    at_3 = [one for (_, epoch), one in judged.items() if epoch == 3 and one is not None]
-    for bracket in (0, 1):
-        sizes = [one.size for one in at_3 if one.bracket == bracket]
-        assert sizes == list(range(1, len(sizes) + 1))
-
-
-def test_brackets_are_the_same_after_a_resume_and_others_with_another_seed(tmp_path: Path) -> None:
-    rows = [row(float(quality % 17), quality % 13) for quality in range(40)]
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "broken").mkdir()
-    whole = verdicts(bracketed(tmp_path / "whole"), rows)
-    broken = [bracketed(tmp_path / "broken").judge(f"c{n}", one) for n, one in enumerate(rows)]
-    assert [one.verdict if one else "none" for one in broken] == whole
-    assert "stop" in whole
-    assert verdicts(bracketed(None, seed=1), rows) != whole
-
-
-def test_the_file_of_another_number_of_brackets_is_refused(tmp_path: Path) -> None:
-    bracketed(tmp_path).judge("c0", row(1, 1, epoch=1))
-    RungBook(tmp_path, scheduler="moasha", rungs=[1, 3], brackets=3).save()
-    with pytest.raises(RunError, match=r"record of 3 brackets; this search has 1.*brackets=3"):
-        scheduler(tmp_path)
-
-
-def test_rungs_below_full_fidelity_leave_fewer_brackets() -> None:
-    config = RungConfig(rungs=(1, 3, 9), reduction_factor=2, brackets=4)
-    assert config.below(9) == RungConfig(rungs=(1, 3), reduction_factor=2, brackets=3)
-    assert config.below(1) == RungConfig(rungs=(), reduction_factor=2, brackets=1)
+def test_only_rungs_below_full_fidelity_are_left() -> None:
+    config = RungConfig(rungs=(1, 3, 9), reduction_factor=2)
+    assert config.below(9) == RungConfig(rungs=(1, 3), reduction_factor=2)
+    assert config.below(1) == RungConfig(rungs=(), reduction_factor=2)
     assert config.below(10) == config
 
 
@@ -316,9 +270,6 @@ def test_the_file_of_another_scheduler_is_refused(tmp_path: Path) -> None:
         {"rungs": (0,)},
         {"rungs": (1, 1)},
         {"reduction_factor": 1},
-        {"brackets": 0},
-        {"brackets": 4},
-        {"rungs": (), "brackets": 2},
     ],
 )
 def test_wrong_options_are_told(options: dict[str, object]) -> None:

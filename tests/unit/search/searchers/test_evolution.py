@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 import moocore
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from search.searchers.base import Outcome
 from search.searchers.evolution import Evolution

@@ -15,7 +15,7 @@ from search.searchers.base import Outcome, Proposer, Values
 from search.searchers.candidate_searcher import CandidateSearcher, Queued, SearchPlan
 from search.stopping.stop_rules import INTERRUPTED, Ending
 from spaces.domains import Scalar
-from tests.unit.search.toy_admissions import DOMAINS, OBJECTIVES, ToyDesk, make_candidate, params_of
+from tests.unit.search.toy_admissions import DOMAINS, OBJECTIVES, ToyAdmissions, make_candidate, params_of
 
 VALUES = {"student.width": "0.5x", "student.depth": 2, "losses.itm.weight": 0, "training.lr": 1e-3}
 PLATEAU = Ending(ended_by="plateau", reason="no gain")
@@ -38,10 +38,10 @@ class Listener(Proposer):
 
 
 def make(
-    plan: SearchPlan, desk: ToyDesk | None = None, objectives: dict[str, str] = OBJECTIVES, **more: Any
+    plan: SearchPlan, admissions: ToyAdmissions | None = None, objectives: dict[str, str] = OBJECTIVES, **more: Any
 ) -> tuple[CandidateSearcher, Listener]:
     listener = Listener(None, DOMAINS, seed=3, objectives=objectives)
-    return CandidateSearcher(listener, desk or ToyDesk(), plan=plan, clock=lambda: 0.0, **more), listener
+    return CandidateSearcher(listener, admissions or ToyAdmissions(), plan=plan, clock=lambda: 0.0, **more), listener
 
 
 def result(epoch: int, retention: float | None = None, **more: Any) -> dict[str, Any]:
@@ -98,8 +98,8 @@ def test_a_row_that_lacks_an_objective_is_no_measurement(lost: dict[str, Any]) -
 
 
 def test_refused_candidates_carry_how_far_they_are_beyond_the_limits() -> None:
-    desk = ToyDesk(limit=150, legal_depth=4)
-    searcher, listener = make(SearchPlan(trials=12), desk)
+    admissions = ToyAdmissions(limit=150, legal_depth=4)
+    searcher, listener = make(SearchPlan(trials=12), admissions)
     while searcher.suggest("t") != Searcher.FINISHED:
         pass
     refused = {index: outcome for index, outcome in listener.told if outcome.state == "refused"}
@@ -107,7 +107,7 @@ def test_refused_candidates_carry_how_far_they_are_beyond_the_limits() -> None:
         proposal.index: math.log(params_of(proposal.candidate) / 150)
         if proposal.candidate.config
         else math.inf  # could not even be built
-        for proposal, _ in desk.rejected
+        for proposal, _ in admissions.rejected
     }
     assert {index: outcome.violation for index, outcome in refused.items()} == pytest.approx(expected)
     assert math.inf in expected.values()
@@ -158,14 +158,14 @@ def test_a_plateau_hands_out_what_an_earlier_session_had_begun_and_nothing_else(
 
 def test_a_waiting_candidate_is_pending_once_it_is_admitted() -> None:
     start = Queued(proposal=Proposal(candidate=make_candidate(VALUES), values=VALUES))
-    refused, listener = make(SearchPlan(trials=1, queue=[start]), ToyDesk(limit=100))
+    refused, listener = make(SearchPlan(trials=1, queue=[start]), ToyAdmissions(limit=100))
     assert listener.told == []
     refused.suggest("t0")
     assert listener.told[0][1].state == "refused"
 
 
-class RecordingDesk(ToyDesk):
-    """A toy desk that writes candidates down as the experiment's does."""
+class RecordingDesk(ToyAdmissions):
+    """A toy admissions that writes candidates down as the experiment's does."""
 
     def __init__(self, recorder: Recorder, **limits: float) -> None:
         super().__init__(**limits)
@@ -192,8 +192,8 @@ class Session:
             past=self.recorder.past(),
             start_index=self.recorder.next_index,
         )
-        desk = RecordingDesk(self.recorder, limit=300, legal_depth=5)
-        self.searcher, self.listener = make(plan, desk)
+        admissions = RecordingDesk(self.recorder, limit=300, legal_depth=5)
+        self.searcher, self.listener = make(plan, admissions)
 
     def play(self, ends: int) -> list[str]:
         """Let so many trials end; return the candidates that were handed out meanwhile."""

@@ -6,7 +6,7 @@ import pytest
 
 from search.stopping.hypervolume import Growth, TeacherBox
 from search.stopping.stop_rules import Ending, StopRules, described, likeness
-from search.stopping.time_used import Usage
+from search.stopping.time_used import TimeUsed
 from spaces.sections import StopSection
 
 OBJECTIVES = {"retention": "max", "params": "min"}
@@ -26,7 +26,7 @@ class Watched:
 
     def __init__(self, *, facts: dict | None = None, interrupted: bool = False, **settings: object) -> None:
         self.clock, self.rows = Clock(), list[dict]()
-        usage = Usage(facts or {}, lambda: self.rows, clock=self.clock)
+        usage = TimeUsed(facts or {}, lambda: self.rows, clock=self.clock)
         usage.open(workers=2, cpus=1, gpus=0)
         box = TeacherBox(OBJECTIVES, {"retention": 100.0, "params": 1000.0})
         self.rules = StopRules(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from search.stopping.time_used import Usage
+from search.stopping.time_used import TimeUsed
 
 
 class Clock:
@@ -14,9 +14,9 @@ class Clock:
         return self.now
 
 
-def used(facts: dict, rows: list[dict], **devices: float) -> tuple[Usage, Clock]:
+def used(facts: dict, rows: list[dict], **devices: float) -> tuple[TimeUsed, Clock]:
     clock = Clock()
-    usage = Usage(facts, lambda: rows, clock=clock)
+    usage = TimeUsed(facts, lambda: rows, clock=clock)
     if devices:
         usage.open(**devices)
     return usage, clock

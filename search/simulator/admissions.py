@@ -7,16 +7,16 @@ from typing import Any, final
 import numpy as np
 
 from search.proposal import Admitted, Proposal, Rejected
-from search.objectives import COSTS
 from search.searchers.base import Values
 from search.simulator.goals import Goals
 from search.simulator.nearest import Neighbours
 from search.simulator.table import CurveTable
 from spaces.candidate import Candidate
+from spaces.objectives import COSTS
 
 
 @final
-class TableDesk:
+class TableAdmissions:
     """Answers each proposal with a candidate of the table; there are no limits, all are admitted."""
 
     def __init__(self, table: CurveTable, neighbours: Neighbours, *, goals: Goals, seed: int) -> None:
