@@ -20,7 +20,7 @@ from analysis.table import (
     saved,
 )
 from spaces.errors import RunError
-from spaces.objectives import FRONT_COSTS
+from spaces.objectives import COSTS, quality_objective
 
 FACTS_FILE = "run.json"
 CONTROL_FILE = "control.json"
@@ -113,18 +113,15 @@ class Run:
 
     @property
     def quality(self) -> str:
-        """The quality objective: the first metric among the objectives, one to maximise before others."""
-        metrics = {
-            name: way for name, way in self.facts.get("objectives", {}).items() if name in self.metric_names
-        }
-        ordered = [name for name, way in metrics.items() if way == "max"] + list(metrics)
-        if not ordered:
+        """The quality objective, see `quality_objective`."""
+        try:
+            return quality_objective(self.facts.get("objectives") or {})
+        except ValueError as error:
             raise RunError(
                 f"{self.folder}/{FACTS_FILE}, objectives: got {list(self.facts.get('objectives', {}))}; a "
                 f"front needs one metric among them. Known metrics of this run: "
                 f"{', '.join(self.metric_names)}."
-            )
-        return ordered[0]
+            ) from error
 
     @property
     def maximise(self) -> bool:

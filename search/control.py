@@ -14,7 +14,7 @@ from typing import Any
 
 from analysis.pareto import front, pick
 from analysis.run_folder import CONTROL_FILE, Run, Trial, read_run
-from analysis.table import METRICS, atomic_path
+from analysis.table import atomic_path
 from search.tune.cluster_token import offer_token
 from spaces.errors import RunError, StudentSearchError
 
@@ -162,7 +162,7 @@ def run_control(
 def _row(trial: Trial, seed: int, data: str, distilled: bool, values: Mapping[str, Any]) -> dict[str, Any]:
     metrics = {
         name: values[name]
-        for name in METRICS
+        for name in trial.metrics
         if values.get(name) is not None and values[name] == values[name]
     }
     return {"candidate_id": trial.candidate_id, "data": data, "seed": seed, "distilled": distilled, **metrics}

@@ -13,7 +13,7 @@ from typing import Any
 from analysis.pareto import pick
 from analysis.run_folder import Run, Trial, read_run
 from spaces.errors import ExportError, StudentSearchError
-from spaces.objectives import FRONT_COSTS
+from spaces.objectives import COSTS, FRONT_COSTS
 
 
 def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
@@ -25,11 +25,7 @@ def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
             "name": teacher.get("name"),
             "fingerprint": teacher.get("fingerprint"),
             "metrics": {"validation": teacher.get("metrics", {}), "test": teacher.get("test_metrics", {})},
-            "costs": {
-                name: teacher[name]
-                for name in ("params", "flops", "latency_ms", "size_mib")
-                if name in teacher
-            },
+            "costs": {name: teacher[name] for name in COSTS if name in teacher},
         },
         "dataset": f"{dataset.get('description', '')} (fingerprint {dataset.get('fingerprint', '')})",
         "costs": {

@@ -1,48 +1,35 @@
-"""The whole search on one page: prepare, plan, run under Ray Tune, conclude, report."""
+"""The whole search on one page: line up, run under Ray Tune, conclude, report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-from ray import tune
+from typing import Any, TextIO
 
 from analysis.report import draw_pngs, draw_report
-from analysis.table import METRICS
 from search.candidates.admissions import StudentAdmissions
 from search.candidates.first_candidates import plan_search
-from search.candidates.inputs import Inputs, Say
+from search.candidates.inputs import Inputs
+from search.candidates.plugins import make_proposer, make_scheduler, rungs_of
+from search.candidates.teacher_cache import fill_teacher_cache
+from search.candidates.teacher_figures import Say
 from search.reporting.conclusion import conclude, finished_count
 from search.reporting.progress import Progress
-from search.run_folder.facts import first_facts, read_facts, stamp, write_facts, write_space
+from search.run_folder.facts import RunFacts, first_facts, read_facts, stamp, write_space
 from search.run_folder.recorder import Recorder
 from search.run_folder.warm_start_file import EarlierResults, write_earlier
-from search.schedulers import SCHEDULERS
-from search.schedulers.base import RungScheduler
-from search.schedulers.rung_config import RungConfig
-from search.searchers import SEARCHERS
 from search.searchers.candidate_searcher import CandidateSearcher
-from search.stopping.hypervolume import Growth, TeacherBox
-from search.stopping.stop_rules import GROWS, INTERRUPTED, Ending, StopRules
+from search.stopping.hypervolume import Growth, growth_of
+from search.stopping.stop_rules import INTERRUPTED, Ending, StopRules
 from search.stopping.time_used import TimeUsed
 from search.tune import cluster
-from search.tune.interrupt import Interrupt, SearchStopper
-from spaces.errors import PluginError
-from spaces.plugins import resolve
-from spaces.schema import Space
-from trainables.trial import Launch, run_trial
+from search.tune.interrupt import Interrupt
+from search.tune.tune_callback import RunCallback, Watched
+from search.tune.tuner import make_tuner
+from search.tune.watchdog import Watchdog
+from trainables.trial import Launch
 
 NOTICE = "stopping: results are kept, the report is drawn; once more to quit at once"
-RESTARTS = 1  # of a trial whose process was lost; it continues from its checkpoint
 BROKEN_OFF = Ending(ended_by="failed", reason="Ray Tune ended before the search did")
-
-
-class Output(Protocol):
-    """Where progress lines go."""
-
-    def write(self, text: str, /) -> int: ...
-    def flush(self) -> None: ...
-    def isatty(self) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +48,8 @@ class Options:
     address: str | None
     always_train: bool
     resume: bool
-    stream: Any
-    notes: dict[str, Any] = field(default_factory=dict)
+    stream: TextIO
+    notes: Mapping[str, Any] = field(default_factory=dict)
     earlier: EarlierResults | None = None
 
 
@@ -75,59 +62,32 @@ class Outcome:
     ending: Ending
 
 
-def rungs_of(space: Space) -> tuple[int, ...]:
-    """Return the rungs below full fidelity."""
-    return _rung_config(space).rungs
-
-
-def _tuples(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-
-
-def _rung_config(space: Space) -> RungConfig:
-    kind: type[RungScheduler] = resolve(SCHEDULERS, space.search.scheduler.kind, "schedulers")
-    return kind.Config(**_tuples(space.search.scheduler.options)).below(space.training.epochs)
-
-
-def _scheduler(space: Space, folder: Path) -> RungScheduler:
-    kind: type[RungScheduler] = resolve(SCHEDULERS, space.search.scheduler.kind, "schedulers")
-    return kind(_rung_config(space), space.objectives, folder=folder)
-
-
-def _proposer(space: Space) -> Any:
-    kind = resolve(SEARCHERS, space.search.searcher.kind, "searchers")
-    config = kind.Config(**_tuples(space.search.searcher.options))
-    return kind(
-        config,
-        space.domains(),
-        seed=space.search.seed,
-        objectives=space.objectives,
-        conditions=space.conditions(),
-    )
-
-
 class Session:
     """One session of one run."""
 
     def __init__(self, inputs: Inputs, folder: Path, options: Options, *, say: Say) -> None:
-        """Take a checked space and a run folder.
+        """Open the files of a run.
 
         Args:
             inputs: checked space, teacher and data.
             folder: the run folder, new or to be resumed.
             options: what the command line decided.
             say: takes a line for the user.
+
+        Raises:
+            StudentSearchError: the teacher can do nothing on this data, or a file of the run is damaged.
         """
         self.inputs, self.space, self.options, self.say = inputs, inputs.space, options, say
         self.folder, self._named = folder.absolute(), folder
-        self.facts = read_facts(folder) if options.resume else first_facts(self.space)
-        make = Recorder.load if options.resume else Recorder
-        self.recorder = make(self.folder, metric_names=METRICS, loss_names=sorted(self.space.losses))
-        self.usage = TimeUsed(self.facts, lambda: self.recorder.rows)
-        self.scheduler = _scheduler(self.space, self.folder)
-        self.admissions = StudentAdmissions(
-            self.inputs, self.recorder, folder=self.folder, rungs=rungs_of(self.space)
-        )
+        known = read_facts(folder) if options.resume else first_facts(self.space)
+        self.facts = RunFacts(self.folder, known)
+        self.time = TimeUsed(known, lambda: self.recorder.rows)
+        open_tables = Recorder.load if options.resume else Recorder
+        losses = sorted(self.space.losses)
+        self.recorder = open_tables(self.folder, metric_names=inputs.metrics, loss_names=losses)
+        self.scheduler = make_scheduler(self.space, self.folder)
+        rungs = rungs_of(self.space)
+        self.admissions = StudentAdmissions(inputs, self.recorder, folder=self.folder, rungs=rungs)
 
     def run(self) -> Outcome:
         """Search until a rule ends it, then draw the report; every result is kept whatever happens.
@@ -140,39 +100,57 @@ class Session:
         self._write_down()
         rules = StopRules(
             self.space.search.stop,
-            usage=self.usage,
-            growth=self._growth_so_far(),
+            used=self.time,
+            growth=self._growth(),
             interrupted=lambda: interrupt.requested,
         )
         searcher = self._line_up(rules)
-        cache = self.inputs.build_teacher_cache()
+        cache = fill_teacher_cache(self.inputs)
         with interrupt:
             ending = self._search_and_keep(searcher, rules, cache=cache)
             if not interrupt.requested:
                 self.say(f"the search ended ({ending.ended_by.replace('_', ' ')}): {ending.reason}")
-                conclude(self.inputs, self.recorder, self.facts, folder=self.folder, say=self.say)
+                self.facts.note(**conclude(self.inputs, self.recorder, folder=self.folder, say=self.say))
             ending = INTERRUPTED if interrupt.requested else ending
-            direction = self.space.objectives[self.space.quality]
-            self.recorder.mark_fronts(self.space.quality, maximise=direction == "max")
-            self.facts |= {"ended_by": ending.ended_by, "ended_reason": ending.reason}
-            self.facts["resume_with"] = ending.more
-            self._save_facts(ended=stamp(), **rules.to_dict())
-            report = draw_report(self._named)  # commands in it name the folder as the user does
-        pictures = (
-            draw_pngs(self.folder) if not interrupt.requested else "no pictures after an interrupted search"
-        )
-        self.say(
-            pictures if isinstance(pictures, str) else f"pictures: {', '.join(p.name for p in pictures)}"
-        )
+            report = self._report(ending, rules)
+        if interrupt.requested:
+            self.say("no pictures after an interrupted search")
+            return Outcome(code=interrupt.exit_code, report=report, ending=ending)
+        pictures = draw_pngs(self.folder)
+        names = pictures if isinstance(pictures, str) else f"pictures: {', '.join(p.name for p in pictures)}"
+        self.say(names)
         found = finished_count(self.recorder) and ending.ended_by != "failures"
-        code = interrupt.exit_code if interrupt.requested else 0 if found else 1
-        return Outcome(code=code, report=report, ending=ending)
+        return Outcome(code=0 if found else 1, report=report, ending=ending)
+
+    def _write_down(self) -> None:
+        """Write what is known before the first trial, so that an early end can be resumed."""
+        facts: dict[str, Any] = {"ended": None, "ended_by": None, "ended_reason": None}
+        if self.options.resume:
+            facts["resumed"] = [*self.facts.known.get("resumed", []), stamp()]
+        if self.options.earlier:  # before all that makes a resume possible, which must not go without it
+            write_earlier(self.folder, self.options.earlier)
+            facts["warm_start"] = [dict(source) for source in self.options.earlier.sources]
+        write_space(self.folder, self.space)
+        self.recorder.write()
+        self.facts.note(
+            **facts,
+            **self.inputs.run_facts(),
+            metrics=list(self.recorder.metric_names),
+            rungs=[*rungs_of(self.space), self.space.training.epochs],
+            defaults={**self.facts.known.get("defaults", {}), **self.options.notes},
+        )
+
+    def _growth(self) -> Growth:
+        """Return the hypervolume of earlier sessions."""
+        figures = {**self.facts["teacher"], **self.inputs.figures.metrics}
+        ended = [self.recorder.row(past.proposal.candidate.candidate_id) for past in self.recorder.past()]
+        return growth_of(self.space.objectives, figures, ended)
 
     def _line_up(self, rules: StopRules) -> CandidateSearcher:
         """Return the searcher with its first candidate, before anything that takes long: limits may admit none."""
         self.scheduler.refill(self.recorder.result_rows())
         searcher = CandidateSearcher(
-            _proposer(self.space),
+            make_proposer(self.space),
             self.admissions,
             plan=plan_search(self.inputs, self.recorder, self.admissions),
             ending=lambda: rules.ending,
@@ -185,65 +163,17 @@ class Session:
 
     def _search_and_keep(self, searcher: CandidateSearcher, rules: StopRules, *, cache: str) -> Ending:
         """Run the trials; whatever ends them, the tables are complete. Return why there are no more."""
+        how: dict[str, Any] = {}
         try:
             return self._search(searcher, rules, cache=cache)
         except BaseException as error:
             told = str(error).strip().splitlines()
             by = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            self.facts |= {"ended_by": by, "ended_reason": told[0] if told else type(error).__name__}
+            how = {"ended_by": by, "ended_reason": told[0] if told else type(error).__name__}
             raise
         finally:
             self.recorder.close()
-            self._save_facts(ended=stamp(), **rules.to_dict())
-
-    def _growth_so_far(self) -> Growth:
-        """Return the hypervolume of earlier sessions, grown in the order in which their candidates ended."""
-        figures = {**self.facts["teacher"], **self.inputs.report.metrics}
-        whole = {"retention": 100.0, "retention_above_blind": 100.0}
-        growth = Growth(TeacherBox(self.space.objectives, {**whole, **figures}), self.space.objectives)
-        ended = [
-            self.recorder.row(past.proposal.candidate.candidate_id)
-            for past in self.recorder.past()
-            if past.status in GROWS
-        ]
-        for row in ended:
-            if row["role"] == "search":
-                growth.add(row)
-        return growth
-
-    def _write_down(self) -> None:
-        """Write what is known before the first trial, so that an early end can be resumed."""
-        if self.options.resume:
-            self.facts["resumed"] = [*self.facts.get("resumed", []), stamp()]
-        if self.options.earlier:  # before all that makes a resume possible, which must not go without it
-            write_earlier(self.folder, self.options.earlier)
-            self.facts["warm_start"] = [dict(source) for source in self.options.earlier.sources]
-        write_space(self.folder, self.space)
-        self.recorder.write()
-        report, files = self.inputs.report, self.inputs.teacher.files
-        self.facts["teacher"] = {
-            "name": self.space.teacher,
-            "fingerprint": files.fingerprint,
-            "params": report.static.params,
-            "flops": report.static.flops,
-            "size_mib": report.static.size_mib,
-            "latency_ms": report.latency.latency_ms,
-            "latency": report.latency.to_dict(),
-            "metrics": report.metrics,
-            "test_metrics": report.test_metrics,
-        }
-        self.facts["dataset"] = {
-            "kind": self.space.dataset.kind,
-            "fingerprint": self.inputs.dataset.fingerprint,
-            "description": self.inputs.dataset.describe(),
-        }
-        self.facts["rungs"] = [*rungs_of(self.space), self.space.training.epochs]
-        self.facts["defaults"] = {**self.facts.get("defaults", {}), **self.options.notes}
-        self._save_facts(ended=None, ended_by=None, ended_reason=None)
-
-    def _save_facts(self, **facts: Any) -> None:
-        self.facts.update(facts)
-        write_facts(self.folder, self.facts)
+            self.facts.note(ended=stamp(), **how, **rules.to_dict())
 
     def _search(self, searcher: CandidateSearcher, rules: StopRules, *, cache: str) -> Ending:
         """Run the trials; return why there are no more."""
@@ -253,59 +183,43 @@ class Session:
         found = cluster.resources(
             workers=wanted.workers_per_trial, cpus=wanted.cpus_per_worker, gpus=wanted.gpus_per_worker
         )
-        nested = self.options.always_train or found.workers > 1
-        launch: dict[str, Any] = {
-            "nested": nested,
-            "workers": found.workers,
-            "cpus": found.cpus,
-            "gpus": found.gpus,
-        }
         for line in [found.describe(), *dashboard]:
             self.say(line)
+        launch = Launch(
+            nested=self.options.always_train or found.workers > 1,
+            workers=found.workers,
+            cpus=found.cpus,
+            gpus=found.gpus,
+            storage=str(self.folder / "ray"),
+            log="",
+        )
         self.admissions.open(cache=cache, launch=launch)
-        self.usage.open(workers=found.workers, cpus=found.cpus, gpus=found.gpus)
-        self.say(f"prepared in {self.usage.session_s:.0f} s; {searcher.trials} candidates to try")
-        self._tune(searcher, rules, launch=Launch(**launch, storage="", log=""), slots=found.slots)
+        self.time.open(workers=found.workers, cpus=found.cpus, gpus=found.gpus)
+        self.say(f"prepared in {self.time.session_s:.0f} s; {searcher.trials} candidates to try")
+        self._tune(searcher, rules, launch=launch, slots=found.slots)
         return rules.conclusion(searcher.ended, unfinished=bool(self.recorder.unfinished())) or BROKEN_OFF
 
     def _tune(self, searcher: CandidateSearcher, rules: StopRules, *, launch: Launch, slots: int) -> None:
-        from search.tune.tune_callback import RunCallback, Session  # its gauges want a running Ray
+        """Let Ray Tune run the trials."""
 
         def on_end(row: Mapping[str, Any]) -> None:
             rules.note_end(row)
-            self._save_facts(**rules.to_dict())  # a session that is killed later has told what it used
+            self.facts.note(**rules.to_dict())  # a session that is killed later has told what it used
 
         progress = Progress(self.options.stream)
-        session = Session(
+        watched = Watched(
+            scheduler=self.scheduler,
+            rules=rules,
             progress=progress,
-            objectives=self.space.objectives,
+            quality=self.space.quality,
             trials=lambda: searcher.trials,
             slots=slots,
-            nested=launch.nested,
-            rules=rules,
+            watchdog=Watchdog() if launch.nested else None,
             on_end=on_end,
         )
-        callback = RunCallback(self.recorder, self.scheduler, session=session)
-        tuner = tune.Tuner(
-            tune.with_resources(run_trial, launch.resources()),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=self.scheduler,
-                num_samples=-1,
-                reuse_actors=not launch.nested,
-                # a trial of one worker is bounded by its CPU; the driver of a nested one takes next to nothing
-                max_concurrent_trials=slots if launch.nested else None,
-                trial_name_creator=lambda trial: str(trial.config["candidate_id"]),
-                trial_dirname_creator=lambda trial: str(trial.config["candidate_id"]),
-            ),
-            run_config=tune.RunConfig(
-                name="ray",
-                storage_path=str(self.folder),
-                callbacks=[callback],
-                stop=SearchStopper(rules.over),
-                failure_config=tune.FailureConfig(max_failures=RESTARTS),
-                verbose=0,
-            ),
+        callback = RunCallback(self.recorder, watched)
+        tuner = make_tuner(
+            searcher, self.scheduler, callback=callback, launch=launch, slots=slots, over=rules.over
         )
         try:
             tuner.fit()
@@ -313,16 +227,15 @@ class Session:
         finally:
             progress.close(callback.tally())
 
-
-def check_fidelity(space: Space) -> None:
-    """Refuse rungs that leave nothing to stop early, where the file asks for early stopping.
-
-    Raises:
-        PluginError: all rungs lie at or above the last epoch.
-    """
-    asked = space.search.scheduler.options.get("rungs", (1, 3))
-    if asked and not rungs_of(space) and space.training.epochs > 1:
-        raise PluginError(
-            f"{space.place('search.scheduler.rungs')}: got {list(asked)} with training.epochs {space.training.epochs}; "
-            "allowed: at least one rung below the last epoch, or []. Lower a rung."
+    def _report(self, ending: Ending, rules: StopRules) -> Path:
+        """Write down how the search ended, and draw it."""
+        maximise = self.space.objectives[self.space.quality] == "max"
+        self.recorder.mark_fronts(self.space.quality, maximise=maximise)
+        self.facts.note(
+            ended_by=ending.ended_by,
+            ended_reason=ending.reason,
+            resume_with=ending.more,
+            ended=stamp(),
+            **rules.to_dict(),
         )
+        return draw_report(self._named)  # commands in it name the folder as the user does

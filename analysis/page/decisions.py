@@ -49,7 +49,10 @@ def _rule(run: Run) -> str:
     }.get(run.rungs.scheduler)
     words = "At a rung a candidate is compared with all that came there before it"
     words += f", {compared}" if compared else ""
-    return words + ". It is stopped unless it stands among the best; who comes while a rung is nearly empty goes on."
+    return (
+        words
+        + ". It is stopped unless it stands among the best; who comes while a rung is nearly empty goes on."
+    )
 
 
 def _saved(run: Run, result: Summary) -> str:

@@ -7,7 +7,7 @@ from analysis import wording
 from analysis.page.headline import ending, resume_command
 from analysis.page.markup import Markup, command, details, element, join, paragraph, section
 from analysis.run_folder import Run, number
-from spaces.objectives import FRONT_COSTS
+from spaces.objectives import COSTS
 
 SHOWN_ELSEWHERE = (
     "teacher",

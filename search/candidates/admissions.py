@@ -1,6 +1,7 @@
 """What the searcher asks of the experiment: build, admit and record candidates, and order their trials."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -11,6 +12,7 @@ from search.run_folder.recorder import Recorder
 from search.searchers.base import Values
 from spaces.candidate import Candidate
 from spaces.errors import ShapeError
+from spaces.objectives import COSTS
 from spaces.plugins import resolve
 from trainables.build import loss_config, student_config
 from trainables.job import Job
@@ -44,7 +46,8 @@ class StudentAdmissions:
             rungs: epochs at which metrics are measured.
         """
         self._inputs, self._recorder, self._folder, self._rungs = inputs, recorder, folder, rungs
-        self._cache, self._launch = "", dict[str, Any]()
+        self._cache = ""
+        self._launch: Launch | None = None
         self._filter = CostFilter(
             inputs.teacher.config,
             inputs.tokenizer_bytes,
@@ -52,14 +55,14 @@ class StudentAdmissions:
             inputs.store,
         )
 
-    def open(self, *, cache: str, launch: Mapping[str, Any]) -> None:
+    def open(self, *, cache: str, launch: Launch) -> None:
         """Take what every trial shares; to be called before the first one is ordered.
 
         Args:
             cache: folder of the teacher cache, "" for a live teacher.
-            launch: nested, workers, cpus, gpus of `Launch`.
+            launch: how it is run; the log file is each trial's own.
         """
-        self._cache, self._launch = cache, dict(launch)
+        self._cache, self._launch = cache, launch
 
     def build(self, values: Values, index: int) -> Proposal:
         """Return the candidate at a point of the space, less the losses that its student cannot feed.
@@ -86,20 +89,16 @@ class StudentAdmissions:
     def trial_config(self, proposal: Proposal, admitted: Admitted) -> dict[str, Any]:
         """Record a candidate as running, write its job beside its checkpoint, and return the trial's config."""
         candidate = proposal.candidate
+        assert self._launch is not None, "`open` comes first"
         self._recorder.add_running(proposal, admitted)
         job = self.job(candidate, admitted.costs)
+        log = self._folder / LOGS / f"{candidate.candidate_id}.log"
         return {
             "candidate_id": candidate.candidate_id,
             "role": "blind" if candidate.blind else "search",
             "job": job.to_dict(),
-            "launch": launch_dict(self.launch_of(candidate.candidate_id)),
+            "launch": launch_dict(replace(self._launch, log=str(log))),
         }
-
-    def launch_of(self, name: str) -> Launch:
-        """Return how a trial called `name` is run."""
-        return Launch(
-            **self._launch, storage=str(self._folder / "ray"), log=str(self._folder / LOGS / f"{name}.log")
-        )
 
     def job(self, candidate: Candidate, costs: Mapping[str, float]) -> Job:
         """Return the order for one training, also written as candidate.json for `python -m trainables.worker`."""
@@ -114,10 +113,10 @@ class StudentAdmissions:
             dataset=inputs.dataset_settings,
             evaluate_at=self._rungs,
             evaluation=inputs.space.evaluation.model_dump(),
-            teacher_metrics=inputs.report.metrics,
+            teacher_metrics=inputs.figures.metrics,
             cache=self._cache,
             cache_precision=inputs.space.teacher_cache.precision,
-            costs={name: costs[name] for name in ("params", "flops", "latency_ms", "size_mib")},
+            costs={name: costs[name] for name in COSTS},
             folder=str(folder),
         )
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import final
 
+from analysis import wording
 from search.proposal import Admitted, Rejected
 from spaces.candidate import Candidate
 from spaces.errors import ShapeError
@@ -16,15 +17,8 @@ STATIC = ("params", "flops", "size_mib")
 
 
 def shown(name: str, value: float) -> str:
-    """Return a cost as a user reads it: `41.2 M`, `2.31 ms`."""
-    if name == "latency_ms":
-        return f"{value:.2f} ms"
-    if name == "size_mib":
-        return f"{value:.1f} MiB"
-    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.0f}"
+    """Return a cost as a line on the terminal and in the table says it: `41.2 M`, `2.31 ms`."""
+    return wording.on_terminal(wording.cost(name, value))
 
 
 @final

@@ -45,7 +45,9 @@ def start_points(inputs: Inputs, admissions: StudentAdmissions) -> Iterator[Prop
             ) from error
 
 
-def first_candidates(inputs: Inputs, admissions: StudentAdmissions, earlier: EarlierResults) -> Iterator[Proposal]:
+def first_candidates(
+    inputs: Inputs, admissions: StudentAdmissions, earlier: EarlierResults
+) -> Iterator[Proposal]:
     """Yield what a new run begins with: blind, default, start points, the fronts of earlier runs."""
     default = default_candidate(inputs, admissions)
     if default is not None:

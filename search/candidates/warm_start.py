@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.pareto import nondominated
-from analysis.table import FAILED, METRICS
+from analysis.table import FAILED
 from search.candidates.inputs import Inputs
 from search.objectives import to_minimise
 from search.proposal import NOT_PROPOSED, Past
@@ -20,7 +20,7 @@ from search.schedulers.rank import farthest_first
 from search.searchers.base import Values
 from spaces.domains import Domain
 from spaces.errors import RunError
-from spaces.objectives import FRONT_COSTS, cost_columns
+from spaces.objectives import COSTS, FRONT_COSTS, cost_columns
 from spaces.rules import show
 from spaces.schema import Space
 
@@ -89,10 +89,7 @@ def differences(inputs: Inputs, theirs: Space, facts: Mapping[str, Any]) -> list
     pairs: dict[str, tuple[Any, Any]] = {
         path: (mine.get(path, ABSENT), other.get(path, ABSENT)) for path in {**mine, **other}
     }
-    for name, fingerprint in (
-        ("teacher", inputs.teacher.files.fingerprint),
-        ("dataset", inputs.dataset.fingerprint),
-    ):
+    for name, fingerprint in inputs.fingerprints.items():
         before = (facts.get(name) or {}).get("fingerprint", "unknown")
         pairs[f"{name} fingerprint"] = (fingerprint, before)
     return [
@@ -125,12 +122,13 @@ def _shown(value: Any) -> str:
 
 def _trained(folder: Path, space: Space) -> list[Past]:
     """Return the trained candidates of a run that a searcher can learn from, in the order in which they ended."""
-    recorder = Recorder.load(folder, metric_names=METRICS, loss_names=sorted(space.losses))
+    recorder = Recorder.load(folder, metric_names=(), loss_names=sorted(space.losses))
     paths, kept = space.domains().keys(), []
+    metrics = space.objectives.keys() - set(COSTS)
     for past in recorder.past():
         if past.proposal.candidate.blind or not past.admitted or past.proposal.values.keys() != paths:
             continue  # without its values: the line in proposals.jsonl was torn
-        rows = [row for row in map(_finite, past.rows) if space.objectives.keys() <= row.keys()]
+        rows = [row for row in map(_finite, past.rows) if metrics & row.keys()]
         if rows or past.status in FAILED:
             kept.append(replace(past, proposal=replace(past.proposal, index=NOT_PROPOSED), rows=rows))
     return kept
@@ -154,7 +152,7 @@ def _first(past: Sequence[Past], inputs: Inputs) -> list[Past]:
     space = inputs.space
     quality, maximise = space.quality, space.objectives[space.quality] == "max"
     able = [one for one in past if one.status == "finished"]
-    values = [float(one.rows[-1][quality]) for one in able]
+    values = [float(one.rows[-1].get(quality, math.nan)) for one in able]
     members: dict[str, Past] = {}
     for cost in FRONT_COSTS:
         flags = nondominated(values, [one.costs.get(cost, float("nan")) for one in able], maximise=maximise)

@@ -6,7 +6,7 @@ from typing import Any
 
 from search.candidates.cost_filter import CostFilter, shown
 from search.candidates.inputs import Inputs
-from search.session import rungs_of
+from search.candidates.plugins import rungs_of
 from search.stopping.stop_rules import described
 from spaces.candidate import Candidate
 from spaces.errors import IllegalCandidate

@@ -1,6 +1,5 @@
 """One quiet line on how a search is doing."""
 
-import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,11 +8,9 @@ from typing import Any, Self, TextIO, final
 
 from analysis import wording
 from analysis.table import FAILED
+from search.reporting.status_line import StatusLine
 from search.stopping.hypervolume import Best
 from spaces.objectives import COSTS
-
-REFRESH_S = 0.5  # on a terminal, where the line is rewritten in place
-QUIET_S = 10.0  # elsewhere, where each line stays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,23 +94,13 @@ def _left(row: Mapping[str, Any], typical: float, full_epochs: Mapping[str, int]
     return max(expected - row["epochs"], 0.0)
 
 
-def spell(seconds: float) -> str:
-    """Return a time as one reads it: `42 s`, `3 min 05 s`, `2 h 07 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
 def describe(tally: Tally, *, elapsed_s: float, left_s: float | None) -> str:
     """Return the line; what a narrow terminal cuts off is told last."""
-    left = "" if left_s is None else f", about {spell(left_s)} left"
+    left = "" if left_s is None else f", about {wording.duration(left_s)} left"
     parts = [
         f"{tally.done}/{tally.trials} done ({tally.stopped} stopped, {tally.failed} failed)",
         f"{tally.running} running",
-        f"{spell(elapsed_s)}{left}",
+        f"{wording.duration(elapsed_s)}{left}",
     ]
     if tally.hypervolume is not None:
         parts.append(f"hypervolume {tally.hypervolume:.1f} %")
@@ -130,7 +117,7 @@ def _shown(best: Best, *, named: bool) -> str:
     value = wording.cost(best.name, best.value) if best.name in COSTS else f"{best.value:.1f}"
     name = best.name.removesuffix("_ms").removesuffix("_mib")
     owner = f" ({best.candidate_id})" if named else ""
-    return f"{name} {value.replace(wording.SPACE, ' ')}{owner}"
+    return f"{name} {wording.on_terminal(value)}{owner}"
 
 
 @final
@@ -144,31 +131,21 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
         columns: Callable[[], int] = lambda: shutil.get_terminal_size().columns,
     ) -> None:
-        """Start the time.
-
-        Args:
-            stream: where to print.
-            clock: seconds, monotonic.
-            columns: width of the terminal.
-        """
-        self._stream, self._clock, self._columns = stream, clock, columns
-        self._terminal = stream.isatty()
-        self._started = clock()
-        self._shown_at = -math.inf
+        """Start the time; see `StatusLine`."""
+        self._line = StatusLine(stream, clock=clock, columns=columns)
         self._shown_done = 0
         self._first_epochs: int | None = None
-        self._in_place = False
 
     @property
     def due(self) -> bool:
         """Whether enough time has passed for a line; saves counting a long table for nothing."""
-        return self._clock() - self._shown_at >= (REFRESH_S if self._terminal else QUIET_S)
+        return self._line.due
 
     def show(self, tally: Tally) -> None:
         """Print the line if it is due or a candidate has ended."""
         if self._first_epochs is None:
             self._first_epochs, self._shown_done = tally.epochs, tally.done
-        if not self.due and (self._terminal or tally.done == self._shown_done):
+        if not self.due and (self._line.terminal or tally.done == self._shown_done):
             return
         self._print(tally)
 
@@ -177,22 +154,13 @@ class Progress:
         if self._first_epochs is None:
             self._first_epochs = tally.epochs
         self._print(replace(tally, epochs_left=0.0))  # the search is over, whatever is left
-        if self._in_place:
-            self._stream.write("\n")
-            self._stream.flush()
+        self._line.close(keep=True)
 
     def _print(self, tally: Tally) -> None:
         """Print the line now."""
-        self._shown_at, self._shown_done = self._clock(), tally.done
-        elapsed = self._shown_at - self._started
-        line = describe(tally, elapsed_s=elapsed, left_s=self._left(tally, elapsed))
-        if self._terminal:
-            # one column is kept free: a full line would scroll on some terminals
-            self._stream.write(f"\r\x1b[K{line[: max(self._columns() - 1, 1)]}")
-            self._in_place = True
-        else:
-            self._stream.write(f"{line}\n")
-        self._stream.flush()
+        self._shown_done = tally.done
+        elapsed = self._line.elapsed_s
+        self._line.show(describe(tally, elapsed_s=elapsed, left_s=self._left(tally, elapsed)))
 
     def _left(self, tally: Tally, elapsed: float) -> float | None:
         """Return the seconds left at this session's speed, or until the wall clock ends it if that is sooner.

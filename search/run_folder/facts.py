@@ -4,20 +4,19 @@ import json
 import platform
 import shlex
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from analysis.run_folder import FACTS_FILE
 from analysis.table import HISTORY_FOLDER, TRIALS_FILE, atomic_path, saved
-from search.tune.cluster import git_commit
 from spaces.errors import ResourceError, RunError, SpaceError
 from spaces.load import Override, dump_space, load_space
 from spaces.schema import Space
-from trainables.costs.hardware import hardware
 
 SPACE_FILE = "space.yaml"
 RUNS = Path("runs")
@@ -83,6 +82,32 @@ def _what_is_in(out: Path) -> str:
     return f"holds a run of the space {space.name!r}"
 
 
+@final
+class RunFacts:
+    """`run.json`: what is known of a run, on disk as soon as it is noted."""
+
+    def __init__(self, folder: Path, known: Mapping[str, Any]) -> None:
+        """Take what is known so far; nothing is written yet."""
+        self._folder, self._known = folder, dict(known)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._known[name]
+
+    @property
+    def known(self) -> Mapping[str, Any]:
+        """All facts; not to be changed."""
+        return self._known
+
+    def note(self, **facts: Any) -> None:
+        """Add or change facts, and write them all.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        self._known.update(facts)
+        write_facts(self._folder, self._known)
+
+
 def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     """Replace `run.json`."""
     with atomic_path(folder / FACTS_FILE) as draft:
@@ -142,6 +167,10 @@ def write_space(folder: Path, space: Space) -> None:
 
 def first_facts(space: Space) -> dict[str, Any]:
     """Return what is known of a run before anything is trained."""
+    from trainables.costs.hardware import (
+        hardware,  # torch, which a mistake on the command line need not wait for
+    )
+
     return {
         "name": space.name,
         "command": shlex.join(["python", *sys.argv]),
@@ -151,7 +180,7 @@ def first_facts(space: Space) -> dict[str, Any]:
         "ended_reason": None,
         "resumed": [],
         "versions": {"python": platform.python_version(), **_versions()},
-        "git_commit": git_commit(),
+        "git_commit": _git_commit(),
         "hardware": hardware(),
         "seed": space.search.seed,
         "objectives": dict(space.objectives),
@@ -162,6 +191,26 @@ def first_facts(space: Space) -> dict[str, Any]:
         "dataset": {},
         "defaults": {},
     }
+
+
+def _git_commit() -> str:
+    """Return the commit of this checkout, with `+` if files differ from it; "" outside of git."""
+
+    def git(*words: str) -> str:
+        here = Path(__file__).resolve().parent
+        done = subprocess.run(
+            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        )
+        return done.stdout.strip()
+
+    try:
+        head, dirty = (
+            git("rev-parse", "--short", "HEAD"),
+            git("status", "--porcelain", "--untracked-files=no"),
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return head + ("+" if dirty else "")
 
 
 def stamp() -> str:

@@ -7,8 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
+import pyarrow as pa
+
 from analysis import pareto
-from analysis.table import FAILED, TRIALS_FILE, read_history, read_trials, trials_schema, write_trials
+from analysis.table import (
+    FAILED,
+    TRIALS_FILE,
+    other_columns,
+    read_history,
+    read_trials,
+    trials_schema,
+    write_trials,
+)
+from analysis.table import metric_names as table_metrics
 from search.proposal import Admitted, Past, Proposal, Rejected
 from search.run_folder.history import HistoryWriter
 from search.run_folder.proposal_log import ProposalLog
@@ -50,7 +61,7 @@ class Recorder:
         self.folder = folder
         self.metric_names = tuple(metric_names)
         self.full_epochs: dict[str, int] = {}
-        self._columns = frozenset(trials_schema(self.metric_names).names)
+        self._others: tuple[pa.Field, ...] = ()
         self._history = HistoryWriter(folder, metric_names=metric_names, loss_names=loss_names)
         self._log = ProposalLog(folder)
         self._rows: dict[str, Row] = {}
@@ -65,16 +76,19 @@ class Recorder:
         """Return a recorder that continues the run in `folder`; new history rows go into a new part.
 
         History is the truth where the two disagree: a driver killed between them leaves `trials.arrow` an
-        epoch behind.
+        epoch behind. The metrics and other columns of its table are kept, whatever is named here.
 
         Raises:
             RunError: `trials.arrow` is damaged; the message says what was saved.
         """
-        recorder = cls(folder, metric_names=metric_names, loss_names=loss_names)
         path = folder / TRIALS_FILE
-        for row in read_trials(path).to_pylist() if path.exists() else []:
-            known = {name: value for name, value in row.items() if name in recorder._columns}
-            recorder._put(known, json.loads(row["config"]) if row["config"] else {})
+        table = read_trials(path) if path.exists() else None
+        kept = table_metrics(table) if table is not None else ()
+        names = tuple(dict.fromkeys((*kept, *metric_names)))
+        recorder = cls(folder, metric_names=names, loss_names=loss_names)
+        recorder._others = other_columns(table) if table is not None else ()
+        for row in table.to_pylist() if table is not None else []:
+            recorder._put(row, json.loads(row["config"]) if row["config"] else {})
         for row in read_history(folder).table.to_pylist():
             recorder._enter(row)
         return recorder
@@ -147,7 +161,7 @@ class Recorder:
         Raises:
             KeyError: no such candidate or column.
         """
-        unknown = sorted(set(fields) - self._columns)
+        unknown = sorted(set(fields) - self._columns())
         if unknown:
             raise KeyError(f"trials.arrow: no such columns: {', '.join(unknown)}")
         self._rows[candidate_id].update(fields)
@@ -225,7 +239,8 @@ class Recorder:
         Raises:
             OSError: it cannot be written; the old file is left as it was.
         """
-        write_trials(self.folder / TRIALS_FILE, self._rows.values(), self.metric_names)
+        path = self.folder / TRIALS_FILE
+        write_trials(path, self._rows.values(), self.metric_names, others=self._others)
         self._written_at, self._dirty = self._clock(), False
 
     def close(self) -> None:
@@ -253,9 +268,14 @@ class Recorder:
             "checkpoint": "",
         }
         fresh = {**(self._rows[candidate.candidate_id] if known else row), "status": status, "reason": reason}
-        numbers = {name: value for name, value in costs.items() if name in self._columns}
+        columns = self._columns()
+        numbers = {name: value for name, value in costs.items() if name in columns}
         self._put({**fresh, **numbers}, candidate.config)
         self._dirty = True
+
+    def _columns(self) -> set[str]:
+        """Return the columns of the table."""
+        return set(trials_schema(self.metric_names, self._others).names)
 
     def _put(self, row: Row, config: Mapping[str, Any]) -> None:
         """Set the row of a candidate; whole numbers that came as floats are made whole."""

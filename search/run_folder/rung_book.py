@@ -75,7 +75,9 @@ class RungBook:
         """
         if self.path is None:
             return
-        rungs = ",\n".join(f'"{rung}": {{{_lines(lines)}}}' for rung, lines in sorted(self._entry_lines.items()))
+        rungs = ",\n".join(
+            f'"{rung}": {{{_lines(lines)}}}' for rung, lines in sorted(self._entry_lines.items())
+        )
         head = f'"version": {VERSION}, "scheduler": {json.dumps(self.scheduler)}'
         text = f'{{{head},\n"rungs": {{{rungs}}},\n"decisions": [{_lines(self._decision_lines)}]}}\n'
         with atomic_path(self.path) as draft:

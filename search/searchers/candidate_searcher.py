@@ -207,7 +207,7 @@ class CandidateSearcher(Searcher):
         if result and not failed:
             self.on_trial_result(trial_id, result)  # Tune does not tell the row at which a trial was stopped
         proposal, rows = self._live.pop(trial_id, None), self._rows.pop(trial_id, {})
-        failed |= trial_id in self._lacking
+        failed |= trial_id in self._lacking and not rows
         ending = self._ending()
         if proposal is not None and not (ending and ending.cut):
             self._observe(proposal, self._ended(proposal, rows.values(), failed=failed))
@@ -357,7 +357,7 @@ class CandidateSearcher(Searcher):
         if not past.admitted:
             return self._refused(past.costs)
         rows = [row for row in map(self._visible, past.rows) if row is not None]
-        lacks = any(lacks_objective(row, self._proposer.objectives) for row in past.rows)
+        lacks = not rows and any(lacks_objective(row, self._proposer.objectives) for row in past.rows)
         return self._ended(past.proposal, rows, failed=lacks or past.status in FAILED)
 
     def _earlier_outcome(self, past: Past) -> Outcome:

@@ -11,6 +11,7 @@ import numpy as np
 from spaces.objectives import COSTS, Objectives
 
 Row = Mapping[str, Any]
+GROWS = ("finished", "stopped")  # how a candidate ended that the hypervolume is told of
 
 
 @final
@@ -125,6 +126,22 @@ class Growth:
             known = self.best.get(name)
             if known is None or (value > known.value if way == "max" else value < known.value):
                 self.best[name] = Best(name, float(value), row["candidate_id"])
+
+
+def growth_of(objectives: Objectives, teacher: Mapping[str, float], ended: Iterable[Row]) -> Growth:
+    """Return how the hypervolume grew over the earlier sessions of a run.
+
+    Args:
+        objectives: of the search.
+        teacher: its costs and metrics; its retention is 100.
+        ended: rows of trials.arrow, in the order in which their candidates ended.
+    """
+    whole = {"retention": 100.0, "retention_above_blind": 100.0}
+    growth = Growth(TeacherBox(objectives, {**whole, **teacher}), objectives)
+    for row in ended:
+        if row["status"] in GROWS and row["role"] == "search":
+            growth.add(row)
+    return growth
 
 
 def _front(points: list[list[float]]) -> list[list[float]]:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from analysis.table import FAILED
-from search.stopping.hypervolume import Growth
+from search.stopping.hypervolume import GROWS, Growth
 from search.stopping.time_used import HOUR_S, TimeUsed
 from spaces.sections import StopSection
 
 ALIKE = 5  # first trials of a session that, failing all alike, end it
 CHECK_EVERY_S = 1.0
-GROWS = ("finished", "stopped")  # how a candidate ended that the hypervolume is told of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +50,7 @@ class StopRules:
         self,
         settings: StopSection,
         *,
-        usage: TimeUsed,
+        used: TimeUsed,
         growth: Growth,
         interrupted: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
@@ -60,13 +59,13 @@ class StopRules:
 
         Args:
             settings: `search.stop` of the space.
-            usage: what the run has used so far.
+            used: what the run has used so far.
             growth: of the hypervolume in earlier sessions; `note_end` lets it grow.
             interrupted: whether a signal asked for the end.
             clock: seconds, monotonic.
         """
         self.growth = growth
-        self._settings, self._usage, self._interrupted, self._clock = settings, usage, interrupted, clock
+        self._settings, self._used, self._interrupted, self._clock = settings, used, interrupted, clock
         self._cut: Ending | None = None
         self._checked_at = float("-inf")
         # endings of the first trials; None once one of them was different
@@ -103,7 +102,7 @@ class StopRules:
     def wall_left_s(self) -> float | None:
         """Seconds until the wall clock ends the search, None where it does not."""
         hours = self._settings.wall_hours
-        return None if hours is None else max(hours * HOUR_S - self._usage.wall_s, 0.0)
+        return None if hours is None else max(hours * HOUR_S - self._used.wall_s, 0.0)
 
     def note_end(self, row: Mapping[str, Any]) -> None:
         """Take note of how a candidate ended in this session; the blind student counts in the time only.
@@ -126,14 +125,14 @@ class StopRules:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what run.json holds of them: time used, and how the hypervolume grew."""
-        return {**self._usage.to_dict(), "hypervolume": self.growth.to_dict()}
+        return {**self._used.to_dict(), "hypervolume": self.growth.to_dict()}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return next to nothing: Ray pickles what its Tuner holds to a file that is never read."""
         return {}
 
     def _wall_clock(self) -> Ending | None:
-        hours, used = self._settings.wall_hours, self._usage.wall_s / HOUR_S
+        hours, used = self._settings.wall_hours, self._used.wall_s / HOUR_S
         if hours is None or used < hours:
             return None
         reason = f"{used:.3g} hours of wall clock are over, search.stop.wall_hours is {hours:g}"
@@ -142,10 +141,10 @@ class StopRules:
         )
 
     def _device_hours(self) -> Ending | None:
-        hours, used = self._settings.device_hours, self._usage.device_s / HOUR_S
+        hours, used = self._settings.device_hours, self._used.device_s / HOUR_S
         if hours is None or used < hours:
             return None
-        reason = f"{used:.3g} {self._usage.device}-hours are used, search.stop.device_hours is {hours:g}"
+        reason = f"{used:.3g} {self._used.device}-hours are used, search.stop.device_hours is {hours:g}"
         return Ending(
             ended_by="device_hours", reason=reason, cut=True, more=f"--device-hours {_more(hours, used)}"
         )

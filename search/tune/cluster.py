@@ -3,9 +3,8 @@
 import os
 import shutil
 import socket
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,20 +235,3 @@ def _dashboard_lines(url: str, metrics_port: int | None) -> list[str]:
             f"  metrics of this node: http://127.0.0.1:{metrics_port}/metrics (ray_student_search_*)"
         )
     return lines
-
-
-def git_commit() -> str:
-    """Return the commit of this checkout, with `+` if files differ from it; "" outside of git."""
-    try:
-        run: Mapping[str, Any] = {
-            "cwd": project_root(),
-            "capture_output": True,
-            "text": True,
-            "check": True,
-            "timeout": 10,
-        }
-        head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], **run).stdout.strip()
-        dirty = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **run).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return head + ("+" if dirty else "")

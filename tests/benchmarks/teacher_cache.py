@@ -17,6 +17,7 @@ import torch
 from search.candidates.admissions import StudentAdmissions
 from search.candidates.first_candidates import default_candidate
 from search.candidates.inputs import Inputs
+from search.candidates.teacher_cache import fill_teacher_cache, teacher_wants
 from spaces.load import load_space
 from trainables.build import build_step
 from trainables.outputs import Batch, Outputs, Wants
@@ -43,7 +44,7 @@ def main() -> int:
     """Run the benchmark and print one JSON line."""
     torch.set_num_threads(1)
     inputs = Inputs(load_space(SPACE), say=lambda text: print(text, file=sys.stderr))
-    cache = inputs.build_teacher_cache()
+    cache = fill_teacher_cache(inputs)
     admissions = StudentAdmissions.__new__(
         StudentAdmissions
     )  # only `build` is needed, which reads the space alone
@@ -58,7 +59,7 @@ def main() -> int:
             trainer = Trainer(
                 step,
                 inputs.splits["train"],
-                Fixed(source, inputs.teacher_wants),
+                Fixed(source, teacher_wants(inputs)),
                 config,
                 seed=0,
                 placement=Placement(device=torch.device("cpu")),

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.pareto import front, front_ids, hypervolume, mark_fronts, nondominated, pick, reference_point
 from analysis.run_folder import read_run

@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from analysis.table import METRICS
 from search.candidates.admissions import StudentAdmissions
 from search.candidates.inputs import Inputs
 from search.proposal import Admitted, Proposal, Rejected
@@ -14,7 +13,10 @@ from search.run_folder.facts import first_facts, write_facts, write_space
 from search.run_folder.recorder import Recorder
 from spaces.domains import Scalar
 from spaces.load import load_space
+from trainables.trial import Launch
 
+ONE_WORKER = Launch(nested=False, workers=1, cpus=1, gpus=0.0, storage="", log="")
+METRICS = ("retention", "retention_above_blind", "mean_recall")
 SPACE = """\
 name: tiny
 teacher: embedded
@@ -74,7 +76,7 @@ def open_admissions(inputs: Inputs, folder: Path, recorder: Recorder | None = No
     """Return the admissions of a run folder, ready for orders."""
     recorder = recorder or load_recorder(folder, inputs)
     admissions = StudentAdmissions(inputs, recorder, folder=folder, rungs=(1,))
-    admissions.open(cache="", launch={"nested": False, "workers": 1, "cpus": 1, "gpus": 0.0})
+    admissions.open(cache="", launch=ONE_WORKER)
     return admissions
 
 

@@ -11,17 +11,23 @@ from ray.tune.search import Searcher
 
 from search.candidates.first_candidates import plan_search
 from search.candidates.inputs import Inputs
+from search.candidates.plugins import make_proposer
 from search.candidates.warm_start import read_runs
 from search.run_folder.recorder import Recorder
 from search.run_folder.warm_start_file import write_earlier
-from search.searchers import SEARCHERS
 from search.searchers.base import Outcome, Proposer, Values
 from search.searchers.candidate_searcher import CandidateSearcher
 from spaces.domains import Scalar
 from spaces.errors import LimitError, SpaceError
-from spaces.plugins import resolve
 from tests.house.tree import ROOMS, dotted, modules, syntax
-from tests.unit.search.earlier_run import DEFAULTS, Trained, load_recorder, open_admissions, prepare, write_run
+from tests.unit.search.earlier_run import (
+    DEFAULTS,
+    Trained,
+    load_recorder,
+    open_admissions,
+    prepare,
+    write_run,
+)
 
 DEPTH, WIDTH, LM = "student.image.depth", "student.image.width", "losses.lm.weight"
 START = (
@@ -43,16 +49,9 @@ def begin(
     recorder = recorder or load_recorder(folder, inputs)
     admissions = open_admissions(inputs, folder, recorder)
     plan = plan_search(inputs, recorder, admissions)
-    section = inputs.space.search.searcher
-    kind = resolve(SEARCHERS, section.kind, "searchers")
-    proposer = kind(
-        kind.Config(**section.options),
-        inputs.space.domains(),
-        seed=inputs.space.search.seed,
-        objectives=inputs.space.objectives,
-        conditions=inputs.space.conditions(),
-    )
-    return CandidateSearcher(proposer, admissions, plan=plan), [queued.proposal for queued in plan.queue]
+    return CandidateSearcher(make_proposer(inputs.space), admissions, plan=plan), [
+        queued.proposal for queued in plan.queue
+    ]
 
 
 def trials(searcher: CandidateSearcher) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -128,9 +127,7 @@ def test_after_a_kill_the_remaining_start_points_still_come_first_and_none_twice
     handed_out: int, folder: Path, place: Path
 ) -> None:
     inputs = prepare(place, START, "search.trials=7", "search.seed=5")
-    whole = [
-        config["candidate_id"] for _, config in trials(begin(write_folder(folder / "whole"), inputs)[0])
-    ]
+    whole = [config["candidate_id"] for _, config in trials(begin(write_folder(folder / "whole"), inputs)[0])]
     searcher, queue = begin(folder, inputs)
     searcher.prime()
     session = trials(searcher)
@@ -237,8 +234,7 @@ def test_with_the_same_seed_the_front_is_trained_again_under_the_same_ids(warm: 
     searcher.prime()
     found = [config["candidate_id"] for _, config in trials(searcher)]
     ids = {
-        inputs.space.build({**DEFAULTS, **one.values}, inputs.facts, 0).candidate_id
-        for one in EARLIER[:2]
+        inputs.space.build({**DEFAULTS, **one.values}, inputs.facts, 0).candidate_id for one in EARLIER[:2]
     }
     assert ids < set(found)
     assert len(set(found)) == len(found) == 1 + 20
@@ -271,8 +267,7 @@ def test_what_breaks_a_new_limit_is_refused_to_the_searcher_and_in_the_table(war
     recorder.write()  # on its own it writes once a second
     rejected = [row for row in load_recorder(folder, inputs).rows if row["status"] == "rejected"]
     ids = [
-        inputs.space.build({**DEFAULTS, **one.values}, inputs.facts, 1).candidate_id
-        for one in EARLIER[:2]
+        inputs.space.build({**DEFAULTS, **one.values}, inputs.facts, 1).candidate_id for one in EARLIER[:2]
     ]
     assert set(ids) <= {row["candidate_id"] for row in rejected}
     assert all("params" in row["reason"] for row in rejected)

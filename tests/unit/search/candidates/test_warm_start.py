@@ -18,7 +18,14 @@ from search.run_folder.warm_start_file import (
     write_earlier,
 )
 from spaces.errors import RunError
-from tests.unit.search.earlier_run import DEFAULTS, Trained, load_recorder, open_admissions, prepare, write_run
+from tests.unit.search.earlier_run import (
+    DEFAULTS,
+    Trained,
+    load_recorder,
+    open_admissions,
+    prepare,
+    write_run,
+)
 
 DEPTH, WIDTH, LM = "student.image.depth", "student.image.width", "losses.lm.weight"
 # Retention against cost, by hand: a, b and d are on the front; c is dominated by b. e was stopped, f failed.
@@ -90,9 +97,7 @@ def test_the_run_tells_what_it_took_over(folder: Path, inputs: Inputs) -> None:
     ]
 
 
-def test_several_runs_have_one_front_and_no_training_twice(
-    folder: Path, space: Path, inputs: Inputs
-) -> None:
+def test_several_runs_have_one_front_and_no_training_twice(folder: Path, space: Path, inputs: Inputs) -> None:
     # the placement of no fusion layers changes nothing: `first` and `last` are one training
     off = {"student.fusion.layers": 0, "student.fusion.placement": "first"}
     better = [
@@ -248,9 +253,7 @@ def test_no_run_is_told(inputs: Inputs, tmp_path: Path) -> None:
         read_runs([tmp_path], inputs)
 
 
-def test_what_was_taken_over_is_kept_to_the_last_digit(
-    folder: Path, inputs: Inputs, tmp_path: Path
-) -> None:
+def test_what_was_taken_over_is_kept_to_the_last_digit(folder: Path, inputs: Inputs, tmp_path: Path) -> None:
     found = read_runs([folder], inputs)
     write_earlier(tmp_path, found)
     again = read_earlier(tmp_path)

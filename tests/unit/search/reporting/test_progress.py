@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from search.reporting.progress import Progress, Tally, describe, spell
+from search.reporting.progress import Progress, Tally, describe
 from search.stopping.hypervolume import Best
 
 FULL = {"a": 9, "b": 9, "c": 9, "d": 9, "z": 9}
@@ -87,16 +87,6 @@ def test_the_line_shows_the_hypervolume_and_the_best_of_every_objective() -> Non
         "0/6 done (0 stopped, 0 failed) | 0 running | 1 s | hypervolume 41.3 % | best: retention 88.6 (5934149f), "
         "params 110 k, flops 6.70 M, latency 1.20 ms, size 0.50 MiB | 0 epochs, 0 saved by stopping"
     )
-
-
-def test_times_are_readable() -> None:
-    assert [spell(value) for value in (0.4, 59.4, 61, 3599, 7625)] == [
-        "0 s",
-        "59 s",
-        "1 min 01 s",
-        "59 min 59 s",
-        "2 h 07 min",
-    ]
 
 
 def test_without_a_terminal_a_line_every_ten_seconds_and_at_every_end() -> None:

@@ -248,6 +248,25 @@ def test_finalists_get_their_columns_and_a_wrong_one_is_refused(tmp_path: Path) 
     )
 
 
+def test_columns_that_nobody_here_knows_are_kept(tmp_path: Path) -> None:
+    recorder, (one,) = started(tmp_path)
+    recorder.record_epoch(epoch(one, 1, retention=40.0))
+    recorder.close()
+    path = tmp_path / "trials.arrow"
+    table = read_trials(path)
+    extra = {"genus_accuracy": pa.array([12.5]), "site": pa.array(["north"]), "weight_kb": pa.array([7])}
+    for name, cells in extra.items():
+        table = table.append_column(name, cells)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    again = load(tmp_path)
+    assert again.metric_names == (*METRICS, "genus_accuracy")
+    again.finish(one, "finished")
+    kept = read_trials(path)
+    assert kept.select(list(extra)).to_pylist() == [{"genus_accuracy": 12.5, "site": "north", "weight_kb": 7}]
+    assert kept.column("status").to_pylist() == ["finished"]
+
+
 def test_rungs_can_be_refilled_from_it(tmp_path: Path) -> None:
     recorder, (one, two) = started(tmp_path, 2)
     recorder.record_epoch(epoch(one, 1, retention=40.0))

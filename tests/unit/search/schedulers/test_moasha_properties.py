@@ -6,12 +6,13 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from search.schedulers.rung_config import RungConfig
 from search.schedulers.growing_rank import GrowingRank
 from search.schedulers.moasha import MOAsha
 from search.schedulers.rank import rank_of
+from search.schedulers.rung_config import RungConfig
 
 WAYS = {"retention": "max", "params": "min", "latency_ms": "min"}
 STOP, CONTINUE = "stop", "continue"

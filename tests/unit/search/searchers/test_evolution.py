@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 import moocore
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from search.searchers.base import Outcome
 from search.searchers.evolution import Evolution
 from search.searchers.fidelity import Reached
 from search.searchers.population import Member, Population, crowding_distance, tournament
+from spaces.conditions import Condition, Conditions
 from spaces.domains import Choice, Domain, Float, Int, Log, Scalar
 from spaces.errors import PluginError
 
@@ -26,9 +28,10 @@ DOMAINS: dict[str, Domain] = {
 }
 OBJECTIVES = {"retention": "max", "params": "min"}
 FACTORS = {"0.25x": 0.25, "0.5x": 0.5, "0.75x": 0.75, "1x": 1.0}
+WIDTH_NEEDS_WEIGHT = {"width": (Condition(path="weight", values=(0,), negated=True),)}
 
 
-def make(seed: int = 0, *, conditions: Mapping[str, str] | None = None, **options: object) -> Evolution:
+def make(seed: int = 0, *, conditions: Conditions | None = None, **options: object) -> Evolution:
     config = Evolution.Config(**options)
     return Evolution(config, DOMAINS, seed=seed, objectives=OBJECTIVES, conditions=conditions)
 
@@ -205,13 +208,29 @@ def test_what_is_known_is_not_proposed_again_while_there_is_anything_else() -> N
 
 def test_a_value_that_is_switched_off_makes_no_difference() -> None:
     """All that differs from the known is the width of candidates without weight: no such child is proposed."""
-    proposer = make(population=2, conditions={"width": "weight"})
+    proposer = make(population=2, conditions=WIDTH_NEEDS_WEIGHT)
     for index in range(30):
         values = {**proposer.draw(index % 2), "weight": 0, "width": ("0.25x", "1x")[index % 2]}
         proposer.observe(index, values, measured(values))
     known = {proposer.key({**proposer.draw(index), "weight": 0}) for index in range(2)}
     for index in range(30, 130):
         assert proposer.key(proposer.propose(index)) not in known
+
+
+def test_only_what_counts_is_mutated_and_what_is_switched_on_is_drawn_anew() -> None:
+    proposer = make(population=2, mutation=0.5, crossover=0.0, conditions=WIDTH_NEEDS_WEIGHT)
+    for index in range(2):
+        values = {**proposer.draw(index), "weight": 0, "width": "0.25x"}
+        proposer.observe(index, values, measured(values))
+    off, widths = 0, Counter()
+    for index in range(30, 430):
+        child = proposer.propose(index)
+        if child["weight"] == 0:
+            off += child["width"] != "0.25x"
+        else:
+            widths[child["width"]] += 1
+    assert off == 0
+    assert len(widths) > 1
 
 
 def test_goes_on_identically_after_the_same_observations() -> None:

@@ -38,10 +38,15 @@ class Listener(Proposer):
 
 
 def make(
-    plan: SearchPlan, admissions: ToyAdmissions | None = None, objectives: dict[str, str] = OBJECTIVES, **more: Any
+    plan: SearchPlan,
+    admissions: ToyAdmissions | None = None,
+    objectives: dict[str, str] = OBJECTIVES,
+    **more: Any,
 ) -> tuple[CandidateSearcher, Listener]:
     listener = Listener(None, DOMAINS, seed=3, objectives=objectives)
-    return CandidateSearcher(listener, admissions or ToyAdmissions(), plan=plan, clock=lambda: 0.0, **more), listener
+    return CandidateSearcher(
+        listener, admissions or ToyAdmissions(), plan=plan, clock=lambda: 0.0, **more
+    ), listener
 
 
 def result(epoch: int, retention: float | None = None, **more: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from search.searchers.base import Outcome
 from search.searchers.tree_parzen import TreeParzen, chebyshev, simplex
+from spaces.conditions import Condition
 from spaces.domains import Choice, Float, Int, Log, Scalar
 from spaces.errors import PluginError
 
@@ -22,6 +23,7 @@ DOMAINS = {
 }
 PENDING, FAILED = Outcome(state="pending"), Outcome(state="failed")
 REFUSED = Outcome(state="refused", violation=0.3)
+WIDTH_NEEDS_WEIGHT = {"width": (Condition(path="weight", values=(0,), negated=True),)}
 
 
 def make(seed: int = 0, *, objectives: Mapping[str, str] | None = None, **options: object) -> TreeParzen:
@@ -162,7 +164,7 @@ def test_a_value_that_is_switched_off_teaches_nothing() -> None:
             DOMAINS,
             seed=0,
             objectives={"retention": "max"},
-            conditions={"width": "weight"},
+            conditions=WIDTH_NEEDS_WEIGHT,
         )
         for _ in range(2)
     ]

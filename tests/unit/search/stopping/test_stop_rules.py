@@ -31,7 +31,7 @@ class Watched:
         box = TeacherBox(OBJECTIVES, {"retention": 100.0, "params": 1000.0})
         self.rules = StopRules(
             StopSection.model_validate(settings),
-            usage=usage,
+            used=usage,
             growth=Growth(box, OBJECTIVES),
             interrupted=lambda: interrupted,
             clock=self.clock,

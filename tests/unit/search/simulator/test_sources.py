@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
+from search.simulator.measures import Volume
 from search.simulator.simulation import Setup, simulate
 from search.simulator.sources import load_table
 from search.simulator.table import CurveTable
 from search.simulator.user_table import Selection
-from search.simulator.volume import Volume
 from spaces.errors import TableError
 
 

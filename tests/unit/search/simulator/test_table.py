@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.simulator.fields import describe, infer_domain
+from search.simulator.table import describe, infer_domain
 from spaces.domains import Choice, Domain, Float, Int, Log
 
 

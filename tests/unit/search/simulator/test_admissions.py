@@ -5,7 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from search.simulator.nearest import Neighbours
+from search.simulator.admissions import Neighbours
+from spaces.conditions import Condition
 from spaces.domains import Choice, Float, Int, Log
 from tests.unit.search.simulator.curves import make_table
 
@@ -78,7 +79,13 @@ def test_ties_fall_to_the_first_id() -> None:
 def test_what_is_switched_off_makes_no_difference(asked: dict) -> None:
     fields = {"layers": Choice(options=(0, 1, 2)), "place": Choice(options=("first", "last"))}
     points = [{"layers": 0, "place": "last"}, {"layers": 1, "place": "first"}]
-    look_up = Neighbours(table_of(*points, fields=fields, conditions={"place": "layers"}))
+    look_up = Neighbours(
+        table_of(
+            *points,
+            fields=fields,
+            conditions={"place": (Condition(path="layers", values=(0,), negated=True),)},
+        )
+    )
     assert look_up.find(asked, np.array([False, True])) == 0
     assert look_up.find({"layers": 2, "place": "last"}, np.array([True, True])) == 1
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from search.simulator.settings import setups
 from search.simulator.simulation import Setup
+from search.simulator.study import setups
 from spaces.errors import PluginError
 
 BASE = Setup(workers=4, trials=7)
@@ -26,6 +26,12 @@ def test_an_option_is_for_a_whole_room_or_for_one_plugin() -> None:
     assert {one.searcher: one.searcher_options for one in made} == {"random": {}, "hyperopt": {"startup": 7}}
     factors = {one.scheduler: one.scheduler_options["reduction_factor"] for one in made}
     assert factors == {"asha": 2, "moasha": 4}
+
+
+def test_a_setting_may_be_written_as_in_a_space() -> None:
+    texts = ["search.searcher.startup=7", "search.scheduler.reduction_factor=4"]
+    (one,) = setups(["hyperopt"], ["asha"], texts, base=BASE)
+    assert (one.searcher_options, one.scheduler_options) == ({"startup": 7}, {"reduction_factor": 4})
 
 
 @pytest.mark.parametrize(
