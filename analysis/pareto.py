@@ -14,8 +14,8 @@ import moocore
 import numpy as np
 
 from analysis.run_folder import Run, Trial
-from analysis.table import COSTS
 from spaces.errors import RunError
+from spaces.objectives import FRONT_COSTS
 
 NAMED = ("best", "knee")
 
@@ -70,7 +70,7 @@ def mark_fronts(rows: Iterable[Mapping[str, Any]], quality: str, *, maximise: bo
     able = [
         row for row in marked if row.get("status") == "finished" and row.get("role", "search") == "search"
     ]
-    for axis in COSTS:
+    for axis in FRONT_COSTS:
         for row in marked:
             row[f"on_front_{axis}"] = False
         flags = nondominated(_column(able, quality), _column(able, axis), maximise=maximise)
@@ -178,8 +178,8 @@ def pick(run: Run, which: str, axis: str = "params") -> Trial:
 
 def check_axis(axis: str) -> None:
     """Raise RunError unless `axis` is a cost that fronts are drawn against."""
-    if axis not in COSTS:
-        raise RunError(f"--axis: got {axis!r}; allowed are {', '.join(COSTS)}.")
+    if axis not in FRONT_COSTS:
+        raise RunError(f"--axis: got {axis!r}; allowed are {', '.join(FRONT_COSTS)}.")
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:

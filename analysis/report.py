@@ -20,8 +20,9 @@ from analysis.page.shell import page
 from analysis.page.students import members_section
 from analysis.run_folder import Run, read_run
 from analysis.summary import summarise
-from analysis.table import COSTS, atomic_path
+from analysis.table import atomic_path
 from spaces.errors import RunError, StudentSearchError
+from spaces.objectives import FRONT_COSTS
 
 REPORT_FILE = "report.html"
 PNG_SIZE = (1100, 640)
@@ -87,8 +88,8 @@ def draw_pngs(folder: Path) -> list[Path] | str:
         import kaleido  # an extra
     except ImportError:
         return "No front_*.png: kaleido is missing. Install it with: pip install 'student-search[png]'"
-    targets = [folder / f"front_{axis}.png" for axis in COSTS]
-    figures = [draw_front(front_info(run, axis), legend=True) for axis in COSTS]
+    targets = [folder / f"front_{axis}.png" for axis in FRONT_COSTS]
+    figures = [draw_front(front_info(run, axis), legend=True) for axis in FRONT_COSTS]
     width, height = PNG_SIZE
     specs = [
         {

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.rungs import RUNGS_FILE, Rungs, rungs_of
+from analysis.rungs import RUNGS_FILE, Rungs, read_rungs
 from analysis.table import (
-    COSTS,
     FAILED,
     HISTORY_FOLDER,
     TEST_PREFIX,
@@ -21,6 +20,7 @@ from analysis.table import (
     saved,
 )
 from spaces.errors import RunError
+from spaces.objectives import COSTS, quality_objective
 
 FACTS_FILE = "run.json"
 CONTROL_FILE = "control.json"
@@ -113,18 +113,15 @@ class Run:
 
     @property
     def quality(self) -> str:
-        """The quality objective: the first metric among the objectives, one to maximise before others."""
-        metrics = {
-            name: way for name, way in self.facts.get("objectives", {}).items() if name in self.metric_names
-        }
-        ordered = [name for name, way in metrics.items() if way == "max"] + list(metrics)
-        if not ordered:
+        """The quality objective, see `quality_objective`."""
+        try:
+            return quality_objective(self.facts.get("objectives") or {})
+        except ValueError as error:
             raise RunError(
                 f"{self.folder}/{FACTS_FILE}, objectives: got {list(self.facts.get('objectives', {}))}; a "
                 f"front needs one metric among them. Known metrics of this run: "
                 f"{', '.join(self.metric_names)}."
-            )
-        return ordered[0]
+            ) from error
 
     @property
     def maximise(self) -> bool:
@@ -176,7 +173,6 @@ def read_run(folder: Path) -> Run:
             f"{folder}/{TRIALS_FILE}: missing, although {HISTORY_FOLDER}/ has rows. {saved(folder)} "
             f"Put back a copy of the file, or search again: python search/run.py --space {folder}/space.yaml"
         )
-    rungs = folder / RUNGS_FILE
     control = folder / CONTROL_FILE
     return Run(
         folder=folder,
@@ -184,14 +180,14 @@ def read_run(folder: Path) -> Run:
         metric_names=names,
         history=history,
         facts=facts,
-        rungs=rungs_of(_json(rungs), rungs) if rungs.exists() else Rungs(),
+        rungs=read_rungs(folder / RUNGS_FILE),
         control=_json(control) if control.exists() else None,
     )
 
 
 def _metric_objectives(facts: Mapping[str, Any]) -> list[str]:
     """Return the objectives that are metrics, for a run that has no table yet."""
-    return [name for name in facts.get("objectives", {}) if name not in (*COSTS, "size_mib")]
+    return [name for name in facts.get("objectives", {}) if name not in COSTS]
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -219,7 +215,7 @@ def _trial(row: Mapping[str, Any], names: tuple[str, ...]) -> Trial:
         seed=row["seed"] or 0,
         proposal=row["proposal"] or 0,
         epochs=row["epochs"] or 0,
-        costs={name: number(row[name]) for name in (*COSTS, "size_mib")},
+        costs={name: number(row[name]) for name in COSTS},
         latency_spread_ms=number(row["latency_spread_ms"]),
         wall_latency_ms=number(row["wall_latency_ms"]),
         speedup=number(row["speedup"]),

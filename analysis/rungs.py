@@ -1,15 +1,19 @@
-"""What the scheduler decided at the rungs, as `rungs.json` tells it."""
+"""What the scheduler decided at the rungs: `rungs.json`, which a search writes, and a report and a resume read."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spaces.errors import RunError
 
 RUNGS_FILE = "rungs.json"
-NEWEST = 2  # version of the file; the first had neither a number nor brackets
-STOP = "stop"
+VERSION = 2  # of the file; the first had no number
+STOP, CONTINUE = "stop", "continue"
+
+Entries = Mapping[int, Mapping[str, Mapping[str, float | None]]]
+"""Rung, in epochs -> candidate id -> objective -> value, None where it was no finite number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,21 +21,26 @@ class Decision:
     """What became of one candidate at one rung.
 
     Attributes:
-        rung: in epochs.
-        bracket: how many rungs the candidate passed unjudged.
-        rank: how many recorded candidates of its bracket stood before it; None where it could not be ranked.
-        size: how many the rung held, this one included.
-        stopped: the verdict.
-        reason: one clause, "" if none was recorded.
+        epoch: trained when it was judged.
+        rung: the rung, in epochs.
+        rank: how many recorded candidates stood before it; None where it could not be ranked.
+        size: how many candidates the rung held, this one included.
+        verdict: "stop" or "continue".
+        reason: one clause for the user, "" if none was recorded.
     """
 
     candidate_id: str
+    epoch: int
     rung: int
-    bracket: int
     rank: int | None
     size: int
-    stopped: bool
+    verdict: str
     reason: str
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was not to go on."""
+        return self.verdict == STOP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,43 +49,62 @@ class Rungs:
 
     Attributes:
         scheduler: the plug-in that decided, "" without a file.
-        brackets: how many there are.
+        entries: what each candidate had reached at each rung.
         decisions: in the order in which they were taken.
-        num_unjudged: candidates at rungs that were entered from the history after the file had been lost.
     """
 
     scheduler: str = ""
-    brackets: int = 1
+    entries: Entries = field(default_factory=dict)
     decisions: tuple[Decision, ...] = ()
-    num_unjudged: int = 0
+
+    @property
+    def num_unjudged(self) -> int:
+        """Candidates at rungs that were entered from the history after the file had been lost."""
+        return max(sum(map(len, self.entries.values())) - len(self.decisions), 0)
 
 
-def rungs_of(content: Mapping[str, Any], path: Path) -> Rungs:
-    """Return the content of a `rungs.json` of any version so far.
+def read_rungs(path: Path) -> Rungs:
+    """Return what a `rungs.json` of any version so far holds; nothing where there is none.
 
     Raises:
-        RunError: it is of a newer version, or parts are missing or of a wrong kind.
+        RunError: it is damaged, of a newer version, or of a search in several brackets, which are no more.
     """
-    version = content.get("version", 1)
-    if version not in range(1, NEWEST + 1):
-        raise RunError(
-            f"{path}: got version {version}; this program reads up to {NEWEST}. "
-            "Read it with the version of student-search that wrote it (run.json, versions)."
-        )
+    if not path.exists():
+        return Rungs()
     try:
-        decisions = tuple(_decision(one) for one in content["decisions"])
-        num_entries = sum(len(entries) for entries in content["rungs"].values())
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version, brackets = content.get("version", 1), content.get("brackets", 1)
+        if version not in range(1, VERSION + 1):
+            raise _other(path, f"version {version}", f"up to {VERSION}")
+        if brackets != 1:
+            raise _other(path, f"{brackets} brackets", "one")
         return Rungs(
             scheduler=str(content["scheduler"]),
-            brackets=int(content.get("brackets", 1)),
-            decisions=decisions,
-            num_unjudged=max(num_entries - len(decisions), 0),
+            entries={int(rung): _entries(found) for rung, found in content["rungs"].items()},
+            decisions=tuple(_decision(one) for one in content["decisions"]),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
-            f"{path}: damaged, not a record of the rungs ({type(error).__name__}: {error}); allowed: the file as "
-            "the search wrote it. Put back a copy, or delete it: the report then lacks the decisions."
+            f"{path}: damaged, no record of the rungs ({type(error).__name__}: {error}); allowed: the file as the search "
+            "wrote it. Put back a copy, or delete it: --resume refills the rungs from history/, and the record of "
+            "decisions begins anew."
         ) from error
+
+
+def _other(path: Path, got: str, allowed: str) -> RunError:
+    """Return the error for the file of another version of this program."""
+    return RunError(
+        f"{path}: got {got}; this program reads {allowed}. "
+        "Read it with the version of student-search that wrote it (run.json, versions)."
+    )
+
+
+def _entries(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """Return candidate id -> objective -> value of one rung of the file."""
+    return {
+        candidate_id: {name: None if value is None else float(value) for name, value in values.items()}
+        for candidate_id, values in found.items()
+    }
 
 
 def _decision(fields: Mapping[str, Any]) -> Decision:
@@ -84,10 +112,10 @@ def _decision(fields: Mapping[str, Any]) -> Decision:
     rank = fields["rank"]
     return Decision(
         candidate_id=str(fields["candidate_id"]),
+        epoch=int(fields.get("epoch", fields["rung"])),
         rung=int(fields["rung"]),
-        bracket=int(fields.get("bracket", 0)),
         rank=None if rank is None else int(rank),
         size=int(fields["size"]),
-        stopped=fields["verdict"] == STOP,
+        verdict=str(fields["verdict"]),
         reason=str(fields.get("reason", "")),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from analysis.pareto import best, front_ids
 from analysis.run_folder import Run, Trial
 from analysis.rungs import Decision
-from analysis.table import COSTS
+from spaces.objectives import FRONT_COSTS
 
 SHARES = (0.75, 0.5, 0.25, 0.15)
 
@@ -57,7 +57,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungBalance:
-    """What happened at one rung of one bracket.
+    """What happened at one rung.
 
     Attributes:
         rung: in epochs.
@@ -66,7 +66,6 @@ class RungBalance:
         epochs_saved: that the stopped ones did not train, of their full number.
     """
 
-    bracket: int
     rung: int
     came: int
     stopped: int
@@ -87,7 +86,7 @@ def summarise(run: Run) -> Summary:
     return Summary(
         tried=len(run.candidates),
         by_status=dict(Counter(trial.status for trial in run.candidates)),
-        front_sizes={axis: len(front_ids(run, axis)) for axis in COSTS},
+        front_sizes={axis: len(front_ids(run, axis)) for axis in FRONT_COSTS},
         smaller=smaller,
         epochs_trained=sum(trial.epochs for trial in run.candidates),
         epochs_saved=sum(full_epochs(run, t) - t.epochs for t in run.candidates if t.status == "stopped"),
@@ -95,20 +94,19 @@ def summarise(run: Run) -> Summary:
 
 
 def rung_balances(run: Run) -> list[RungBalance]:
-    """Return what happened at each rung, by bracket and rung; rungs at which nobody was judged are left out."""
+    """Return what happened at each rung; those at which nobody was judged are left out."""
     saved = {t.candidate_id: full_epochs(run, t) - t.epochs for t in run.candidates if t.status == "stopped"}
-    groups: dict[tuple[int, int], list[Decision]] = {}
+    groups: dict[int, list[Decision]] = {}
     for one in run.rungs.decisions:
-        groups.setdefault((one.bracket, one.rung), []).append(one)
+        groups.setdefault(one.rung, []).append(one)
     return [
         RungBalance(
-            bracket=bracket,
             rung=rung,
             came=len(group),
             stopped=sum(one.stopped for one in group),
             epochs_saved=sum(saved.get(one.candidate_id, 0) for one in group if one.stopped),
         )
-        for (bracket, rung), group in sorted(groups.items())
+        for rung, group in sorted(groups.items())
     ]
 
 

@@ -21,22 +21,8 @@ from spaces.errors import RunError
 SCHEMA_VERSION = "1"
 TRIALS_FILE = "trials.arrow"
 HISTORY_FOLDER = "history"
-COSTS = ("params", "flops", "latency_ms")
 STATUSES = ("running", "finished", "stopped", "rejected", "diverged", "collapsed", "oom", "crashed")
 FAILED = ("diverged", "collapsed", "oom", "crashed")
-METRICS = (
-    "retention",
-    "retention_above_blind",
-    "mean_recall",
-    "tr_at_1",
-    "tr_at_5",
-    "tr_at_10",
-    "ir_at_1",
-    "ir_at_5",
-    "ir_at_10",
-    "vqa_accuracy",
-    "caption_token_accuracy",
-)
 TEST_PREFIX = "test_"
 
 _TRIAL_FIELDS = (
@@ -79,11 +65,15 @@ class History:
     torn: tuple[str, ...]
 
 
-def trials_schema(metric_names: Sequence[str]) -> pa.Schema:
-    """Return the schema of `trials.arrow`: fixed columns, each metric, each metric on the test set."""
+def trials_schema(metric_names: Sequence[str], others: Sequence[pa.Field] = ()) -> pa.Schema:
+    """Return the schema of `trials.arrow`: fixed columns, each metric, each metric on the test set, and what else it held.
+
+    Metrics are open words: whatever a run measures is a column under its name.
+    """
     metrics = [pa.field(name, pa.float64()) for name in metric_names]
     tests = [pa.field(TEST_PREFIX + name, pa.float64()) for name in metric_names]
-    return pa.schema([*_TRIAL_FIELDS, *metrics, *tests], metadata={"schema_version": SCHEMA_VERSION})
+    fields = [*_TRIAL_FIELDS, *metrics, *tests, *others]
+    return pa.schema(fields, metadata={"schema_version": SCHEMA_VERSION})
 
 
 def history_schema(metric_names: Sequence[str], loss_names: Sequence[str]) -> pa.Schema:
@@ -99,7 +89,13 @@ def history_schema(metric_names: Sequence[str], loss_names: Sequence[str]) -> pa
     return pa.schema(fields, metadata={"schema_version": SCHEMA_VERSION})
 
 
-def write_trials(path: Path, rows: Iterable[Mapping[str, Any]], metric_names: Sequence[str]) -> None:
+def write_trials(
+    path: Path,
+    rows: Iterable[Mapping[str, Any]],
+    metric_names: Sequence[str],
+    *,
+    others: Sequence[pa.Field] = (),
+) -> None:
     """Replace `path` by a table of `rows`; a reader sees the old table or the new one, never half of one.
 
     Args:
@@ -107,12 +103,13 @@ def write_trials(path: Path, rows: Iterable[Mapping[str, Any]], metric_names: Se
         rows: column name -> value. A missing number is stored as not measured (NaN, or null for an integer),
             a missing text as "", a missing flag as false.
         metric_names: the metric columns, without the `test_` ones.
+        others: columns that an earlier table had beside these, see `other_columns`.
 
     Raises:
         KeyError: a row has a column that the schema does not know.
         OSError: the file cannot be written; the old one is left as it was.
     """
-    schema = trials_schema(metric_names)
+    schema = trials_schema(metric_names, others)
     rows = list(rows)
     unknown = sorted({name for row in rows for name in row} - set(schema.names))
     if unknown:
@@ -182,6 +179,12 @@ def metric_names(table: pa.Table) -> tuple[str, ...]:
         if field.type == pa.float64() and field.name not in _TRIAL_COLUMNS
     ]
     return tuple(name for name in names if not name.startswith(TEST_PREFIX))
+
+
+def other_columns(table: pa.Table) -> tuple[pa.Field, ...]:
+    """Return the columns of a trials table that this program knows nothing of; whoever rewrites it keeps them."""
+    known = set(trials_schema(metric_names(table)).names)
+    return tuple(field for field in table.schema if field.name not in known)
 
 
 def read_history(folder: Path) -> History:

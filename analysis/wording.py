@@ -1,4 +1,4 @@
-"""Numbers and configurations in the words of the report. Nothing is escaped here: page and figures do."""
+"""Numbers, costs, times and configurations in words, for the report and the terminal. Nothing is escaped here."""
 
 import math
 from collections.abc import Mapping
@@ -50,6 +50,18 @@ def cost(name: str, value: float) -> str:
     return count(value)
 
 
+def on_terminal(text: str) -> str:
+    """Return a text with plain blanks: a terminal breaks no line between a number and its unit."""
+    return text.replace(SPACE, " ")
+
+
+def amount(value: float) -> str:
+    """Return a number in four significant digits, large ones in full: `0.4567`, `12,345`."""
+    if not math.isfinite(value):
+        return NOT_MEASURED
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def milliseconds(value: float, spread: float = math.nan) -> str:
     """Return a time, with its spread where there is one: `2.04 ± 0.05 ms`."""
     if not math.isfinite(value):
@@ -78,14 +90,14 @@ def plural(num: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time span: `12 min 5 s`."""
+    """Return a time span: `42 s`, `3 min 05 s`, `2 h 07 min`."""
     if not math.isfinite(seconds):
         return NOT_MEASURED
     whole = round(seconds)
     hours, minutes = whole // 3600, whole % 3600 // 60
     if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {whole % 60:02d} s" if minutes else f"{whole} s"
 
 
 def plain(value: Any) -> str:

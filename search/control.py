@@ -14,8 +14,8 @@ from typing import Any
 
 from analysis.pareto import front, pick
 from analysis.run_folder import CONTROL_FILE, Run, Trial, read_run
-from analysis.table import METRICS, atomic_path
-from search.cluster_token import offer_token
+from analysis.table import atomic_path
+from search.tune.cluster_token import offer_token
 from spaces.errors import RunError, StudentSearchError
 
 TASKS = ("itc", "itm", "lm", "vqa")
@@ -127,7 +127,7 @@ def run_control(
     """Train all orders on Ray, side by side, and return the rows of `control.json`; each is kept as it comes."""
     import ray
 
-    from search import cluster
+    from search.tune import cluster
 
     cluster.connect(address)
     found = cluster.resources(workers=1, cpus=1, gpus=gpus)
@@ -162,7 +162,7 @@ def run_control(
 def _row(trial: Trial, seed: int, data: str, distilled: bool, values: Mapping[str, Any]) -> dict[str, Any]:
     metrics = {
         name: values[name]
-        for name in METRICS
+        for name in trial.metrics
         if values.get(name) is not None and values[name] == values[name]
     }
     return {"candidate_id": trial.candidate_id, "data": data, "seed": seed, "distilled": distilled, **metrics}

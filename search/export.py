@@ -12,8 +12,8 @@ from typing import Any
 
 from analysis.pareto import pick
 from analysis.run_folder import Run, Trial, read_run
-from analysis.table import COSTS
 from spaces.errors import ExportError, StudentSearchError
+from spaces.objectives import COSTS, FRONT_COSTS
 
 
 def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
@@ -25,11 +25,7 @@ def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
             "name": teacher.get("name"),
             "fingerprint": teacher.get("fingerprint"),
             "metrics": {"validation": teacher.get("metrics", {}), "test": teacher.get("test_metrics", {})},
-            "costs": {
-                name: teacher[name]
-                for name in ("params", "flops", "latency_ms", "size_mib")
-                if name in teacher
-            },
+            "costs": {name: teacher[name] for name in COSTS if name in teacher},
         },
         "dataset": f"{dataset.get('description', '')} (fingerprint {dataset.get('fingerprint', '')})",
         "costs": {
@@ -94,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--pick", required=True, metavar="ID|best|knee", help="a candidate id, or a point of a front"
     )
     parser.add_argument(
-        "--axis", choices=COSTS, default="params", help="the front of best and knee (default params)"
+        "--axis", choices=FRONT_COSTS, default="params", help="the front of best and knee (default params)"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     options = parser.parse_args(arguments)

@@ -1,47 +1,26 @@
-"""Objectives of a search, `name -> "max" | "min"`, read from one result row."""
+"""The objectives of one result row; what they are and which of them are costs stands in `spaces.objectives`."""
 
 from collections.abc import Mapping
 from typing import Any
 
-# known before a trial starts; every result row repeats them
-COSTS = ("params", "flops", "latency_ms", "size_mib")
-
-Objectives = Mapping[str, str]
-
-
-def cost_columns(objectives: Objectives) -> list[int]:
-    """Return the places of the costs among the objectives; equal ratios of them are equally far apart."""
-    return [place for place, name in enumerate(objectives) if name in COSTS]
-
-
-def quality_objective(objectives: Objectives) -> str:
-    """Return the objective that stands for quality: the first maximised metric, else the first metric.
-
-    Raises:
-        ValueError: all objectives are costs; a checked space never is like that.
-    """
-    metrics = [name for name in objectives if name not in COSTS]
-    if not metrics:
-        raise ValueError(f"objectives: got only costs ({', '.join(objectives)}); one metric is needed.")
-    return next((name for name in metrics if objectives[name] == "max"), metrics[0])
+from spaces.objectives import COSTS, Objectives
 
 
 def measured(row: Mapping[str, Any], objectives: Objectives) -> dict[str, float] | None:
-    """Return the objectives' values of a result row, or None where its metrics were not evaluated.
+    """Return the objectives' values of a result row, None where one is missing, so that nobody can be ranked by it."""
+    values = {name: row.get(name) for name in objectives}
+    known = {name: float(value) for name, value in values.items() if value is not None}
+    return known if len(known) == len(values) else None
 
-    Raises:
-        ValueError: the row has metrics but lacks another objective, so it could never be ranked.
+
+def lacks_objective(row: Mapping[str, Any], objectives: Objectives) -> bool:
+    """Return whether a candidate was evaluated and has no figure for an objective, since it cannot do that task.
+
+    Such a one counts as a failure: it is never ranked, and stands on no front.
     """
-    metrics = [name for name in objectives if name not in COSTS]
-    if metrics and all(row.get(name) is None for name in metrics):
-        return None
-    missing = [name for name in objectives if row.get(name) is None]
-    if missing:
-        raise ValueError(
-            f"result row of candidate {row.get('candidate_id', '?')}, epoch {row.get('epoch', '?')}: "
-            f"lacks {', '.join(missing)}; every objective ({', '.join(objectives)}) must be reported."
-        )
-    return {name: float(row[name]) for name in objectives}
+    metrics = [row.get(name) for name in objectives if name not in COSTS]
+    evaluated = row.get("status") == "finished" or any(value is not None for value in metrics)
+    return evaluated and any(value is None or value != value for value in metrics)
 
 
 def to_minimise(values: Mapping[str, float | None], objectives: Objectives) -> list[float]:

@@ -5,13 +5,16 @@ python search/run.py --space spaces/dlip.yaml
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from search.cluster_token import offer_token
+from search.arguments import add_settings, parse
 from spaces.errors import StudentSearchError
+
+if TYPE_CHECKING:
+    from search.start import Request
+    from spaces.load import Override
 
 LISTS = ("losses", "models", "teachers", "datasets", "searchers", "schedulers")
 DEFAULT_SPACE = Path("spaces/dlip.yaml")
@@ -24,6 +27,7 @@ SMOKE = {
     "evaluation.images": 200,
 }
 SMOKE_SCENES = {"dataset.train_images": 256, "dataset.val_images": 200, "dataset.test_images": 200}
+FIXED = ("space", "teacher", "dataset", "max_epochs", "seed", "out", "smoke")  # of a run that goes on
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
         description="Search small students of a large teacher, and draw their measured Pareto front.",
         epilog="Ctrl-C keeps every result and draws the report; go on with --resume RUN.",
     )
+    add_settings(made, metavar="PATH=VALUE", help="any field of the space, as in search.trials=60")
     made.add_argument(
         "--space", type=Path, metavar="FILE", help=f"what may be tried (default {DEFAULT_SPACE})"
     )
@@ -59,13 +64,6 @@ def parser() -> argparse.ArgumentParser:
         help="end after so many GPU-hours (CPU-hours without GPUs) of training",
     )
     made.add_argument("--workers-per-trial", type=int, metavar="N", help="training processes per candidate")
-    made.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PATH=VALUE",
-        help="any field of the space; may be repeated",
-    )
     _add_places(made)
     made.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     made.add_argument(
@@ -107,21 +105,48 @@ def _add_places(made: argparse.ArgumentParser) -> None:
     )
 
 
-def overrides(options: argparse.Namespace) -> list[Any]:
+def request_of(options: argparse.Namespace) -> "Request":
+    """Return what a command line asks for.
+
+    Raises:
+        RunError: a flag that --resume does not allow.
+    """
+    from search.start import Request
+
+    if options.resume:
+        from search.run_folder.resume import check_changes
+
+        fixed = {f"--{name.replace('_', '-')}": getattr(options, name) for name in FIXED}
+        check_changes(
+            options.resume,
+            given=[flag for flag, value in fixed.items() if value is not None and value is not False],
+            settings=options.set,
+            warm_start=bool(options.warm_start),
+        )
+    return Request(
+        space=options.space or DEFAULT_SPACE,
+        changes=tuple(overrides(options)),
+        resume=options.resume,
+        out=options.out,
+        warm_start=tuple(options.warm_start),
+        address=options.address,
+        always_train=options.train == "always",
+        dry_run=options.dry_run,
+    )
+
+
+def overrides(options: argparse.Namespace) -> list["str | Override"]:
     """Return the fields of the space that flags set, later ones winning over the file."""
     from spaces.load import Override
 
-    found: list[Any] = []
+    found: list[str | Override] = []
     if options.smoke:
         fields = {**SMOKE, **(SMOKE_SCENES if (options.dataset or "scenes") == "scenes" else {})}
         found += [Override("--smoke", path, value) for path, value in fields.items()]
     if options.dataset:
         kind, _, file = options.dataset.partition(":")
-        found.append(
-            Override(
-                f"--dataset {options.dataset}", "dataset", {"kind": kind, **({"file": file} if file else {})}
-            )
-        )
+        section = {"kind": kind, **({"file": file} if file else {})}
+        found.append(Override(f"--dataset {options.dataset}", "dataset", section))
         if options.smoke and kind == "scenes":
             found += [Override("--smoke", path, value) for path, value in SMOKE_SCENES.items()]
     flags = {
@@ -139,105 +164,6 @@ def overrides(options: argparse.Namespace) -> list[Any]:
     return [*found, *options.set]
 
 
-def chosen_space(options: argparse.Namespace, changes: list[Any]) -> Any:
-    """Return the space of a file or of the run to resume, with the changes of the command line.
-
-    Raises:
-        StudentSearchError: all that is wrong with it, or a change that a resume does not allow.
-    """
-    if options.resume:
-        from search.resume import check_changes, resumed_space
-
-        check_changes(options)
-        return resumed_space(options.resume, changes)
-    from spaces.load import load_space
-
-    return load_space(options.space or DEFAULT_SPACE, changes)
-
-
-def warm_start(folders: Sequence[Path], prepared: Any) -> Any:
-    """Return what the runs of --warm-start have measured, None without the flag; say how much that is.
-
-    Raises:
-        RunError: no run, or one of another space, teacher or data.
-    """
-    if not folders:
-        return None
-    from search.warm_start import read_runs
-
-    experience = read_runs(folders, prepared)
-    for source in experience.sources:
-        counts = (
-            f"learns from {source['imported']} trained candidates, {source['finished']} of them finished; "
-            f"{source['first']} on the fronts are trained first"
-        )
-        say(
-            f"warm start from {source['run']} ({source['started']}): {counts if source['imported'] else 'holds no result'}"
-        )
-    return experience
-
-
-def search(options: argparse.Namespace) -> int:
-    """Load, check and run; return the exit code.
-
-    Raises:
-        StudentSearchError: whatever the user has to mend.
-    """
-    started = time.monotonic()
-    changes = overrides(options)
-    space = chosen_space(options, changes)
-    say(
-        f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
-    )
-    from search.cluster import check_machine
-    from search.experiment import Experiment, Options, check_fidelity
-    from search.plan import describe, plan_lines
-    from search.preparation import Prepared
-    from search.run_folder import discard_untrained, new_folder
-
-    prepared = Prepared(space, say=say)
-    check_fidelity(space)
-    if options.address is None and not options.dry_run:
-        asked = space.resources
-        check_machine(workers=asked.workers_per_trial, cpus=asked.cpus_per_worker, gpus=asked.gpus_per_worker)
-    if options.resume:
-        from search.resume import check_same_inputs
-
-        check_same_inputs(options.resume, prepared)
-    experience = warm_start(options.warm_start, prepared)
-    for line in describe(prepared):
-        say(line)
-    if options.dry_run:
-        for line in plan_lines(prepared):
-            print(line)
-        return 0
-    folder = options.resume or new_folder(space.name, options.out)
-    say(f"run folder: {folder}")
-    settings = Options(
-        address=options.address,
-        always_train=options.train == "always",
-        resume=options.resume is not None,
-        stream=sys.stderr,
-        experience=experience,
-        notes={"from the command line": [str(getattr(c, "flag", c)) for c in changes]} if changes else {},
-    )
-    try:
-        outcome = Experiment(prepared, folder, settings, say=say).run()
-    except StudentSearchError:
-        if options.resume is None:
-            discard_untrained(folder)
-        raise
-    say(f"{time.monotonic() - started:.0f} s in all")
-    print(f"report: {outcome.report}")
-    if outcome.code == 1 and outcome.ending.ended_by != "failures":  # that is told already, with its reason
-        say("no candidate was trained to the end; the report says why")
-    if outcome.code > 1:
-        say(f"interrupted; go on with: python search/run.py --resume {folder}")
-    if outcome.ending.more:
-        say(f"go on with: python search/run.py --resume {folder} {outcome.ending.more}")
-    return outcome.code
-
-
 def say(text: str) -> None:
     """Print one line for the user."""
     print(text, file=sys.stderr, flush=True)
@@ -245,16 +171,20 @@ def say(text: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 a candidate finished, 1 none did, 2 a mistake to mend, 130 Ctrl-C."""
-    options = parser().parse_args(arguments)
+    options = parse(parser(), arguments, lists=["warm_start"])
     try:
         if options.list:
-            from search.catalogue import catalogue
+            from search.reporting.catalogue import catalogue
 
             print(catalogue(options.list))
             return 0
         if options.address:
+            from search.tune.cluster_token import offer_token
+
             offer_token()  # before anything imports ray
-        return search(options)
+        from search.start import start
+
+        return start(request_of(options), say=say)
     except StudentSearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -7,8 +7,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from search.arguments import add_settings, parse
 from spaces.errors import StudentSearchError
+
+if TYPE_CHECKING:
+    from search.simulator.study import Study
+
+LISTS = ("objectives", "fields", "ignore", "searcher", "scheduler", "rungs")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,6 +46,11 @@ def parser() -> argparse.ArgumentParser:
         "--ignore", nargs="+", default=[], metavar="COLUMN", help="columns that are not searched"
     )
     _add_search(made)
+    add_settings(
+        made,
+        metavar="PLUGIN.OPTION=VALUE",
+        help="searcher.population=30, scheduler.reduction_factor=2, evolution.population=30",
+    )
     made.add_argument("--json", type=Path, metavar="OUT", help="write the result as JSON")
     made.add_argument(
         "--html", type=Path, metavar="OUT", help="where to draw it (default runs/simulation.html, -2, ...)"
@@ -69,27 +81,48 @@ def _add_search(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument("--seeds", type=int, default=10, metavar="N", help="searches of each kind (default 10)")
     made.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the first of them, the others follow (default 0)",
+    )
+    made.add_argument(
         "--trials", type=int, metavar="N", help="candidates of each search (default: all of the table)"
     )
     made.add_argument(
         "--compute", type=float, metavar="X", help="what each search may spend, in the table's unit"
     )
-    made.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PLUGIN.OPTION=VALUE",
-        help="searcher.population=30, scheduler.reduction_factor=2, evolution.population=30; may be repeated",
+
+
+def study_of(options: argparse.Namespace) -> "Study":
+    """Return what a command line asks for."""
+    from search.simulator.simulation import Setup
+    from search.simulator.study import Study
+    from search.simulator.user_table import Selection
+
+    return Study(
+        table=options.table,
+        objectives=options.objectives,
+        selection=Selection(fields=options.fields, ignore=tuple(options.ignore)),
+        searchers=options.searcher,
+        schedulers=options.scheduler,
+        rungs=options.rungs or (),
+        settings=options.set,
+        seeds=range(options.seed, options.seed + options.seeds),
+        setup=Setup(workers=options.workers, compute=options.compute, trials=options.trials),
+        json=options.json,
+        html=options.html,
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 2 for a mistake to mend, 130 for Ctrl-C."""
-    options = parser().parse_args(arguments)
+    options = parse(parser(), arguments, lists=LISTS)
     try:
-        from search.simulator.session import run
+        from search.simulator.study import run_study
 
-        run(options, sys.stdout, sys.stderr)
+        run_study(study_of(options), sys.stdout, sys.stderr)
     except StudentSearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

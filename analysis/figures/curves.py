@@ -12,7 +12,7 @@ from analysis import wording
 from analysis.figures import palette
 from analysis.pareto import front_ids
 from analysis.run_folder import Run
-from analysis.table import COSTS
+from spaces.objectives import FRONT_COSTS
 
 GROUPS = ("stopped or failed", "finished, dominated", "on a front")
 
@@ -38,7 +38,7 @@ class CurvesInfo:
 
 def curves_info(run: Run) -> CurvesInfo:
     """Return the curves of all candidates; of an epoch redone after a resume, the later value counts."""
-    on_front = {candidate for axis in COSTS for candidate in front_ids(run, axis)}
+    on_front = {candidate for axis in FRONT_COSTS for candidate in front_ids(run, axis)}
     groups = {
         trial.candidate_id: GROUPS[2 if trial.candidate_id in on_front else 1 if trial.finished else 0]
         for trial in run.candidates

@@ -5,7 +5,7 @@ from html import escape
 
 from analysis import wording
 from analysis.run_folder import Run, Trial
-from analysis.table import COSTS
+from spaces.objectives import FRONT_COSTS
 
 WIDTH = 42  # characters of a line: fits a plot on a phone
 
@@ -13,7 +13,8 @@ WIDTH = 42  # characters of a line: fits a plot on a phone
 def hover_text(run: Run, trial: Trial) -> str:
     """Return what hovering over a candidate says: its id, status, costs and whole configuration, escaped."""
     costs = [
-        f"{wording.cost(name, trial.costs[name])} ({wording.share(run.share(trial, name))})" for name in COSTS
+        f"{wording.cost(name, trial.costs[name])} ({wording.share(run.share(trial, name))})"
+        for name in FRONT_COSTS
     ]
     head = [
         f"<b>{escape(trial.candidate_id)}</b>, {escape(trial.status)} at epoch {trial.epochs}",

@@ -6,7 +6,7 @@ from analysis.page.markup import Markup, element, paragraph, section
 from analysis.page.shell import chooser, figure_box
 from analysis.pareto import hypervolume, reference_point
 from analysis.run_folder import Run
-from analysis.table import COSTS
+from spaces.objectives import FRONT_COSTS
 
 KEY = (
     ("●", palette.FRONT, "on the front of the metric shown"),
@@ -20,7 +20,7 @@ KEY = (
 
 def fronts_section(run: Run) -> Markup:
     """Return the three fronts under one choice of metric."""
-    infos = {axis: front.front_info(run, axis) for axis in COSTS}
+    infos = {axis: front.front_info(run, axis) for axis in FRONT_COSTS}
     if not any(info.finished.ids or info.stopped.ids for info in infos.values()):
         return section("Fronts", paragraph("No candidate has been measured yet."), id_="fronts")
     metrics = {name: wording.label(name) for name in infos["params"].views}
@@ -32,7 +32,7 @@ def fronts_section(run: Run) -> Markup:
     volumes = [
         f"{wording.label(axis)} {hypervolume(run, axis):.1f} (reference: {wording.cost(axis, point[1])}, "
         f"{run.quality} {point[0]:g})"
-        for axis in COSTS
+        for axis in FRONT_COSTS
         if (point := reference_point(run, axis)) is not None
     ]
     return section(

@@ -21,11 +21,11 @@ def decisions_section(run: Run, result: Summary) -> Markup:
     return section(
         "Early stopping",
         paragraph(_rule(run)),
-        _balances_table(rung_balances(run), brackets=rungs.brackets),
+        _balances_table(rung_balances(run)),
         paragraph(_saved(run, result)),
         details(
             f"{title} of the scheduler ({rungs.scheduler}), in their order",
-            _decisions_table(rungs.decisions[:SHOWN], brackets=rungs.brackets),
+            _decisions_table(rungs.decisions[:SHOWN]),
             paragraph(f"All are in {RUNGS_FILE}; the rank there is the place less one.", class_="note"),
         ),
         id_="stopping",
@@ -47,16 +47,12 @@ def _rule(run: Run) -> str:
         "that lie farthest from the others come first",
         "asha": f"by {wording.label(run.quality)} alone",
     }.get(run.rungs.scheduler)
-    own = " of its own bracket" if run.rungs.brackets > 1 else ""
-    words = f"At a rung a candidate is compared with all{own} that came there before it"
+    words = "At a rung a candidate is compared with all that came there before it"
     words += f", {compared}" if compared else ""
-    words += (
-        ". It is stopped unless it stands among the best; who comes while a rung is nearly empty goes on."
+    return (
+        words
+        + ". It is stopped unless it stands among the best; who comes while a rung is nearly empty goes on."
     )
-    if run.rungs.brackets > 1:
-        words += " Candidates of bracket 1 pass the first rung unjudged"
-        words += ", those of bracket 2 the first two." if run.rungs.brackets > 2 else "."
-    return words
 
 
 def _saved(run: Run, result: Summary) -> str:
@@ -75,11 +71,10 @@ def _saved(run: Run, result: Summary) -> str:
     return words
 
 
-def _balances_table(balances: Sequence[RungBalance], *, brackets: int) -> Markup:
-    """Return one line per rung, and per bracket where there are several."""
+def _balances_table(balances: Sequence[RungBalance]) -> Markup:
+    """Return one line per rung."""
     rows = [
         [
-            *([str(one.bracket)] if brackets > 1 else []),
             f"epoch {one.rung}",
             str(one.came),
             str(one.came - one.stopped),
@@ -90,16 +85,14 @@ def _balances_table(balances: Sequence[RungBalance], *, brackets: int) -> Markup
         for one in balances
     ]
     head = ["rung", "came", "went on", "stopped", "share stopped", "epochs saved"]
-    head = ["bracket", *head] if brackets > 1 else head
-    return table(head, rows, numbers=range(1 + (brackets > 1), len(head)), label="Balance of the rungs")
+    return table(head, rows, numbers=range(1, len(head)), label="Balance of the rungs")
 
 
-def _decisions_table(decisions: Sequence[Decision], *, brackets: int) -> Markup:
+def _decisions_table(decisions: Sequence[Decision]) -> Markup:
     """Return decisions, one per line."""
     rows = [
         [
             code(one.candidate_id),
-            *([str(one.bracket)] if brackets > 1 else []),
             f"epoch {one.rung}",
             wording.NOT_MEASURED if one.rank is None else str(one.rank + 1),
             str(one.size),
@@ -109,7 +102,4 @@ def _decisions_table(decisions: Sequence[Decision], *, brackets: int) -> Markup:
         for one in decisions
     ]
     head = ["candidate", "rung", "place", "of", "verdict", "reason"]
-    if brackets > 1:
-        head.insert(1, "bracket")
-    first = head.index("place")
-    return table(head, rows, numbers=(first, first + 1), label="Decisions of the scheduler")
+    return table(head, rows, numbers=(2, 3), label="Decisions of the scheduler")

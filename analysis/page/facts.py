@@ -7,7 +7,7 @@ from analysis import wording
 from analysis.page.headline import ending, resume_command
 from analysis.page.markup import Markup, command, details, element, join, paragraph, section
 from analysis.run_folder import Run, number
-from analysis.table import COSTS
+from spaces.objectives import COSTS
 
 SHOWN_ELSEWHERE = (
     "teacher",
@@ -15,7 +15,6 @@ SHOWN_ELSEWHERE = (
     "versions",
     "hardware",
     "defaults",
-    "busy",
     "objectives",
     "limits",
     "blind",
@@ -39,7 +38,6 @@ def facts_section(run: Run) -> Markup:
         ("Objectives", facts.get("objectives") or {}),
         ("Limits", facts.get("limits") or {"all": "none"}),
         ("Run", {**{key: facts[key] for key in facts if key not in SHOWN_ELSEWHERE}, "history": _torn(run)}),
-        ("Keeping the machine busy", _busy(facts.get("busy") or {"share": "not recorded"})),
         ("Hardware", facts.get("hardware") or {}),
     ]
     folded = [("Versions", facts.get("versions") or {}), ("Defaults in force", facts.get("defaults") or {})]
@@ -64,7 +62,7 @@ def facts_section(run: Run) -> Markup:
 def _teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
     """Return the teacher's facts, costs with their units, metrics in one line per split."""
     told = {**teacher}
-    told |= {cost: wording.cost(cost, number(told[cost])) for cost in (*COSTS, "size_mib") if cost in told}
+    told |= {cost: wording.cost(cost, number(told[cost])) for cost in COSTS if cost in told}
     for split in ("metrics", "test_metrics"):
         told[split] = _metrics(told.get(split) or {})
     return told
@@ -86,12 +84,6 @@ def _warm_start(sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         f"{source['first']} on the fronts trained first here"
         for number, source in enumerate(sources, start=1)
     }
-
-
-def _busy(busy: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record of how busy the machine was, its share in percent."""
-    return {key: wording.percent(value) if key == "share" and isinstance(value, float) else value
-            for key, value in busy.items()}  # fmt: skip
 
 
 def _torn(run: Run) -> str:

@@ -7,12 +7,12 @@ from analysis import wording
 from analysis.page.markup import Markup, code, command, details, element, join, paragraph, section, table
 from analysis.pareto import front_ids, pick
 from analysis.run_folder import Run, Trial, number
-from analysis.table import COSTS
+from spaces.objectives import FRONT_COSTS
 
 
 def members_section(run: Run) -> Markup:
     """Return the members of the three fronts: costs and quality, all metrics, and how to load each."""
-    fronts = {axis: front_ids(run, axis) for axis in COSTS}
+    fronts = {axis: front_ids(run, axis) for axis in FRONT_COSTS}
     members = [t for t in run.finished if any(t.candidate_id in ids for ids in fronts.values())]
     if not members:
         text = "No student is finished yet, so there is none to load. Go on with the run:"

@@ -2,8 +2,9 @@
 
 from typing import final
 
-from search.objectives import Objectives
-from search.schedulers.base import RungConfig, RungScheduler
+from search.schedulers.base import RungScheduler
+from search.schedulers.rung_config import RungConfig
+from spaces.objectives import Objectives
 
 
 @final

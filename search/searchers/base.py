@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, final
 
-from search.objectives import Objectives, quality_objective, to_minimise
+from search.objectives import to_minimise
+from spaces.conditions import Conditions, active
 from spaces.domains import Domain, Scalar, identity
+from spaces.objectives import Objectives, quality_objective
 
 Values = Mapping[str, Scalar]
 Row = Mapping[str, Any]
@@ -59,7 +61,7 @@ class Proposer(ABC):
         *,
         seed: int,
         objectives: Objectives,
-        conditions: Mapping[str, str] | None = None,
+        conditions: Conditions | None = None,
     ) -> None:
         """Take the space.
 
@@ -68,7 +70,7 @@ class Proposer(ABC):
             domains: dotted path -> domain.
             seed: seed of the search.
             objectives: all objectives with their directions.
-            conditions: path -> path whose zero switches it off (`Space.conditions`).
+            conditions: which paths count where.
         """
         self.config = config
         self.domains = dict(sorted(domains.items()))
@@ -98,7 +100,7 @@ class Proposer(ABC):
 
         Args:
             index: number of the proposal.
-            values: those that count; a desk may have settled on others than were proposed.
+            values: those that count; whoever admits may have settled on others than were proposed.
             outcome: what is known of it; a candidate is pending first, and later in one of the other states.
         """
 
@@ -121,12 +123,8 @@ class Proposer(ABC):
 
     @final
     def active(self, values: Values) -> dict[str, Scalar]:
-        """Return the values without those that another value switches off: they change nothing."""
-        return {
-            path: value
-            for path, value in values.items()
-            if path not in self.conditions or not _is_zero(values.get(self.conditions[path]))
-        }
+        """Return the values that count, without those that others switch off: they change nothing."""
+        return active(values, self.conditions)
 
     @final
     def draw(self, index: int) -> dict[str, Scalar]:
@@ -136,8 +134,3 @@ class Proposer(ABC):
         """
         streams = {path: random.Random(f"{self.seed}/{index}/{path}") for path in self.domains}
         return {path: domain.sample(streams[path]) for path, domain in self.domains.items()}
-
-
-def _is_zero(value: Scalar | None) -> bool:
-    """Return whether a value is the number 0."""
-    return isinstance(value, int | float) and value == 0

@@ -12,11 +12,12 @@ from typing import Any, Protocol, final
 from ray.tune.search import Searcher
 
 from analysis.table import FAILED
-from search.admission import Admitted, Past, Proposal, Rejected
+from search.objectives import lacks_objective
+from search.proposal import Admitted, Past, Proposal, Rejected
 from search.searchers.base import Outcome, Proposer, Row, Values
 from search.searchers.points import PointSource
 from search.searchers.refusals import Refusals
-from search.stop_rules import Ending
+from search.stopping.stop_rules import Ending
 from spaces.candidate import Candidate
 from spaces.errors import IllegalCandidate, LimitError, RunError
 
@@ -24,7 +25,7 @@ WINDOW = 500  # new proposals of which, if the limits are to be met at all, at l
 PATIENCE_S = 1.0  # while trials run, Tune goes on after so long without an admission
 
 
-class Desk(Protocol):
+class Admissions(Protocol):
     """What the searcher needs of the experiment."""
 
     def build(self, values: Values, index: int) -> Proposal:
@@ -67,7 +68,7 @@ class SearchPlan:
         queue: handed out first, in this order.
         past: candidates of earlier sessions in the order in which they ended, except those in the queue.
         start_index: number of the next proposal.
-        experience: trained candidates of other runs in the order in which they ended, all with index -1. The
+        earlier: trained candidates of other runs in the order in which they ended, all with index -1. The
             proposer learns from them; they do not count as trials, and may be proposed and trained here.
     """
 
@@ -75,7 +76,7 @@ class SearchPlan:
     queue: Sequence[Queued] = ()
     past: Sequence[Past] = ()
     start_index: int = 0
-    experience: Sequence[Past] = ()
+    earlier: Sequence[Past] = ()
 
 
 Ticket = tuple[Proposal, Admitted]
@@ -97,7 +98,7 @@ class CandidateSearcher(Searcher):
     def __init__(
         self,
         proposer: Proposer,
-        desk: Desk,
+        admissions: Admissions,
         *,
         plan: SearchPlan,
         ending: Callable[[], Ending | None] = lambda: None,
@@ -107,7 +108,7 @@ class CandidateSearcher(Searcher):
 
         Args:
             proposer: the search algorithm.
-            desk: builds, admits and records candidates.
+            admissions: builds, admits and records candidates.
             plan: how far to search, and from where.
             ending: asked before each proposal; what it returns ends the search. Unless it cuts running trials off,
                 the unfinished ones of an earlier session are still handed out.
@@ -116,7 +117,7 @@ class CandidateSearcher(Searcher):
         super().__init__()
         self.ended: Ending | None = None
         self.duplicates = 0
-        self._proposer, self._desk, self._plan = proposer, desk, plan
+        self._proposer, self._admissions, self._plan = proposer, admissions, plan
         self._ending, self._clock = ending, clock
         self._queue = deque(plan.queue)
         self._primed: deque[Ticket] = deque()
@@ -130,8 +131,9 @@ class CandidateSearcher(Searcher):
         self._admitted = sum(past.admitted and not past.proposal.candidate.blind for past in plan.past)
         self._admitted += sum(q.admitted is not None and not q.proposal.candidate.blind for q in plan.queue)
         self._rows: dict[str, dict[int, Row]] = {}
-        for past in plan.experience:
-            self._observe(past.proposal, self._experience_outcome(past))
+        self._lacking: set[str] = set()  # trials whose candidate has no figure for an objective
+        for past in plan.earlier:
+            self._observe(past.proposal, self._earlier_outcome(past))
         for past in plan.past:
             self._observe(past.proposal, self._past_outcome(past))
         self._unfinished = [(q.proposal, q.admitted) for q in plan.queue if q.admitted is not None]
@@ -184,11 +186,13 @@ class CandidateSearcher(Searcher):
             return Searcher.FINISHED if self.ended else None
         proposal, admitted = ticket
         self._live[trial_id] = proposal
-        return self._desk.trial_config(proposal, admitted)
+        return self._admissions.trial_config(proposal, admitted)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Keep a row in which all objectives were measured; one that a restarted trial tells again counts once."""
         row = self._visible(result)
+        if lacks_objective(result, self._proposer.objectives):
+            self._lacking.add(trial_id)
         if trial_id in self._live and row is not None:
             self._rows.setdefault(trial_id, {})[int(row["epoch"] or 0)] = row
 
@@ -203,6 +207,7 @@ class CandidateSearcher(Searcher):
         if result and not failed:
             self.on_trial_result(trial_id, result)  # Tune does not tell the row at which a trial was stopped
         proposal, rows = self._live.pop(trial_id, None), self._rows.pop(trial_id, {})
+        failed |= trial_id in self._lacking and not rows
         ending = self._ending()
         if proposal is not None and not (ending and ending.cut):
             self._observe(proposal, self._ended(proposal, rows.values(), failed=failed))
@@ -288,7 +293,7 @@ class CandidateSearcher(Searcher):
         index, self._index = self._index, self._index + 1
         values = self._points.take(index)
         try:
-            proposal, illegal = self._desk.build(values, index), None
+            proposal, illegal = self._admissions.build(values, index), None
         except IllegalCandidate as error:
             candidate, illegal = Refusals.placeholder(values, self._proposer.seed), str(error)
             proposal = Proposal(candidate=candidate, index=index, values=values)
@@ -305,7 +310,7 @@ class CandidateSearcher(Searcher):
 
     def _admit(self, proposal: Proposal) -> Admitted | None:
         """Return the costs of an admitted candidate and count it, or record that it was rejected."""
-        answer = self._desk.admit(proposal.candidate)
+        answer = self._admissions.admit(proposal.candidate)
         if isinstance(answer, Rejected):
             self._refuse(proposal, answer)
             return None
@@ -320,7 +325,7 @@ class CandidateSearcher(Searcher):
         if not proposal.candidate.blind:
             self._refusals.add(proposal, rejected)
         self._observe(proposal, self._refused(rejected.costs))
-        self._desk.on_rejected(proposal, rejected)
+        self._admissions.on_rejected(proposal, rejected)
 
     def _observe(self, proposal: Proposal, outcome: Outcome) -> None:
         """Tell the proposer about a candidate that has values; the blind student is none to learn from."""
@@ -346,17 +351,18 @@ class CandidateSearcher(Searcher):
         )
 
     def _refused(self, costs: Mapping[str, float]) -> Outcome:
-        return Outcome(state="refused", costs=costs, violation=self._desk.violation(costs))
+        return Outcome(state="refused", costs=costs, violation=self._admissions.violation(costs))
 
     def _past_outcome(self, past: Past) -> Outcome:
         if not past.admitted:
             return self._refused(past.costs)
         rows = [row for row in map(self._visible, past.rows) if row is not None]
-        return self._ended(past.proposal, rows, failed=past.status in FAILED)
+        lacks = not rows and any(lacks_objective(row, self._proposer.objectives) for row in past.rows)
+        return self._ended(past.proposal, rows, failed=lacks or past.status in FAILED)
 
-    def _experience_outcome(self, past: Past) -> Outcome:
+    def _earlier_outcome(self, past: Past) -> Outcome:
         """Return the outcome in another run; what breaks a limit of this one counts as refused here."""
-        if 0 < self._desk.violation(past.costs) < math.inf:
+        if 0 < self._admissions.violation(past.costs) < math.inf:
             return self._refused(past.costs)
         return self._past_outcome(past)
 

@@ -79,12 +79,21 @@ class Evolution(Proposer):
         child = dict(mother.values)
         if rng.random() < self.config.crossover:
             child = crossed(mother.values, father.values, rng)
-        rate = min(self.config.mutation / len(self.domains), 1.0)
         for _ in range(MAX_MUTATIONS):
-            child = mutated(child, self.domains, rng, rate=rate, step=self.config.step)
+            child = self._mutated(child, rng)
             if self.key(child) not in self._known:
                 break
         return child
+
+    def _mutated(self, values: Values, rng: random.Random) -> dict[str, Scalar]:
+        """Return the point with some of what counts changed; a path that is switched on by that is drawn anew."""
+        before = self.active(values)
+        rate = min(self.config.mutation / len(before), 1.0)
+        changed = mutated(
+            values, {path: self.domains[path] for path in before}, rng, rate=rate, step=self.config.step
+        )
+        fresh = [path for path in self.active(changed) if path not in before]
+        return {**changed, **{path: self.domains[path].sample(rng) for path in fresh}}
 
     def observe(self, index: int, values: Values, outcome: Outcome) -> None:
         """Remember the candidate; let a measured one into the population, a refused one wait beside it."""

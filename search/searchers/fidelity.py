@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import final
 
-from search.objectives import COSTS, Objectives, to_minimise
+from search.objectives import to_minimise
 from search.searchers.base import Outcome, Row
+from spaces.objectives import COSTS, Objectives
 
 MIN_FINISHED = 3  # finished candidates below which their median gain would be hearsay
 

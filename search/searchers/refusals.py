@@ -5,7 +5,7 @@ import json
 from collections import Counter, deque
 from typing import final
 
-from search.admission import Proposal, Rejected
+from search.proposal import Proposal, Rejected
 from search.searchers.base import Values
 from spaces.candidate import Candidate
 

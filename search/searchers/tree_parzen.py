@@ -104,7 +104,7 @@ class TreeParzen(Proposer):
         for _ in range(MAX_CHANGES):
             if self.key(values) not in self._observations:
                 break
-            path = rng.choice(list(values))
+            path = rng.choice(list(self.active(values)))
             values = {**values, path: changed(self.domains[path], values[path], rng, step=STEP)}
         return values
 

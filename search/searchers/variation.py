@@ -16,19 +16,21 @@ def crossed(mother: Values, father: Values, rng: random.Random) -> dict[str, Sca
 def mutated(
     values: Values, domains: Mapping[str, Domain], rng: random.Random, *, rate: float, step: float
 ) -> dict[str, Scalar]:
-    """Return the point with each value changed with probability `rate`.
+    """Return the point with each value that has a domain here changed with probability `rate`.
 
     Args:
         values: path -> value.
-        domains: path -> domain.
+        domains: path -> domain, of those that may change.
         rng: the source of all chance.
         rate: probability per value.
         step: standard deviation of a change, in parts of the range (of its logarithm for `log`).
     """
-    return {
-        path: changed(domain, values[path], rng, step=step) if rng.random() < rate else values[path]
+    found = {
+        path: changed(domain, values[path], rng, step=step)
         for path, domain in domains.items()
+        if rng.random() < rate
     }
+    return {**values, **found}
 
 
 def changed(domain: Domain, value: Scalar, rng: random.Random, *, step: float) -> Scalar:

@@ -1,26 +1,21 @@
-"""Comparison: all engines over one table, as lines for the terminal and as JSON."""
+"""Comparison: all engines over one table, as lines for the terminal, as JSON, and as a page that needs no network."""
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from analysis.figures.anytime import HIGH, LEVELS, LOW, anytime_info, quantile
-from analysis.table import atomic_path
-from search.simulator.engines import Engine
-from search.simulator.fields import describe
+from analysis import wording
+from analysis.figures.anytime import HIGH, LEVELS, LOW, AnytimeInfo, anytime_info, draw_anytime, quantile
+from analysis.page.markup import element, paragraph, section, table
+from analysis.page.shell import figure_box, page
 from search.simulator.goals import Goals, quality
-from search.simulator.measures import Measures
+from search.simulator.measures import REFERENCE, Engine, Measures, Volume
 from search.simulator.rungs import Rungs
 from search.simulator.simulation import NONE, Setup
-from search.simulator.table import CurveTable
-from search.simulator.volume import REFERENCE, Volume
-from spaces.errors import ResourceError
+from search.simulator.table import CurveTable, describe
 
 SCHEMA_VERSION = "1"
-NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +34,15 @@ class Comparison:
     engines: list[Engine] = field(default_factory=list)
 
     @property
-    def info(self) -> Any:
+    def info(self) -> AnytimeInfo:
         """The data of the figure."""
-        return anytime_info(
-            {one.name: (one.compute, one.shares) for one in self.engines}, unit=self.table.unit
-        )
+        curves = {one.name: (one.compute, one.shares) for one in self.engines}
+        return anytime_info(curves, unit=self.table.unit)
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the result: what it is called, how a run's value is read, and how it is written."""
+    """One column of the result: its title, its key in the JSON, how a run's value is read, and how it is written."""
 
     title: str
     key: str
@@ -56,36 +50,27 @@ class Column:
     write: Callable[[float], str]
 
 
-def spell_number(value: float) -> str:
-    """Return a number in four significant digits, large ones in full."""
-    if math.isinf(value):
-        return NEVER
-    if math.isnan(value):
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+def _amount(value: float) -> str:
+    """Return an amount that may never be reached."""
+    return "never" if math.isinf(value) else wording.amount(value)
 
 
-def spell_count(value: float) -> str:
-    """Return a number of things."""
-    return f"{value:,.0f}"
-
-
-def _to(level: float) -> Callable[[Measures], float]:
-    return lambda run: run.compute_to[level]
+def _level(level: float) -> Column:
+    """Return the column of the compute to a share of the hypervolume."""
+    return Column(
+        f"to {level:.0%}", f"compute_to_{level:.0%}".rstrip("%"), lambda run: run.compute_to[level], _amount
+    )
 
 
 COLUMNS = (
-    Column("hypervolume", "share", lambda run: run.share, lambda value: f"{value:.4f}"),
-    Column("front found", "front_found", lambda run: run.front_found, lambda value: f"{value:.3f}"),
-    Column("compute", "compute", lambda run: run.compute, spell_number),
-    *(
-        Column(f"to {level:.0%}", f"compute_to_{level:.0%}".rstrip("%"), _to(level), spell_number)
-        for level in LEVELS
-    ),
-    Column("trials", "trials", lambda run: run.trials, spell_count),
-    Column("finished", "finished", lambda run: run.finished, spell_count),
-    Column("duplicates", "duplicates", lambda run: run.duplicates, spell_count),
-    Column("proposal", "proposal_ms", lambda run: run.proposal_ms, lambda value: f"{value:.2f} ms"),
+    Column("hypervolume", "share", lambda run: run.share, "{:.4f}".format),
+    Column("front found", "front_found", lambda run: run.front_found, "{:.3f}".format),
+    Column("compute", "compute", lambda run: run.compute, _amount),
+    *map(_level, LEVELS),
+    Column("trials", "trials", lambda run: run.trials, "{:,.0f}".format),
+    Column("finished", "finished", lambda run: run.finished, "{:,.0f}".format),
+    Column("duplicates", "duplicates", lambda run: run.duplicates, "{:,.0f}".format),
+    Column("proposal", "proposal_ms", lambda run: run.proposal_ms, "{:.2f} ms".format),
 )
 
 
@@ -100,23 +85,17 @@ def statistics(engine: Engine) -> dict[str, tuple[float, float, float]]:
 
 def head_lines(comparison: Comparison, setup: Setup, seeds: int) -> Iterator[str]:
     """Yield what is simulated."""
-    table, volume = comparison.table, comparison.volume
-    lengths = table.lengths
-    epochs = (
-        f"{lengths.min()} to {lengths.max()} epochs"
-        if lengths.min() < lengths.max()
-        else f"{lengths[0]} epochs"
-    )
-    if lengths.max() == 1:
-        epochs = "1 epoch"
+    curves, volume = comparison.table, comparison.volume
+    low, high = int(curves.lengths.min()), int(curves.lengths.max())
+    epochs = f"{low} to {high} epochs" if low < high else wording.plural(high, "epoch")
     yield (
-        f"table {table.name}: {len(table):,} candidates of {epochs}; to train them all costs "
-        f"{spell_number(table.full_compute)} {table.unit}"
+        f"table {curves.name}: {len(curves):,} candidates of {epochs}; to train them all costs "
+        f"{wording.amount(curves.full_compute)} {curves.unit}"
     )
-    yield "searched: " + ", ".join(f"{path} ({describe(domain)})" for path, domain in table.fields.items())
-    yield from table.notes
+    yield "searched: " + ", ".join(f"{path} ({describe(domain)})" for path, domain in curves.fields.items())
+    yield from curves.notes
     yield (
-        f"objectives: {' '.join(str(goal) for goal in comparison.goals)}; quality (asha and searchers with a single "
+        f"objectives: {' '.join(map(str, comparison.goals))}; quality (asha and searchers with a single "
         f"objective see this one): {quality(comparison.goals)}"
     )
     yield (
@@ -131,39 +110,42 @@ def result_lines(comparison: Comparison) -> Iterator[str]:
     """Yield the result: a line of medians for each engine, and, with several seeds, one of the spread."""
     rows = [["", *(column.title for column in COLUMNS)]]
     for engine in comparison.engines:
-        found = statistics(engine)
-        rows.append([engine.name, *(column.write(found[column.key][0]) for column in COLUMNS)])
+        cells = _cells(engine)
+        rows.append([engine.name, *(median for median, _, _ in cells)])
         if len(engine.runs) > 1:
-            rows.append(["", *(_spread(column, found[column.key]) for column in COLUMNS)])
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-        ]
-        yield "  ".join(cells).rstrip()
-    unit = comparison.table.unit
+            rows.append(["", *(f"{low}..{high}" if low != high else "" for _, low, high in cells)])
+    first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
+    for name, *cells in rows:
+        right = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        yield "  ".join([name.ljust(first), *right]).rstrip()
     yield (
         f"Medians over seeds, below them 10th..90th percentile. hypervolume: share of the exact one; compute, to 95%, to 98%: "
-        f"{unit}; front found: share of the exact front trained to the end."
+        f"{comparison.table.unit}; front found: share of the exact front trained to the end."
     )
     for engine in comparison.engines:
         if any(run.ended_by == "exhausted" for run in engine.runs):
             yield f"{engine.name}: ended early, since it proposed nothing new any more."
 
 
+def _cells(engine: Engine) -> list[tuple[str, str, str]]:
+    """Return median, 10th and 90th percentile of each column, written."""
+    found = statistics(engine)
+    cells = [tuple(map(column.write, found[column.key])) for column in COLUMNS]
+    return [(median, low, high) for median, low, high in cells]
+
+
 def to_json(comparison: Comparison) -> dict[str, Any]:
-    """Return the result as search/README.md documents it."""
-    table, volume = comparison.table, comparison.volume
-    return {
+    """Return the result as README.md documents it, None for every number that is not finite."""
+    curves, volume = comparison.table, comparison.volume
+    content = {
         "schema_version": SCHEMA_VERSION,
         "table": {
-            "name": table.name,
-            "candidates": len(table),
-            "full_compute": table.full_compute,
-            "unit": table.unit,
-            "fields": {path: domain.spec() for path, domain in table.fields.items()},
-            "notes": list(table.notes),
+            "name": curves.name,
+            "candidates": len(curves),
+            "full_compute": curves.full_compute,
+            "unit": curves.unit,
+            "fields": {path: domain.spec() for path, domain in curves.fields.items()},
+            "notes": list(curves.notes),
         },
         "objectives": [str(goal) for goal in comparison.goals],
         "exact": {
@@ -178,60 +160,29 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
             _engine(one, curve) for one, curve in zip(comparison.engines, comparison.info.curves, strict=True)
         ],
     }
-
-
-def write_json(comparison: Comparison, path: Path) -> None:
-    """Write the result, all of it or nothing.
-
-    Raises:
-        ResourceError: the file cannot be written.
-    """
-    text = json.dumps(_finite(to_json(comparison)), indent=1, allow_nan=False) + "\n"
-    write_text(path, text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, all of it or nothing.
-
-    Raises:
-        ResourceError: it cannot be written.
-    """
-    try:
-        with atomic_path(path) as draft:
-            draft.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot be written ({error.strerror}). Name another file.") from error
-
-
-def _spread(column: Column, found: tuple[float, float, float]) -> str:
-    """Return the spread of a column, nothing where there is none."""
-    low, high = column.write(found[1]), column.write(found[2])
-    return f"{low}..{high}" if low != high else ""
+    finite: dict[str, Any] = _finite(content)
+    return finite
 
 
 def _engine(engine: Engine, curve: Any) -> dict[str, Any]:
     """Return one engine as JSON."""
-    found = statistics(engine)
-    setup = engine.setup
+    found, setup = statistics(engine), engine.setup
+    runs = [asdict(run) for run in engine.runs]
+    for run in runs:
+        run |= {_level(level).key: value for level, value in run.pop("compute_to").items()}
     return {
         "name": engine.name,
         "searcher": {"kind": setup.searcher, **setup.searcher_options},
-        "scheduler": None
-        if setup.scheduler == NONE
-        else {"kind": setup.scheduler, **setup.scheduler_options},
-        "median": {key: values[0] for key, values in found.items()},
-        "p10": {key: values[1] for key, values in found.items()},
-        "p90": {key: values[2] for key, values in found.items()},
-        "seeds": [_run(run) for run in engine.runs],
+        "scheduler": {"kind": setup.scheduler, **setup.scheduler_options}
+        if setup.scheduler != NONE
+        else None,
+        **{
+            name: {key: values[place] for key, values in found.items()}
+            for place, name in enumerate(("median", "p10", "p90"))
+        },
+        "seeds": runs,
         "curve": {name: list(getattr(curve, name)) for name in ("compute", "median", "low", "high")},
     }
-
-
-def _run(run: Measures) -> dict[str, Any]:
-    """Return one seed as JSON."""
-    fields = asdict(run)
-    levels = fields.pop("compute_to")
-    return {**fields, **{f"compute_to_{level:.0%}".rstrip("%"): value for level, value in levels.items()}}
 
 
 def _finite(value: Any) -> Any:
@@ -240,6 +191,42 @@ def _finite(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return value
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def result_page(comparison: Comparison) -> str:
+    """Return the whole document: the figure, the table, and what was simulated."""
+    title = f"Simulated searches over {comparison.table.name}"
+    rows = [
+        [
+            engine.name,
+            *(mid if low == high else f"{mid} ({low} to {high})" for mid, low, high in _cells(engine)),
+        ]
+        for engine in comparison.engines
+    ]
+    unit, first = comparison.table.unit, comparison.engines[0]
+    facts = head_lines(comparison, first.setup, len(first.runs))
+    figure = figure_box(draw_anytime(comparison.info), "anytime", "Share of the exact hypervolume")
+    head = ["engine", *(column.title for column in COLUMNS)]
+    return page(
+        title,
+        element("header", element("h1", title)),
+        section(
+            "Hypervolume against compute",
+            paragraph(
+                "Lines are medians over seeds, bands reach from the 10th to the 90th percentile. The line at 1 is the exact "
+                "front of the whole table, the limit; dotted lines stand at 95 % and 98 % of it. A candidate counts once it "
+                "was trained to its end."
+            ),
+            element("div", figure, class_="figures"),
+            id_="curves",
+        ),
+        section(
+            "Result",
+            paragraph(f"Medians over seeds, with 10th and 90th percentile. Compute is counted in {unit}."),
+            table(head, rows, numbers=range(1, len(head)), label="what each engine reached"),
+            id_="result",
+        ),
+        section("What was simulated", *map(paragraph, facts), id_="facts"),
+        element("footer", "Drawn by python search/simulate.py. This file needs no network."),
+    )

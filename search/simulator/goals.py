@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.objectives import COSTS, quality_objective
 from spaces.errors import TableError
+from spaces.objectives import COSTS, quality_objective
 
 LOG = "[log]"
-ALLOWED = "allowed: min:COLUMN or max:COLUMN, perhaps with [log], as in max:retention min:params[log]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ def parse_goals(texts: Sequence[str]) -> tuple[Goal, ...]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise TableError(f"--objectives: got {twice!r} twice; allowed: each column once. Drop one of them.")
-    if not [name for name in names if name not in COSTS]:
+    if set(names) <= set(COSTS):
         raise TableError(
             f"--objectives: got {', '.join(texts) or 'none'}; allowed: at least one that is no cost "
             f"({', '.join(COSTS)} are). Add one that training changes, as in min:val_loss."
@@ -62,9 +61,11 @@ def quality(goals: Goals) -> str:
 
 def _parse(text: str) -> Goal:
     """Return the goal of one text."""
-    way, colon, name = text.partition(":")
-    log = name.endswith(LOG)
-    name = name.removesuffix(LOG)
-    if not colon or way not in ("min", "max") or not name:
-        raise TableError(f"--objectives: got {text!r}; {ALLOWED}. Write for example min:{name or way}.")
-    return Goal(name, way, log)
+    way, _, column = text.partition(":")
+    name = column.removesuffix(LOG)
+    if way not in ("min", "max") or not name:
+        raise TableError(
+            f"--objectives: got {text!r}; allowed: min:COLUMN or max:COLUMN, perhaps with [log], as in max:retention "
+            f"min:params[log]. Write for example min:{name or way}."
+        )
+    return Goal(name, way, log=name != column)

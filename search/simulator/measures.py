@@ -1,16 +1,69 @@
-"""What one simulated search reached: hypervolume over compute, the share of the exact front, and what it cost."""
+"""What simulated searches reached: hypervolume over compute, the share of the exact front, and what that cost."""
 
 import bisect
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import final
 
-from analysis.figures.anytime import LEVELS, quantile
-from search.simulator.trace import Trace
-from search.simulator.volume import Volume
+import moocore
+import numpy as np
 
+from analysis.figures.anytime import LEVELS, quantile
+from search.simulator.goals import Goals
+from search.simulator.simulation import Setup, Trace, simulate
+from search.simulator.table import CurveTable
+
+REFERENCE = 1.1
 TOLERANCE = 1e-9  # of a share: rounding in the last digits is no missing share
+POINTS = 200  # of a curve, evenly spaced in the logarithm of compute
+EARLIEST = 1000.0  # what comes before a thousandth of the compute is not drawn
+
+
+@final
+class Volume:
+    """Hypervolume and front of a table's final values (Zitzler and Thiele 1999, doi 10.1109/4235.797969).
+
+    Each objective is scaled to [0, 1] by its smallest and largest final value of the whole table, all to be minimised;
+    the reference point is 1.1 in each. A candidate counts once it was trained to its end.
+
+    Attributes:
+        exact: hypervolume of the whole table.
+        front_size: different points of the exact front; candidates with the same final values are one point.
+        front_ids: all candidates on it.
+    """
+
+    def __init__(self, table: CurveTable, goals: Goals) -> None:
+        """Work out the exact front.
+
+        Raises:
+            TableError: a goal that the table cannot answer.
+        """
+        finals = table.finals(goals)
+        span = np.ptp(finals, axis=0)
+        self._places = table.places
+        self._points = (finals - finals.min(axis=0)) / np.where(span > 0, span, 1.0)
+        distinct, owners = np.unique(finals, axis=0, return_inverse=True)
+        owners = owners.reshape(-1)
+        on_front = moocore.is_nondominated(distinct)
+        self._front_point = np.where(on_front[owners], owners, -1)
+        self.front_size = int(on_front.sum())
+        self.front_ids = tuple(one for one, place in self._places.items() if self._front_point[place] >= 0)
+        self.exact = self.of(table.ids)
+
+    def of(self, ids: Iterable[str]) -> float:
+        """Return the hypervolume of candidates, 0 for none."""
+        points = self._points[[self._places[one] for one in ids]]
+        return float(moocore.hypervolume(points, ref=[REFERENCE] * points.shape[1])) if len(points) else 0.0
+
+    def share(self, ids: Iterable[str]) -> float:
+        """Return the hypervolume of candidates as a share of the exact one."""
+        return self.of(ids) / self.exact
+
+    def front_share(self, ids: Iterable[str]) -> float:
+        """Return the share of the exact front's points that candidates stand on."""
+        return len({int(self._front_point[self._places[one]]) for one in ids} - {-1}) / self.front_size
 
 
 @final
@@ -55,11 +108,9 @@ class Measures:
     """One search in numbers.
 
     Attributes:
-        hypervolume: of the candidates trained to their end.
-        share: the same as a share of the exact one.
+        hypervolume: of the candidates trained to their end; `share`: the same as a share of the exact one.
         front_found: share of the exact front's points that were found and trained to their end.
-        compute: spent in ended epochs.
-        clock: virtual time that the search took.
+        compute: spent in ended epochs; `clock`: virtual time that the search took.
         compute_to: share of the exact hypervolume -> compute at which it was reached, infinite if never.
         trials: candidates handed out; some of them may still have been training at the end.
         duplicates: proposals refused because their candidate was known.
@@ -104,6 +155,68 @@ def measure(trace: Trace, volume: Volume, *, seed: int, anytime: Anytime) -> Mea
         proposal_ms_late=_median_ms(late),
         ended_by=trace.ended_by,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """A searcher with a scheduler, and what it did under several seeds.
+
+    Attributes:
+        setup: of all of them, but for the seed.
+        runs: the numbers of each seed.
+        compute: where the curves are read, rising.
+        shares: for each seed the share of the exact hypervolume at each of these.
+    """
+
+    setup: Setup
+    runs: Sequence[Measures]
+    compute: Sequence[float]
+    shares: Sequence[Sequence[float]]
+
+    @property
+    def name(self) -> str:
+        """The engine for the user."""
+        return self.setup.name
+
+
+def simulate_seeds(
+    table: CurveTable,
+    goals: Goals,
+    *,
+    setup: Setup,
+    seeds: Sequence[int],
+    volume: Volume,
+    told: Callable[[int, float], None],
+) -> Engine:
+    """Return what an engine does under several seeds, one after the other.
+
+    Args:
+        table: see `simulate`.
+        goals: the objectives.
+        setup: its seed is not looked at.
+        seeds: of the searches.
+        volume: of the table and the goals.
+        told: called now and then with the place of a seed and the share of its search that is done.
+    """
+    runs, curves = [], []
+    for place, seed in enumerate(seeds):
+        trace = simulate(table, goals, setup=replace(setup, seed=seed), told=partial(told, place))
+        anytime = Anytime(trace, volume)
+        runs.append(measure(trace, volume, seed=seed, anytime=anytime))
+        curves.append(anytime)
+    compute = _grid(min(one.first for one in curves), max(run.compute for run in runs))
+    shares = [[one.at(spent) for spent in compute] for one in curves]
+    return Engine(setup=setup, runs=runs, compute=compute, shares=shares)
+
+
+def _grid(first: float, last: float) -> list[float]:
+    """Return where the curves are read, from the first finished candidate to the end; nothing if there is none."""
+    if first > last:
+        return []
+    first = max(first, last / EARLIEST)
+    grid = np.geomspace(first, last, POINTS)
+    grid[0], grid[-1] = first, last  # not a rounding error beside them
+    return [float(spent) for spent in np.unique(grid)]
 
 
 def _median_ms(seconds: Sequence[float]) -> float:

@@ -16,6 +16,9 @@ ALLOWED = (
 )
 DEFAULT = (Fraction(1, 9), Fraction(1, 3))
 
+Stations = dict[int, int]
+"""Epoch -> number of the rung at which one candidate is judged there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rungs:
@@ -34,15 +37,15 @@ class Rungs:
         Raises:
             TableError: another form, both kinds at once, or not rising.
         """
+        told = f"--rungs: got {' '.join(map(str, texts)) or 'nothing'}; {ALLOWED}"
         try:
-            marks = [Fraction(text) for text in texts]
+            rungs = cls(tuple(Fraction(text) for text in texts))
         except (ValueError, ZeroDivisionError) as error:
-            raise TableError(f"--rungs: got {_spell(texts)}; {ALLOWED}.") from error
-        if any(mark <= 0 for mark in marks) or sorted(set(marks)) != marks:
-            raise TableError(f"--rungs: got {_spell(texts)}; {ALLOWED}.")
-        rungs = cls(tuple(marks))
-        if rungs.relative and marks[-1] >= 1:
-            raise TableError(f"--rungs: got {_spell(texts)}; {ALLOWED}, not both.")
+            raise TableError(f"{told}.") from error
+        if any(mark <= 0 for mark in rungs.marks) or sorted(set(rungs.marks)) != list(rungs.marks):
+            raise TableError(f"{told}.")
+        if rungs.relative and rungs.marks[-1] >= 1:
+            raise TableError(f"{told}, not both.")
         return rungs
 
     @classmethod
@@ -54,7 +57,7 @@ class Rungs:
         Raises:
             TableError: none is left.
         """
-        every = cls(tuple(Fraction(epoch) for epoch in table.rungs) or DEFAULT)
+        every = cls(tuple(map(Fraction, table.rungs)) or DEFAULT)
         met = {number for stations in every._stations(table, goals) for number in stations.values()}
         kept = tuple(mark for mark, number in zip(every.marks, every.numbers, strict=True) if number in met)
         if not kept:
@@ -62,7 +65,7 @@ class Rungs:
         return cls(kept)
 
     def __str__(self) -> str:
-        return _spell(self.marks)
+        return " ".join(map(str, self.marks))
 
     @property
     def relative(self) -> bool:
@@ -78,8 +81,8 @@ class Rungs:
         """Return how the user wrote the rung that a scheduler knows by a number."""
         return str(self.marks[self.numbers.index(number)])
 
-    def stations(self, epochs: Sequence[int], length: int) -> dict[int, int]:
-        """Return epoch -> number of the rung at which a candidate is judged there.
+    def stations(self, epochs: Sequence[int], length: int) -> Stations:
+        """Return where a candidate is judged.
 
         A fraction is met at the first measured epoch that has reached it; where two meet in one epoch, the
         higher counts.
@@ -91,14 +94,13 @@ class Rungs:
         earlier = [epoch for epoch in epochs if epoch < length]
         if not self.relative:
             return {epoch: epoch for epoch in earlier if epoch in self.marks}
-        met: dict[int, int] = {}
-        for number, mark in enumerate(self.marks, start=1):
-            reached = next((epoch for epoch in earlier if epoch >= mark * length), None)
-            if reached is not None:
-                met[reached] = number  # a lower rung met in the same epoch gives way
-        return met
+        reached = {
+            number: next((epoch for epoch in earlier if epoch >= mark * length), None)
+            for number, mark in enumerate(self.marks, start=1)
+        }
+        return {epoch: number for number, epoch in reached.items() if epoch is not None}
 
-    def all_stations(self, table: CurveTable, goals: Goals) -> list[dict[int, int]]:
+    def all_stations(self, table: CurveTable, goals: Goals) -> list[Stations]:
         """Return the stations of every candidate of a table.
 
         Raises:
@@ -111,26 +113,22 @@ class Rungs:
                 raise TableError(f"--rungs: got {self.label(number)}, {_nobody(table, goals)}")
         return found
 
-    def _stations(self, table: CurveTable, goals: Goals) -> list[dict[int, int]]:
+    def _stations(self, table: CurveTable, goals: Goals) -> list[Stations]:
         """Return the stations of every candidate."""
         measured = table.measured(goals)
-        spans = zip(table.starts[:-1], table.starts[1:], strict=True)
         return [
-            self.stations(table.epochs[start:end][measured[start:end]].tolist(), int(table.epochs[end - 1]))
-            for start, end in spans
+            self.stations(
+                table.epochs[start : end + 1][measured[start : end + 1]].tolist(), int(table.epochs[end])
+            )
+            for start, end in zip(table.starts, table.ends, strict=False)
         ]
-
-
-def _spell(marks: Sequence[str | int | Fraction]) -> str:
-    """Return rungs as the user writes them."""
-    return " ".join(str(mark) for mark in marks) or "nothing"
 
 
 def _nobody(table: CurveTable, goals: Goals) -> str:
     """Return the rest of the message for a rung that no candidate meets."""
-    before_end = np.ones(len(table.epochs), dtype=bool)
-    before_end[table.starts[1:] - 1] = False
-    epochs = np.unique(table.epochs[table.measured(goals) & before_end])
+    before_end = table.measured(goals)
+    before_end[table.ends] = False
+    epochs = np.unique(table.epochs[before_end])
     if not epochs.size:
         return (
             "but no candidate is measured before its last epoch; nobody can be stopped. Use --scheduler none."

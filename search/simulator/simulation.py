@@ -8,20 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from search.schedulers import SCHEDULERS
-from search.schedulers.base import RungScheduler
-from search.schedulers.rungs import STOP
 from search.searchers import SEARCHERS
 from search.searchers.candidate_searcher import CandidateSearcher, SearchPlan
-from search.simulator.desk import TableDesk
+from search.simulator.admissions import Neighbours, TableAdmissions
 from search.simulator.goals import Goals, directions
-from search.simulator.nearest import Neighbours
-from search.simulator.rungs import Rungs
+from search.simulator.rungs import Rungs, Stations
 from search.simulator.table import CurveTable
-from search.simulator.trace import FINISHED, RUNNING, STOPPED, Event, Judgement, Start, Trace
 from spaces.errors import PluginError, TableError
 from spaces.plugins import resolve, unknown
 
 NONE = "none"  # the scheduler that stops nobody
+RUNNING, FINISHED, STOPPED = "running", "finished", "stopped"
 
 Told = Callable[[float], None]
 
@@ -31,10 +28,8 @@ class Setup:
     """Who searches, with what.
 
     Attributes:
-        searcher: a name of SEARCHERS.
-        searcher_options: fields of its Config.
-        scheduler: a name of SCHEDULERS, or "none" to stop nobody.
-        scheduler_options: fields of its Config, without the rungs.
+        searcher: a name of SEARCHERS; `searcher_options`: fields of its Config.
+        scheduler: a name of SCHEDULERS, or "none" to stop nobody; `scheduler_options`: fields of its Config, less the rungs.
         rungs: where candidates are judged; None for those of the table.
         workers: candidates in training at a time.
         seed: of the search.
@@ -52,12 +47,84 @@ class Setup:
     compute: float | None = None
     trials: int | None = None
 
+    @property
+    def name(self) -> str:
+        """What it is called: `evolution + moasha`, or `evolution` where nobody is stopped."""
+        return self.searcher if self.scheduler == NONE else f"{self.searcher} + {self.scheduler}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A candidate goes to a worker, at a virtual time, when so much compute was spent in ended epochs."""
+
+    clock: float
+    compute: float
+    worker: int
+    candidate_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A candidate ends an epoch: `running`, `finished` (its last one) or `stopped`; `compute` includes this epoch."""
+
+    compute: float
+    clock: float
+    candidate_id: str
+    epoch: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A decision of the scheduler; `epoch` is the candidate's own, `rung` as the user wrote it, the rest as in `Decision`."""
+
+    candidate_id: str
+    epoch: int
+    rung: str
+    rank: int | None
+    size: int
+    verdict: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Trace:
+    """One simulated search, everything in order.
+
+    Attributes:
+        proposal_s: real seconds that each candidate took to be proposed, refused proposals included.
+        duplicates: proposals refused because their candidate was known.
+        compute: spent in ended epochs; what runs when a limit on it is met is not counted.
+        clock: virtual time of the last event.
+        ended_by: "trials", "exhausted" (nothing new is proposed) or "compute"; `ended_reason`: the same as a clause.
+    """
+
+    starts: list[Start] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    judgements: list[Judgement] = field(default_factory=list)
+    proposal_s: list[float] = field(default_factory=list)
+    duplicates: int = 0
+    compute: float = 0.0
+    clock: float = 0.0
+    ended_by: str = ""
+    ended_reason: str = ""
+
+    @property
+    def finished(self) -> list[Event]:
+        """The events by which candidates were trained to their end."""
+        return [event for event in self.events if event.status == FINISHED]
+
+    @property
+    def stopped(self) -> list[Event]:
+        """The events by which candidates were stopped."""
+        return [event for event in self.events if event.status == STOPPED]
+
 
 def simulate(table: CurveTable, goals: Goals, *, setup: Setup, told: Told | None = None) -> Trace:
     """Return what a search over the table does; the same for the same setup, whatever the number of workers.
 
     Nothing takes time but training. What is due at one moment is reported in the order in which the candidates
-    started; then free workers, the first one first, ask for candidates.
+    started; then free workers, the first one first, take candidates. As under Tune, one candidate is always proposed
+    ahead: a worker that frees up takes the one that was proposed before.
 
     Args:
         table: with every goal measured at each candidate's last epoch (`CurveTable.complete`).
@@ -80,33 +147,31 @@ class _Simulation:
         table.finals(goals)  # tells what is missing
         check_setup(table, setup)
         self._table, self._setup = table, setup
-        self._names = [goal.name for goal in goals]
-        self._columns = [table.column(name) for name in self._names]
+        self._columns = {goal.name: table.column(goal.name) for goal in goals}
         self._measured = table.measured(goals)
-        objectives = directions(goals)
+        self._trials = min(setup.trials or len(table), len(table))
         kind = resolve(SEARCHERS, setup.searcher, "searchers")
         proposer = kind(
             kind.Config(**setup.searcher_options),
             table.fields,
             seed=setup.seed,
-            objectives=objectives,
+            objectives=directions(goals),
             conditions=table.conditions,
         )
-        self._trials = min(setup.trials or len(table), len(table))
-        desk = TableDesk(table, _neighbours(table), goals=goals, seed=setup.seed)
+        admissions = TableAdmissions(table, _neighbours(table), goals=goals, seed=setup.seed)
+        plan = SearchPlan(trials=self._trials)
         # a clock that stands still: a search that gives up after a second would not repeat
-        self._searcher = CandidateSearcher(
-            proposer, desk, plan=SearchPlan(trials=self._trials), clock=lambda: 0.0
-        )
-        self._rungs = Rungs(())
-        self._judge: RungScheduler | None = None
-        self._stations: list[dict[int, int]] = []
+        self._searcher = CandidateSearcher(proposer, admissions, plan=plan, clock=lambda: 0.0)
+        self._rungs, self._judge, self._stations = Rungs(()), None, list[Stations]()
         if setup.scheduler != NONE:
             self._rungs = setup.rungs or Rungs.of(table, goals)
             self._stations = self._rungs.all_stations(table, goals)
-            self._judge = _scheduler(setup, objectives, self._rungs)
+            judge = resolve(SCHEDULERS, setup.scheduler, "schedulers")
+            config = judge.Config(**setup.scheduler_options, rungs=self._rungs.numbers)
+            self._judge = judge(config, directions(goals), folder=None)
         self._due: list[tuple[float, int, int, int]] = []  # (when, number of the trial, its worker, row)
         self._idle = list(range(setup.workers))
+        self._ready: str | None = None  # the candidate that was proposed ahead
         self._trace = Trace()
 
     def run(self, told: Told | None) -> Trace:
@@ -117,7 +182,8 @@ class _Simulation:
             now = self._due[0][0]
             while self._due and self._due[0][0] == now and not trace.ended_by:
                 self._report(*heapq.heappop(self._due))
-            self._hand_out()
+            if not trace.ended_by:
+                self._hand_out()
             if told is not None:
                 told(self._share())
         if not trace.ended_by:
@@ -127,25 +193,27 @@ class _Simulation:
         return trace
 
     def _hand_out(self) -> None:
-        """Give every free worker a candidate, as long as there are any."""
-        while self._idle and not self._searcher.ended_by and not self._trace.ended_by:
-            trial = len(self._trace.starts)
-            before = time.perf_counter()
-            config = self._searcher.suggest(str(trial))
-            self._trace.proposal_s.append(time.perf_counter() - before)
-            if not isinstance(config, dict):
-                self._trace.proposal_s.pop()
+        """Give every free worker a candidate, as long as there are any, and have one more proposed."""
+        while True:
+            self._ready = self._ready or self._proposed()
+            if self._ready is None or not self._idle:
                 return
-            worker = heapq.heappop(self._idle)
-            start = Start(
-                clock=self._trace.clock,
-                compute=self._trace.compute,
-                worker=worker,
-                candidate_id=config["candidate_id"],
+            trace, worker = self._trace, heapq.heappop(self._idle)
+            start = Start(clock=trace.clock, compute=trace.compute, worker=worker, candidate_id=self._ready)
+            self._schedule(
+                len(trace.starts), worker, int(self._table.starts[self._table.places[self._ready]])
             )
-            self._trace.starts.append(start)
-            row = int(self._table.starts[self._table.places[start.candidate_id]])
-            self._schedule(trial, worker, row)
+            trace.starts.append(start)
+            self._ready = None
+
+    def _proposed(self) -> str | None:
+        """Return the next candidate, None where there is none."""
+        trial, before = str(len(self._trace.starts)), time.perf_counter()
+        config = None if self._searcher.ended_by else self._searcher.suggest(trial)
+        if not isinstance(config, dict):
+            return None
+        self._trace.proposal_s.append(time.perf_counter() - before)
+        return str(config["candidate_id"])
 
     def _schedule(self, trial: int, worker: int, row: int) -> None:
         """Put the end of an epoch on the clock."""
@@ -159,48 +227,35 @@ class _Simulation:
             trace.ended_by, trace.ended_reason = "compute", f"{trace.compute:g} of {limit:g} spent"
             return
         trace.clock, trace.compute = when, spent
-        candidate_id = trace.starts[trial].candidate_id
+        candidate_id, epoch = trace.starts[trial].candidate_id, int(self._table.epochs[row])
         place = self._table.places[candidate_id]
-        last = row == self._table.starts[place + 1] - 1
-        result = self._result(candidate_id, row, last=last)
-        status = FINISHED if last else RUNNING
-        if result is not None and not last and self._stops(place, result):
+        status = FINISHED if row == self._table.ends[place] else RUNNING
+        result = self._result(candidate_id, row, status)
+        if result is not None and status == RUNNING and self._stops(place, result):
             status = STOPPED
-        trace.events.append(
-            Event(
-                compute=spent,
-                clock=when,
-                candidate_id=candidate_id,
-                epoch=int(self._table.epochs[row]),
-                status=status,
-            )
-        )
-        if status == RUNNING:
-            if result is not None:
-                self._searcher.on_trial_result(str(trial), result)
-            self._schedule(trial, worker, row + 1)
-        else:
+        event = Event(compute=spent, clock=when, candidate_id=candidate_id, epoch=epoch, status=status)
+        trace.events.append(event)
+        if status != RUNNING:
             self._searcher.on_trial_complete(str(trial), result)
             heapq.heappush(self._idle, worker)
+            return
+        if result is not None:
+            self._searcher.on_trial_result(str(trial), result)
+        self._schedule(trial, worker, row + 1)
 
-    def _result(self, candidate_id: str, row: int, *, last: bool) -> dict[str, Any] | None:
+    def _result(self, candidate_id: str, row: int, status: str) -> dict[str, Any] | None:
         """Return the result row of an epoch, None where not all objectives were measured."""
         if not self._measured[row]:
             return None
-        values = {name: float(column[row]) for name, column in zip(self._names, self._columns, strict=True)}
-        return {
-            "candidate_id": candidate_id,
-            "epoch": int(self._table.epochs[row]),
-            "status": FINISHED if last else RUNNING,
-            "role": "search",
-            **values,
-        }
+        values = {name: float(column[row]) for name, column in self._columns.items()}
+        epoch = int(self._table.epochs[row])
+        return {"candidate_id": candidate_id, "epoch": epoch, "status": status, "role": "search", **values}
 
     def _stops(self, place: int, result: Mapping[str, Any]) -> bool:
         """Ask the scheduler about a candidate, at a rung."""
-        if self._judge is None or result["epoch"] not in self._stations[place]:
+        number = self._stations[place].get(result["epoch"]) if self._judge is not None else None
+        if self._judge is None or number is None:
             return False
-        number = self._stations[place][result["epoch"]]
         decision = self._judge.judge(result["candidate_id"], {**result, "epoch": number})
         if decision is None:
             return False
@@ -214,7 +269,7 @@ class _Simulation:
                 verdict=decision.verdict,
             )
         )
-        return decision.verdict == STOP
+        return bool(decision.stopped)
 
     def _share(self) -> float:
         """Return the share of the search that is done, by trials or by compute."""
@@ -229,28 +284,19 @@ def _neighbours(table: CurveTable) -> Neighbours:
     return Neighbours(table)
 
 
-def _scheduler(setup: Setup, objectives: Mapping[str, str], rungs: Rungs) -> RungScheduler:
-    """Return the scheduler; its rungs stay in memory."""
-    kind = resolve(SCHEDULERS, setup.scheduler, "schedulers")
-    config = kind.Config(**setup.scheduler_options, rungs=rungs.numbers)
-    judge: RungScheduler = kind(config, objectives, folder=None, seed=setup.seed)
-    return judge
-
-
 def check_setup(table: CurveTable, setup: Setup) -> None:
     """Raise TableError for what a table cannot answer, PluginError for a plug-in that does not exist."""
     if not table.fields:
         raise TableError(
             f"table {table.name}: no column is searched; allowed: one or more. Name them with --fields."
         )
-    if setup.scheduler != NONE:
-        if setup.scheduler not in SCHEDULERS:
-            raise PluginError(unknown("schedulers", setup.scheduler, (*SCHEDULERS, NONE)))
-        if table.final_only:
-            raise TableError(
-                f"table {table.name}: has final values only, so --scheduler {setup.scheduler} could stop nobody; allowed: "
-                "a table with several epochs per candidate. Use --scheduler none."
-            )
+    if setup.scheduler != NONE and setup.scheduler not in SCHEDULERS:
+        raise PluginError(unknown("schedulers", setup.scheduler, (*SCHEDULERS, NONE)))
+    if setup.scheduler != NONE and table.final_only:
+        raise TableError(
+            f"table {table.name}: has final values only, so --scheduler {setup.scheduler} could stop nobody; allowed: "
+            "a table with several epochs per candidate. Use --scheduler none."
+        )
     for name, value in (("workers", setup.workers), ("trials", setup.trials), ("compute", setup.compute)):
         if value is not None and value <= 0:
             raise TableError(f"--{name}: got {value}; allowed: above 0. Give a positive number.")

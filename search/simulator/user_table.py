@@ -10,12 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from search.objectives import COSTS
-from search.simulator.fields import infer_domain
 from search.simulator.goals import Goals
-from search.simulator.table import CurveTable, Floats, Ints
+from search.simulator.table import CurveTable, Flags, Floats, Ints, infer_domain
 from spaces.domains import Scalar
 from spaces.errors import TableError
+from spaces.objectives import COSTS
 from spaces.plugins import near
 
 KEYS = ("candidate_id", "epoch", "epoch_cost")
@@ -42,17 +41,15 @@ def load_user_table(path: Path, goals: Goals, selection: Selection) -> CurveTabl
     Raises:
         TableError: the file cannot be read, or does not keep to the schema.
     """
-    raw = _read(path)
-    where = f"table {path}"
-    _check_columns(
-        raw, where, known=[*(goal.name for goal in goals), *(selection.fields or ()), *selection.ignore]
-    )
+    raw, where = _read(path), f"table {path}"
+    named = [*(goal.name for goal in goals), *(selection.fields or ()), *selection.ignore]
+    _check_columns(raw, where, named=named)
     ids, epochs = _ids(raw, where), _epochs(raw, where)
     order = np.lexsort((epochs, ids))
     raw, ids, epochs = raw.take(pa.array(order)), ids[order], epochs[order]
     first = np.concatenate([[True], ids[1:] != ids[:-1]])
-    _check_epochs(ids, epochs, first, where)
     costs = _costs(raw, ids, epochs, where)
+    _check_epochs(ids, epochs, first, where)
     starts = np.concatenate([np.flatnonzero(first), [len(ids)]])
     names = _fields(raw, starts, goals=goals, selection=selection, where=where)
     columns = {
@@ -81,8 +78,9 @@ def load_user_table(path: Path, goals: Goals, selection: Selection) -> CurveTabl
 
 def _read(path: Path) -> pa.Table:
     """Return the file as it is."""
+    is_csv = path.suffix.lower() == ".csv"
     try:
-        if path.suffix.lower() == ".csv":
+        if is_csv:
             options = csv.ConvertOptions(column_types={"candidate_id": pa.string()})
             return csv.read_csv(path, convert_options=options)
         with pa.OSFile(str(path), "rb") as source:
@@ -90,20 +88,20 @@ def _read(path: Path) -> pa.Table:
             source.seek(0)
             return (pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)).read_all()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        what = "CSV" if path.suffix.lower() == ".csv" else "Arrow IPC (CSV files end in .csv)"
         raise TableError(
-            f"--table {path}: cannot be read as {what}: {str(error).splitlines()[0]}. Allowed: an Arrow IPC file or "
-            f"stream, or CSV with a header, with the columns {SCHEMA}. Write it again."
+            f"--table {path}: cannot be read as {'CSV' if is_csv else 'Arrow IPC (CSV files end in .csv)'}: "
+            f"{str(error).splitlines()[0]}. Allowed: an Arrow IPC file or stream, or CSV with a header, with the columns "
+            f"{SCHEMA}. Write it again."
         ) from error
 
 
-def _check_columns(raw: pa.Table, where: str, *, known: Sequence[str]) -> None:
+def _check_columns(raw: pa.Table, where: str, *, named: Sequence[str]) -> None:
     """Raise TableError for a column that is missing or stands there twice, or for a table without rows."""
     names = raw.column_names
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise TableError(f"{where}: got two columns {twice!r}; allowed: each name once. Rename one of them.")
-    for name in (*KEYS, *known):
+    for name in (*KEYS, *named):
         if name in names:
             continue
         guess = near(name, [other for other in names if other not in KEYS])
@@ -120,42 +118,39 @@ def _check_columns(raw: pa.Table, where: str, *, known: Sequence[str]) -> None:
 def _ids(raw: pa.Table, where: str) -> np.ndarray:
     """Return the candidate ids as texts."""
     cells = raw.column("candidate_id").cast(pa.string()).to_pylist()
-    empty = next((row for row, cell in enumerate(cells) if not cell), None)
+    empty = next((row for row, cell in enumerate(cells, start=1) if not cell), None)
     if empty is not None:
-        raise TableError(f"{where}, row {empty + 1}: candidate_id is empty; allowed: any text. Fill it in.")
+        raise TableError(f"{where}, row {empty}: candidate_id is empty; allowed: any text. Fill it in.")
     return np.array(cells, dtype=str)
 
 
 def _epochs(raw: pa.Table, where: str) -> Ints:
     """Return the epochs as whole numbers."""
-    numbers = _numbers(raw.column("epoch"))
-    legal = np.zeros(raw.num_rows, dtype=bool) if numbers is None else (numbers >= 1) & (numbers % 1 == 0)
-    if numbers is None or not legal.all():
-        row = int(np.flatnonzero(~legal)[0])
-        got = raw.column("epoch")[row].as_py()
+    numbers = _cells(raw, "epoch")
+    wrong = np.flatnonzero(~((numbers >= 1) & (numbers % 1 == 0)))
+    if wrong.size:
+        got = raw.column("epoch")[int(wrong[0])].as_py()
         raise TableError(
-            f"{where}, row {row + 1}, epoch: got {got!r}; allowed: whole numbers from 1. Mend it."
+            f"{where}, row {wrong[0] + 1}, epoch: got {got!r}; allowed: whole numbers from 1. Mend it."
         )
     return numbers.astype(np.int64)
 
 
-def _check_epochs(ids: np.ndarray, epochs: Ints, first: np.ndarray, where: str) -> None:
+def _check_epochs(ids: np.ndarray, epochs: Ints, first: Flags, where: str) -> None:
     """Raise TableError where an epoch of a candidate occurs twice."""
     again = np.flatnonzero(~first[1:] & (epochs[1:] == epochs[:-1]))
     if again.size:
-        row = int(again[0])
         more = f" ({again.size} such rows)" if again.size > 1 else ""
         raise TableError(
-            f"{where}, candidate {ids[row]}: got epoch {epochs[row]} twice{more}; allowed: one row per candidate and epoch. "
-            "Drop one of them, or give repetitions their own candidate_id."
+            f"{where}, candidate {ids[again[0]]}: got epoch {epochs[again[0]]} twice{more}; allowed: one row per candidate "
+            "and epoch. Drop one of them, or give repetitions their own candidate_id."
         )
 
 
 def _costs(raw: pa.Table, ids: np.ndarray, epochs: Ints, where: str) -> Floats:
     """Return the costs of all rows."""
-    numbers = _numbers(raw.column("epoch_cost"))
-    costs = np.full(len(ids), np.nan) if numbers is None else numbers
-    wrong = np.flatnonzero(~(np.isfinite(costs) & (costs > 0)))
+    costs = _cells(raw, "epoch_cost")
+    wrong = np.flatnonzero(~(costs > 0))
     if wrong.size:
         row = int(wrong[0])
         got = raw.column("epoch_cost")[row].as_py()
@@ -168,10 +163,11 @@ def _costs(raw: pa.Table, ids: np.ndarray, epochs: Ints, where: str) -> Floats:
 
 def _fields(raw: pa.Table, starts: Ints, *, goals: Goals, selection: Selection, where: str) -> list[str]:
     """Return the searched columns, see `Selection`."""
+    codes = {name: _codes(raw.column(name)) for name in raw.column_names if name not in KEYS}
+    inside = np.ones(raw.num_rows, dtype=bool)
+    inside[starts[:-1]] = False  # from one candidate to the next
+    fixed = {name: bool((np.diff(code)[inside[1:]] == 0).all()) for name, code in codes.items()}
     objectives = [goal.name for goal in goals]
-    fixed = {
-        name: _constant_within(raw.column(name), starts) for name in raw.column_names if name not in KEYS
-    }
     if selection.fields is not None:
         for name in selection.fields:
             if name in KEYS or name in objectives:
@@ -191,7 +187,7 @@ def _fields(raw: pa.Table, starts: Ints, *, goals: Goals, selection: Selection, 
         )
     left_out = {*objectives, *COSTS, *selection.ignore}
     found = [
-        name for name, same in fixed.items() if same and name not in left_out and _varies(raw.column(name))
+        name for name, same in fixed.items() if same and name not in left_out and np.ptp(codes[name]) > 0
     ]
     if not found:
         raise TableError(
@@ -201,29 +197,25 @@ def _fields(raw: pa.Table, starts: Ints, *, goals: Goals, selection: Selection, 
     return found
 
 
-def _constant_within(column: pa.ChunkedArray, starts: Ints) -> bool:
-    """Return whether a column has one value per candidate."""
-    codes = _codes(column)
-    same = codes[1:] == codes[:-1]
-    same[starts[1:-1] - 1] = True  # from one candidate to the next
-    return bool(same.all())
-
-
-def _varies(column: pa.ChunkedArray) -> bool:
-    """Return whether a column has more than one value."""
-    codes = _codes(column)
-    return bool((codes != codes[0]).any())
-
-
 def _codes(column: pa.ChunkedArray) -> Ints:
     """Return a number for each cell, equal for equal cells; empty ones are all alike."""
-    whole = column.combine_chunks()
-    if pa.types.is_dictionary(whole.type):
-        whole = whole.cast(whole.type.value_type)
+    whole = _plain(column)
     if pa.types.is_floating(whole.type):
         whole = pc.if_else(pc.is_nan(whole), None, whole)
     indices = whole.dictionary_encode().indices
     return np.asarray(pc.fill_null(indices, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column in one piece, its values written out."""
+    whole = column.combine_chunks()
+    return whole.cast(whole.type.value_type) if pa.types.is_dictionary(whole.type) else whole
+
+
+def _cells(raw: pa.Table, name: str) -> Floats:
+    """Return a column as numbers, NaN where it holds others."""
+    numbers = _numbers(raw.column(name))
+    return np.full(raw.num_rows, np.nan) if numbers is None else numbers
 
 
 def _numbers(column: pa.ChunkedArray) -> Floats | None:
@@ -239,10 +231,10 @@ def _values(column: pa.ChunkedArray, starts: Ints, ids: np.ndarray, where: str) 
     """Return a searched column's value of each candidate."""
     cells: list[Any] = column.take(pa.array(starts[:-1])).to_pylist()
     for cell, start in zip(cells, starts, strict=False):
-        if cell is None or cell != cell or not isinstance(cell, bool | int | float | str):
-            got = "nothing" if cell is None or cell != cell else repr(cell)
+        empty = cell is None or cell != cell
+        if empty or not isinstance(cell, bool | int | float | str):
             raise TableError(
-                f"{where}, candidate {ids[start]}: got {got}; allowed in a searched column: a text, a number, true or "
-                "false for every candidate. Fill it in, or leave the column out with --ignore."
+                f"{where}, candidate {ids[start]}: got {'nothing' if empty else repr(cell)}; allowed in a searched column: "
+                "a text, a number, true or false for every candidate. Fill it in, or leave the column out with --ignore."
             )
     return cells

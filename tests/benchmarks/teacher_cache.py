@@ -14,9 +14,10 @@ from pathlib import Path
 
 import torch
 
-from search.candidates import default_candidate
-from search.desk import ExperimentDesk
-from search.preparation import Prepared
+from search.candidates.admissions import StudentAdmissions
+from search.candidates.first_candidates import default_candidate
+from search.candidates.inputs import Inputs
+from search.candidates.teacher_cache import fill_teacher_cache, teacher_wants
 from spaces.load import load_space
 from trainables.build import build_step
 from trainables.outputs import Batch, Outputs, Wants
@@ -42,23 +43,23 @@ class Fixed:
 def main() -> int:
     """Run the benchmark and print one JSON line."""
     torch.set_num_threads(1)
-    prepared = Prepared(load_space(SPACE), say=lambda text: print(text, file=sys.stderr))
-    cache = prepared.build_teacher_cache()
-    desk = ExperimentDesk.__new__(
-        ExperimentDesk
-    )  # only `build` is needed, which reads the prepared space alone
-    desk._prepared = prepared
-    proposal = default_candidate(prepared, desk)
+    inputs = Inputs(load_space(SPACE), say=lambda text: print(text, file=sys.stderr))
+    cache = fill_teacher_cache(inputs)
+    admissions = StudentAdmissions.__new__(
+        StudentAdmissions
+    )  # only `build` is needed, which reads the space alone
+    admissions._inputs = inputs
+    proposal = default_candidate(inputs, admissions)
     assert proposal is not None
     config = TrainingConfig(epochs=1, pairs_per_epoch=PAIRS, warmup_steps=1)
     spent: dict[str, list[float]] = {"cached": [], "live": []}
     for _ in range(ROUNDS):
-        for name, source in (("cached", TeacherCache(Path(cache))), ("live", prepared.teacher)):
-            step = build_step(proposal.candidate.config, prepared.teacher, seed=0)
+        for name, source in (("cached", TeacherCache(Path(cache))), ("live", inputs.teacher)):
+            step = build_step(proposal.candidate.config, inputs.teacher, seed=0)
             trainer = Trainer(
                 step,
-                prepared.splits["train"],
-                Fixed(source, prepared.teacher_wants),
+                inputs.splits["train"],
+                Fixed(source, teacher_wants(inputs)),
                 config,
                 seed=0,
                 placement=Placement(device=torch.device("cpu")),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from search.cluster_token import offer_token
+from search.tune.cluster_token import offer_token
 
 offer_token()
 
@@ -15,7 +15,7 @@ import ray  # noqa: E402  # reads the token's mode while it is imported
 from ray import tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 
-from search import cluster  # noqa: E402
+from search.tune import cluster  # noqa: E402
 from trainables.job import Job  # noqa: E402
 from trainables.trial import Launch, launch_dict, run_trial  # noqa: E402
 

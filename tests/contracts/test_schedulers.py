@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from search.schedulers import SCHEDULERS
+from search.schedulers import CONFIGS, SCHEDULERS
 from spaces.options import check_options
 from spaces.plugins import resolve
 
@@ -54,8 +54,22 @@ def test_options_are_checked_at_the_door(plugin: type) -> None:
     assert check_options(plugin.Config, {"rungs": [1, 3], "reduction_factor": 3}, str) == []
     assert check_options(plugin.Config, {"rungs": [3, 1]}, str) != []
     assert check_options(plugin.Config, {"rung": [1]}, str) != []
-    assert check_options(plugin.Config, {"rungs": [1, 3], "brackets": 3}, str) == []
-    assert check_options(plugin.Config, {"rungs": [1, 3], "brackets": 4}, str) != []
+
+
+def test_its_config_is_found_without_it(plugin: type) -> None:
+    assert resolve(CONFIGS, plugin.name, "schedulers") is plugin.Config
+
+
+def test_a_candidate_that_lacks_an_objective_is_left_alone(plugin: type, tmp_path: Path) -> None:
+    judge = plugin(plugin.Config(), {**OBJECTIVES, "vqa_accuracy": "max"}, folder=tmp_path)
+    for number in range(9):
+        judge.judge(str(number), row(number) | {"vqa_accuracy": 1.0})
+    lacking = row(99) | {"vqa_accuracy": None}
+    if "vqa_accuracy" in judge.objectives:
+        assert judge.judge("dual", lacking) is None
+        assert not judge.book.holds(1, "dual")
+    else:
+        assert judge.judge("dual", lacking).verdict == "continue"
 
 
 def test_needs_nothing_of_tunes_metric_and_mode(plugin: type, tmp_path: Path) -> None:
@@ -77,10 +91,10 @@ def test_the_worst_of_a_full_rung_is_stopped_and_remembered(plugin: type, tmp_pa
 
 def test_needs_no_folder(plugin: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    judge = plugin(plugin.Config(brackets=2), OBJECTIVES, folder=None, seed=3)
+    judge = plugin(plugin.Config(), OBJECTIVES, folder=None)
     for number in range(20):
         judge.judge(str(number), row(number))
-    assert 0 < len(judge.book.decisions) < 20
+    assert len(judge.book.decisions) == 20
     assert not list(tmp_path.iterdir())
 
 

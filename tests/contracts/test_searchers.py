@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from search.admission import Admitted, Past, Proposal, Rejected
+from search.proposal import Admitted, Past, Proposal, Rejected
 from search.searchers import SEARCHERS
 from search.searchers.base import Outcome, Proposer
 from search.searchers.candidate_searcher import CandidateSearcher, Queued, SearchPlan
 from spaces.domains import Choice, Domain
 from spaces.options import check_options
 from spaces.plugins import resolve
-from tests.unit.search.desk import DOMAINS, OBJECTIVES, ToyDesk, params_of
+from tests.unit.search.toy_admissions import DOMAINS, OBJECTIVES, ToyAdmissions, params_of
 
 WORKERS = 3
 SOURCES = {"evolution": "Deb", "hyperopt": "Bergstra", "random": "Bergstra"}
@@ -48,7 +48,7 @@ def trained(proposal: Proposal) -> tuple[str, list[dict[str, Any]]]:
     return "finished" if epochs[-1] == 9 else "stopped", rows
 
 
-class JournalDesk(ToyDesk):
+class JournalAdmissions(ToyAdmissions):
     """Keeps the past as a run's own tables do: in the order in which candidates ended."""
 
     def __init__(self, **options: Any) -> None:
@@ -65,7 +65,7 @@ class Run:
     """A search with several workers, whose trials end out of order."""
 
     searcher: CandidateSearcher
-    desk: JournalDesk
+    admissions: JournalAdmissions
     live: list[tuple[str, Proposal]] = field(default_factory=list)
     handed_out: list[str] = field(default_factory=list)
 
@@ -85,7 +85,7 @@ class Run:
             self.searcher.on_trial_result(trial_id, row)
         last = rows[-1] if rows else None
         self.searcher.on_trial_complete(trial_id, last, error=status == "crashed")
-        self.desk.past.append(Past(proposal=proposal, status=status, rows=rows))
+        self.admissions.past.append(Past(proposal=proposal, status=status, rows=rows))
 
     def go(self, ends: int) -> "Run":
         self.fill()
@@ -96,8 +96,8 @@ class Run:
 
 
 def start(plugin: type[Proposer], *, seed: int = 0, trials: int = 999, **limits: Any) -> Run:
-    desk = JournalDesk(**limits)
-    return Run(CandidateSearcher(make(plugin, seed), desk, plan=SearchPlan(trials=trials)), desk)
+    admissions = JournalAdmissions(**limits)
+    return Run(CandidateSearcher(make(plugin, seed), admissions, plan=SearchPlan(trials=trials)), admissions)
 
 
 def test_table_is_sorted() -> None:
@@ -115,7 +115,7 @@ def test_is_final_names_its_source_and_nests_a_frozen_config(plugin: type[Propos
 
 def test_stays_inside_the_domains(plugin: type[Proposer]) -> None:
     run = start(plugin).go(50)
-    for past in run.desk.past:
+    for past in run.admissions.past:
         assert past.proposal.values.keys() == DOMAINS.keys()
         assert all(DOMAINS[path].contains(value) for path, value in past.proposal.values.items())
 
@@ -143,20 +143,20 @@ def test_resumes_in_mid_search_identically(plugin: type[Proposer], limits: dict[
     whole = start(plugin, **limits).go(45)
     first = start(plugin, **limits).go(25)
     unfinished = [proposal for _, proposal in first.live]
-    indices = [past.proposal.index for past in first.desk.past] + [one.index for one in unfinished]
+    indices = [past.proposal.index for past in first.admissions.past] + [one.index for one in unfinished]
     plan = SearchPlan(
         trials=999,
-        past=first.desk.past,
+        past=first.admissions.past,
         queue=[Queued(proposal=one, admitted=Admitted(costs={})) for one in unfinished],
         start_index=max(indices) + 1,
     )
-    desk = JournalDesk(**limits)
-    second = Run(CandidateSearcher(make(plugin), desk, plan=plan), desk).go(20)
+    admissions = JournalAdmissions(**limits)
+    second = Run(CandidateSearcher(make(plugin), admissions, plan=plan), admissions).go(20)
     assert first.handed_out + second.handed_out[WORKERS:] == whole.handed_out
 
 
 def test_copes_when_every_trial_fails(plugin: type[Proposer]) -> None:
-    searcher = CandidateSearcher(make(plugin), ToyDesk(), plan=SearchPlan(trials=40))
+    searcher = CandidateSearcher(make(plugin), ToyAdmissions(), plan=SearchPlan(trials=40))
     for number in range(40):
         searcher.suggest(f"t{number}")
         row = {"epoch": 1, "retention": math.nan, "params": 1.0}
@@ -171,7 +171,7 @@ def test_hands_out_no_candidate_twice_in_a_small_space(plugin: type[Proposer]) -
         "losses.itm.weight": Choice(options=(0, 0.1, 0.3, 1, 3, 10)),
         "training.lr": Choice(options=(5e-4, 1e-3, 2e-3, 3e-3)),
     }
-    searcher = CandidateSearcher(make(plugin, domains=domains), ToyDesk(), plan=SearchPlan(trials=200))
+    searcher = CandidateSearcher(make(plugin, domains=domains), ToyAdmissions(), plan=SearchPlan(trials=200))
     handed_out = []
     for number in itertools.count():
         config = searcher.suggest(f"t{number}")
@@ -186,7 +186,7 @@ def test_hands_out_no_candidate_twice_in_a_small_space(plugin: type[Proposer]) -
 
 def test_empties_a_small_space(plugin: type[Proposer]) -> None:
     domains = {**DOMAINS, "losses.itm.weight": Choice(options=(1, 2)), "training.lr": Choice(options=(1e-3,))}
-    searcher = CandidateSearcher(make(plugin, domains=domains), ToyDesk(), plan=SearchPlan(trials=99))
+    searcher = CandidateSearcher(make(plugin, domains=domains), ToyAdmissions(), plan=SearchPlan(trials=99))
     for number in itertools.count():
         config = searcher.suggest(f"t{number}")
         if not isinstance(config, dict):

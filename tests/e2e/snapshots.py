@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from search.objectives import COSTS
 from search.schedulers.moasha import MOAsha
 from spaces.load import load_space
+from spaces.objectives import COSTS
 from tests.e2e import runs
 
 ENDED = ("finished", "stopped", "rejected")

@@ -138,13 +138,14 @@ def test_an_unknown_id_is_told(finished: runs.Finished, tmp_path: Path, exports:
 def test_a_candidate_that_is_not_finished_is_told(
     finished: runs.Finished, tmp_path: Path, exports: Any
 ) -> None:
-    from analysis.table import METRICS, write_trials
+    from analysis.table import metric_names, read_trials, write_trials
 
     run = Path(shutil.copytree(finished.folder, tmp_path / "run", ignore=shutil.ignore_patterns("ray")))
     rows, name = runs.trial_rows(run), finished_id(finished)
+    metrics = metric_names(read_trials(run / "trials.arrow"))
     for status in ("stopped", "running", "crashed"):
         rows[name].update(status=status, epochs=1, reason="place 3 of 3" if status == "stopped" else "")
-        write_trials(run / "trials.arrow", rows.values(), METRICS)
+        write_trials(run / "trials.arrow", rows.values(), metrics)
         told = refuse(exports, tmp_path / "student", run, name)
         assert f"is {status} after 1 epochs" in told
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.table import METRICS, STATUSES, read_trials
+from analysis.table import STATUSES, metric_names, read_trials
 from tests.e2e import runs
 
 
@@ -32,12 +32,14 @@ def test_every_candidate_has_a_row_and_at_least_one_is_finished(finished: runs.F
     assert len(searched) == 3
     best = [row for row in searched if row["status"] == "finished"]
     assert best
+    metrics = metric_names(read_trials(finished.folder / "trials.arrow"))
+    assert {"retention", "retention_above_blind", "mean_recall", "vqa_accuracy"} <= set(metrics)
     for row in best:
         assert row["epochs"] == runs.EPOCHS
         assert row["checkpoint"] == f"checkpoints/{row['candidate_id']}"
         assert (finished.folder / row["checkpoint"] / "checkpoint.pt").is_file()
         assert min(row["params"], row["flops"], row["latency_ms"], row["size_mib"], row["wall_s"]) > 0
-        assert all(math.isfinite(row[name]) for name in METRICS)
+        assert all(math.isfinite(row[name]) for name in metrics)
     assert any(row["on_front_params"] for row in best)
     for row in best:
         if row["on_front_params"]:
@@ -53,6 +55,7 @@ def test_one_student_is_blind_and_on_no_front(finished: runs.Finished) -> None:
     assert not any(blind[f"on_front_{cost}"] for cost in ("params", "flops", "latency_ms"))
     facts = json.loads((finished.folder / "run.json").read_text())
     assert facts["blind"]["mean_recall"] == blind["mean_recall"]
+    assert {"retention", "mean_recall"} <= set(facts["metrics"])
 
 
 def test_the_history_has_a_row_for_every_epoch_that_was_trained(finished: runs.Finished) -> None:

@@ -18,7 +18,7 @@ from tests.e2e import runs
 
 LOOK = """\
 import json, sys, time
-from search.cluster_token import offer_token
+from search.tune.cluster_token import offer_token
 offer_token()
 import ray
 

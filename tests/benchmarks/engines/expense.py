@@ -19,6 +19,7 @@ import numpy as np
 from engines.problem import Problem, nas_bench
 from engines.proposals import ours
 from engines.tasks import Task
+from search.candidates.plugins import conditions_of
 from search.searchers import SEARCHERS
 from search.searchers.base import Outcome, Proposer
 from search.simulator.goals import Goal
@@ -62,7 +63,7 @@ def propose(_: str, name: str) -> dict[str, float]:
         domains,
         seed=0,
         objectives=objectives,
-        conditions=space.conditions(),
+        conditions=conditions_of(space),
     )
     rng = random.Random(0)
     counts = OBSERVED_OF_SLOW if name == SLOW else OBSERVED

@@ -8,9 +8,10 @@ from typing import Any, final
 
 import numpy as np
 
-from search.objectives import Objectives, quality_objective, to_minimise
+from analysis.rungs import CONTINUE, STOP, Decision
+from search.objectives import to_minimise
 from search.schedulers import SCHEDULERS
-from search.schedulers.rungs import CONTINUE, STOP, Decision
+from spaces.objectives import Objectives, quality_objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

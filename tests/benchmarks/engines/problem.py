@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.simulator.goals import Goal
+from search.simulator.measures import Volume
 from search.simulator.sources import load_table
 from search.simulator.table import CurveTable
 from search.simulator.user_table import Selection
-from search.simulator.volume import Volume
 from spaces.domains import Choice, Scalar, identity
 
 Floats = NDArray[np.float64]

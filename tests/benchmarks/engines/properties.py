@@ -7,13 +7,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from analysis.rungs import STOP
 from engines.peer_schedulers import register
 from engines.peer_searchers import PEER_SEARCHERS, PeerSearcher, ScalarisedHyperOpt
 from engines.problem import Problem
 from engines.proposals import ours
 from engines.tasks import Task
 from search.schedulers import SCHEDULERS
-from search.schedulers.rungs import STOP
 from search.simulator.goals import Goal
 from search.simulator.simulation import Setup, simulate
 from spaces.plugins import resolve

@@ -120,7 +120,7 @@ def _shuffled(table: CurveTable, order: int) -> CurveTable:
         table,
         fields={"place": Float(low=0.0, high=float(len(table)))},
         values=[{"place": place + 0.5} for place in places],
-        conditions=None,
+        conditions={},
     )
 
 

@@ -54,8 +54,8 @@ def test_each_rung_has_its_balance(make_run: Make) -> None:
     # 23 came to epoch 1, where 8 stopped and left 8 of 9 epochs each; 15 to epoch 3, where 4 left 6 each
     run = read_run(make_run())
     assert rung_balances(run) == [
-        RungBalance(bracket=0, rung=1, came=23, stopped=8, epochs_saved=64),
-        RungBalance(bracket=0, rung=3, came=15, stopped=4, epochs_saved=24),
+        RungBalance(rung=1, came=23, stopped=8, epochs_saved=64),
+        RungBalance(rung=3, came=15, stopped=4, epochs_saved=24),
     ]
     assert summarise(run).epochs_saved == 64 + 24
 
@@ -73,7 +73,6 @@ def test_the_report_shows_balance_and_decisions(make_run: Make) -> None:
     assert "Of 23 candidates judged, 12 were stopped. They left out 88 of" in text
     assert "by all objectives at once (retention, parameters, FLOPs, latency)" in text
     assert "All 38 decisions of the scheduler (moasha), in their order" in text
-    assert "bracket" not in text
     first = read_run(make_run(folder="other")).rungs.decisions[0].candidate_id
     assert f"{first} epoch 1 1 1 go on place 1 of 1 at epoch 1, the best 1 go on" in text
 
@@ -87,26 +86,6 @@ def test_decisions_keep_their_order_and_only_the_first_200_are_drawn(make_run: M
     assert ids == [f"{number:04x}" for number in range(1000, 800, -1)]
 
 
-def test_brackets_are_balanced_and_shown_apart(make_run: Make) -> None:
-    folder = make_run(
-        [row("a", "stopped", 1), row("b", "stopped", 3), row("c", "finished", 9)], with_control=False
-    )
-    decisions = [
-        decision("a", 1, "stop"),
-        decision("b", 3, "stop", bracket=1, rank=None, reason="retention is not a finite number at epoch 3"),
-        decision("c", 3, bracket=1, rank=0, size=2),
-    ]
-    write_rungs(folder, decisions, brackets=2)
-    assert rung_balances(read_run(folder)) == [
-        RungBalance(bracket=0, rung=1, came=1, stopped=1, epochs_saved=8),
-        RungBalance(bracket=1, rung=3, came=2, stopped=1, epochs_saved=6),
-    ]
-    text = shown(folder)
-    assert "with all of its own bracket that came there before it" in text
-    assert "b 1 epoch 3 – 1 stop retention is not a finite number at epoch 3" in text
-    assert "c 1 epoch 3 1 2 go on" in text
-
-
 def test_a_record_of_the_first_version_is_read(make_run: Make) -> None:
     folder = make_run()
     old = {
@@ -116,11 +95,8 @@ def test_a_record_of_the_first_version_is_read(make_run: Make) -> None:
     }
     (folder / "rungs.json").write_text(json.dumps(old))
     rungs = read_run(folder).rungs
-    assert (rungs.scheduler, rungs.brackets, rungs.num_unjudged) == ("asha", 1, 1)
-    assert [(one.stopped, one.bracket, one.rank) for one in rungs.decisions] == [
-        (False, 0, 0),
-        (True, 0, None),
-    ]
+    assert (rungs.scheduler, rungs.num_unjudged) == ("asha", 1)
+    assert [(one.stopped, one.rank) for one in rungs.decisions] == [(False, 0), (True, None)]
     text = shown(folder)
     assert "by retention alone" in text
     assert "Entered from the history without a verdict, after rungs.json was lost: 1." in text
@@ -140,6 +116,7 @@ def test_a_run_that_has_judged_nobody_says_so(make_run: Make) -> None:
     [
         ({"version": 3}, r"rungs.json: got version 3; this program reads up to 2"),
         ({"version": "new"}, "got version new"),
+        ({"version": 2, "brackets": 3}, "got 3 brackets; this program reads one"),
         ({"scheduler": "moasha", "rungs": {}}, "rungs.json: damaged, .*KeyError"),
         ({"scheduler": "moasha", "rungs": [], "decisions": []}, "rungs.json: damaged"),
         ({"scheduler": "moasha", "rungs": {}, "decisions": [{"candidate_id": "a"}]}, "rungs.json: damaged"),

@@ -28,7 +28,31 @@ def test_times_carry_their_spread() -> None:
     assert wording.milliseconds(2.041, 0.05) == "2.04 ± 0.05 ms"
     assert wording.milliseconds(2.041) == "2.04 ms"
     assert wording.milliseconds(math.nan) == "–"
-    assert [wording.duration(s) for s in (5, 65, 3700)] == ["5 s", "1 min 5 s", "1 h 1 min"]
+
+
+def test_time_spans_keep_their_width() -> None:
+    assert [wording.duration(value) for value in (0.4, 59.4, 61, 3599, 7625)] == [
+        "0 s",
+        "59 s",
+        "1 min 01 s",
+        "59 min 59 s",
+        "2 h 07 min",
+    ]
+    assert wording.duration(math.nan) == "–"
+
+
+def test_amounts_have_four_digits_and_large_ones_all() -> None:
+    assert [wording.amount(value) for value in (0.45678, 12, 1234.5, 2e6)] == [
+        "0.4568",
+        "12",
+        "1,234",
+        "2,000,000",
+    ]
+    assert wording.amount(math.nan) == "–"
+
+
+def test_a_terminal_has_plain_blanks() -> None:
+    assert wording.on_terminal(wording.cost("params", 3_321_000)) == "3.32 M"
 
 
 def test_a_configuration_keeps_every_setting() -> None:

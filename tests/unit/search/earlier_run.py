@@ -6,15 +6,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from analysis.table import METRICS
-from search.admission import Admitted, Proposal, Rejected
-from search.desk import ExperimentDesk
-from search.preparation import Prepared
-from search.recorder import Recorder
-from search.run_folder import first_facts, write_facts, write_space
+from search.candidates.admissions import StudentAdmissions
+from search.candidates.inputs import Inputs
+from search.proposal import Admitted, Proposal, Rejected
+from search.run_folder.facts import first_facts, write_facts, write_space
+from search.run_folder.recorder import Recorder
 from spaces.domains import Scalar
 from spaces.load import load_space
+from trainables.trial import Launch
 
+ONE_WORKER = Launch(nested=False, workers=1, cpus=1, gpus=0.0, storage="", log="")
+METRICS = ("retention", "retention_above_blind", "mean_recall")
 SPACE = """\
 name: tiny
 teacher: embedded
@@ -46,11 +48,11 @@ DEFAULTS: dict[str, Scalar] = {
 
 
 @cache
-def prepare(folder: Path, *changes: str) -> Prepared:
+def prepare(folder: Path, *changes: str) -> Inputs:
     """Return the tiny space with changes `path=value`, prepared with the real teacher and data."""
     path = folder / "tiny.yaml"
     path.write_text(SPACE)
-    return Prepared(load_space(path, changes), say=lambda line: None)
+    return Inputs(load_space(path, changes), say=lambda line: None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,35 +72,35 @@ class Trained:
     status: str = "finished"
 
 
-def open_desk(prepared: Prepared, folder: Path, recorder: Recorder | None = None) -> ExperimentDesk:
-    """Return the desk of a run folder, ready for orders."""
-    recorder = recorder or load_recorder(folder, prepared)
-    desk = ExperimentDesk(prepared, recorder, folder=folder, rungs=(1,))
-    desk.open(cache="", launch={"nested": False, "workers": 1, "cpus": 1, "gpus": 0.0})
-    return desk
+def open_admissions(inputs: Inputs, folder: Path, recorder: Recorder | None = None) -> StudentAdmissions:
+    """Return the admissions of a run folder, ready for orders."""
+    recorder = recorder or load_recorder(folder, inputs)
+    admissions = StudentAdmissions(inputs, recorder, folder=folder, rungs=(1,))
+    admissions.open(cache="", launch=ONE_WORKER)
+    return admissions
 
 
-def load_recorder(folder: Path, prepared: Prepared) -> Recorder:
+def load_recorder(folder: Path, inputs: Inputs) -> Recorder:
     """Return the recorder of a run folder, as a resume does."""
-    return Recorder.load(folder, metric_names=METRICS, loss_names=sorted(prepared.space.losses))
+    return Recorder.load(folder, metric_names=METRICS, loss_names=sorted(inputs.space.losses))
 
 
-def write_run(folder: Path, prepared: Prepared, trained: Sequence[Trained], **facts: Any) -> Path:
+def write_run(folder: Path, inputs: Inputs, trained: Sequence[Trained], **facts: Any) -> Path:
     """Write a run that has trained these candidates, and refused one; return its folder."""
     folder.mkdir(parents=True)
-    write_space(folder, prepared.space)
-    known = first_facts(prepared.space)
-    known["teacher"] = {"fingerprint": prepared.teacher.files.fingerprint}
-    known["dataset"] = {"fingerprint": prepared.dataset.fingerprint}
+    write_space(folder, inputs.space)
+    known = first_facts(inputs.space)
+    known["teacher"] = {"fingerprint": inputs.teacher.files.fingerprint}
+    known["dataset"] = {"fingerprint": inputs.dataset.fingerprint}
     write_facts(folder, {**known, **facts})
-    recorder = Recorder(folder, metric_names=METRICS, loss_names=sorted(prepared.space.losses))
-    desk = open_desk(prepared, folder, recorder)
-    default = desk.build(DEFAULTS, -1).candidate
+    recorder = Recorder(folder, metric_names=METRICS, loss_names=sorted(inputs.space.losses))
+    admissions = open_admissions(inputs, folder, recorder)
+    default = admissions.build(DEFAULTS, -1).candidate
     blind = Trained(values={}, retention=[1.0, 2.0, 3.0], params=1)
     _record(recorder, Proposal(candidate=default.blinded(), index=-1, values=DEFAULTS), blind)
     for index, one in enumerate(trained):
-        _record(recorder, desk.build({**DEFAULTS, **one.values}, index), one)
-    refused = desk.build({**DEFAULTS, "losses.itc.weight": 1.99}, len(trained))
+        _record(recorder, admissions.build({**DEFAULTS, **one.values}, index), one)
+    refused = admissions.build({**DEFAULTS, "losses.itc.weight": 1.99}, len(trained))
     recorder.add_rejected(refused, Rejected(reason="too big", costs={"params": 10**9}))
     recorder.close()
     return folder

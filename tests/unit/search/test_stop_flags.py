@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from search.preparation import check_measurable
-from search.resume import check_changes
-from search.run import overrides, parser
+from search.arguments import parse
+from search.candidates.checks import check_measurable
+from search.run import overrides, parser, request_of
 from spaces.errors import RunError, SpaceError
 from spaces.load import load_space
 from tests.unit.search.earlier_run import SPACE
@@ -45,7 +45,8 @@ def test_a_rule_that_cannot_be_names_its_flag(space_file: Path) -> None:
     ],
 )
 def test_a_resume_may_change_every_rule(flags: list[str]) -> None:
-    check_changes(parser().parse_args(["--resume", "runs/tiny", *flags]))
+    request = request_of(parse(parser(), ["--resume", "runs/tiny", *flags], lists=["warm_start"]))
+    assert (request.resume, bool(request.changes)) == (Path("runs/tiny"), True)
 
 
 def test_a_resume_that_may_not_change_something_names_the_rules_among_what_it_may() -> None:
@@ -53,7 +54,7 @@ def test_a_resume_that_may_not_change_something_names_the_rules_among_what_it_ma
     with pytest.raises(
         RunError, match=r"got --set search.seed=3; .*--wall-hours, --device-hours, .*search.stop"
     ):
-        check_changes(options)
+        request_of(options)
 
 
 def test_objectives_that_the_teacher_has_are_measurable(space_file: Path) -> None:

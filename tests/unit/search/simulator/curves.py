@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from search.simulator.fields import infer_domain
 from search.simulator.goals import Goal
-from search.simulator.table import CurveTable
+from search.simulator.table import CurveTable, infer_domain
+from spaces.conditions import Conditions
 from spaces.domains import Domain, Scalar
 
 GOALS = (Goal("val_loss", "min"), Goal("params", "min"))
@@ -22,7 +22,7 @@ def make_table(
     params: Mapping[str, float] | None = None,
     values: Mapping[str, Mapping[str, Scalar]] | None = None,
     fields: Mapping[str, Domain] | None = None,
-    conditions: Mapping[str, str] | None = None,
+    conditions: Conditions | None = None,
 ) -> CurveTable:
     """Return a table with the columns val_loss and params; each candidate's id is its one searched value by default."""
     ids = sorted(curves)
@@ -33,7 +33,7 @@ def make_table(
         name="toy",
         ids=tuple(ids),
         fields=fields or {name: infer_domain([one[name] for one in found]) for name in names},
-        conditions=conditions,
+        conditions=conditions or {},
         values=found,
         starts=np.cumsum([0, *(len(curves[one]) for one in ids)]),
         epochs=np.array([row[1] for row in rows], dtype=np.int64),

@@ -4,11 +4,8 @@ import math
 
 import pytest
 
-from search.simulator.engines import engine_name, simulate_seeds
-from search.simulator.measures import Anytime, measure
-from search.simulator.simulation import Setup, simulate
-from search.simulator.trace import Event, Trace
-from search.simulator.volume import Volume
+from search.simulator.measures import Anytime, Volume, measure, simulate_seeds
+from search.simulator.simulation import Event, Setup, Trace, simulate
 from tests.unit.search.simulator.curves import GOALS, make_table, random_table
 
 # scaled: a (0, 1), b (.5, .5), c (1, 0); alone a and c have .11, b .36; all three .46
@@ -82,7 +79,7 @@ def test_an_engine_is_simulated_under_every_seed() -> None:
         volume=Volume(table, GOALS),
         told=lambda place, share: told.append((place, share)),
     )
-    assert engine.name == engine_name(setup) == "random + moasha"
+    assert engine.name == setup.name == "random + moasha"
     assert [run.seed for run in engine.runs] == [4, 9]
     assert {place for place, _ in told} == {0, 1}
     for place, seed in enumerate((4, 9)):

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.admission import Admitted, Proposal, Rejected
-from search.recorder import Recorder
+from search.proposal import Admitted, Proposal, Rejected
+from search.run_folder.recorder import Recorder
 from search.simulator.goals import Goal
 from search.simulator.simulation import Setup, simulate
 from search.simulator.sources import load_table
 from spaces.candidate import Candidate
+from spaces.conditions import Condition
 from spaces.domains import Choice, Log
 from spaces.errors import RunError, StudentSearchError, TableError
 
@@ -106,7 +107,8 @@ def test_the_space_of_the_run_is_searched(tmp_path: Path) -> None:
         "student.fusion.placement": Choice(options=("first", "last")),
         "training.lr": Log(low=1e-4, high=1e-2),
     }
-    assert table.conditions == {"student.fusion.placement": "student.fusion.layers"}
+    off = Condition(path="student.fusion.layers", values=(0,), negated=True)
+    assert table.conditions == {"student.fusion.placement": (off,)}
     assert table.values[1]["training.lr"] == 5e-3
 
 

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,8 @@ def test_arrow_says_what_csv_says(write: Write, form: str) -> None:
     one, other = load(write()), load(write(form=form))
     assert said(one) == said(other)
     setup = Setup(workers=2, scheduler="moasha", scheduler_options={"reduction_factor": 2})
-    assert simulate(one, GOALS, setup=setup).same_as(simulate(other, GOALS, setup=setup))
+    first, second = (simulate(table, GOALS, setup=setup) for table in (one, other))
+    assert replace(first, proposal_s=[]) == replace(second, proposal_s=[])
 
 
 def test_numbers_as_ids_become_texts_and_infinite_ones_are_not_measured(write: Write) -> None:

@@ -3,11 +3,10 @@
 import math
 import random
 
-import numpy as np
 import pytest
 
 from search.simulator.goals import Goal
-from search.simulator.volume import Volume
+from search.simulator.measures import Volume
 from spaces.errors import TableError
 from tests.unit.search.simulator.curves import GOALS, make_table
 
@@ -91,9 +90,9 @@ def test_a_candidate_without_a_final_value_is_told() -> None:
     assert kept.notes == ("left out: 1 of 2 candidates, without all objectives at their last epoch",)
 
 
-def test_only_keeps_the_rows_of_those_that_stay() -> None:
-    table = make_table({"a": [(1, 1.0, 0.1), (2, 2.0, 0.2)], "b": [(1, 3.0, 0.3)], "c": [(4, 4.0, 0.4)]})
-    kept = table.only(np.array([True, False, True]), "why")
+def test_who_lacks_an_objective_at_the_end_is_left_out_with_all_rows() -> None:
+    table = make_table({"a": [(1, 1.0, 0.1), (2, 2.0, 0.2)], "b": [(1, 3.0, math.nan)], "c": [(4, 4.0, 0.4)]})
+    kept = table.complete(GOALS)
     assert (kept.ids, kept.starts.tolist(), kept.epochs.tolist()) == (("a", "c"), [0, 2, 3], [1, 2, 4])
     assert kept.column("val_loss").tolist() == [0.1, 0.2, 0.4]
     assert kept.full_compute == 7.0

@@ -1,0 +1,47 @@
+"""What the commands have in common on their command lines: `key=value` beside `--set key=value`."""
+
+import argparse
+from collections.abc import Sequence
+
+
+def add_settings(parser: argparse.ArgumentParser, *, metavar: str, help: str) -> None:
+    """Let a command take settings, with --set before each or without.
+
+    Args:
+        parser: of the command.
+        metavar: what a setting looks like.
+        help: what may be set.
+    """
+    parser.add_argument("settings", nargs="*", default=[], metavar=metavar, help=help)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar=metavar, help="the same, with a flag; may be repeated"
+    )
+
+
+def parse(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None, *, lists: Sequence[str] = ()
+) -> argparse.Namespace:
+    """Return the parsed command line, all settings in `set`.
+
+    Args:
+        parser: see `add_settings`.
+        arguments: without the program's name; None for those of this process.
+        lists: flags that take several words, and so those behind them, too.
+    """
+    options = parser.parse_intermixed_args(arguments)
+    for word in options.settings:
+        if "=" not in word:
+            parser.error(f"got {word!r}; allowed: flags, and {parser_metavar(parser)}. See --help.")
+    found = list(options.settings)
+    for name in lists:
+        words = getattr(options, name)
+        if words:
+            found += [str(word) for word in words if "=" in str(word)]
+            setattr(options, name, [word for word in words if "=" not in str(word)])
+    options.set = [*options.set, *found]
+    return options
+
+
+def parser_metavar(parser: argparse.ArgumentParser) -> str:
+    """Return what a setting of the command looks like."""
+    return next(str(action.metavar) for action in parser._actions if action.dest == "settings")

@@ -1,0 +1,1 @@
+"""Candidates: what a search needs to build them, what they cost, and which come first."""

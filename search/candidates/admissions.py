@@ -1,0 +1,142 @@
+"""What the searcher asks of the experiment: build, admit and record candidates, and order their trials."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+from search.candidates.cost_filter import CostFilter
+from search.candidates.inputs import Inputs
+from search.proposal import Admitted, Proposal, Rejected
+from search.run_folder.recorder import Recorder
+from search.searchers.base import Values
+from spaces.candidate import Candidate
+from spaces.errors import ShapeError
+from spaces.objectives import COSTS
+from spaces.plugins import resolve
+from trainables.build import loss_config, student_config
+from trainables.job import Job
+from trainables.losses import LOSSES
+from trainables.losses.base import Loss
+from trainables.trial import Launch, launch_dict
+
+CHECKPOINTS = "checkpoints"
+LOGS = "logs"
+CANDIDATE_FILE = "candidate.json"
+
+
+@final
+class StudentAdmissions:
+    """Builds candidates of one space and writes their jobs into one run folder."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        recorder: Recorder,
+        *,
+        folder: Path,
+        rungs: tuple[int, ...],
+    ) -> None:
+        """Take what candidates are built and judged by; `open` brings what trials need.
+
+        Args:
+            inputs: space, teacher and data.
+            recorder: gets the rejected and the running.
+            folder: the run folder, absolute, seen by every node.
+            rungs: epochs at which metrics are measured.
+        """
+        self._inputs, self._recorder, self._folder, self._rungs = inputs, recorder, folder, rungs
+        self._cache = ""
+        self._launch: Launch | None = None
+        self._filter = CostFilter(
+            inputs.teacher.config,
+            inputs.tokenizer_bytes,
+            inputs.space.limits(inputs.facts),
+            inputs.store,
+        )
+
+    def open(self, *, cache: str, launch: Launch) -> None:
+        """Take what every trial shares; to be called before the first one is ordered.
+
+        Args:
+            cache: folder of the teacher cache, "" for a live teacher.
+            launch: how it is run; the log file is each trial's own.
+        """
+        self._cache, self._launch = cache, launch
+
+    def build(self, values: Values, index: int) -> Proposal:
+        """Return the candidate at a point of the space, less the losses that its student cannot feed.
+
+        Raises:
+            IllegalCandidate: sizes that do not fit together, or no loss left.
+        """
+        space = self._inputs.space
+        candidate = space.build(values, self._inputs.facts, space.search.seed)
+        return Proposal(candidate=feedable_part(candidate, self._inputs), index=index, values=dict(values))
+
+    def admit(self, candidate: Candidate) -> Admitted | Rejected:
+        """Return whether the candidate keeps the limits, with its costs."""
+        return self._filter.admit(candidate)
+
+    def violation(self, costs: Mapping[str, float]) -> float:
+        """Return how far costs lie beyond the limits."""
+        return self._filter.violation(costs)
+
+    def on_rejected(self, proposal: Proposal, rejected: Rejected) -> None:
+        """Record a candidate that is not trained."""
+        self._recorder.add_rejected(proposal, rejected)
+
+    def trial_config(self, proposal: Proposal, admitted: Admitted) -> dict[str, Any]:
+        """Record a candidate as running, write its job beside its checkpoint, and return the trial's config."""
+        candidate = proposal.candidate
+        assert self._launch is not None, "`open` comes first"
+        self._recorder.add_running(proposal, admitted)
+        job = self.job(candidate, admitted.costs)
+        log = self._folder / LOGS / f"{candidate.candidate_id}.log"
+        return {
+            "candidate_id": candidate.candidate_id,
+            "role": "blind" if candidate.blind else "search",
+            "job": job.to_dict(),
+            "launch": launch_dict(replace(self._launch, log=str(log))),
+        }
+
+    def job(self, candidate: Candidate, costs: Mapping[str, float]) -> Job:
+        """Return the order for one training, also written as candidate.json for `python -m trainables.worker`."""
+        inputs = self._inputs
+        folder = self._folder / CHECKPOINTS / candidate.candidate_id
+        job = Job(
+            candidate_id=candidate.candidate_id,
+            config=candidate.config,
+            seed=candidate.training_seed,
+            teacher=inputs.teacher_name,
+            teacher_fingerprint=inputs.teacher.files.fingerprint,
+            dataset=inputs.dataset_settings,
+            evaluate_at=self._rungs,
+            evaluation=inputs.space.evaluation.model_dump(),
+            teacher_metrics=inputs.figures.metrics,
+            cache=self._cache,
+            cache_precision=inputs.space.teacher_cache.precision,
+            costs={name: costs[name] for name in COSTS},
+            folder=str(folder),
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        job.write(folder / CANDIDATE_FILE)
+        return job
+
+
+def feedable_part(candidate: Candidate, inputs: Inputs) -> Candidate:
+    """Return the candidate without the losses that a student of its sizes cannot feed.
+
+    Raises:
+        IllegalCandidate: no loss is left, or the sizes do not fit.
+    """
+    try:
+        student = student_config(candidate.config, inputs.teacher.config)
+    except ShapeError:
+        return candidate  # the cost filter names the reason and records it
+    without = set(inputs.absent_losses)
+    for name, options in candidate.config["losses"].items():
+        kind: type[Loss] = resolve(LOSSES, name, "losses")
+        if kind.feedable(loss_config(name, options), student, inputs.teacher.config) is not None:
+            without.add(name)
+    return candidate.without_losses(without)

@@ -1,0 +1,92 @@
+"""Costs of a candidate before a trial exists, and whether they keep the limits."""
+
+import math
+from collections.abc import Mapping
+from typing import final
+
+from analysis import wording
+from search.proposal import Admitted, Rejected
+from spaces.candidate import Candidate
+from spaces.errors import ShapeError
+from trainables.build import student_config
+from trainables.costs.store import CostStore
+from trainables.models.config import BlipConfig
+
+Limits = Mapping[str, tuple[float | None, float | None]]
+STATIC = ("params", "flops", "size_mib")
+
+
+def shown(name: str, value: float) -> str:
+    """Return a cost as a line on the terminal and in the table says it: `41.2 M`, `2.31 ms`."""
+    return wording.on_terminal(wording.cost(name, value))
+
+
+@final
+class CostFilter:
+    """Counts on the meta device first; measures latency only of what keeps the other limits."""
+
+    def __init__(self, teacher: BlipConfig, tokenizer_bytes: int, limits: Limits, store: CostStore) -> None:
+        self._teacher, self._tokenizer_bytes, self._limits, self._store = (
+            teacher,
+            tokenizer_bytes,
+            limits,
+            store,
+        )
+
+    def admit(self, candidate: Candidate) -> Admitted | Rejected:
+        """Return the candidate's costs, or which limit it breaks."""
+        rejected = self.counted(candidate)
+        if rejected is not None:
+            return rejected
+        config = student_config(candidate.config, self._teacher)
+        costs = self._static(config)
+        latency = self._store.latency(config)
+        costs |= {"latency_ms": latency.latency_ms, "latency_spread_ms": latency.spread_ms}
+        return self._broken(costs) or Admitted(costs=costs)
+
+    def counted(self, candidate: Candidate) -> Rejected | None:
+        """Return which limit the candidate breaks by what can be counted without running it."""
+        try:
+            config = student_config(candidate.config, self._teacher)
+        except ShapeError as error:
+            return Rejected(reason=str(error))
+        return self._broken(self._static(config))
+
+    def violation(self, costs: Mapping[str, float]) -> float:
+        """Return the sum of ln(excess factor) over the broken limits; infinite where no cost is known."""
+        known = {name: costs[name] for name in self._limits if not math.isnan(costs.get(name, math.nan))}
+        if not known:
+            return math.inf
+        total = 0.0
+        for name, value in known.items():
+            low, high = self._limits[name]
+            if high is not None and value > high:
+                total += math.log(value / high) if high > 0 else math.inf
+            if low is not None and value < low:
+                total += math.log(low / max(value, 1e-9))
+        return total
+
+    def _static(self, config: BlipConfig) -> dict[str, float]:
+        static = self._store.static(config, self._tokenizer_bytes)
+        return {name: float(getattr(static, name)) for name in STATIC}
+
+    def _broken(self, costs: Mapping[str, float]) -> Rejected | None:
+        """Return the first limit that these costs break."""
+        for name, (low, high) in self._limits.items():
+            value = costs.get(name)
+            if value is None:
+                continue
+            for bound, sign, broken in (
+                (high, "<=", high is not None and value > high),
+                (low, ">=", low is not None and value < low),
+            ):
+                if broken and bound is not None:
+                    limit = f"{name} {sign} {shown(name, bound)}"
+                    return Rejected(
+                        reason=f"{name} {shown(name, value)}, limit {sign} {shown(name, bound)}",
+                        costs=dict(costs),
+                        limit=limit,
+                        excess=max(value, bound) / max(min(value, bound), 1e-9),
+                        shown=shown(name, value),
+                    )
+        return None

@@ -1,0 +1,149 @@
+"""What a search works with: a checked space, its teacher and its data."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from search.candidates.checks import RELATIVE, check_losses, check_measurable, check_plugins
+from search.candidates.teacher_figures import (
+    Say,
+    TeacherFigures,
+    check_capable,
+    kept_figures_file,
+    measure_teacher,
+)
+from spaces.candidate import TeacherFacts
+from spaces.schema import Space
+from trainables.build import make_dataset, prepare_split
+from trainables.costs.size import tokenizer_bytes
+from trainables.costs.store import CostStore
+from trainables.datasets.base import Dataset
+from trainables.datasets.encoded import EncodedSplit
+from trainables.metrics.predictions import EvaluationSize
+from trainables.teachers.loading import load_teacher
+
+QUESTION_LOSSES = frozenset({"vqa", "answer_logit"})
+
+
+class Inputs:
+    """A checked space with its teacher and data. Splits and figures are made on first use, with progress."""
+
+    def __init__(self, space: Space, *, say: Say) -> None:
+        """Load and check.
+
+        Raises:
+            StudentSearchError: whatever is wrong, as one message.
+        """
+        self.space, self.say = space, say
+        check_plugins(space)
+        self.dataset_settings = {"kind": space.dataset.kind, **space.dataset.options}
+        for name in {"file", "image_root"} & set(self.dataset_settings):  # trials work in another folder
+            if self.dataset_settings[name] is not None:
+                self.dataset_settings[name] = str(Path(self.dataset_settings[name]).expanduser().absolute())
+        self.dataset: Dataset = make_dataset(self.dataset_settings)
+        self.teacher = load_teacher(space.teacher)
+        self.teacher_name = (
+            str(Path(space.teacher).absolute()) if Path(space.teacher).is_dir() else space.teacher
+        )
+        check_losses(space, self.teacher)
+        self.store = CostStore(say=say)
+        self.tokenizer_bytes = tokenizer_bytes(self.teacher.files.folder)
+        self.evaluation = EvaluationSize(**space.evaluation.model_dump())
+        space.check(self.facts)
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """What tells whether another run had the same teacher and data."""
+        return {"teacher": self.teacher.files.fingerprint, "dataset": self.dataset.fingerprint}
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is measured of each student, in the order of the table's columns."""
+        return (*RELATIVE, *self.figures.metrics)
+
+    @cached_property
+    def facts(self) -> TeacherFacts:
+        """What relative values of the space refer to."""
+        c, static = self.teacher.config, self.store.static(self.teacher.config, self.tokenizer_bytes)
+        return TeacherFacts(
+            image_width=c.image.width,
+            image_depth=c.image.depth,
+            image_heads=c.image.heads,
+            text_width=c.text.width,
+            text_depth=c.text.depth,
+            text_heads=c.text.heads,
+            fusion_layers=len(c.fusion),
+            embedding=c.embedding,
+            params=static.params,
+            flops=static.flops,
+            latency_ms=self.store.latency(c).latency_ms,
+            size_mib=static.size_mib,
+        )
+
+    @cached_property
+    def splits(self) -> dict[str, EncodedSplit]:
+        """The splits of the data in the teacher's encoding; prepared on disk at the first use. `test` may be missing."""
+        return {
+            name: prepare_split(self.teacher, self.dataset, name, self.say)
+            for name in self.dataset.split_names
+        }
+
+    @cached_property
+    def absent_losses(self) -> frozenset[str]:
+        """Losses of the space that this data cannot feed, because it asks no questions."""
+        if self.splits["train"].questions is not None:
+            return frozenset()
+        return frozenset(self.space.losses) & QUESTION_LOSSES
+
+    @cached_property
+    def figures(self) -> TeacherFigures:
+        """The teacher's figures; its metrics are kept in the cache folder.
+
+        Raises:
+            TeacherError: it can do no task at all on this data.
+            SpaceError: an objective that it does not have.
+        """
+        found = {name: self._metrics(name) for name in self.dataset.split_names if name != "train"}
+        check_capable(self.space.teacher, found["val"])
+        check_measurable(self.space, found["val"])
+        return TeacherFigures(
+            static=self.store.static(self.teacher.config, self.tokenizer_bytes),
+            latency=self.store.latency(self.teacher.config),
+            metrics=found["val"],
+            test_metrics=found.get("test", {}),
+        )
+
+    def run_facts(self) -> dict[str, Any]:
+        """Return what run.json says of teacher and data."""
+        figures, dataset = self.figures, self.dataset
+        return {
+            "teacher": {
+                "name": self.space.teacher,
+                "fingerprint": self.fingerprints["teacher"],
+                "params": figures.static.params,
+                "flops": figures.static.flops,
+                "size_mib": figures.static.size_mib,
+                "latency_ms": figures.latency.latency_ms,
+                "latency": figures.latency.to_dict(),
+                "metrics": figures.metrics,
+                "test_metrics": figures.test_metrics,
+            },
+            "dataset": {
+                "kind": self.space.dataset.kind,
+                "fingerprint": self.fingerprints["dataset"],
+                "description": dataset.describe(),
+            },
+        }
+
+    def _metrics(self, split: str) -> dict[str, float]:
+        """Return the teacher's metrics on one split."""
+        kept = kept_figures_file(self.teacher, self.dataset.fingerprint, split, size=self.evaluation)
+        return measure_teacher(
+            self.teacher,
+            lambda: self.splits[split],
+            name=split,
+            size=self.evaluation,
+            kept=kept,
+            say=self.say,
+        )

@@ -1,0 +1,68 @@
+"""Searcher and scheduler of a space, out of the plug-in tables."""
+
+from pathlib import Path
+from typing import Any
+
+from search.schedulers import CONFIGS, SCHEDULERS
+from search.searchers import SEARCHERS
+from search.searchers.base import Proposer
+from spaces.conditions import Condition, Conditions
+from spaces.errors import PluginError
+from spaces.plugins import resolve
+from spaces.schema import Space
+
+
+def rungs_of(space: Space) -> tuple[int, ...]:
+    """Return the rungs below full fidelity; needs no Ray."""
+    return _rung_config(space).rungs
+
+
+def check_fidelity(space: Space) -> None:
+    """Refuse rungs that leave nothing to stop early, where the file asks for early stopping.
+
+    Raises:
+        PluginError: all rungs lie at or above the last epoch.
+    """
+    asked = space.search.scheduler.options.get("rungs", (1, 3))
+    if asked and not rungs_of(space) and space.training.epochs > 1:
+        raise PluginError(
+            f"{space.place('search.scheduler.rungs')}: got {list(asked)} with training.epochs {space.training.epochs}; "
+            "allowed: at least one rung below the last epoch, or []. Lower a rung."
+        )
+
+
+def make_scheduler(space: Space, folder: Path | None) -> Any:
+    """Return the scheduler of a space, which keeps its rungs in a folder."""
+    kind = resolve(SCHEDULERS, space.search.scheduler.kind, "schedulers")
+    return kind(_rung_config(space), space.objectives, folder=folder)
+
+
+def make_proposer(space: Space) -> Proposer:
+    """Return the search algorithm of a space."""
+    kind: type[Proposer] = resolve(SEARCHERS, space.search.searcher.kind, "searchers")
+    return kind(
+        kind.Config(**tuples(space.search.searcher.options)),
+        space.domains(),
+        seed=space.search.seed,
+        objectives=space.objectives,
+        conditions=conditions_of(space),
+    )
+
+
+def conditions_of(space: Space) -> Conditions:
+    """Return which searched values count where."""
+    switches = space.conditions()  # until spaces is merged: path -> path whose zero switches it off
+    return {
+        path: (Condition(path=by, values=(0,), negated=True),) if isinstance(by, str) else by
+        for path, by in switches.items()
+    }
+
+
+def tuples(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of a space file as a Config takes them: lists as tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+
+
+def _rung_config(space: Space) -> Any:
+    kind = resolve(CONFIGS, space.search.scheduler.kind, "schedulers")
+    return kind(**tuples(space.search.scheduler.options)).below(space.training.epochs)

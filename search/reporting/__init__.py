@@ -1,0 +1,1 @@
+"""What a search says of itself: plan, catalogue, progress, and the figures at its end."""

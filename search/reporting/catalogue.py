@@ -1,0 +1,118 @@
+"""What `--list ROOM` prints: the plug-ins of a room with their options and defaults.
+
+Read from the plug-ins' sources: to import them all would take seconds of torch, timm and Ray.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from search.schedulers import SCHEDULERS
+from search.searchers import SEARCHERS
+from spaces.plugins import Table
+from trainables.datasets import DATASETS
+from trainables.losses import LOSSES
+from trainables.models import MODELS
+from trainables.teachers import TEACHERS
+
+ROOMS: dict[str, Table] = {
+    "datasets": DATASETS,
+    "losses": LOSSES,
+    "models": MODELS,
+    "schedulers": SCHEDULERS,
+    "searchers": SEARCHERS,
+    "teachers": TEACHERS,
+}
+ROOT = Path(__file__).resolve().parents[2]
+
+Place = tuple[str, ast.ClassDef]
+"""A class, and the module in which it stands."""
+
+
+def catalogue(room: str) -> str:
+    """Return one block per plug-in: name, first line of its docstring, options with defaults."""
+    lines = []
+    for name, place in sorted(ROOMS[room].items()):
+        module, _, class_name = place.partition(":")
+        plugin = _class(module, class_name)
+        if plugin is None:
+            continue
+        lines.append(f"{name}: {(ast.get_docstring(plugin[1]) or '').partition(chr(10))[0]}")
+        lines += [f"    {option} = {default}" for option, default in options(plugin).items()]
+    if room == "teachers":
+        lines.append(
+            "or a model folder (exported here, or Hugging Face BlipForImageTextRetrieval), or a hub id owner/model"
+        )
+    return "\n".join(lines)
+
+
+def options(plugin: Place) -> dict[str, str]:
+    """Return option -> default of a plug-in's Config, inherited ones first, `required` for those without a default."""
+    config = _config(plugin)
+    return _fields(config) if config else {}
+
+
+def _fields(config: Place) -> dict[str, str]:
+    """Return option -> default of the fields that stand in a dataclass itself and in those that it extends."""
+    found: dict[str, str] = {}
+    for base in _bases(config):
+        found |= _fields(base)
+    for node in config[1].body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found[node.target.id] = "required" if node.value is None else _spelled(node.value)
+    return found
+
+
+def _spelled(value: ast.expr) -> str:
+    """Return a default as Python prints it, as it is written where it is no literal."""
+    try:
+        return repr(ast.literal_eval(value))
+    except ValueError:
+        return ast.unparse(value)
+
+
+def _config(plugin: Place) -> Place | None:
+    """Return the Config of a class, its own or an inherited one."""
+    module, node = plugin
+    for part in node.body:
+        if isinstance(part, ast.ClassDef) and part.name == "Config":
+            return module, part
+        if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == "Config":
+            return _named(module, ast.unparse(part.value))
+    return next((found for base in _bases(plugin) if (found := _config(base))), None)
+
+
+def _bases(place: Place) -> Iterator[Place]:
+    """Yield the classes of ours that a class extends."""
+    module, node = place
+    for base in node.bases:
+        if found := _named(module, ast.unparse(base)):
+            yield found
+
+
+def _named(module: str, name: str) -> Place | None:
+    """Return the class that a module calls `Name` or `Name.Config`; None for one that is not ours."""
+    outer, _, inner = name.partition(".")
+    found = _class(module, outer)
+    return found if found is None or not inner else _config(found)
+
+
+def _class(module: str, name: str) -> Place | None:
+    """Return a class of a module, or one that it imports."""
+    for node in _syntax(module):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return module, node
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return _class(node.module, alias.name)
+    return None
+
+
+@cache
+def _syntax(module: str) -> list[ast.stmt]:
+    """Return the statements of a module of ours, none for any other."""
+    path = ROOT.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8")).body if file.is_file() else []

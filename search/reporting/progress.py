@@ -1,0 +1,174 @@
+"""One quiet line on how a search is doing."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self, TextIO, final
+
+from analysis import wording
+from analysis.table import FAILED
+from search.reporting.status_line import StatusLine
+from search.stopping.hypervolume import Best
+from spaces.objectives import COSTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Where a run stands, counted over its table; the blind student counts in the epochs only.
+
+    Attributes:
+        trials: candidates that the run is to have.
+        epochs: trained by all candidates of all sessions.
+        epochs_saved: not trained because candidates were stopped early.
+        epochs_left: still to be trained, as far as one can tell from those that are through.
+        limit_left_s: seconds until the wall clock ends the search, None where no stop rule says so.
+        hypervolume: in per cent of the box, None before a candidate is finished.
+        best: of every objective, over finished candidates; the quality objective first.
+    """
+
+    trials: int
+    running: int = 0
+    finished: int = 0
+    stopped: int = 0
+    failed: int = 0
+    rejected: int = 0
+    epochs: int = 0
+    epochs_saved: int = 0
+    epochs_left: float = 0.0
+    limit_left_s: float | None = None
+    hypervolume: float | None = None
+    best: Sequence[Best] = ()
+
+    @property
+    def done(self) -> int:
+        """Candidates that are through."""
+        return self.finished + self.stopped + self.failed
+
+    @classmethod
+    def of(
+        cls,
+        rows: Iterable[Mapping[str, Any]],
+        full_epochs: Mapping[str, int],
+        *,
+        trials: int,
+    ) -> Self:
+        """Count table rows.
+
+        Args:
+            rows: as the recorder holds them.
+            full_epochs: candidate id -> epochs of its whole training.
+            trials: candidates that the run is to have.
+        """
+        table = list(rows)
+        searched = [row for row in table if row["role"] == "search"]
+        by_status = {
+            status: [row for row in searched if row["status"] == status] for status in ("finished", "stopped")
+        }
+        running = [row for row in table if row["status"] == "running"]
+        failed = sum(row["status"] in FAILED for row in searched)
+        through = by_status["finished"] + by_status["stopped"]
+        whole = max(full_epochs.values(), default=0)
+        typical = sum(row["epochs"] for row in through) / len(through) if through else float(whole)
+        num_running = sum(row["role"] == "search" for row in running)
+        to_come = max(trials - num_running - len(through) - failed, 0)
+        return cls(
+            trials=trials,
+            running=num_running,
+            finished=len(by_status["finished"]),
+            stopped=len(by_status["stopped"]),
+            failed=failed,
+            rejected=sum(row["status"] == "rejected" for row in searched),
+            epochs=sum(row["epochs"] for row in table),
+            epochs_saved=sum(
+                full_epochs[row["candidate_id"]] - row["epochs"] for row in by_status["stopped"]
+            ),
+            epochs_left=to_come * typical + sum(_left(row, typical, full_epochs) for row in running),
+        )
+
+
+def _left(row: Mapping[str, Any], typical: float, full_epochs: Mapping[str, int]) -> float:
+    """Return the epochs a running candidate likely has before it; past the typical end, all to the last."""
+    whole = full_epochs[row["candidate_id"]]
+    expected = whole if row["epochs"] >= typical or row["role"] != "search" else typical
+    return max(expected - row["epochs"], 0.0)
+
+
+def describe(tally: Tally, *, elapsed_s: float, left_s: float | None) -> str:
+    """Return the line; what a narrow terminal cuts off is told last."""
+    left = "" if left_s is None else f", about {wording.duration(left_s)} left"
+    parts = [
+        f"{tally.done}/{tally.trials} done ({tally.stopped} stopped, {tally.failed} failed)",
+        f"{tally.running} running",
+        f"{wording.duration(elapsed_s)}{left}",
+    ]
+    if tally.hypervolume is not None:
+        parts.append(f"hypervolume {tally.hypervolume:.1f} %")
+    if tally.best:
+        parts.append(f"best: {', '.join(_shown(best, named=not i) for i, best in enumerate(tally.best))}")
+    if tally.rejected:
+        parts.append(f"{tally.rejected} rejected")
+    parts.append(f"{tally.epochs} epochs, {tally.epochs_saved} saved by stopping")
+    return " | ".join(parts)
+
+
+def _shown(best: Best, *, named: bool) -> str:
+    """Return a best value, short, with its candidate if it is `named`: `retention 88.6 (5934149f)`, `params 110 k`."""
+    value = wording.cost(best.name, best.value) if best.name in COSTS else f"{best.value:.1f}"
+    name = best.name.removesuffix("_ms").removesuffix("_mib")
+    owner = f" ({best.candidate_id})" if named else ""
+    return f"{name} {wording.on_terminal(value)}{owner}"
+
+
+@final
+class Progress:
+    """Prints the line: in place on a terminal; else every 10 s and whenever a candidate ends."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        columns: Callable[[], int] = lambda: shutil.get_terminal_size().columns,
+    ) -> None:
+        """Start the time; see `StatusLine`."""
+        self._line = StatusLine(stream, clock=clock, columns=columns)
+        self._shown_done = 0
+        self._first_epochs: int | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether enough time has passed for a line; saves counting a long table for nothing."""
+        return self._line.due
+
+    def show(self, tally: Tally) -> None:
+        """Print the line if it is due or a candidate has ended."""
+        if self._first_epochs is None:
+            self._first_epochs, self._shown_done = tally.epochs, tally.done
+        if not self.due and (self._line.terminal or tally.done == self._shown_done):
+            return
+        self._print(tally)
+
+    def close(self, tally: Tally) -> None:
+        """Print the last line, which stays."""
+        if self._first_epochs is None:
+            self._first_epochs = tally.epochs
+        self._print(replace(tally, epochs_left=0.0))  # the search is over, whatever is left
+        self._line.close(keep=True)
+
+    def _print(self, tally: Tally) -> None:
+        """Print the line now."""
+        self._shown_done = tally.done
+        elapsed = self._line.elapsed_s
+        self._line.show(describe(tally, elapsed_s=elapsed, left_s=self._left(tally, elapsed)))
+
+    def _left(self, tally: Tally, elapsed: float) -> float | None:
+        """Return the seconds left at this session's speed, or until the wall clock ends it if that is sooner.
+
+        None before the session's first epoch, and at the end.
+        """
+        epochs = tally.epochs - (self._first_epochs or 0)
+        if epochs <= 0 or tally.epochs_left <= 0:
+            return None
+        left = tally.epochs_left * elapsed / epochs
+        return left if tally.limit_left_s is None else min(left, tally.limit_left_s)

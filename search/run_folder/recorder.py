@@ -1,0 +1,314 @@
+"""Recorder: the run's own tables while a search runs. They are the truth, whatever Ray remembers."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import pyarrow as pa
+
+from analysis import pareto
+from analysis.table import (
+    FAILED,
+    TRIALS_FILE,
+    other_columns,
+    read_history,
+    read_trials,
+    trials_schema,
+    write_trials,
+)
+from analysis.table import metric_names as table_metrics
+from search.proposal import Admitted, Past, Proposal, Rejected
+from search.run_folder.history import HistoryWriter
+from search.run_folder.proposal_log import ProposalLog
+from spaces.candidate import Candidate
+from spaces.objectives import COSTS
+
+WRITE_EVERY_S = 1.0
+TRAINED = ("finished", "stopped", *FAILED)
+_TIMES = ("wall_s", "cpu_s")
+
+Row = dict[str, Any]
+
+
+@final
+class Recorder:
+    """All candidate rows of a run, in memory and on disk.
+
+    `history/` gets each epoch at once, on disk before `record_epoch` returns. `trials.arrow` is replaced as a
+    whole: at once when a candidate starts or ends, else at most once a second, and then by the next call or
+    `tick`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        metric_names: Sequence[str],
+        loss_names: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin with no rows; `load` continues a run.
+
+        Args:
+            folder: the run folder; it exists.
+            metric_names: validation metrics that candidates report.
+            loss_names: losses of the space.
+            clock: seconds, monotonic.
+        """
+        self.folder = folder
+        self.metric_names = tuple(metric_names)
+        self.full_epochs: dict[str, int] = {}
+        self._others: tuple[pa.Field, ...] = ()
+        self._history = HistoryWriter(folder, metric_names=metric_names, loss_names=loss_names)
+        self._log = ProposalLog(folder)
+        self._rows: dict[str, Row] = {}
+        self._epochs: dict[str, dict[int, Row]] = {}
+        self._last_told: dict[str, None] = {}  # candidates by their latest row: the order in which they ended
+        self._clock = clock
+        self._written_at = -math.inf
+        self._dirty = False
+
+    @classmethod
+    def load(cls, folder: Path, *, metric_names: Sequence[str], loss_names: Sequence[str]) -> "Recorder":
+        """Return a recorder that continues the run in `folder`; new history rows go into a new part.
+
+        History is the truth where the two disagree: a driver killed between them leaves `trials.arrow` an
+        epoch behind. The metrics and other columns of its table are kept, whatever is named here.
+
+        Raises:
+            RunError: `trials.arrow` is damaged; the message says what was saved.
+        """
+        path = folder / TRIALS_FILE
+        table = read_trials(path) if path.exists() else None
+        kept = table_metrics(table) if table is not None else ()
+        names = tuple(dict.fromkeys((*kept, *metric_names)))
+        recorder = cls(folder, metric_names=names, loss_names=loss_names)
+        recorder._others = other_columns(table) if table is not None else ()
+        for row in table.to_pylist() if table is not None else []:
+            recorder._put(row, json.loads(row["config"]) if row["config"] else {})
+        for row in read_history(folder).table.to_pylist():
+            recorder._enter(row)
+        return recorder
+
+    @property
+    def rows(self) -> list[Mapping[str, Any]]:
+        """All rows in the order in which they were added; not to be changed."""
+        return list(self._rows.values())
+
+    def row(self, candidate_id: str) -> Mapping[str, Any]:
+        """Return one row; not to be changed.
+
+        Raises:
+            KeyError: no such candidate.
+        """
+        return self._rows[candidate_id]
+
+    def add_rejected(self, proposal: Proposal, rejected: Rejected) -> None:
+        """Add a candidate that will not be trained."""
+        self._add(proposal, rejected.costs, status="rejected", reason=rejected.reason)
+        self.tick()
+
+    def add_running(self, proposal: Proposal, admitted: Admitted) -> None:
+        """Add a candidate that is handed to Ray, or take up one of an earlier session again."""
+        self._add(proposal, admitted.costs, status="running", reason="")
+        self.write()
+
+    def record_epoch(self, row: Mapping[str, Any]) -> bool:
+        """Keep one epoch of one candidate; return False for an epoch that is known already.
+
+        Args:
+            row: as the worker tells it: candidate_id, epoch, status, loss, loss_<name>, lr, wall_s and cpu_s
+                since the candidate's start, metrics where they were evaluated; other keys are left out. A row
+                that tells a failure (`diverged`, ...) is no epoch and not kept: that is for `finish`.
+
+        Raises:
+            KeyError: the candidate was never added.
+            OSError: the row could not be put on disk; it is then not kept in memory either.
+        """
+        return self.backfill([row]) == 1
+
+    def backfill(self, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Keep those epochs that are not known yet, as from workers' ledgers; return how many there were."""
+        new: dict[tuple[str, int], Mapping[str, Any]] = {}
+        for row in rows:
+            candidate_id, epoch = row["candidate_id"], int(row["epoch"])
+            if epoch not in self._epochs[candidate_id] and row.get("status") not in FAILED:
+                new[candidate_id, epoch] = row
+        for written in self._history.append(list(new.values())):
+            self._enter(written)
+        self.tick()
+        return len(new)
+
+    def finish(self, candidate_id: str, status: str, reason: str = "") -> None:
+        """Set the last status of a candidate and write the table.
+
+        Args:
+            candidate_id: of a row that exists.
+            status: finished, stopped, diverged, collapsed, oom or crashed.
+            reason: one clause for the user, "" where there is nothing to explain.
+        """
+        if status not in TRAINED:
+            raise ValueError(f"status: got {status!r}; allowed: {', '.join(TRAINED)}")
+        self._rows[candidate_id].update(status=status, reason=reason)
+        self.write()
+
+    def update(self, candidate_id: str, fields: Mapping[str, Any]) -> None:
+        """Set columns of one row (checkpoint, speedup, test metrics, ...); the next `tick` writes them.
+
+        Raises:
+            KeyError: no such candidate or column.
+        """
+        unknown = sorted(set(fields) - self._columns())
+        if unknown:
+            raise KeyError(f"trials.arrow: no such columns: {', '.join(unknown)}")
+        self._rows[candidate_id].update(fields)
+        self._dirty = True
+
+    def mark_fronts(self, quality: str, *, maximise: bool) -> None:
+        """Set the three `on_front_` columns of all rows and write the table."""
+        for row in pareto.mark_fronts(self._rows.values(), quality, maximise=maximise):
+            self._rows[row["candidate_id"]].update(row)
+        self.write()
+
+    def past(self) -> list[Past]:
+        """Return all candidates that are through, for `SearchPlan.past`: refused ones, then in the order of their ends.
+
+        The order is that of the last rows in the history; one that failed before its first epoch comes first.
+        """
+        order = {candidate_id: place for place, candidate_id in enumerate(self._last_told)}
+        ended = [row for row in self._rows.values() if row["status"] != "running"]
+        ended.sort(key=lambda row: (order.get(row["candidate_id"], -1), row["proposal"]))
+        return [
+            Past(
+                proposal=self.proposal(row["candidate_id"]),
+                status=row["status"],
+                costs={name: row[name] for name in COSTS if is_measured(row.get(name))},
+                rows=list(self._result_rows(row["candidate_id"])),
+            )
+            for row in ended
+        ]
+
+    def unfinished(self) -> list[tuple[Proposal, Admitted]]:
+        """Return the candidates that were training when the session ended, in order of proposal."""
+        running = [row for row in self._rows.values() if row["status"] == "running"]
+        names = ("params", "flops", "latency_ms", "latency_spread_ms", "size_mib")
+        return [
+            (self.proposal(row["candidate_id"]), Admitted(costs={name: row[name] for name in names}))
+            for row in sorted(running, key=lambda row: row["proposal"])
+        ]
+
+    def proposal(self, candidate_id: str) -> Proposal:
+        """Return a candidate with the number and values of its proposal."""
+        row = self._rows[candidate_id]
+        config = json.loads(row["config"]) if row["config"] else {}
+        candidate = Candidate(candidate_id, config, row["seed"])
+        return Proposal(
+            candidate=candidate, index=row["proposal"], values=self._log.values.get(candidate_id, {})
+        )
+
+    @property
+    def next_index(self) -> int:
+        """The number of the next proposal."""
+        return max((row["proposal"] for row in self._rows.values()), default=-1) + 1
+
+    def result_rows(self) -> Iterator[Row]:
+        """Yield the epochs of all ended candidates with costs and role, for `RungScheduler.refill`."""
+        for candidate_id in self._epochs:
+            # the worker of a running one tells its epochs again, and it is judged then
+            if self._rows[candidate_id]["status"] != "running":
+                yield from self._result_rows(candidate_id)
+
+    def _result_rows(self, candidate_id: str) -> Iterator[Row]:
+        """Yield the epochs of one candidate with its costs and role."""
+        row, epochs = self._rows[candidate_id], self._epochs[candidate_id]
+        costs = {name: row.get(name) for name in (*COSTS, "role")}
+        for epoch in sorted(epochs):
+            yield {**costs, **{name: value for name, value in epochs[epoch].items() if _told(value)}}
+
+    def tick(self) -> None:
+        """Write the table if something changed and a second has passed; call it in every idle moment."""
+        if self._dirty and self._clock() - self._written_at >= WRITE_EVERY_S:
+            self.write()
+
+    def write(self) -> None:
+        """Replace `trials.arrow` by the present rows.
+
+        Raises:
+            OSError: it cannot be written; the old file is left as it was.
+        """
+        path = self.folder / TRIALS_FILE
+        write_trials(path, self._rows.values(), self.metric_names, others=self._others)
+        self._written_at, self._dirty = self._clock(), False
+
+    def close(self) -> None:
+        """Write the table and end the history part; the recorder can still be read."""
+        self.write()
+        self._history.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return next to nothing: Ray pickles its callbacks to a file that is never read."""
+        return {"folder": self.folder}
+
+    def _add(self, proposal: Proposal, costs: Mapping[str, float], *, status: str, reason: str) -> None:
+        """Put a new row, or the new state of a known one, into memory."""
+        candidate = proposal.candidate
+        known = candidate.candidate_id in self._rows
+        if not known and proposal.values:
+            self._log.append(proposal)
+        row: Row = {
+            "candidate_id": candidate.candidate_id,
+            "seed": candidate.seed,
+            "proposal": proposal.index,
+            "role": "blind" if candidate.blind else "search",
+            "config": json.dumps(candidate.config, sort_keys=True) if candidate.config else "",
+            "epochs": 0,
+            "checkpoint": "",
+        }
+        fresh = {**(self._rows[candidate.candidate_id] if known else row), "status": status, "reason": reason}
+        columns = self._columns()
+        numbers = {name: value for name, value in costs.items() if name in columns}
+        self._put({**fresh, **numbers}, candidate.config)
+        self._dirty = True
+
+    def _columns(self) -> set[str]:
+        """Return the columns of the table."""
+        return set(trials_schema(self.metric_names, self._others).names)
+
+    def _put(self, row: Row, config: Mapping[str, Any]) -> None:
+        """Set the row of a candidate; whole numbers that came as floats are made whole."""
+        candidate_id = row["candidate_id"]
+        for name in ("params", "flops"):
+            if row.get(name) is not None:
+                row[name] = int(row[name])
+        self._rows[candidate_id] = row
+        self._epochs.setdefault(candidate_id, {})
+        self.full_epochs[candidate_id] = int(config.get("training", {}).get("epochs", 0))
+
+    def _enter(self, row: Row) -> None:
+        """Take a history row into the candidate's row: epochs, time so far, the latest measured metrics."""
+        candidate_id = row["candidate_id"]
+        if candidate_id not in self._rows:
+            return  # its row was lost with an older trials.arrow; the history keeps it for whoever looks
+        epochs = self._epochs[candidate_id]
+        epochs[int(row["epoch"])] = row
+        self._last_told.pop(candidate_id, None)
+        self._last_told[candidate_id] = None
+        target = self._rows[candidate_id]
+        target["epochs"] = max(epochs)
+        for epoch in sorted(epochs):
+            measured = {name: epochs[epoch].get(name) for name in (*self.metric_names, *_TIMES)}
+            target.update({name: value for name, value in measured.items() if is_measured(value)})
+        self._dirty = True
+
+
+def is_measured(value: Any) -> bool:
+    """Return whether a cell holds a number: null and NaN stand for not measured."""
+    return value is not None and not math.isnan(value)
+
+
+def _told(value: Any) -> bool:
+    """Return whether a reported row would hold this cell at all."""
+    return isinstance(value, str) or is_measured(value)

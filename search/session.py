@@ -1,0 +1,241 @@
+"""The whole search on one page: line up, run under Ray Tune, conclude, report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from analysis.report import draw_pngs, draw_report
+from search.candidates.admissions import StudentAdmissions
+from search.candidates.first_candidates import plan_search
+from search.candidates.inputs import Inputs
+from search.candidates.plugins import make_proposer, make_scheduler, rungs_of
+from search.candidates.teacher_cache import fill_teacher_cache
+from search.candidates.teacher_figures import Say
+from search.reporting.conclusion import conclude, finished_count
+from search.reporting.progress import Progress
+from search.run_folder.facts import RunFacts, first_facts, read_facts, stamp, write_space
+from search.run_folder.recorder import Recorder
+from search.run_folder.warm_start_file import EarlierResults, write_earlier
+from search.searchers.candidate_searcher import CandidateSearcher
+from search.stopping.hypervolume import Growth, growth_of
+from search.stopping.stop_rules import INTERRUPTED, Ending, StopRules
+from search.stopping.time_used import TimeUsed
+from search.tune import cluster
+from search.tune.interrupt import Interrupt
+from search.tune.tune_callback import RunCallback, Watched
+from search.tune.tuner import make_tuner
+from search.tune.watchdog import Watchdog
+from trainables.trial import Launch
+
+NOTICE = "stopping: results are kept, the report is drawn; once more to quit at once"
+BROKEN_OFF = Ending(ended_by="failed", reason="Ray Tune ended before the search did")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a command line decides beside the space.
+
+    Attributes:
+        address: of a running cluster; None starts Ray on this machine.
+        always_train: run even one worker through Ray Train.
+        resume: the folder holds a run to go on with.
+        stream: for the progress line.
+        notes: sentences about defaults and changes, kept in run.json.
+        earlier: what earlier runs have measured; None where none is named, and on a resume.
+    """
+
+    address: str | None
+    always_train: bool
+    resume: bool
+    stream: TextIO
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    earlier: EarlierResults | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a search ended: exit code, report, and what ended it."""
+
+    code: int
+    report: Path
+    ending: Ending
+
+
+class Session:
+    """One session of one run."""
+
+    def __init__(self, inputs: Inputs, folder: Path, options: Options, *, say: Say) -> None:
+        """Open the files of a run.
+
+        Args:
+            inputs: checked space, teacher and data.
+            folder: the run folder, new or to be resumed.
+            options: what the command line decided.
+            say: takes a line for the user.
+
+        Raises:
+            StudentSearchError: the teacher can do nothing on this data, or a file of the run is damaged.
+        """
+        self.inputs, self.space, self.options, self.say = inputs, inputs.space, options, say
+        self.folder, self._named = folder.absolute(), folder
+        known = read_facts(folder) if options.resume else first_facts(self.space)
+        self.facts = RunFacts(self.folder, known)
+        self.time = TimeUsed(known, lambda: self.recorder.rows)
+        open_tables = Recorder.load if options.resume else Recorder
+        losses = sorted(self.space.losses)
+        self.recorder = open_tables(self.folder, metric_names=inputs.metrics, loss_names=losses)
+        self.scheduler = make_scheduler(self.space, self.folder)
+        rungs = rungs_of(self.space)
+        self.admissions = StudentAdmissions(inputs, self.recorder, folder=self.folder, rungs=rungs)
+
+    def run(self) -> Outcome:
+        """Search until a rule ends it, then draw the report; every result is kept whatever happens.
+
+        Raises:
+            StudentSearchError: the cluster cannot take a trial, or no candidate meets the limits.
+        """
+        interrupt = Interrupt(notice=NOTICE)
+        # until the first trial there is nothing to end in good order: Ctrl-C simply quits, --resume goes on
+        self._write_down()
+        rules = StopRules(
+            self.space.search.stop,
+            used=self.time,
+            growth=self._growth(),
+            interrupted=lambda: interrupt.requested,
+        )
+        searcher = self._line_up(rules)
+        cache = fill_teacher_cache(self.inputs)
+        with interrupt:
+            ending = self._search_and_keep(searcher, rules, cache=cache)
+            if not interrupt.requested:
+                self.say(f"the search ended ({ending.ended_by.replace('_', ' ')}): {ending.reason}")
+                self.facts.note(**conclude(self.inputs, self.recorder, folder=self.folder, say=self.say))
+            ending = INTERRUPTED if interrupt.requested else ending
+            report = self._report(ending, rules)
+        if interrupt.requested:
+            self.say("no pictures after an interrupted search")
+            return Outcome(code=interrupt.exit_code, report=report, ending=ending)
+        pictures = draw_pngs(self.folder)
+        names = pictures if isinstance(pictures, str) else f"pictures: {', '.join(p.name for p in pictures)}"
+        self.say(names)
+        found = finished_count(self.recorder) and ending.ended_by != "failures"
+        return Outcome(code=0 if found else 1, report=report, ending=ending)
+
+    def _write_down(self) -> None:
+        """Write what is known before the first trial, so that an early end can be resumed."""
+        facts: dict[str, Any] = {"ended": None, "ended_by": None, "ended_reason": None}
+        if self.options.resume:
+            facts["resumed"] = [*self.facts.known.get("resumed", []), stamp()]
+        if self.options.earlier:  # before all that makes a resume possible, which must not go without it
+            write_earlier(self.folder, self.options.earlier)
+            facts["warm_start"] = [dict(source) for source in self.options.earlier.sources]
+        write_space(self.folder, self.space)
+        self.recorder.write()
+        self.facts.note(
+            **facts,
+            **self.inputs.run_facts(),
+            metrics=list(self.recorder.metric_names),
+            rungs=[*rungs_of(self.space), self.space.training.epochs],
+            defaults={**self.facts.known.get("defaults", {}), **self.options.notes},
+        )
+
+    def _growth(self) -> Growth:
+        """Return the hypervolume of earlier sessions."""
+        figures = {**self.facts["teacher"], **self.inputs.figures.metrics}
+        ended = [self.recorder.row(past.proposal.candidate.candidate_id) for past in self.recorder.past()]
+        return growth_of(self.space.objectives, figures, ended)
+
+    def _line_up(self, rules: StopRules) -> CandidateSearcher:
+        """Return the searcher with its first candidate, before anything that takes long: limits may admit none."""
+        self.scheduler.refill(self.recorder.result_rows())
+        searcher = CandidateSearcher(
+            make_proposer(self.space),
+            self.admissions,
+            plan=plan_search(self.inputs, self.recorder, self.admissions),
+            ending=lambda: rules.ending,
+        )
+        try:
+            searcher.prime()
+        finally:
+            self.recorder.write()  # what was refused is in the table, even where nothing is admitted
+        return searcher
+
+    def _search_and_keep(self, searcher: CandidateSearcher, rules: StopRules, *, cache: str) -> Ending:
+        """Run the trials; whatever ends them, the tables are complete. Return why there are no more."""
+        how: dict[str, Any] = {}
+        try:
+            return self._search(searcher, rules, cache=cache)
+        except BaseException as error:
+            told = str(error).strip().splitlines()
+            by = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            how = {"ended_by": by, "ended_reason": told[0] if told else type(error).__name__}
+            raise
+        finally:
+            self.recorder.close()
+            self.facts.note(ended=stamp(), **how, **rules.to_dict())
+
+    def _search(self, searcher: CandidateSearcher, rules: StopRules, *, cache: str) -> Ending:
+        """Run the trials; return why there are no more."""
+        dashboard = cluster.connect(self.options.address)
+        cluster.check_shared_storage(self.folder)
+        wanted = self.space.resources
+        found = cluster.resources(
+            workers=wanted.workers_per_trial, cpus=wanted.cpus_per_worker, gpus=wanted.gpus_per_worker
+        )
+        for line in [found.describe(), *dashboard]:
+            self.say(line)
+        launch = Launch(
+            nested=self.options.always_train or found.workers > 1,
+            workers=found.workers,
+            cpus=found.cpus,
+            gpus=found.gpus,
+            storage=str(self.folder / "ray"),
+            log="",
+        )
+        self.admissions.open(cache=cache, launch=launch)
+        self.time.open(workers=found.workers, cpus=found.cpus, gpus=found.gpus)
+        self.say(f"prepared in {self.time.session_s:.0f} s; {searcher.trials} candidates to try")
+        self._tune(searcher, rules, launch=launch, slots=found.slots)
+        return rules.conclusion(searcher.ended, unfinished=bool(self.recorder.unfinished())) or BROKEN_OFF
+
+    def _tune(self, searcher: CandidateSearcher, rules: StopRules, *, launch: Launch, slots: int) -> None:
+        """Let Ray Tune run the trials."""
+
+        def on_end(row: Mapping[str, Any]) -> None:
+            rules.note_end(row)
+            self.facts.note(**rules.to_dict())  # a session that is killed later has told what it used
+
+        progress = Progress(self.options.stream)
+        watched = Watched(
+            scheduler=self.scheduler,
+            rules=rules,
+            progress=progress,
+            quality=self.space.quality,
+            trials=lambda: searcher.trials,
+            slots=slots,
+            watchdog=Watchdog() if launch.nested else None,
+            on_end=on_end,
+        )
+        callback = RunCallback(self.recorder, watched)
+        tuner = make_tuner(
+            searcher, self.scheduler, callback=callback, launch=launch, slots=slots, over=rules.over
+        )
+        try:
+            tuner.fit()
+            callback.settle()
+        finally:
+            progress.close(callback.tally())
+
+    def _report(self, ending: Ending, rules: StopRules) -> Path:
+        """Write down how the search ended, and draw it."""
+        maximise = self.space.objectives[self.space.quality] == "max"
+        self.recorder.mark_fronts(self.space.quality, maximise=maximise)
+        self.facts.note(
+            ended_by=ending.ended_by,
+            ended_reason=ending.reason,
+            resume_with=ending.more,
+            ended=stamp(),
+            **rules.to_dict(),
+        )
+        return draw_report(self._named)  # commands in it name the folder as the user does

@@ -1,0 +1,143 @@
+"""From what a user asks for to a session: load and check all of it, then print the plan or search."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spaces.errors import StudentSearchError
+from spaces.load import Override, load_space
+from spaces.schema import Space
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a command line asks for.
+
+    Attributes:
+        space: the space file of a new run.
+        changes: fields of the space that flags set, later ones winning over the file.
+        resume: the run to go on with; None begins one.
+        out: folder of a new run; None for runs/NAME, runs/NAME-2, ...
+        warm_start: earlier runs to learn from.
+        address: of a running cluster; None starts Ray on this machine.
+        always_train: run even one worker through Ray Train.
+        dry_run: print the plan and stop.
+    """
+
+    space: Path
+    changes: Sequence[str | Override] = ()
+    resume: Path | None = None
+    out: Path | None = None
+    warm_start: Sequence[Path] = ()
+    address: str | None = None
+    always_train: bool = False
+    dry_run: bool = False
+
+
+def start(request: Request, *, say: Say) -> int:
+    """Load, check and run; return the exit code.
+
+    Raises:
+        StudentSearchError: whatever the user has to mend.
+    """
+    started = time.monotonic()
+    space = chosen_space(request)
+    say(
+        f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
+    )
+    from search.candidates.inputs import Inputs
+    from search.candidates.plugins import check_fidelity
+    from search.reporting.plan import describe, plan_lines
+
+    inputs = Inputs(space, say=say)
+    check_fidelity(space)
+    if request.address is None and not request.dry_run:
+        from search.tune.cluster import check_machine
+
+        asked = space.resources
+        check_machine(workers=asked.workers_per_trial, cpus=asked.cpus_per_worker, gpus=asked.gpus_per_worker)
+    if request.resume:
+        from search.run_folder.resume import check_same_inputs
+
+        check_same_inputs(request.resume, inputs.fingerprints)
+    earlier = read_earlier_runs(request.warm_start, inputs, say=say)
+    for line in describe(inputs):
+        say(line)
+    if request.dry_run:
+        for line in plan_lines(inputs):
+            print(line)
+        return 0
+    return _search(request, inputs, earlier, started=started, say=say)
+
+
+def chosen_space(request: Request) -> Space:
+    """Return the space of a file or of the run to resume, with the changes of the command line.
+
+    Raises:
+        StudentSearchError: all that is wrong with it.
+    """
+    if request.resume:
+        from search.run_folder.facts import read_space
+
+        return read_space(request.resume, request.changes)
+    return load_space(request.space, request.changes)
+
+
+def read_earlier_runs(folders: Sequence[Path], inputs: Any, *, say: Say) -> Any:
+    """Return what the runs of --warm-start have measured, None without the flag; say how much that is.
+
+    Raises:
+        RunError: no run, or one of another space, teacher or data.
+    """
+    if not folders:
+        return None
+    from search.candidates.warm_start import read_runs
+
+    earlier = read_runs(folders, inputs)
+    for source in earlier.sources:
+        counts = (
+            f"learns from {source['imported']} trained candidates, {source['finished']} of them finished; "
+            f"{source['first']} on the fronts are trained first"
+        )
+        say(
+            f"warm start from {source['run']} ({source['started']}): {counts if source['imported'] else 'holds no result'}"
+        )
+    return earlier
+
+
+def _search(request: Request, inputs: Any, earlier: Any, *, started: float, say: Say) -> int:
+    """Run a session in its folder, and say how it ended; return the exit code."""
+    from search.run_folder.facts import discard_untrained, new_folder
+    from search.session import Options, Session
+
+    folder = request.resume or new_folder(inputs.space.name, request.out)
+    say(f"run folder: {folder}")
+    typed = [getattr(change, "flag", change) for change in request.changes]
+    options = Options(
+        address=request.address,
+        always_train=request.always_train,
+        resume=request.resume is not None,
+        stream=sys.stderr,
+        notes={"from the command line": typed} if typed else {},
+        earlier=earlier,
+    )
+    try:
+        outcome = Session(inputs, folder, options, say=say).run()
+    except StudentSearchError:
+        if request.resume is None:
+            discard_untrained(folder)
+        raise
+    say(f"{time.monotonic() - started:.0f} s in all")
+    print(f"report: {outcome.report}")
+    if outcome.code == 1 and outcome.ending.ended_by != "failures":  # that is told already, with its reason
+        say("no candidate was trained to the end; the report says why")
+    if outcome.code > 1:
+        say(f"interrupted; go on with: python search/run.py --resume {folder}")
+    if outcome.ending.more:
+        say(f"go on with: python search/run.py --resume {folder} {outcome.ending.more}")
+    return outcome.code

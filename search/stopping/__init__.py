@@ -1,0 +1,1 @@
+"""What ends a search: rules, time used, and the hypervolume that they watch."""

@@ -1,0 +1,150 @@
+"""The hypervolume of a search that is still running, in per cent of a box that does not move."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import moocore
+import numpy as np
+
+from spaces.objectives import COSTS, Objectives
+
+Row = Mapping[str, Any]
+GROWS = ("finished", "stopped")  # how a candidate ended that the hypervolume is told of
+
+
+@final
+class TeacherBox:
+    """The box between an ideal student and the worst corner: the teacher's costs, and no quality at all.
+
+    Every objective runs from 0, the ideal, to 1. A quality's ideal is the teacher's value and its worst 0 (one that is
+    minimised: 0, and twice the teacher's value); a cost's ideal is 0 and its worst the teacher's. What lies beyond an end
+    counts as that end, so the volume is never more than the box, and a student beyond the worst corner adds nothing.
+
+    Attributes:
+        ends: objective -> (ideal, worst).
+    """
+
+    def __init__(self, objectives: Objectives, teacher: Mapping[str, float]) -> None:
+        """Take the corners.
+
+        Args:
+            objectives: all objectives of the search with their directions.
+            teacher: its value of each objective. One without a positive value has no corner, and the box no volume.
+        """
+        self.ends: dict[str, tuple[float, float]] = {}
+        for name, way in objectives.items():
+            value = float(teacher.get(name, math.nan))
+            worst = value if name in COSTS else 2 * value
+            self.ends[name] = (value, 0.0) if way == "max" else (0.0, worst)
+
+    @property
+    def known(self) -> bool:
+        """Whether every objective has two different ends."""
+        return all(math.isfinite(ideal + worst) and ideal != worst for ideal, worst in self.ends.values())
+
+    def point(self, row: Row) -> list[float] | None:
+        """Return where a candidate lies in the box, 0 ideal to 1 worst; None where an objective was not measured."""
+        point = []
+        for name, (ideal, worst) in self.ends.items():
+            value = row.get(name)
+            if value is None or not math.isfinite(value):
+                return None
+            point.append(min(max((float(value) - ideal) / (worst - ideal), 0.0), 1.0))
+        return point
+
+    def percent(self, points: Iterable[list[float]]) -> float:
+        """Return how much of the box the points dominate, in per cent (Zitzler and Thiele 1998, doi 10.1007/BFb0056872)."""
+        array = np.asarray(list(points), dtype=float).reshape(-1, len(self.ends))
+        return 100.0 * float(moocore.hypervolume(array, ref=[1.0] * len(self.ends))) if len(array) else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best value of one objective, and whose it is."""
+
+    name: str
+    value: float
+    candidate_id: str
+
+
+@final
+class Growth:
+    """How the hypervolume of a search grew, candidate by candidate in the order in which they ended.
+
+    Attributes:
+        best: of every objective, over finished candidates.
+        series: (candidates finished, hypervolume in per cent of the box) after each of them.
+    """
+
+    def __init__(self, box: TeacherBox, objectives: Objectives) -> None:
+        """Begin with no candidate."""
+        self.best: dict[str, Best] = {}
+        self.series: list[tuple[int, float]] = []
+        self._box, self._objectives = box, dict(objectives)
+        self._front: list[list[float]] = []
+        self._after_end: list[float] = []
+
+    @property
+    def percent(self) -> float | None:
+        """The hypervolume now; None before a candidate is finished, or where the teacher's figures give no box."""
+        return self.series[-1][1] if self.series else None
+
+    def add(self, row: Row) -> None:
+        """Take in a candidate that ended: one that was finished may add volume, one that was stopped adds none."""
+        if row["status"] == "finished":
+            self._note_best(row)
+            point = self._box.point(row) if self._box.known else None
+            if point is not None:
+                self._front = _front([*self._front, point])
+                self.series.append((len(self.series) + 1, self._box.percent(self._front)))
+        self._after_end.append(self.percent or 0.0)
+
+    def gain(self, ends: int) -> tuple[float, float] | None:
+        """Return the hypervolume before and after the last `ends` candidates that ended.
+
+        None where there were not so many, or no volume before them: then nothing can be said of a gain.
+        """
+        if len(self._after_end) <= ends or not self._after_end[-1 - ends] > 0:
+            return None
+        return self._after_end[-1 - ends], self._after_end[-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what run.json holds: the volume in per cent, the box, and how the volume grew."""
+        ends = {
+            name: [end if math.isfinite(end) else None for end in pair]
+            for name, pair in self._box.ends.items()
+        }
+        return {"percent": self.percent, "box": ends, "series": [list(pair) for pair in self.series]}
+
+    def _note_best(self, row: Row) -> None:
+        for name, way in self._objectives.items():
+            value = row.get(name)
+            if value is None or not math.isfinite(value):
+                continue
+            known = self.best.get(name)
+            if known is None or (value > known.value if way == "max" else value < known.value):
+                self.best[name] = Best(name, float(value), row["candidate_id"])
+
+
+def growth_of(objectives: Objectives, teacher: Mapping[str, float], ended: Iterable[Row]) -> Growth:
+    """Return how the hypervolume grew over the earlier sessions of a run.
+
+    Args:
+        objectives: of the search.
+        teacher: its costs and metrics; its retention is 100.
+        ended: rows of trials.arrow, in the order in which their candidates ended.
+    """
+    whole = {"retention": 100.0, "retention_above_blind": 100.0}
+    growth = Growth(TeacherBox(objectives, {**whole, **teacher}), objectives)
+    for row in ended:
+        if row["status"] in GROWS and row["role"] == "search":
+            growth.add(row)
+    return growth
+
+
+def _front(points: list[list[float]]) -> list[list[float]]:
+    """Return the points that no other one dominates: the rest adds no volume."""
+    flags = moocore.is_nondominated(np.asarray(points))
+    return [point for point, kept in zip(points, flags, strict=True) if kept]

@@ -1,0 +1,1 @@
+"""Ray: the cluster, and what Ray Tune calls while a search runs."""

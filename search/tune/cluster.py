@@ -1,0 +1,237 @@
+"""Joining or starting Ray, and what its resources allow. Needs nothing of a cluster that plain `ray start` did not give."""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from spaces.errors import ResourceError
+
+SETTINGS = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # 2.0 by default: epochs would be seen two seconds late
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
+}
+"""For every process of a nested trial; through runtime_env, since a running cluster takes them no other way."""
+
+DRIVER_SETTINGS = {
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search owns Ctrl-C
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the recorder's tables are the truth; tensorboardX would import torch
+    "TUNE_MAX_PENDING_TRIALS_PG": "1",  # one candidate is inputs while others train, not dozens
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "3600",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_worker_niceness": "0",  # Ray's own default of 15 starves trials on a shared machine
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+EXCLUDES = ["/.venv/", "/runs/", "/.git/", "__pycache__", "*.pyc", "/tests/", "/student/"]
+ROOMS = ("spaces", "trainables", "search", "analysis")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one trial takes of this cluster, and how many run side by side."""
+
+    workers: int
+    cpus: int
+    gpus: float
+    slots: int
+
+    def describe(self) -> str:
+        """Return one line."""
+        gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
+        return f"{self.slots} trials at a time, each {self.workers} worker(s) of {self.cpus} CPU{gpus}"
+
+
+def project_root() -> Path:
+    """Return the folder that holds the four rooms."""
+    return Path(__file__).resolve().parents[2]
+
+
+def connect(address: str | None) -> list[str]:
+    """Start Ray on this machine, or join the cluster at `address`; return lines on its dashboard.
+
+    Raises:
+        ResourceError: no cluster answers there, or it asks for a token.
+    """
+    for name, value in {**SETTINGS, **DRIVER_SETTINGS}.items():
+        os.environ.setdefault(name, value)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    try:
+        context = _start(options) if address is None else _join(address, options)
+    except ConnectionError as error:
+        raise ResourceError(
+            f"--address {address}: no Ray cluster answers ({_first_line(error)}). Start one with `ray start --head`, give its "
+            "address, or leave the flag out to run on this machine. If the cluster runs: it may want a token (any since Ray "
+            "2.60 does): copy what `ray get-auth-token` prints on its head into RAY_AUTH_TOKEN here, and set "
+            "RAY_AUTH_MODE=token."
+        ) from error
+    except Exception as error:
+        if "token" in str(error).lower() or "auth" in type(error).__name__.lower():
+            raise ResourceError(
+                f"--address {address}: the cluster refused the token ({_first_line(error)}). Copy the head's token: run "
+                "`ray get-auth-token` there, and put it into ~/.ray/auth_token or RAY_AUTH_TOKEN here."
+            ) from error
+        raise
+    return _dashboard_lines(context.dashboard_url or "", context.address_info.get("metrics_export_port"))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _start(options: dict[str, Any]) -> Any:
+    """Start Ray here, at an address that every process below it knows.
+
+    Ray Train's clean-up of stopped nested trials looks for the cluster by itself, and gives up where a second one runs on
+    the machine (up to 2.60); RAY_ADDRESS tells it, and processes inherit it only if it is known before they start.
+    """
+    port = os.environ.get("RAY_GCS_SERVER_PORT") or _free_port()
+    with _environment(RAY_GCS_SERVER_PORT=port):
+        os.environ["RAY_ADDRESS"] = f"{ray.util.get_node_ip_address()}:{port}"
+        return ray.init(address="local", include_dashboard=True, dashboard_host="127.0.0.1", **options)
+
+
+def _join(address: str, options: dict[str, Any]) -> Any:
+    """Join a cluster; its processes get the address as they get our settings, through the runtime environment.
+
+    Joined twice: what `auto` means is known only once it was found.
+    """
+    ray.init(address=address, **options)
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    ray.shutdown()
+    return ray.init(address=os.environ["RAY_ADDRESS"], runtime_env=_code_for_cluster(), **options)
+
+
+def _free_port() -> str:
+    with socket.socket() as one:
+        one.bind(("", 0))
+        return str(one.getsockname()[1])
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _code_for_cluster() -> dict[str, Any]:
+    """Return the runtime environment that brings our code and settings to nodes that have neither.
+
+    A package that was installed, not checked out, is expected on every node: its folder is all of site-packages.
+    """
+    settings: dict[str, Any] = {"env_vars": {**SETTINGS, "RAY_ADDRESS": os.environ["RAY_ADDRESS"]}}
+    # `ray job submit` has brought a working directory already
+    submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    if (project_root() / "pyproject.toml").exists() and not submitted:
+        settings |= {"working_dir": str(project_root()), "excludes": EXCLUDES}
+    return settings
+
+
+def resources(*, workers: int, cpus: int, gpus: float | None) -> Resources:
+    """Return what a trial takes here.
+
+    Args:
+        workers: training processes per trial.
+        cpus: CPUs of each.
+        gpus: GPUs of each; None is 1 where the cluster has any, else 0.
+
+    Raises:
+        ResourceError: one trial does not fit into the cluster.
+    """
+    have = ray.cluster_resources()
+    num_cpus, num_gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
+    if gpus is None:
+        gpus = 1.0 if num_gpus else 0.0
+    _check_fit(workers, cpus, gpus, num_cpus=num_cpus, num_gpus=num_gpus, where="the cluster")
+    slots = int(num_cpus // (workers * cpus))
+    if gpus:
+        slots = min(slots, int(num_gpus / (workers * gpus)))
+    return Resources(workers=workers, cpus=cpus, gpus=gpus, slots=max(1, slots))
+
+
+def check_machine(*, workers: int, cpus: int, gpus: float | None) -> None:
+    """Refuse a trial that this machine cannot hold, before anything is inputs or started.
+
+    Ray may count less, in a container with a quota; `resources` then tells.
+
+    Raises:
+        ResourceError: too few cores or GPUs.
+    """
+    have = {"num_cpus": os.cpu_count() or 1, "num_gpus": torch.cuda.device_count()}
+    _check_fit(workers, cpus, gpus or 0.0, **have, where="this machine")
+
+
+def _check_fit(workers: int, cpus: int, gpus: float, *, num_cpus: float, num_gpus: float, where: str) -> None:
+    for name, need, got in (("CPU", workers * cpus, num_cpus), ("GPU", workers * gpus, num_gpus)):
+        if need > got:
+            raise ResourceError(
+                f"resources: one trial needs {need:g} {name}s ({workers} workers of {need / workers:g}), {where} has "
+                f"{got:g}. Lower resources.workers_per_trial or resources.{name.lower()}s_per_worker, or add nodes."
+            )
+
+
+def check_shared_storage(folder: Path) -> None:
+    """Refuse a run folder that some node does not see.
+
+    Raises:
+        ResourceError: names the nodes.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) < 2:
+        return
+    probe = folder / ".seen"
+    probe.write_text("ok")
+
+    @ray.remote(num_cpus=0)
+    def sees(path: str) -> bool:
+        return Path(path).exists()
+
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    asked = [
+        sees.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(str(probe))
+        for node in nodes
+    ]
+    blind = [node["NodeManagerAddress"] for node, seen in zip(nodes, ray.get(asked), strict=True) if not seen]
+    probe.unlink()
+    if blind:
+        raise ResourceError(
+            f"--out {folder}: the nodes {', '.join(blind)} do not see this folder; runs, data and teachers must lie on "
+            "storage that every node mounts at the same path. Give such a folder with --out."
+        )
+
+
+def _dashboard_lines(url: str, metrics_port: int | None) -> list[str]:
+    """Return where dashboard and metrics are, and how to get in."""
+    if not url:
+        return ["Ray dashboard: not running on this cluster"]
+    lines = [f"Ray dashboard: http://{url} (a trial's log is found by its candidate id under Logs)"]
+    if os.environ.get("RAY_AUTH_MODE") != "disabled":
+        beside = Path(sys.executable).with_name("ray")
+        lines.append(
+            f"  it asks for a token: {beside if beside.exists() and not shutil.which('ray') else 'ray'} get-auth-token"
+        )
+    if metrics_port:
+        lines.append(
+            f"  metrics of this node: http://127.0.0.1:{metrics_port}/metrics (ray_student_search_*)"
+        )
+    return lines

@@ -1,0 +1,137 @@
+"""Writes what Ray Tune tells: rows into the tables, gauges for the dashboard, the progress line."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+from ray.tune import Callback
+
+from analysis.table import FAILED
+from search.reporting.progress import Progress, Tally
+from search.run_folder.recorder import Recorder
+from search.schedulers.base import RungScheduler
+from search.stopping.stop_rules import StopRules
+from search.tune.gauges import Gauges
+from search.tune.watchdog import Watchdog
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What the callback looks at, beside the tables.
+
+    Attributes:
+        scheduler: asked why a trial was stopped.
+        rules: a trial that ends after they ended the search stays `running`, to be resumed.
+        progress: prints the line.
+        quality: the quality objective.
+        trials: how many candidates the run is to have.
+        slots: trials side by side; one more may be prepared and waiting.
+        watchdog: where trials hold placement groups of their own.
+        on_end: called with the row of each candidate that ended, before the line is shown.
+    """
+
+    scheduler: RungScheduler
+    rules: StopRules
+    progress: Progress
+    quality: str
+    trials: Callable[[], int]
+    slots: int
+    watchdog: Watchdog | None
+    on_end: Callable[[Mapping[str, Any]], None]
+
+
+@final
+class RunCallback(Callback):
+    """Keeps the run's own record while Tune runs; Ray's is never read."""
+
+    def __init__(self, recorder: Recorder, watched: Watched) -> None:
+        """Take the tables, and what else a session knows."""
+        self._recorder, self._watched = recorder, watched
+        self._last: dict[str, dict[str, Any]] = {}
+        self._gauges = Gauges(watched.quality)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return next to nothing: Ray pickles its callbacks to a file that is never read."""
+        return {}
+
+    def tally(self) -> Tally:
+        """Return where the run stands."""
+        watched, growth = self._watched, self._watched.rules.growth
+        tally = Tally.of(self._recorder.rows, self._recorder.full_epochs, trials=watched.trials())
+        order = sorted(growth.best, key=lambda name: name != watched.quality)
+        return replace(
+            tally,
+            running=min(tally.running, watched.slots),
+            limit_left_s=watched.rules.wall_left_s,
+            hypervolume=growth.percent,
+            best=[growth.best[name] for name in order],
+        )
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Record an epoch."""
+        candidate_id = trial.config["candidate_id"]
+        failed = result.get("status") in FAILED
+        if result.get("epoch", 0) or failed:
+            self._last[candidate_id] = result
+        if result.get("epoch", 0) and not failed:
+            self._recorder.record_epoch({**result, "candidate_id": candidate_id})
+        self._gauges.show_epoch(candidate_id, trial.config["role"], result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Set the last status of a candidate."""
+        candidate_id = trial.config["candidate_id"]
+        last = self._last.get(candidate_id, {})
+        status = last.get("status", "running")
+        if status in FAILED:
+            self._end(candidate_id, status, last.get("reason", ""))
+        elif status == "finished":
+            self._end(candidate_id, "finished", "")
+        elif not self._watched.rules.over():
+            decision = self._watched.scheduler.verdict(candidate_id)
+            if decision is not None and decision.stopped:
+                self._end(candidate_id, "stopped", decision.reason)
+            else:
+                self._end(candidate_id, "crashed", _crash(candidate_id, "ended without a last row"))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Record a trial whose process was lost more often than it is restarted."""
+        candidate_id = trial.config["candidate_id"]
+        if not self._watched.rules.over():
+            lines = str(trial.get_error() or "").strip().splitlines()
+            self._end(
+                candidate_id, "crashed", _crash(candidate_id, f": {(lines or ['process lost'])[-1][:200]}")
+            )
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Show progress, write what is due, and compare placement groups with live trials."""
+        self._recorder.tick()
+        if self._watched.progress.due:
+            self._watched.progress.show(self.tally())
+        if self._watched.watchdog is not None:
+            self._watched.watchdog.check(sum(trial.status == "RUNNING" for trial in trials))
+
+    def settle(self) -> None:
+        """After the last step: end those whose last row had come when the search was ended, before Tune told their end."""
+        for candidate_id, last in list(self._last.items()):
+            if last.get("status") == "finished" and self._recorder.row(candidate_id)["status"] == "running":
+                self._end(candidate_id, "finished", "")
+
+    def _end(self, candidate_id: str, status: str, reason: str) -> None:
+        self._last.pop(candidate_id, None)
+        self._recorder.finish(candidate_id, status, reason)
+        if status in ("finished", "stopped"):
+            self._recorder.update(candidate_id, {"checkpoint": f"{CHECKPOINTS}/{candidate_id}"})
+        row = self._recorder.row(candidate_id)
+        self._watched.on_end(row)
+        self._gauges.show_end(candidate_id, row["role"], status)
+        self._watched.progress.show(self.tally())
+
+
+def _crash(candidate_id: str, text: str) -> str:
+    """Return the reason of a trial that crashed outside of its own code."""
+    blank = "" if text.startswith(":") else " "
+    return f"trial {candidate_id}{blank}{text}; see logs/{candidate_id}.log"

@@ -1,0 +1,57 @@
+"""How Ray Tune is set up for a search."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ray import tune
+
+from search.schedulers.base import RungScheduler
+from search.searchers.candidate_searcher import CandidateSearcher
+from search.tune.interrupt import SearchStopper
+from search.tune.tune_callback import RunCallback
+from trainables.trial import Launch, run_trial
+
+RESTARTS = 1  # of a trial whose process was lost; it continues from its checkpoint
+
+
+def make_tuner(
+    searcher: CandidateSearcher,
+    scheduler: RungScheduler,
+    *,
+    callback: RunCallback,
+    launch: Launch,
+    slots: int,
+    over: Callable[[], bool],
+) -> tune.Tuner:
+    """Return a tuner that is ready to fit; Ray's own files lie in `launch.storage`.
+
+    Args:
+        searcher: proposes, and counts the trials.
+        scheduler: stops early.
+        callback: keeps the record.
+        launch: how each trial is run.
+        slots: trials side by side.
+        over: whether all trials are to end.
+    """
+    storage = Path(launch.storage)
+    return tune.Tuner(
+        tune.with_resources(run_trial, launch.resources()),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=-1,
+            reuse_actors=not launch.nested,
+            # a trial of one worker is bounded by its CPU; the driver of a nested one takes next to nothing
+            max_concurrent_trials=slots if launch.nested else None,
+            trial_name_creator=lambda trial: str(trial.config["candidate_id"]),
+            trial_dirname_creator=lambda trial: str(trial.config["candidate_id"]),
+        ),
+        run_config=tune.RunConfig(
+            name=storage.name,
+            storage_path=str(storage.parent),
+            callbacks=[callback],
+            stop=SearchStopper(over),
+            failure_config=tune.FailureConfig(max_failures=RESTARTS),
+            verbose=0,
+        ),
+    )

@@ -1,0 +1,42 @@
+"""Signals: the first asks, the second forces, and the old handlers come back."""
+
+import os
+import pickle
+import signal
+
+import pytest
+
+from search.tune.interrupt import Interrupt, SearchStopper
+
+
+def test_the_first_signal_asks_and_is_announced_once(capfd: pytest.CaptureFixture[str]) -> None:
+    with Interrupt(notice="ending") as interrupt:
+        stopper = SearchStopper(lambda: interrupt.requested)
+        assert not stopper.stop_all()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.requested
+        assert stopper.stop_all()
+        assert not stopper("trial", {})
+    assert capfd.readouterr().err == "\nending\n"
+    assert interrupt.exit_code == 130
+
+
+def test_the_second_signal_forces() -> None:
+    with Interrupt() as interrupt:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert interrupt.exit_code == 143
+
+
+def test_the_old_handlers_come_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(RuntimeError), Interrupt() as interrupt:
+        raise RuntimeError
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert interrupt.exit_code == 0
+
+
+def test_ray_can_pickle_the_stopper_while_it_is_in_use() -> None:
+    with Interrupt(notice="x") as interrupt:
+        assert not pickle.loads(pickle.dumps(SearchStopper(lambda: interrupt.requested))).stop_all()
