@@ -8,112 +8,24 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from analysis.pareto import front, pick
 from analysis.run_folder import CONTROL_FILE, Run, Trial, read_run
 from analysis.table import atomic_path
 from search.tune.cluster_token import offer_token
-from spaces.errors import RunError, StudentSearchError
+from spaces.errors import StudentSearchError
 
-TASKS = ("itc", "itm", "lm", "vqa")
-NEEDED_TASKS = (
-    "itc",
-    "lm",
-    "vqa",
-)  # what the metrics measure; a student that never trains one would be no control
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """One training of the control: a job, and what it stands for."""
-
-    trial: Trial
-    data: str
-    seed: int
-    distilled: bool
-    job: Any
-
-    @property
-    def name(self) -> str:
-        """Folder and log name."""
-        return (
-            f"{self.trial.candidate_id}-{self.data}-{'distilled' if self.distilled else 'plain'}-{self.seed}"
-        )
-
-
-def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a candidate's config without anything of the teacher in its losses; sizes, initialisation and schedule stay.
-
-    A task that the candidate gave weight 0, because the teacher taught it, gets weight 1.
-    """
-    losses = {
-        name: dict(options)
-        for name, options in config["losses"].items()
-        if name in TASKS and options["weight"]
-    }
-    if config["student"]["fusion"]["layers"]:
-        for name in NEEDED_TASKS:
-            losses.setdefault(name, {"weight": 1.0})
-    else:
-        losses.setdefault("itc", {"weight": 1.0})
-    if "itc" in losses:
-        losses["itc"].pop("soft_targets", None)
-    return {**config, "losses": losses, "training": {**config["training"], "itm_negatives": "student"}}
-
-
-def members(run: Run, which: str, limit: int) -> list[Trial]:
-    """Return the trials to control: one by id, or up to `limit` of the parameter front, spread from small to large.
-
-    Raises:
-        RunError: unknown or unfinished trial, or an empty front.
-    """
-    if which != "front":
-        return [pick(run, which)]
-    found = front(run, "params")
-    if not found:
-        raise RunError(f"{run.folder}: no candidate was trained to the end, so there is nothing to control.")
-    if len(found) <= limit:
-        return found
-    places = [round(i * (len(found) - 1) / max(1, limit - 1)) for i in range(limit)]
-    return [found[place] for place in dict.fromkeys(places)]
-
-
-def orders(run: Run, trials: Sequence[Trial], seeds: int) -> list[Order]:
-    """Return all trainings: plain on noisy and clean data, distilled on noisy data for the further seeds.
-
-    Raises:
-        RunError: a candidate.json is missing.
-    """
-    from trainables.job import Job
-
-    made = []
-    for trial in trials:
-        source = run.folder / "checkpoints" / trial.candidate_id
-        job = Job.read(source / "candidate.json", source)
-        clean = {**job.dataset, "mismatched": 0.0}
-        plain = replace(job, config=plain_config(job.config), evaluate_at=(), cache="")
-        for seed in range(seeds):
-            shifted = job.seed + seed
-            made.append(
-                Order(trial=trial, data="noisy", seed=seed, distilled=False, job=replace(plain, seed=shifted))
-            )
-            if job.dataset.get("mismatched"):
-                cleaned = replace(plain, seed=shifted, dataset=clean)
-                made.append(Order(trial=trial, data="clean", seed=seed, distilled=False, job=cleaned))
-            if seed:
-                again = replace(job, seed=shifted, evaluate_at=())
-                made.append(Order(trial=trial, data="noisy", seed=seed, distilled=True, job=again))
-    return made
+if TYPE_CHECKING:
+    from search.candidates.undistilled import Order
 
 
 def train_order(job_fields: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """Train one order in `folder`, resuming what is there, and return its last row."""
-    from trainables.control import PlainControl
-    from trainables.job import Job
-    from trainables.worker import train
+    from trainables.training.control import PlainControl
+    from trainables.training.job import Job
+    from trainables.training.loop import train
 
     Path(folder).mkdir(parents=True, exist_ok=True)
     control = PlainControl(quiet=True)
@@ -122,14 +34,20 @@ def train_order(job_fields: Mapping[str, Any], folder: str) -> dict[str, Any]:
 
 
 def run_control(
-    run: Run, made: Sequence[Order], *, address: str | None, gpus: float | None
+    run: Run, made: Sequence["Order"], *, address: str | None, gpus: float | None
 ) -> list[dict[str, Any]]:
     """Train all orders on Ray, side by side, and return the rows of `control.json`; each is kept as it comes."""
+    from search.tune import cluster
+
+    with cluster.joined(address):
+        return _train_all(run, made, gpus=gpus)
+
+
+def _train_all(run: Run, made: Sequence["Order"], *, gpus: float | None) -> list[dict[str, Any]]:
     import ray
 
     from search.tune import cluster
 
-    cluster.connect(address)
     found = cluster.resources(workers=1, cpus=1, gpus=gpus)
     remote = ray.remote(num_cpus=1, num_gpus=found.gpus, max_calls=0)(train_order)
     rows = [
@@ -207,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.address:
             offer_token()
+        from search.candidates.undistilled import members, orders
+
         run = read_run(options.run)
         trials = members(run, options.pick, options.members)
         made = orders(run, trials, options.seeds)

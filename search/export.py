@@ -59,22 +59,21 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
         raise ExportError(
             f"{source}: the checkpoint of trial {trial.candidate_id} is missing. Pick another trial, or train it again."
         )
-    from trainables.checkpoint import load_model
     from trainables.export import export_student, model_card
-    from trainables.job import Job
+    from trainables.tasks.base import wants_of
+    from trainables.tasks.evaluation import make_tasks
     from trainables.teachers.loading import load_teacher
+    from trainables.training.checkpoint import load_model
+    from trainables.training.job import Job
 
     job = Job.read(source / "candidate.json", source)
     teacher = load_teacher(job.teacher or "embedded")
-    student = load_model(source)
-    measured = {**measured_figures(run, trial), "model": student.config.to_dict()}
+    trained = load_model(source)[1].offers
+    able = {name: task for name, task in make_tasks(job.tasks).items() if task.model_lack(trained) is None}
+    student, blueprint = load_model(source, wants_of(able.values()))
+    measured = {**measured_figures(run, trial), "tasks": list(able), "model": blueprint.to_dict()}
     export_student(
-        student,
-        teacher.files.folder,
-        preprocess=teacher.preprocess,
-        measured=measured,
-        out=out,
-        card=model_card(measured),
+        student, teacher, blueprint=blueprint, measured=measured, out=out, card=model_card(measured)
     )
     return trial
 

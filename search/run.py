@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from search.start import Request
     from spaces.load import Override
 
-LISTS = ("losses", "models", "teachers", "datasets", "searchers", "schedulers")
+LISTS = ("families", "tasks", "losses", "teachers", "datasets", "searchers", "schedulers")
 DEFAULT_SPACE = Path("spaces/dlip.yaml")
 SMOKE = {
     "training.epochs": 2,

@@ -1,16 +1,18 @@
 """The whole search on one page: line up, run under Ray Tune, conclude, report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
+
+from ray.tune import Callback
 
 from analysis.report import draw_pngs, draw_report
 from search.candidates.admissions import StudentAdmissions
 from search.candidates.first_candidates import plan_search
 from search.candidates.inputs import Inputs
 from search.candidates.plugins import make_proposer, make_scheduler, rungs_of
-from search.candidates.teacher_cache import fill_teacher_cache
+from search.candidates.teacher_cache import fill_teacher_caches
 from search.candidates.teacher_figures import Say
 from search.reporting.conclusion import conclude, finished_count
 from search.reporting.progress import Progress
@@ -25,6 +27,7 @@ from search.tune import cluster
 from search.tune.interrupt import Interrupt
 from search.tune.tune_callback import RunCallback, Watched
 from search.tune.tuner import make_tuner
+from search.tune.user_callbacks import Guarded
 from search.tune.watchdog import Watchdog
 from trainables.trial import Launch
 
@@ -43,6 +46,7 @@ class Options:
         stream: for the progress line.
         notes: sentences about defaults and changes, kept in run.json.
         earlier: what earlier runs have measured; None where none is named, and on a resume.
+        callbacks: the user's own; one that raises is told, and the search goes on.
     """
 
     address: str | None
@@ -51,13 +55,15 @@ class Options:
     stream: TextIO
     notes: Mapping[str, Any] = field(default_factory=dict)
     earlier: EarlierResults | None = None
+    callbacks: Sequence[Callback] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a search ended: exit code, report, and what ended it."""
+    """How a search ended: exit code, run folder, report, and what ended it."""
 
     code: int
+    folder: Path
     report: Path
     ending: Ending
 
@@ -105,9 +111,9 @@ class Session:
             interrupted=lambda: interrupt.requested,
         )
         searcher = self._line_up(rules)
-        cache = fill_teacher_cache(self.inputs)
+        caches = fill_teacher_caches(self.inputs)
         with interrupt:
-            ending = self._search_and_keep(searcher, rules, cache=cache)
+            ending = self._search_and_keep(searcher, rules, caches=caches)
             if not interrupt.requested:
                 self.say(f"the search ended ({ending.ended_by.replace('_', ' ')}): {ending.reason}")
                 self.facts.note(**conclude(self.inputs, self.recorder, folder=self.folder, say=self.say))
@@ -115,12 +121,12 @@ class Session:
             report = self._report(ending, rules)
         if interrupt.requested:
             self.say("no pictures after an interrupted search")
-            return Outcome(code=interrupt.exit_code, report=report, ending=ending)
+            return Outcome(folder=self._named, code=interrupt.exit_code, report=report, ending=ending)
         pictures = draw_pngs(self.folder)
         names = pictures if isinstance(pictures, str) else f"pictures: {', '.join(p.name for p in pictures)}"
         self.say(names)
         found = finished_count(self.recorder) and ending.ended_by != "failures"
-        return Outcome(code=0 if found else 1, report=report, ending=ending)
+        return Outcome(folder=self._named, code=0 if found else 1, report=report, ending=ending)
 
     def _write_down(self) -> None:
         """Write what is known before the first trial, so that an early end can be resumed."""
@@ -161,11 +167,14 @@ class Session:
             self.recorder.write()  # what was refused is in the table, even where nothing is admitted
         return searcher
 
-    def _search_and_keep(self, searcher: CandidateSearcher, rules: StopRules, *, cache: str) -> Ending:
+    def _search_and_keep(
+        self, searcher: CandidateSearcher, rules: StopRules, *, caches: Mapping[str, str]
+    ) -> Ending:
         """Run the trials; whatever ends them, the tables are complete. Return why there are no more."""
         how: dict[str, Any] = {}
         try:
-            return self._search(searcher, rules, cache=cache)
+            with cluster.joined(self.options.address) as dashboard:
+                return self._search(searcher, rules, caches=caches, dashboard=dashboard)
         except BaseException as error:
             told = str(error).strip().splitlines()
             by = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -175,9 +184,15 @@ class Session:
             self.recorder.close()
             self.facts.note(ended=stamp(), **how, **rules.to_dict())
 
-    def _search(self, searcher: CandidateSearcher, rules: StopRules, *, cache: str) -> Ending:
+    def _search(
+        self,
+        searcher: CandidateSearcher,
+        rules: StopRules,
+        *,
+        caches: Mapping[str, str],
+        dashboard: Sequence[str],
+    ) -> Ending:
         """Run the trials; return why there are no more."""
-        dashboard = cluster.connect(self.options.address)
         cluster.check_shared_storage(self.folder)
         wanted = self.space.resources
         found = cluster.resources(
@@ -193,7 +208,7 @@ class Session:
             storage=str(self.folder / "ray"),
             log="",
         )
-        self.admissions.open(cache=cache, launch=launch)
+        self.admissions.open(caches=caches, launch=launch)
         self.time.open(workers=found.workers, cpus=found.cpus, gpus=found.gpus)
         self.say(f"prepared in {self.time.session_s:.0f} s; {searcher.trials} candidates to try")
         self._tune(searcher, rules, launch=launch, slots=found.slots)
@@ -218,8 +233,14 @@ class Session:
             on_end=on_end,
         )
         callback = RunCallback(self.recorder, watched)
+        theirs = [Guarded(one, self.say) for one in self.options.callbacks]
         tuner = make_tuner(
-            searcher, self.scheduler, callback=callback, launch=launch, slots=slots, over=rules.over
+            searcher,
+            self.scheduler,
+            callbacks=[callback, *theirs],
+            launch=launch,
+            slots=slots,
+            over=rules.over,
         )
         try:
             tuner.fit()

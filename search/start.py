@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from spaces.errors import StudentSearchError
 from spaces.load import Override, load_space
@@ -46,13 +46,38 @@ def start(request: Request, *, say: Say) -> int:
         StudentSearchError: whatever the user has to mend.
     """
     started = time.monotonic()
+    inputs, earlier = load(request, say=say)
+    if request.dry_run:
+        from search.reporting.plan import plan_lines
+
+        for line in plan_lines(inputs):
+            print(line)
+        return 0
+    outcome = run_session(request, inputs, earlier, stream=sys.stderr, say=say)
+    say(f"{time.monotonic() - started:.0f} s in all")
+    print(f"report: {outcome.report}")
+    if outcome.code == 1 and outcome.ending.ended_by != "failures":  # that is told already, with its reason
+        say("no candidate was trained to the end; the report says why")
+    if outcome.code > 1:
+        say(f"interrupted; go on with: python search/run.py --resume {outcome.folder}")
+    if outcome.ending.more:
+        say(f"go on with: python search/run.py --resume {outcome.folder} {outcome.ending.more}")
+    return int(outcome.code)
+
+
+def load(request: Request, *, say: Say) -> tuple[Any, Any]:
+    """Return what a search works with (`Inputs`), and what earlier runs have measured; both checked, and told.
+
+    Raises:
+        StudentSearchError: whatever the user has to mend.
+    """
     space = chosen_space(request)
     say(
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
     )
     from search.candidates.inputs import Inputs
     from search.candidates.plugins import check_fidelity
-    from search.reporting.plan import describe, plan_lines
+    from search.reporting.plan import describe
 
     inputs = Inputs(space, say=say)
     check_fidelity(space)
@@ -68,11 +93,7 @@ def start(request: Request, *, say: Say) -> int:
     earlier = read_earlier_runs(request.warm_start, inputs, say=say)
     for line in describe(inputs):
         say(line)
-    if request.dry_run:
-        for line in plan_lines(inputs):
-            print(line)
-        return 0
-    return _search(request, inputs, earlier, started=started, say=say)
+    return inputs, earlier
 
 
 def chosen_space(request: Request) -> Space:
@@ -110,8 +131,28 @@ def read_earlier_runs(folders: Sequence[Path], inputs: Any, *, say: Say) -> Any:
     return earlier
 
 
-def _search(request: Request, inputs: Any, earlier: Any, *, started: float, say: Say) -> int:
-    """Run a session in its folder, and say how it ended; return the exit code."""
+def run_session(
+    request: Request,
+    inputs: Any,
+    earlier: Any,
+    *,
+    stream: TextIO,
+    say: Say,
+    callbacks: Sequence[Any] = (),
+) -> Any:
+    """Run a session in its folder; return its `Outcome`.
+
+    Args:
+        request: what is asked for.
+        inputs: as `load` gave them.
+        earlier: as `load` gave it.
+        stream: for the progress line.
+        say: takes a line for the user.
+        callbacks: of Ray Tune, the user's own.
+
+    Raises:
+        StudentSearchError: whatever the user has to mend.
+    """
     from search.run_folder.facts import discard_untrained, new_folder
     from search.session import Options, Session
 
@@ -122,22 +163,14 @@ def _search(request: Request, inputs: Any, earlier: Any, *, started: float, say:
         address=request.address,
         always_train=request.always_train,
         resume=request.resume is not None,
-        stream=sys.stderr,
+        stream=stream,
         notes={"from the command line": typed} if typed else {},
         earlier=earlier,
+        callbacks=callbacks,
     )
     try:
-        outcome = Session(inputs, folder, options, say=say).run()
+        return Session(inputs, folder, options, say=say).run()
     except StudentSearchError:
         if request.resume is None:
             discard_untrained(folder)
         raise
-    say(f"{time.monotonic() - started:.0f} s in all")
-    print(f"report: {outcome.report}")
-    if outcome.code == 1 and outcome.ending.ended_by != "failures":  # that is told already, with its reason
-        say("no candidate was trained to the end; the report says why")
-    if outcome.code > 1:
-        say(f"interrupted; go on with: python search/run.py --resume {folder}")
-    if outcome.ending.more:
-        say(f"go on with: python search/run.py --resume {folder} {outcome.ending.more}")
-    return outcome.code

@@ -13,11 +13,9 @@ from search.searchers.base import Values
 from spaces.candidate import Candidate
 from spaces.errors import ShapeError
 from spaces.objectives import COSTS
-from spaces.plugins import resolve
-from trainables.build import loss_config, student_config
-from trainables.job import Job
-from trainables.losses import LOSSES
-from trainables.losses.base import Loss
+from trainables.teachers.cache.read import TeacherCache
+from trainables.training.build import build_losses
+from trainables.training.job import Job
 from trainables.trial import Launch, launch_dict
 
 CHECKPOINTS = "checkpoints"
@@ -40,38 +38,33 @@ class StudentAdmissions:
         """Take what candidates are built and judged by; `open` brings what trials need.
 
         Args:
-            inputs: space, teacher and data.
+            inputs: space, teachers and data.
             recorder: gets the rejected and the running.
             folder: the run folder, absolute, seen by every node.
             rungs: epochs at which metrics are measured.
         """
         self._inputs, self._recorder, self._folder, self._rungs = inputs, recorder, folder, rungs
-        self._cache = ""
+        self._caches: Mapping[str, str] = {}
         self._launch: Launch | None = None
-        self._filter = CostFilter(
-            inputs.teacher.config,
-            inputs.tokenizer_bytes,
-            inputs.space.limits(inputs.facts),
-            inputs.store,
-        )
+        self._filter = CostFilter(inputs.students, inputs.space.limits(inputs.teacher_costs), inputs.store)
 
-    def open(self, *, cache: str, launch: Launch) -> None:
+    def open(self, *, caches: Mapping[str, str], launch: Launch) -> None:
         """Take what every trial shares; to be called before the first one is ordered.
 
         Args:
-            cache: folder of the teacher cache, "" for a live teacher.
+            caches: teacher -> folder of its cache, {} for live teachers.
             launch: how it is run; the log file is each trial's own.
         """
-        self._cache, self._launch = cache, launch
+        self._caches, self._launch = caches, launch
 
     def build(self, values: Values, index: int) -> Proposal:
         """Return the candidate at a point of the space, less the losses that its student cannot feed.
 
         Raises:
-            IllegalCandidate: sizes that do not fit together, or no loss left.
+            IllegalCandidate: sizes that do not fit together, a student that cannot do the tasks, or no loss left.
         """
         space = self._inputs.space
-        candidate = space.build(values, self._inputs.facts, space.search.seed)
+        candidate = space.build(values, self._inputs.students, space.search.seed)
         return Proposal(candidate=feedable_part(candidate, self._inputs), index=index, values=dict(values))
 
     def admit(self, candidate: Candidate) -> Admitted | Rejected:
@@ -102,19 +95,20 @@ class StudentAdmissions:
 
     def job(self, candidate: Candidate, costs: Mapping[str, float]) -> Job:
         """Return the order for one training, also written as candidate.json for `python -m trainables.worker`."""
-        inputs = self._inputs
+        inputs, name = self._inputs, self._inputs.students.teacher_name(candidate.config)
         folder = self._folder / CHECKPOINTS / candidate.candidate_id
         job = Job(
             candidate_id=candidate.candidate_id,
             config=candidate.config,
             seed=candidate.training_seed,
-            teacher=inputs.teacher_name,
-            teacher_fingerprint=inputs.teacher.files.fingerprint,
+            teacher=inputs.teacher_path(name),
+            teacher_fingerprint=inputs.teachers[name].files.fingerprint,
             dataset=inputs.dataset_settings,
+            tasks=inputs.task_settings,
             evaluate_at=self._rungs,
             evaluation=inputs.space.evaluation.model_dump(),
             teacher_metrics=inputs.figures.metrics,
-            cache=self._cache,
+            cache=self._cache(candidate, name),
             cache_precision=inputs.space.teacher_cache.precision,
             costs={name: costs[name] for name in COSTS},
             folder=str(folder),
@@ -123,20 +117,31 @@ class StudentAdmissions:
         job.write(folder / CANDIDATE_FILE)
         return job
 
+    def _cache(self, candidate: Candidate, name: str) -> str:
+        """Return the cache of a candidate's teacher; "", and with it the live teacher, if it lacks what this student needs."""
+        folder = self._caches.get(name, "")
+        if not folder:
+            return ""
+        students, teacher = self._inputs.students, self._inputs.teachers[name]
+        offers = students.plan(candidate.config).training.offers
+        losses, _ = build_losses(candidate.config, offers, teacher.offers)
+        wants = frozenset(want for loss in losses.values() for want in loss.needs.source)
+        held = TeacherCache(Path(folder), teacher.offers).holds(wants)
+        if not held:
+            self._inputs.say(
+                f"candidate {candidate.candidate_id}: the teacher cache lacks what it needs; runs with a live teacher"
+            )
+        return folder if held else ""
+
 
 def feedable_part(candidate: Candidate, inputs: Inputs) -> Candidate:
-    """Return the candidate without the losses that a student of its sizes cannot feed.
+    """Return the candidate without the losses that its student or the data cannot feed.
 
     Raises:
-        IllegalCandidate: no loss is left, or the sizes do not fit.
+        IllegalCandidate: no loss is left.
     """
     try:
-        student = student_config(candidate.config, inputs.teacher.config)
+        unfed = inputs.students.unfed(candidate)
     except ShapeError:
         return candidate  # the cost filter names the reason and records it
-    without = set(inputs.absent_losses)
-    for name, options in candidate.config["losses"].items():
-        kind: type[Loss] = resolve(LOSSES, name, "losses")
-        if kind.feedable(loss_config(name, options), student, inputs.teacher.config) is not None:
-            without.add(name)
-    return candidate.without_losses(without)
+    return candidate.without_losses({*inputs.absent_losses, *unfed})

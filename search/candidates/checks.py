@@ -1,30 +1,28 @@
-"""What is wrong with a space beyond its structure: plug-ins, their options, and objectives that nothing produces."""
+"""What is wrong with a space beyond its structure: plug-ins, their options, and what teacher and data cannot do."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import product
 from typing import Any
 
-from search.schedulers import CONFIGS
+from search.schedulers import SCHEDULERS, config_class
 from search.searchers import SEARCHERS
 from spaces.domains import Domain
-from spaces.errors import SpaceError
+from spaces.errors import SpaceError, TeacherError
 from spaces.objectives import COSTS
 from spaces.options import check_options
-from spaces.plugins import Table, resolve, unknown
+from spaces.plugins import resolve, unknown
 from spaces.schema import Space, check_objectives
 from trainables.datasets import DATASETS
+from trainables.families import FAMILIES
 from trainables.losses import LOSSES
-from trainables.losses.base import Loss
-from trainables.models import MODELS
+from trainables.losses.base import Ends, Loss, data_lack, source_lack
+from trainables.signals import Offers
+from trainables.tasks import DEFAULT, TASKS
+from trainables.tasks.base import Task
+from trainables.tasks.evaluation import make_tasks
+from trainables.tasks.retention import ABOVE_BLIND, RETENTION
 from trainables.teachers.teacher import Teacher
-
-RELATIVE = ("retention", "retention_above_blind")  # to the teacher, over all of its tasks
-TASK_METRICS = (
-    "mean_recall",
-    *(f"{way}_at_{rank}" for way in ("tr", "ir") for rank in (1, 5, 10)),
-    "vqa_accuracy",
-    "caption_token_accuracy",
-)
+from trainables.training.build import loss_config
 
 
 def check_plugins(space: Space) -> None:
@@ -33,27 +31,96 @@ def check_plugins(space: Space) -> None:
     Raises:
         SpaceError: all problems at once, each with file and line.
     """
-    problems = check_objectives(space, {*RELATIVE, *TASK_METRICS, *COSTS})
+    problems: list[str] = []
     for table, room, name, options, path in _sections(space):
         if name not in table:
             problems.append(f"{space.place(path)}: {unknown(room, name, table)}")
             continue
-        found = resolve(table, name, room)
-        problems += check_options(getattr(found, "Config", found), options, space.option_place(path))
-    if space.student.kind not in MODELS:
-        problems.append(f"{space.place('student.kind')}: {unknown('models', space.student.kind, MODELS)}")
+        config = config_class(name) if room == "schedulers" else resolve(table, name, room).Config
+        problems += check_options(config, options, space.option_place(path))
+    for kind in space.kinds:
+        if kind not in FAMILIES:
+            problems.append(f"{space.place('student.kind')}: {unknown('families', kind, FAMILIES)}")
+            continue
+        config = resolve(FAMILIES, kind, "families").Config
+        problems += check_options(config, space.kind_options(kind), space.option_place("student", kind))
+    if not problems:
+        names = space.tasks if space.tasks is not None else DEFAULT
+        metrics = {name for task in names for name in resolve(TASKS, task, "tasks").metrics}
+        problems = check_objectives(space, {RETENTION, ABOVE_BLIND, *metrics, *COSTS})
     if problems:
         raise SpaceError(problems)
 
 
-def _sections(space: Space) -> Iterable[tuple[Table, str, str, Mapping[str, Any], str]]:
-    """Yield table, room, name, options and path of every plug-in that the space names."""
+def _sections(space: Space) -> Iterable[tuple[Mapping[str, str], str, str, Mapping[str, Any], str]]:
+    """Yield table, room, name, options and path of every plug-in that the space names, the student's kinds aside."""
     dataset, searcher, scheduler = space.dataset, space.search.searcher, space.search.scheduler
     yield DATASETS, "datasets", dataset.kind, dataset.options, "dataset"
     yield SEARCHERS, "searchers", searcher.kind, searcher.options, "search.searcher"
-    yield CONFIGS, "schedulers", scheduler.kind, scheduler.options, "search.scheduler"
+    yield SCHEDULERS, "schedulers", scheduler.kind, scheduler.options, "search.scheduler"
+    for name, options in (space.tasks or {}).items():
+        yield TASKS, "tasks", name, options, f"tasks.{name}"
     for name, loss in space.losses.items():
         yield LOSSES, "losses", name, loss.options, f"losses.{name}"
+
+
+def chosen_tasks(space: Space, teacher: Offers, fields: Collection[str]) -> tuple[dict[str, Task], list[str]]:
+    """Return the tasks of a space, and a sentence on those that were chosen for it.
+
+    Args:
+        space: names tasks, or leaves them to what teacher and data allow.
+        teacher: what it can say.
+        fields: what batches of the data can have.
+
+    Raises:
+        SpaceError: a named task that teacher or data cannot do, or none that they can.
+    """
+    made = make_tasks(space.tasks if space.tasks is not None else {name: {} for name in DEFAULT})
+    lacks = {
+        name: [
+            *(f"the teacher {lack}" for lack in [task.model_lack(teacher)] if lack),
+            *(f"it {lack}" for lack in [task.data_lack(fields)] if lack),
+        ]
+        for name, task in made.items()
+    }
+    broken = {name: "; ".join(found) for name, found in lacks.items() if found}
+    able = {name: task for name, task in made.items() if name not in broken}
+    if space.tasks is not None and broken:
+        raise SpaceError(
+            [
+                f"{space.place(f'tasks.{name}')}: got {name}, but {why}; allowed here: {', '.join(able) or 'none'}. "
+                "Drop it, or change teacher or data."
+                for name, why in broken.items()
+            ]
+        )
+    if not able:
+        why = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
+        raise SpaceError(
+            [
+                f"{space.place('tasks')}: teacher and data can do no task ({why}); allowed: at least one. Name one in `tasks:`."
+            ]
+        )
+    if space.tasks is not None:
+        return able, []
+    left_out = "".join(f"; without {name}: {why}" for name, why in broken.items())
+    return able, [f"tasks: {', '.join(able)} (all that teacher and data allow{left_out})"]
+
+
+def check_kinds(space: Space) -> None:
+    """Refuse options that stand under the name of a family which no student of the space is of.
+
+    Raises:
+        SpaceError: with file and line.
+    """
+    stray = [name for name in space.student.options if name in FAMILIES and name not in space.kinds]
+    if stray:
+        raise SpaceError(
+            [
+                f"{space.place(f'student.{name}')}: got options of the kind {name!r}, which no student here is of; "
+                f"allowed: {', '.join(space.kinds)}. Delete them, or add {name!r} to student.kind."
+                for name in stray
+            ]
+        )
 
 
 def loss_configs(space: Space) -> Iterable[tuple[str, type[Loss], Loss.Config]]:
@@ -69,21 +136,49 @@ def loss_configs(space: Space) -> Iterable[tuple[str, type[Loss], Loss.Config]]:
         if axes["weight"] == [0]:
             continue
         for values in product(*axes.values()):
-            yield name, kind, kind.Config(**dict(zip(axes, values, strict=True)))
+            yield name, kind, loss_config(name, dict(zip(axes, values, strict=True)))
 
 
-def check_losses(space: Space, teacher: Teacher) -> None:
-    """Refuse losses that this teacher can feed for no student.
+def check_losses(space: Space, name: str, teacher: Teacher) -> None:
+    """Refuse losses that a teacher can feed for no student.
 
     Raises:
         SpaceError: names each of them, with its line and the reason.
     """
     problems: dict[str, str] = {}
-    for name, kind, config in loss_configs(space):
-        if reason := kind.unfeedable_by_teacher(config, teacher.config):
-            problems[name] = f"{space.place(f'losses.{name}')}: {reason} (--set losses.{name}.weight=0)"
+    said = f"teacher {name}: " if len(space.teachers) > 1 else ""
+    for loss, kind, config in loss_configs(space):
+        ends = Ends(name=loss, student=teacher.offers, source=teacher.offers)
+        if reason := source_lack(kind.needs_of(config, ends), ends):
+            problems[loss] = f"{space.place(f'losses.{loss}')}: {said}{reason} (--set losses.{loss}.weight=0)"
     if problems:
         raise SpaceError(list(problems.values()))
+
+
+def data_lacks(space: Space, teacher: Offers, fields: Collection[str]) -> dict[str, str]:
+    """Return loss -> why this data cannot feed it, of the losses that can be active."""
+    found: dict[str, str] = {}
+    for name, kind, config in loss_configs(space):
+        needs = kind.needs_of(config, Ends(name=name, student=teacher, source=teacher))
+        kinds = {teacher[want].rows for want in needs.student | needs.source if want in teacher}
+        texts = {f"{rows}.ids" for rows in kinds} & {"caption.ids", "question.ids"}
+        lacking = sorted(texts - set(fields))
+        if reason := data_lack(needs, fields) or (f"needs {', '.join(lacking)}." if lacking else None):
+            found[name] = reason
+    return found
+
+
+def check_capable(name: str, metrics: Mapping[str, float], counts: Iterable[str]) -> None:
+    """Refuse a teacher that can do no task at all on this data.
+
+    Raises:
+        TeacherError: there is nothing to retain.
+    """
+    if not any(metrics.get(metric, 0.0) > 0.0 for metric in counts):
+        raise TeacherError(
+            f"teacher {name}: scores 0 in every task on the validation split, so nothing can be "
+            f"retained: {dict(metrics)}. Check that teacher and data belong together."
+        )
 
 
 def check_measurable(space: Space, teacher: Mapping[str, float]) -> None:
@@ -96,12 +191,12 @@ def check_measurable(space: Space, teacher: Mapping[str, float]) -> None:
     Raises:
         SpaceError: names each of them, with its line.
     """
-    allowed = ["retention", *sorted(teacher), *COSTS]
+    allowed = [RETENTION, *sorted(teacher), *COSTS]
     problems = [
         f"{space.place(f'objectives.{name}')}: got {name}, which "
         + (
             "is known only when the blind student is through"
-            if name == "retention_above_blind"
+            if name == ABOVE_BLIND
             else "this teacher does not have on this data"
         )
         + f"; allowed: {', '.join(allowed)}. Take one of these."

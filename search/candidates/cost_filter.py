@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import final
 
 from analysis import wording
+from search.candidates.students import Students
 from search.proposal import Admitted, Rejected
 from spaces.candidate import Candidate
 from spaces.errors import ShapeError
-from trainables.build import student_config
 from trainables.costs.store import CostStore
-from trainables.models.config import BlipConfig
+from trainables.costs.subject import Subject
 
 Limits = Mapping[str, tuple[float | None, float | None]]
 STATIC = ("params", "flops", "size_mib")
@@ -25,32 +25,32 @@ def shown(name: str, value: float) -> str:
 class CostFilter:
     """Counts on the meta device first; measures latency only of what keeps the other limits."""
 
-    def __init__(self, teacher: BlipConfig, tokenizer_bytes: int, limits: Limits, store: CostStore) -> None:
-        self._teacher, self._tokenizer_bytes, self._limits, self._store = (
-            teacher,
-            tokenizer_bytes,
-            limits,
-            store,
-        )
+    def __init__(self, students: Students, limits: Limits, store: CostStore) -> None:
+        """Take what students are made by, what they may cost, and where costs are kept."""
+        self._students, self._limits, self._store = students, limits, store
 
     def admit(self, candidate: Candidate) -> Admitted | Rejected:
         """Return the candidate's costs, or which limit it breaks."""
-        rejected = self.counted(candidate)
+        try:
+            subject = self._students.subject(candidate.config)
+        except ShapeError as error:
+            return Rejected(reason=str(error))
+        costs = self._static(subject)
+        rejected = self._broken(costs)
         if rejected is not None:
             return rejected
-        config = student_config(candidate.config, self._teacher)
-        costs = self._static(config)
-        latency = self._store.latency(config)
+        latency = self._store.latency(subject)
         costs |= {"latency_ms": latency.latency_ms, "latency_spread_ms": latency.spread_ms}
         return self._broken(costs) or Admitted(costs=costs)
 
-    def counted(self, candidate: Candidate) -> Rejected | None:
-        """Return which limit the candidate breaks by what can be counted without running it."""
+    def counted(self, candidate: Candidate) -> Rejected | dict[str, float]:
+        """Return params, flops and size, or which limit they break: what is known without running the student."""
         try:
-            config = student_config(candidate.config, self._teacher)
+            subject = self._students.subject(candidate.config)
         except ShapeError as error:
             return Rejected(reason=str(error))
-        return self._broken(self._static(config))
+        costs = self._static(subject)
+        return self._broken(costs) or costs
 
     def violation(self, costs: Mapping[str, float]) -> float:
         """Return the sum of ln(excess factor) over the broken limits; infinite where no cost is known."""
@@ -66,8 +66,8 @@ class CostFilter:
                 total += math.log(low / max(value, 1e-9))
         return total
 
-    def _static(self, config: BlipConfig) -> dict[str, float]:
-        static = self._store.static(config, self._tokenizer_bytes)
+    def _static(self, subject: Subject) -> dict[str, float]:
+        static = self._store.static(subject)
         return {name: float(getattr(static, name)) for name in STATIC}
 
     def _broken(self, costs: Mapping[str, float]) -> Rejected | None:

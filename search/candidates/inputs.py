@@ -1,33 +1,42 @@
-"""What a search works with: a checked space, its teacher and its data."""
+"""What a search works with: a checked space, its teachers, its tasks and its data."""
 
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from search.candidates.checks import RELATIVE, check_losses, check_measurable, check_plugins
-from search.candidates.teacher_figures import (
-    Say,
-    TeacherFigures,
+from search.candidates.checks import (
     check_capable,
-    kept_figures_file,
-    measure_teacher,
+    check_kinds,
+    check_losses,
+    check_measurable,
+    check_plugins,
+    chosen_tasks,
+    data_lacks,
 )
-from spaces.candidate import TeacherFacts
+from search.candidates.students import Students
+from search.candidates.teacher_figures import Say, TeacherFigures, TeacherMeasure
 from spaces.schema import Space
-from trainables.build import make_dataset, prepare_split
-from trainables.costs.size import tokenizer_bytes
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
-from trainables.datasets.encoded import EncodedSplit
-from trainables.metrics.predictions import EvaluationSize
+from trainables.datasets.encoded import EncodedSplit, fields_of
+from trainables.tasks.pool import EvaluationSize
+from trainables.tasks.retention import ABOVE_BLIND, RETENTION
 from trainables.teachers.loading import load_teacher
+from trainables.teachers.teacher import Teacher
+from trainables.training.build import make_dataset, prepare_split
 
-QUESTION_LOSSES = frozenset({"vqa", "answer_logit"})
+PATH_OPTIONS = ("file", "image_root")  # of data sets: trials work in another folder
 
 
 class Inputs:
-    """A checked space with its teacher and data. Splits and figures are made on first use, with progress."""
+    """A checked space with its teachers and data. Splits and figures are made on first use, with progress.
+
+    Attributes:
+        teachers: name -> teacher, the reference first: limits, retention and fronts refer to it.
+        students: families, tasks and losses of the space.
+        notes: what the user should know of what was chosen for him.
+    """
 
     def __init__(self, space: Space, *, say: Say) -> None:
         """Load and check.
@@ -38,97 +47,109 @@ class Inputs:
         self.space, self.say = space, say
         check_plugins(space)
         self.dataset_settings = {"kind": space.dataset.kind, **space.dataset.options}
-        for name in {"file", "image_root"} & set(self.dataset_settings):  # trials work in another folder
-            if self.dataset_settings[name] is not None:
+        for name in PATH_OPTIONS:
+            if self.dataset_settings.get(name) is not None:
                 self.dataset_settings[name] = str(Path(self.dataset_settings[name]).expanduser().absolute())
         self.dataset: Dataset = make_dataset(self.dataset_settings)
-        self.teacher = load_teacher(space.teacher)
-        self.teacher_name = (
-            str(Path(space.teacher).absolute()) if Path(space.teacher).is_dir() else space.teacher
-        )
-        check_losses(space, self.teacher)
+        self.teachers: dict[str, Teacher] = {name: load_teacher(name) for name in space.teachers}
+        fields = fields_of(self.dataset.kinds if self.teacher.tokenizer else ())
+        tasks, self.notes = chosen_tasks(space, self.teacher.offers, fields)
+        check_kinds(space)
+        for name, teacher in self.teachers.items():
+            check_losses(space, name, teacher)
+        self.absent_losses: Mapping[str, str] = data_lacks(space, self.teacher.offers, fields)
+        self.students = Students(tasks, self.teachers, allow_partial=space.allow_partial)
         self.store = CostStore(say=say)
-        self.tokenizer_bytes = tokenizer_bytes(self.teacher.files.folder)
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
-        space.check(self.facts)
+        space.check(self.students, self.teacher_costs)
+
+    @property
+    def teacher(self) -> Teacher:
+        """The reference teacher."""
+        return next(iter(self.teachers.values()))
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
-        """What tells whether another run had the same teacher and data."""
-        return {"teacher": self.teacher.files.fingerprint, "dataset": self.dataset.fingerprint}
+        """What tells whether another run had the same teachers and data."""
+        teachers = "+".join(teacher.files.fingerprint for teacher in self.teachers.values())
+        return {"teacher": teachers, "dataset": self.dataset.fingerprint}
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """What is measured of each student, in the order of the table's columns."""
-        return (*RELATIVE, *self.figures.metrics)
+        return (
+            RETENTION,
+            ABOVE_BLIND,
+            *(name for task in self.students.made.values() for name in task.metrics),
+        )
+
+    @property
+    def counts(self) -> tuple[str, ...]:
+        """The metric of each task that retention is made of."""
+        return tuple(task.counts for task in self.students.made.values())
+
+    @property
+    def task_settings(self) -> dict[str, dict[str, Any]]:
+        """Task -> its options, as a job carries them."""
+        named = self.space.tasks or {}
+        return {name: dict(named.get(name, {})) for name in self.students.made}
+
+    def teacher_path(self, name: str) -> str:
+        """Return a teacher's name as a trial can load it, whatever its working directory."""
+        folder = Path(name).expanduser()
+        return str(folder.absolute()) if folder.is_dir() else name
 
     @cached_property
-    def facts(self) -> TeacherFacts:
-        """What relative values of the space refer to."""
-        c, static = self.teacher.config, self.store.static(self.teacher.config, self.tokenizer_bytes)
-        return TeacherFacts(
-            image_width=c.image.width,
-            image_depth=c.image.depth,
-            image_heads=c.image.heads,
-            text_width=c.text.width,
-            text_depth=c.text.depth,
-            text_heads=c.text.heads,
-            fusion_layers=len(c.fusion),
-            embedding=c.embedding,
-            params=static.params,
-            flops=static.flops,
-            latency_ms=self.store.latency(c).latency_ms,
-            size_mib=static.size_mib,
-        )
+    def teacher_costs(self) -> dict[str, float]:
+        """What relative limits refer to: the reference teacher, deployed for the tasks of the space."""
+        figures = self.measure
+        return {
+            "params": figures.static.params,
+            "flops": figures.static.flops,
+            "size_mib": figures.static.size_mib,
+            "latency_ms": figures.latency.latency_ms,
+        }
+
+    @cached_property
+    def measure(self) -> TeacherMeasure:
+        """The costs of the reference teacher."""
+        subject = self.students.deployed(self.teacher.blueprint, self.teacher)
+        return TeacherMeasure(static=self.store.static(subject), latency=self.store.latency(subject))
 
     @cached_property
     def splits(self) -> dict[str, EncodedSplit]:
-        """The splits of the data in the teacher's encoding; prepared on disk at the first use. `test` may be missing."""
+        """The splits in the reference teacher's encoding; prepared on disk at the first use. `test` may be missing."""
         return {
             name: prepare_split(self.teacher, self.dataset, name, self.say)
             for name in self.dataset.split_names
         }
 
     @cached_property
-    def absent_losses(self) -> frozenset[str]:
-        """Losses of the space that this data cannot feed, because it asks no questions."""
-        if self.splits["train"].questions is not None:
-            return frozenset()
-        return frozenset(self.space.losses) & QUESTION_LOSSES
-
-    @cached_property
     def figures(self) -> TeacherFigures:
-        """The teacher's figures; its metrics are kept in the cache folder.
+        """The figures of the reference teacher; its metrics are kept in the cache folder.
 
         Raises:
             TeacherError: it can do no task at all on this data.
             SpaceError: an objective that it does not have.
         """
         found = {name: self._metrics(name) for name in self.dataset.split_names if name != "train"}
-        check_capable(self.space.teacher, found["val"])
+        check_capable(self.space.teachers[0], found["val"], self.counts)
         check_measurable(self.space, found["val"])
-        return TeacherFigures(
-            static=self.store.static(self.teacher.config, self.tokenizer_bytes),
-            latency=self.store.latency(self.teacher.config),
-            metrics=found["val"],
-            test_metrics=found.get("test", {}),
-        )
+        return TeacherFigures(metrics=found["val"], test_metrics=found.get("test", {}))
 
     def run_facts(self) -> dict[str, Any]:
-        """Return what run.json says of teacher and data."""
+        """Return what run.json says of teacher, tasks and data."""
         figures, dataset = self.figures, self.dataset
         return {
             "teacher": {
-                "name": self.space.teacher,
+                "name": self.space.teachers[0],
                 "fingerprint": self.fingerprints["teacher"],
-                "params": figures.static.params,
-                "flops": figures.static.flops,
-                "size_mib": figures.static.size_mib,
-                "latency_ms": figures.latency.latency_ms,
-                "latency": figures.latency.to_dict(),
+                **self.teacher_costs,
+                "latency": self.measure.latency.to_dict(),
                 "metrics": figures.metrics,
                 "test_metrics": figures.test_metrics,
             },
+            "tasks": list(self.students.made),
             "dataset": {
                 "kind": self.space.dataset.kind,
                 "fingerprint": self.fingerprints["dataset"],
@@ -137,13 +158,12 @@ class Inputs:
         }
 
     def _metrics(self, split: str) -> dict[str, float]:
-        """Return the teacher's metrics on one split."""
-        kept = kept_figures_file(self.teacher, self.dataset.fingerprint, split, size=self.evaluation)
-        return measure_teacher(
+        """Return the reference teacher's metrics on one split."""
+        return TeacherFigures.measured(
             self.teacher,
+            self.students.made,
             lambda: self.splits[split],
-            name=split,
+            key=(self.dataset.fingerprint, split, *map(str, vars(self.evaluation).values())),
             size=self.evaluation,
-            kept=kept,
             say=self.say,
         )

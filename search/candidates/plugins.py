@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from search.schedulers import CONFIGS, SCHEDULERS
+from search.schedulers import SCHEDULERS, config_class
 from search.searchers import SEARCHERS
 from search.searchers.base import Proposer
-from spaces.conditions import Condition, Conditions
 from spaces.errors import PluginError
 from spaces.plugins import resolve
 from spaces.schema import Space
@@ -39,23 +38,15 @@ def make_scheduler(space: Space, folder: Path | None) -> Any:
 
 def make_proposer(space: Space) -> Proposer:
     """Return the search algorithm of a space."""
-    kind: type[Proposer] = resolve(SEARCHERS, space.search.searcher.kind, "searchers")
-    return kind(
+    kind = resolve(SEARCHERS, space.search.searcher.kind, "searchers")
+    made: Proposer = kind(
         kind.Config(**tuples(space.search.searcher.options)),
         space.domains(),
         seed=space.search.seed,
         objectives=space.objectives,
-        conditions=conditions_of(space),
+        conditions=space.conditions(),
     )
-
-
-def conditions_of(space: Space) -> Conditions:
-    """Return which searched values count where."""
-    switches = space.conditions()  # until spaces is merged: path -> path whose zero switches it off
-    return {
-        path: (Condition(path=by, values=(0,), negated=True),) if isinstance(by, str) else by
-        for path, by in switches.items()
-    }
+    return made
 
 
 def tuples(options: dict[str, Any]) -> dict[str, Any]:
@@ -64,5 +55,5 @@ def tuples(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rung_config(space: Space) -> Any:
-    kind = resolve(CONFIGS, space.search.scheduler.kind, "schedulers")
+    kind = config_class(space.search.scheduler.kind)
     return kind(**tuples(space.search.scheduler.options)).below(space.training.epochs)

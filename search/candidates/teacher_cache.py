@@ -1,67 +1,83 @@
-"""The teacher's outputs that trials of a space may need, computed once for all of them."""
+"""The teachers' signals that trials of a space may need, computed once for all of them."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
 from search.candidates.checks import loss_configs
 from search.candidates.inputs import Inputs
-from spaces.errors import StudentSearchError
+from spaces.errors import IllegalCandidate, StudentSearchError
 from trainables.datasets.cache_folder import cache_folder
-from trainables.losses.base import Loss
-from trainables.outputs import Want, Wants
-from trainables.teachers.cache import build_cache, cache_key
-from trainables.teachers.teacher import Teacher
+from trainables.families.base import Blueprint
+from trainables.losses.base import Ends, source_lack, student_lack
+from trainables.signals import Want, Wants
+from trainables.teachers.cache.fill import build_cache
+from trainables.teachers.cache.layout import cache_key
+from trainables.training.build import prepare_split, student_plan
 
 
-def fill_teacher_cache(inputs: Inputs) -> str:
-    """Compute the teacher's outputs on the training pairs where they are missing; return the folder, or "" if live."""
+def fill_teacher_caches(inputs: Inputs) -> dict[str, str]:
+    """Compute the teachers' signals on the training examples where they are missing; return teacher -> folder, {} if live."""
     settings = inputs.space.teacher_cache
     if settings.kind == "live":
-        return ""
-    key = cache_key(inputs.teacher, inputs.dataset.fingerprint, settings.precision)
-    folder = cache_folder("teacher-outputs") / key
+        return {}
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, torch.multiprocessing.cpu_count()))
     try:
-        build_cache(
-            folder,
-            inputs.teacher,
-            inputs.splits["train"],
-            teacher_wants(inputs),
-            precision=settings.precision,
-            progress=inputs.say,
-        )
+        return {name: str(_fill(inputs, name)) for name in inputs.teachers}
     finally:
         torch.set_num_threads(threads)
-    return str(folder)
 
 
-def teacher_wants(inputs: Inputs) -> Wants:
-    """Return every teacher output that some candidate of the space may need."""
+def _fill(inputs: Inputs, name: str) -> Path:
+    teacher, precision = inputs.teachers[name], inputs.space.teacher_cache.precision
+    folder = cache_folder("teacher-outputs") / cache_key(teacher, inputs.dataset.fingerprint, precision)
+    split = inputs.splits["train"]
+    if teacher is not inputs.teacher:
+        split = prepare_split(teacher, inputs.dataset, "train", inputs.say)
+    wants = teacher_wants(inputs, name)
+    build_cache(folder, teacher, split, wants, precision=precision, progress=inputs.say)
+    return folder
+
+
+def teacher_wants(inputs: Inputs, name: str) -> Wants:
+    """Return every signal of a teacher that some student of the space may need.
+
+    Asked of the offers of all sizes that the space can produce, or of many of them: what a student needs beyond that, it
+    gets from a live teacher.
+    """
+    source = inputs.teachers[name].offers
+    configs = [one for one in loss_configs(inputs.space) if one[0] not in inputs.absent_losses]
     wants: set[Want] = set()
-    teacher = inputs.teacher.config  # its layers are wanted by their own index, whatever the student's depth
-    for name, kind, config in loss_configs(inputs.space):
-        if name in inputs.absent_losses:
-            continue
-        if kind.feedable(config, teacher, teacher) is None:
-            for depth in range(1, teacher.text.depth + 1):
-                wants |= _wants_at_depth(kind, config, inputs.teacher, depth)
-        if name == "itm":
-            wants |= {Want("image", "embedding"), Want("text", "embedding")}
-    return frozenset(wants)
+    asked: dict[str, set[Want]] = {}
+    drafts: dict[str, Blueprint] = {}
+    for blueprint in _students(inputs, name):
+        drafts.setdefault(blueprint.kind, blueprint)
+        for loss, kind, config in configs:
+            ends = Ends(name=loss, student=blueprint.offers, source=source)
+            needs = kind.needs_of(config, ends)
+            if student_lack(needs, ends) is None and source_lack(needs, ends) is None:
+                wants |= needs.source
+                asked.setdefault(blueprint.kind, set()).update(needs.student)
+    for kind_name, draft in drafts.items():  # what the models themselves read of their teacher
+        known = frozenset(want for want in asked.get(kind_name, ()) if want in draft.offers)
+        wants |= draft.on_meta().inputs(known).source
+    return frozenset(want for want in wants if want in source)
 
 
-def _wants_at_depth(kind: type[Loss], config: Loss.Config, teacher: Teacher, depth: int) -> Wants:
-    """Return what a loss wants of the teacher for a student of `depth` layers that fuses in all of them."""
-    c = teacher.config
-    student = replace(
-        c,
-        image=replace(c.image, depth=depth),
-        text=replace(c.text, depth=depth),
-        fusion=tuple(range(depth)) if c.fusion else (),
-    )
-    try:
-        return kind(config, student, c).teacher_wants
-    except StudentSearchError:
-        return frozenset()
+def _students(inputs: Inputs, teacher: str) -> Iterator[Blueprint]:
+    """Yield the students of a space, those that differ in what they offer once each."""
+    around = inputs.teachers[teacher].surroundings
+    seen: set[frozenset[Want]] = set()
+    for kind in inputs.space.kinds:
+        for section in inputs.space.sections(kind, teacher):
+            try:
+                student = inputs.students.student(section, teacher)
+                blueprint = student_plan({"student": student}, around, ()).training
+            except (IllegalCandidate, StudentSearchError):
+                continue  # it becomes a rejected candidate, with its reason
+            offered = frozenset(blueprint.offers)
+            if offered not in seen:
+                seen.add(offered)
+                yield blueprint

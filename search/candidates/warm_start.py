@@ -102,6 +102,9 @@ def differences(inputs: Inputs, theirs: Space, facts: Mapping[str, Any]) -> list
 def _described(space: Space) -> dict[str, Any]:
     """Return dotted path -> literal or domain, its default aside, of all that decides a result."""
     leaves = {
+        "teacher": space.teachers[0],
+        "tasks": sorted(space.tasks) if space.tasks is not None else None,
+        "allow_partial": space.allow_partial,
         **space.searchable(),
         **{f"evaluation.{k}": v for k, v in space.evaluation.model_dump().items()},
     }
@@ -173,4 +176,4 @@ def _first(past: Sequence[Past], inputs: Inputs) -> list[Past]:
 def _identity(values: Values, inputs: Inputs) -> str:
     """Return what is equal for equal trainings: the id that this run will give the candidate."""
     space = inputs.space
-    return space.build(values, inputs.facts, space.search.seed).candidate_id
+    return space.build(values, inputs.students, space.search.seed).candidate_id

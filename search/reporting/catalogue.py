@@ -12,16 +12,18 @@ from search.schedulers import SCHEDULERS
 from search.searchers import SEARCHERS
 from spaces.plugins import Table
 from trainables.datasets import DATASETS
+from trainables.families import FAMILIES
 from trainables.losses import LOSSES
-from trainables.models import MODELS
+from trainables.tasks import TASKS
 from trainables.teachers import TEACHERS
 
 ROOMS: dict[str, Table] = {
     "datasets": DATASETS,
+    "families": FAMILIES,
     "losses": LOSSES,
-    "models": MODELS,
     "schedulers": SCHEDULERS,
     "searchers": SEARCHERS,
+    "tasks": TASKS,
     "teachers": TEACHERS,
 }
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,9 +43,7 @@ def catalogue(room: str) -> str:
         lines.append(f"{name}: {(ast.get_docstring(plugin[1]) or '').partition(chr(10))[0]}")
         lines += [f"    {option} = {default}" for option, default in options(plugin).items()]
     if room == "teachers":
-        lines.append(
-            "or a model folder (exported here, or Hugging Face BlipForImageTextRetrieval), or a hub id owner/model"
-        )
+        lines.append("or a model folder (exported here, or of Hugging Face's), or a hub id owner/model")
     return "\n".join(lines)
 
 

@@ -12,11 +12,11 @@ from search.candidates.teacher_figures import Say
 from search.run_folder.recorder import Recorder
 from spaces.errors import StudentSearchError
 from spaces.objectives import FRONT_COSTS
-from trainables.checkpoint import load_model
 from trainables.costs.latency import measure_latency
-from trainables.metrics.evaluation import evaluate
-from trainables.metrics.retention import TASK_METRICS, retention, retention_above_blind
-from trainables.models.blip import Blip
+from trainables.families.base import Blueprint, Family
+from trainables.tasks.evaluation import evaluate
+from trainables.tasks.retention import ABOVE_BLIND, RETENTION, retention, retention_above_blind
+from trainables.training.checkpoint import load_model
 
 
 def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> dict[str, Any]:
@@ -39,20 +39,21 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
     rows = [row for row in recorder.rows if row["status"] == "finished"]
     members = [row for row in rows if any(row.get(f"on_front_{cost}") for cost in FRONT_COSTS)]
     blind = [row for row in rows if row["role"] == "blind"]
-    teacher_wall = measure_latency(inputs.teacher.config).wall_ms
+    students = inputs.students
+    teacher_wall = measure_latency(students.deployed(inputs.teacher.blueprint, inputs.teacher)).wall_ms
     for number, row in enumerate([*blind, *members], start=1):
         say(f"test set: student {number} of {len(blind) + len(members)}")
         candidate_id = row["candidate_id"]
         try:
-            model = load_model(folder / "checkpoints" / candidate_id)
+            model, blueprint = load_model(folder / "checkpoints" / candidate_id)
         except StudentSearchError as error:
             say(f"no test figures for {candidate_id}: {error}")
             continue
-        metrics = _test_metrics(model, inputs, blind=row["role"] == "blind")
+        metrics = _test_metrics(model, blueprint, inputs, blind=row["role"] == "blind")
         if metrics and row["role"] == "blind":
             facts["blind_test"] = dict(metrics)
         cells = _test_cells(inputs, recorder, metrics, blind=facts.get("blind_test"))
-        wall = measure_latency(model.config).wall_ms
+        wall = measure_latency(students.deployed(blueprint, inputs.teacher)).wall_ms
         recorder.update(
             candidate_id,
             {
@@ -65,12 +66,21 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
     return facts
 
 
-def _test_metrics(model: Blip, inputs: Inputs, *, blind: bool) -> dict[str, float]:
+def _test_metrics(model: Family, blueprint: Blueprint, inputs: Inputs, *, blind: bool) -> dict[str, float]:
     """Return what one student measures on the test split; {} where the data has none."""
     if "test" not in inputs.splits:
         return {}
     split, device = inputs.splits["test"], torch.device("cpu")
-    return evaluate(model, split, device, size=inputs.evaluation, blind=blind)
+    return evaluate(
+        model,
+        split,
+        device,
+        tasks=inputs.students.made.values(),
+        offers=blueprint.offers,
+        size=inputs.evaluation,
+        blind=blind,
+        source=inputs.teacher,
+    )
 
 
 def _test_cells(
@@ -80,9 +90,9 @@ def _test_cells(
     if not metrics:
         return {}
     teacher = inputs.figures.test_metrics
-    told = {**metrics, "retention": retention(metrics, teacher)}
+    told = {**metrics, RETENTION: retention(metrics, teacher, inputs.counts)}
     if blind:
-        told["retention_above_blind"] = retention_above_blind(metrics, teacher, blind)
+        told[ABOVE_BLIND] = retention_above_blind(metrics, teacher, blind, inputs.counts)
     return {f"{TEST_PREFIX}{name}": value for name, value in told.items() if name in recorder.metric_names}
 
 
@@ -95,10 +105,10 @@ def _above_blind(inputs: Inputs, recorder: Recorder) -> dict[str, Any]:
         return {}
     floor = {name: blind[name] for name in recorder.metric_names if _number(blind.get(name))}
     for row in recorder.rows:
-        measured = {name: row[name] for name in TASK_METRICS if _number(row.get(name))}
+        measured = {name: row[name] for name in inputs.counts if _number(row.get(name))}
         if measured:
-            value = retention_above_blind(measured, inputs.figures.metrics, floor)
-            recorder.update(row["candidate_id"], {"retention_above_blind": value})
+            value = retention_above_blind(measured, inputs.figures.metrics, floor, inputs.counts)
+            recorder.update(row["candidate_id"], {ABOVE_BLIND: value})
     return {"blind": floor}
 
 

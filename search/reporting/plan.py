@@ -7,29 +7,32 @@ from typing import Any
 from search.candidates.cost_filter import CostFilter, shown
 from search.candidates.inputs import Inputs
 from search.candidates.plugins import rungs_of
+from search.proposal import Rejected
 from search.stopping.stop_rules import described
 from spaces.candidate import Candidate
+from spaces.conditions import Condition
 from spaces.errors import IllegalCandidate
-from trainables.build import student_config
-from trainables.costs.static import StaticCosts
+from spaces.schema import Space
 
 SAMPLE = 40
+TIMED = 8  # of the sample, of which the cost of training is counted
 SAMPLE_SECONDS = 20.0
 
 
 def describe(inputs: Inputs) -> list[str]:
     """Return the facts that decide a run's results: teacher, data, fidelity, defaults."""
-    space, facts = inputs.space, inputs.facts
+    space, costs = inputs.space, inputs.teacher_costs
     limits = [
         f"{name} {sign} {shown(name, bound)}"
-        for name, (low, high) in space.limits(facts).items()
+        for name, (low, high) in space.limits(costs).items()
         for sign, bound in (("<=", high), (">=", low))
         if bound is not None
     ]
     training = space.training
     lines = [
-        f"teacher {space.teacher}: {shown('params', facts.params)} params, {shown('flops', facts.flops)} FLOPs, "
-        f"{facts.latency_ms:.2f} ms per pair (CPU time of one thread), fingerprint {inputs.teacher.files.fingerprint}",
+        f"teacher {space.teachers[0]}: {shown('params', costs['params'])} params, {shown('flops', costs['flops'])} FLOPs, "
+        f"{costs['latency_ms']:.2f} ms per example (CPU time of one thread), fingerprint {inputs.fingerprints['teacher']}",
+        *inputs.notes,
         inputs.dataset.describe(),
         f"full fidelity {training.epochs} epochs of {training.pairs_per_epoch} pairs, rungs {list(rungs_of(space))}; "
         f"scheduler {space.search.scheduler.kind}, searcher {space.search.searcher.kind}",
@@ -40,9 +43,11 @@ def describe(inputs: Inputs) -> list[str]:
         lines.append(
             f"the search ends after {space.search.trials} trials, or before that after {', or '.join(rules)}"
         )
-    if inputs.absent_losses:
+    for name, why in inputs.absent_losses.items():
+        lines.append(f"loss {name} is left out: {why.rstrip('.')}, which this data does not have")
+    if len(space.teachers) > 1:
         lines.append(
-            f"the data asks no questions: {', '.join(sorted(inputs.absent_losses))} left out, VQA not evaluated"
+            f"limits and retention refer to the teacher {space.teachers[0]}, of {', '.join(space.teachers)}"
         )
     return lines
 
@@ -51,8 +56,8 @@ def plan_lines(inputs: Inputs) -> list[str]:
     """Return the dry run: dimensions, roundings, admitted share and cost range of a sample, estimated time."""
     space = inputs.space
     lines = ["dimensions:"]
-    lines += [f"  {path}: {domain.spec()}" for path, domain in space.domains().items()]
-    roundings = space.roundings(inputs.facts)
+    lines += [f"  {path}: {domain.spec()}{_when(space, path)}" for path, domain in space.domains().items()]
+    roundings = space.roundings(inputs.students)
     lines += ["roundings:", *(f"  {text}" for text in roundings)] if roundings else ["roundings: none"]
     admitted, reasons = _sample(inputs)
     total = len(admitted) + sum(reasons.values())
@@ -62,19 +67,33 @@ def plan_lines(inputs: Inputs) -> list[str]:
         for reason, count in sorted(reasons.items(), key=lambda item: -item[1])
     ]
     for name in ("params", "flops", "size_mib"):
-        values = sorted(float(getattr(costs, name)) for costs in admitted)
+        values = sorted(costs[name] for _, costs in admitted)
         if values:
             lines.append(f"{name}: {shown(name, values[0])} to {shown(name, values[-1])}")
-    lines += _time_lines(inputs, admitted)
+    lines += _time_lines(inputs, [candidate for candidate, _ in admitted])
     return lines
 
 
-def _sample(inputs: Inputs) -> tuple[list[StaticCosts], dict[str, int]]:
+def _when(space: Space, path: str) -> str:
+    """Return on what a dimension depends, in words; "" where it always counts."""
+    conditions = space.conditions().get(path, ())
+    return "".join(f"  [only where {one.path} is {_spelled(one)}]" for one in conditions)
+
+
+def _spelled(one: Condition) -> str:
+    values = " or ".join(map(str, one.values))
+    return f"not {values}" if one.negated else values
+
+
+def _sample(inputs: Inputs) -> tuple[list[tuple[Candidate, dict[str, float]]], dict[str, int]]:
+    """Return random candidates that are admitted, with their costs, and how many were rejected for what."""
     space = inputs.space
     rng = random.Random(space.search.seed)
-    limits = {name: bounds for name, bounds in space.limits(inputs.facts).items() if name != "latency_ms"}
-    checker = CostFilter(inputs.teacher.config, inputs.tokenizer_bytes, limits, inputs.store)
-    admitted: list[StaticCosts] = []
+    limits = {
+        name: bounds for name, bounds in space.limits(inputs.teacher_costs).items() if name != "latency_ms"
+    }
+    checker = CostFilter(inputs.students, limits, inputs.store)
+    admitted: list[tuple[Candidate, dict[str, float]]] = []
     reasons: dict[str, int] = {}
     started = time.monotonic()
     for _ in range(SAMPLE):
@@ -82,17 +101,16 @@ def _sample(inputs: Inputs) -> tuple[list[StaticCosts], dict[str, int]]:
             break
         values = {path: domain.sample(rng) for path, domain in space.domains().items()}
         try:
-            candidate: Candidate = space.build(values, inputs.facts, space.search.seed)
-            rejected = checker.counted(candidate)
+            candidate = space.build(values, inputs.students, space.search.seed)
+            counted = checker.counted(candidate)
         except IllegalCandidate as error:
             reasons[str(error)] = reasons.get(str(error), 0) + 1
             continue
-        if rejected is not None:
-            limit = rejected.limit or rejected.reason
+        if isinstance(counted, Rejected):
+            limit = counted.limit or counted.reason
             reasons[limit] = reasons.get(limit, 0) + 1
         else:
-            config = student_config(candidate.config, inputs.teacher.config)
-            admitted.append(inputs.store.static(config, inputs.tokenizer_bytes))
+            admitted.append((candidate, counted))
     return admitted, reasons
 
 
@@ -101,7 +119,7 @@ TRAINING_FLOPS_PER_CPU_S = (
 )
 
 
-def _time_lines(inputs: Inputs, admitted: list[StaticCosts]) -> list[str]:
+def _time_lines(inputs: Inputs, admitted: list[Candidate]) -> list[str]:
     """Return the expected epochs, and CPU time where trials run on CPUs."""
     space: Any = inputs.space
     epochs, trials = space.training.epochs, space.search.trials
@@ -113,7 +131,8 @@ def _time_lines(inputs: Inputs, admitted: list[StaticCosts]) -> list[str]:
         left, before = max(left / factor, 1.0), rung
     lines = [f"trials: {trials}, about {expected:.0f} epochs with early stopping (at most {trials * epochs})"]
     if admitted and isinstance(space.training.pairs_per_epoch, int):
-        flops = sum(costs.flops for costs in admitted) / len(admitted)
+        some = [inputs.students.trained(candidate) for candidate in admitted[:TIMED]]
+        flops = sum(inputs.store.static(subject).flops for subject in some) / len(some)
         seconds = expected * 3 * flops * space.training.pairs_per_epoch / TRAINING_FLOPS_PER_CPU_S
         lines.append(f"estimated time: {seconds / 60:.0f} CPU-minutes of training for students of this size")
     return lines

@@ -1,7 +1,12 @@
 """Searchers by name: which candidate comes next. Each is a `Proposer` behind the one Ray `Searcher`."""
 
-SEARCHERS = {
-    "evolution": "search.searchers.evolution:Evolution",
-    "hyperopt": "search.searchers.tree_parzen:TreeParzen",
-    "random": "search.searchers.random_search:RandomSearch",
-}
+from spaces.plugins import Table
+
+SEARCHERS = Table(
+    "searchers",
+    {
+        "evolution": "search.searchers.evolution:Evolution",
+        "hyperopt": "search.searchers.tree_parzen:TreeParzen",
+        "random": "search.searchers.random_search:RandomSearch",
+    },
+)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from analysis.run_folder import Run, Trial, read_run
-from search.candidates.plugins import conditions_of
 from search.run_folder.proposal_log import ProposalLog
 from search.simulator.goals import Goal
 from search.simulator.table import CurveTable, infer_domain
@@ -103,7 +102,7 @@ def _space(folder: Path, values: Sequence[Mapping[str, Scalar]]) -> tuple[Mappin
             one.keys() == domains.keys() and all(domains[name].contains(value) for name, value in one.items())
             for one in values
         ):
-            return domains, conditions_of(space)
+            return domains, space.conditions()
     names = set.intersection(*(set(one) for one in values))
     return {name: infer_domain([one[name] for one in values]) for name in sorted(names)}, {}
 

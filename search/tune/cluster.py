@@ -26,7 +26,7 @@ SETTINGS = {
 DRIVER_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search owns Ctrl-C
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the recorder's tables are the truth; tensorboardX would import torch
-    "TUNE_MAX_PENDING_TRIALS_PG": "1",  # one candidate is inputs while others train, not dozens
+    "TUNE_MAX_PENDING_TRIALS_PG": "1",  # one candidate is prepared while others train, not dozens
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "3600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_worker_niceness": "0",  # Ray's own default of 15 starves trials on a shared machine
@@ -58,14 +58,37 @@ def project_root() -> Path:
     return Path(__file__).resolve().parents[2]
 
 
+@contextmanager
+def joined(address: str | None) -> Iterator[list[str]]:
+    """Be part of a cluster for a while, see `connect`; Ray and the environment are left as they were found.
+
+    A Ray that runs in this process already is used where no address is given, and goes on running.
+    """
+    found, owned = dict(os.environ), not ray.is_initialized()
+    try:
+        yield connect(address)
+    finally:
+        if owned:
+            ray.shutdown()
+        for name in [name for name in os.environ if name.startswith(("RAY_", "TUNE_")) and name not in found]:
+            del os.environ[name]
+        os.environ.update(
+            {name: value for name, value in found.items() if name.startswith(("RAY_", "TUNE_"))}
+        )
+
+
 def connect(address: str | None) -> list[str]:
     """Start Ray on this machine, or join the cluster at `address`; return lines on its dashboard.
+
+    To be called by `joined`, which takes all of it back.
 
     Raises:
         ResourceError: no cluster answers there, or it asks for a token.
     """
     for name, value in {**SETTINGS, **DRIVER_SETTINGS}.items():
         os.environ.setdefault(name, value)
+    if ray.is_initialized():
+        return _running(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     try:
         context = _start(options) if address is None else _join(address, options)
@@ -84,6 +107,22 @@ def connect(address: str | None) -> list[str]:
             ) from error
         raise
     return _dashboard_lines(context.dashboard_url or "", context.address_info.get("metrics_export_port"))
+
+
+def _running(address: str | None) -> list[str]:
+    """Use the Ray of this process; return a line that says so.
+
+    Raises:
+        ResourceError: another cluster is asked for.
+    """
+    here = ray.get_runtime_context().gcs_address
+    if address not in (None, "auto", here):
+        raise ResourceError(
+            f"--address {address}: this process has joined the cluster at {here} already; allowed: that one. "
+            "Leave the address out, or call ray.shutdown() first."
+        )
+    os.environ["RAY_ADDRESS"] = here
+    return [f"Ray runs in this process already ({here}): it is used, and left running"]
 
 
 def _first_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ starts.
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self, final
@@ -19,7 +20,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupt:
     """While entered, SIGINT and SIGTERM set a flag; a second one raises KeyboardInterrupt.
 
-    To be entered in the main thread, as Python demands of signal handlers.
+    Python lets the main thread alone handle signals: entered in another one, it listens to none.
 
     Attributes:
         signal_number: the first signal that came, None before that.
@@ -47,7 +48,8 @@ class Interrupt:
         return 0 if self.signal_number is None else 128 + self.signal_number
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
     def __exit__(

@@ -1,14 +1,14 @@
 """How Ray Tune is set up for a search."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ray import tune
+from ray.tune import Callback
 
 from search.schedulers.base import RungScheduler
 from search.searchers.candidate_searcher import CandidateSearcher
 from search.tune.interrupt import SearchStopper
-from search.tune.tune_callback import RunCallback
 from trainables.trial import Launch, run_trial
 
 RESTARTS = 1  # of a trial whose process was lost; it continues from its checkpoint
@@ -18,7 +18,7 @@ def make_tuner(
     searcher: CandidateSearcher,
     scheduler: RungScheduler,
     *,
-    callback: RunCallback,
+    callbacks: Sequence[Callback],
     launch: Launch,
     slots: int,
     over: Callable[[], bool],
@@ -28,7 +28,7 @@ def make_tuner(
     Args:
         searcher: proposes, and counts the trials.
         scheduler: stops early.
-        callback: keeps the record.
+        callbacks: what keeps the record, and the user's own.
         launch: how each trial is run.
         slots: trials side by side.
         over: whether all trials are to end.
@@ -49,7 +49,7 @@ def make_tuner(
         run_config=tune.RunConfig(
             name=storage.name,
             storage_path=str(storage.parent),
-            callbacks=[callback],
+            callbacks=list(callbacks),
             stop=SearchStopper(over),
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
             verbose=0,

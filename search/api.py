@@ -1,0 +1,143 @@
+"""A search from Python, in a script or a notebook.
+
+from search.api import search
+
+run = search("spaces/dlip.yaml", trials=8, overrides={"losses.itc.weight": 0.5})
+run.front("params")                     # a pandas table
+run.export("knee", out="student/")
+"""
+
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from analysis.pareto import front, pick
+from analysis.report import draw_report
+from analysis.run_folder import Run as Folder
+from analysis.run_folder import Trial, read_run
+from analysis.table import TRIALS_FILE, read_history, read_trials
+from spaces.load import Override
+
+if TYPE_CHECKING:
+    import pandas
+    from ray.tune import Callback
+
+    from trainables.export import Student
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or interrupted search: its folder, and what stands in it. Tables are read anew at each call.
+
+    Attributes:
+        folder: the run folder; `search(resume=...)` and the commands take it.
+    """
+
+    folder: Path
+
+    @property
+    def trials(self) -> "pandas.DataFrame":
+        """One row per candidate, rejected ones too: the columns of `trials.arrow`."""
+        return read_trials(self.folder / TRIALS_FILE).to_pandas()
+
+    @property
+    def history(self) -> "pandas.DataFrame":
+        """One row per candidate and epoch."""
+        return read_history(self.folder).table.to_pandas()
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What `run.json` says: teacher, data, tasks, versions, what ended the search."""
+        return self._read().facts
+
+    def front(self, axis: str = "params") -> "pandas.DataFrame":
+        """Return the members of the front of quality against `params`, `flops` or `latency_ms`, from small to large."""
+        trials = self.trials.set_index("candidate_id", drop=False)
+        return trials.loc[[trial.candidate_id for trial in front(self._read(), axis)]].reset_index(drop=True)
+
+    def pick(self, which: str, axis: str = "params") -> Trial:
+        """Return a trial: `best` or `knee` of a front, or one by its id.
+
+        Raises:
+            RunError: there is no such trial, or it is not trained to the end.
+        """
+        return pick(self._read(), which, axis)
+
+    def export(self, which: str, *, out: str | Path, axis: str = "params") -> "Student":
+        """Write a student into a new folder, and return it loaded.
+
+        Raises:
+            StudentSearchError: no such trial, a missing checkpoint, or `out` holds something.
+        """
+        from search.export import export
+        from trainables.export import load
+
+        export(self.folder, which, axis=axis, out=Path(out))
+        return load(out)
+
+    def report(self) -> Path:
+        """Draw `report.html` anew and return its path."""
+        return draw_report(self.folder)
+
+    def _read(self) -> Folder:
+        return read_run(self.folder)
+
+
+def search(
+    space: str | Path = "spaces/dlip.yaml",
+    *,
+    trials: int | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    callbacks: "Sequence[Callback]" = (),
+    quiet: bool = False,
+    **options: Any,
+) -> Run:
+    """Search, and return the run; as `python search/run.py` does, but for what it prints.
+
+    Ray is joined where it runs already, else started and shut down again; its environment is left as it was found. Ctrl-C ends
+    the search in good order and returns what there is, in the main thread; elsewhere it is not listened to.
+
+    Args:
+        space: a space file.
+        trials: candidates to try.
+        overrides: fields of the space by dotted path, as a mapping or as texts `path=value`.
+        callbacks: `ray.tune.Callback`s; one that raises is told, and the search goes on.
+        quiet: print nothing.
+        options: `out`, `resume`, `warm_start`, `address`, `always_train`: as the flags of the command.
+
+    Raises:
+        StudentSearchError: whatever has to be mended.
+        TypeError: an unknown option.
+    """
+    from search.start import Request, load, run_session
+
+    changes: list[str | Override] = [] if isinstance(overrides, Mapping) else list(overrides)
+    if isinstance(overrides, Mapping):
+        changes += [Override(f"overrides[{path!r}]", path, value) for path, value in overrides.items()]
+    if trials is not None:
+        changes.append(Override(f"trials={trials}", "search.trials", trials))
+    folders: dict[str, Any] = {
+        name: Path(options.pop(name)) for name in ("out", "resume") if options.get(name) is not None
+    }
+    request = Request(space=Path(space), changes=tuple(changes), **{**options, **folders})
+    stream: TextIO = io.StringIO() if quiet else sys.stderr
+
+    def say(text: str) -> None:
+        print(text, file=stream, flush=True)
+
+    inputs, earlier = load(request, say=say)
+    outcome = run_session(request, inputs, earlier, callbacks=callbacks, stream=stream, say=say)
+    return Run(outcome.folder)
+
+
+def open_run(folder: str | Path) -> Run:
+    """Return a run that a folder holds.
+
+    Raises:
+        RunError: the folder is no run.
+    """
+    read_run(Path(folder))
+    return Run(Path(folder))

@@ -1,0 +1,147 @@
+"""What families, tasks and losses make of a candidate: absolute sizes, what it can say and do, what it costs."""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from spaces.candidate import Candidate
+from spaces.errors import IllegalCandidate, PluginError, ShapeError
+from spaces.plugins import resolve
+from trainables.configs import plain
+from trainables.costs.size import tokenizer_bytes
+from trainables.costs.subject import Subject
+from trainables.families import FAMILIES
+from trainables.families.base import Blueprint, Family, Resolved
+from trainables.signals import Offers, Serving, modes
+from trainables.tasks.base import Task, servings_of, wants_of
+from trainables.tasks.decoding import longest_text
+from trainables.teachers.teacher import Teacher
+from trainables.training.build import Plan, build_losses, loss_config, student_plan, unfed_losses
+
+
+@final
+class Students:
+    """The plug-ins of one space, as `Space.build` asks for them; and what follows from a candidate's config.
+
+    Attributes:
+        made: the tasks that students are deployed for, name -> task, in the order in which they are measured.
+        teachers: name -> teacher; the first one is the reference.
+    """
+
+    def __init__(
+        self, made: Mapping[str, Task], teachers: Mapping[str, Teacher], *, allow_partial: bool
+    ) -> None:
+        """Take what a space has chosen.
+
+        Args:
+            made: the tasks.
+            teachers: all teachers that a candidate may have.
+            allow_partial: whether a student may do only some of the tasks.
+        """
+        self.made, self.teachers, self._allow_partial = dict(made), dict(teachers), allow_partial
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, sorted."""
+        return tuple(sorted(self.made))
+
+    def student(self, section: dict[str, Any], teacher: str) -> dict[str, Any]:
+        """Return a student with absolute sizes and its family's defaults, see `spaces.candidate.Plugins`.
+
+        Raises:
+            IllegalCandidate: options that do not fit together, or a student that cannot do a task of the space.
+        """
+        found = {"kind": section["kind"], **self._resolved(section, teacher).options}
+        try:
+            offers = self._drafted(found, self.teachers[teacher]).offers
+        except (ShapeError, PluginError) as error:
+            raise IllegalCandidate(str(error), [("", str(error))]) from error
+        lacking = {name: lack for name, task in self.made.items() if (lack := task.model_lack(offers))}
+        if lacking and not self._allow_partial:
+            what = "; ".join(f"{name} {lack}" for name, lack in lacking.items())
+            text = (
+                f"got a student that cannot do {', '.join(lacking)} ({what}); allowed: one that does every task of the space. "
+                "Change its sizes, name fewer `tasks:`, or set allow_partial: true."
+            )
+            raise IllegalCandidate(f"student: {text}", [("kind", text)])
+        return found
+
+    def roundings(self, section: dict[str, Any], teacher: str) -> list[str]:
+        """Return a sentence for each relative size that had to be rounded; none for what cannot be built."""
+        try:
+            return list(self._resolved(section, teacher).roundings)
+        except IllegalCandidate:
+            return []
+
+    def loss(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of a loss with its defaults."""
+        return plain(loss_config(name, options))
+
+    def teacher_of(self, config: Mapping[str, Any]) -> Teacher:
+        """Return a candidate's teacher."""
+        return self.teachers[self.teacher_name(config)]
+
+    def teacher_name(self, config: Mapping[str, Any]) -> str:
+        """Return how the space calls a candidate's teacher."""
+        return str(config.get("teacher", next(iter(self.teachers))))
+
+    def able(self, offers: Offers) -> list[Task]:
+        """Return the tasks that a model with these offers can do."""
+        return [task for task in self.made.values() if task.model_lack(offers) is None]
+
+    def plan(self, config: Mapping[str, Any]) -> Plan:
+        """Return what a candidate trains, and which part of it is deployed.
+
+        Raises:
+            ShapeError: sizes that do not fit together.
+        """
+        around = self.teacher_of(config).surroundings
+        whole = student_plan(config, around, ()).training
+        return student_plan(config, around, self.able(whole.offers))
+
+    def subject(self, config: Mapping[str, Any]) -> Subject:
+        """Return what a candidate's costs are measured on.
+
+        Raises:
+            ShapeError: sizes that do not fit together.
+        """
+        return self.deployed(self.plan(config).deployed, self.teacher_of(config))
+
+    def deployed(self, blueprint: Blueprint, teacher: Teacher) -> Subject:
+        """Return a model that is deployed for all tasks that it can do."""
+        able = self.able(blueprint.offers)
+        part = blueprint.deployed(wants_of(able))
+        size = tokenizer_bytes(teacher.files.folder)
+        return Subject(blueprint=part, servings=servings_of(able, part.offers), tokenizer_bytes=size)
+
+    def trained(self, candidate: Candidate) -> Subject:
+        """Return what one example costs to train on: each mode that an active loss looks at once, at full length.
+
+        Raises:
+            ShapeError: sizes that do not fit together.
+        """
+        whole = self.plan(candidate.config).training
+        offers, source = whole.offers, self.teacher_of(candidate.config).offers
+        losses, _ = build_losses(candidate.config, offers, source)
+        looked_at = modes(
+            want for loss in losses.values() for want in loss.needs.student if offers[want].rows
+        )
+        servings = [Serving(mode=mode, tokens=longest_text(offers, mode)) for mode in sorted(looked_at)]
+        return Subject(blueprint=whole, servings=servings)
+
+    def unfed(self, candidate: Candidate) -> dict[str, str]:
+        """Return loss -> why the candidate's student cannot feed it, of those that its teacher can feed.
+
+        Raises:
+            ShapeError: sizes that do not fit together.
+        """
+        offers = self.plan(candidate.config).training.offers
+        return unfed_losses(candidate.config, offers, self.teacher_of(candidate.config).offers)
+
+    def _resolved(self, section: Mapping[str, Any], teacher: str) -> Resolved:
+        options = dict(section)
+        family: type[Family] = resolve(FAMILIES, options.pop("kind"), "families")
+        return family.resolve(options, self.teachers[teacher].blueprint.sizes)
+
+    @staticmethod
+    def _drafted(student: Mapping[str, Any], teacher: Teacher) -> Blueprint:
+        return student_plan({"student": student}, teacher.surroundings, ()).training
