@@ -8,10 +8,9 @@ from typing import Any, TextIO
 from analysis.report import draw_pngs, draw_report
 from search.candidates.admissions import StudentAdmissions
 from search.candidates.first_candidates import plan_search
-from search.candidates.inputs import Inputs
+from search.candidates.inputs import Inputs, Say
 from search.candidates.plugins import make_proposer, make_scheduler, rungs_of
 from search.candidates.teacher_cache import fill_teacher_cache
-from search.candidates.teacher_figures import Say
 from search.reporting.conclusion import conclude, finished_count
 from search.reporting.progress import Progress
 from search.run_folder.facts import RunFacts, first_facts, read_facts, stamp, write_space

@@ -1,29 +1,43 @@
 """What a search works with: a checked space, its teacher and its data."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from search.candidates.checks import RELATIVE, check_losses, check_measurable, check_plugins
-from search.candidates.teacher_figures import (
-    Say,
-    TeacherFigures,
-    check_capable,
-    kept_figures_file,
-    measure_teacher,
-)
 from spaces.candidate import TeacherFacts
+from spaces.errors import TeacherError
 from spaces.schema import Space
 from trainables.build import make_dataset, prepare_split
+from trainables.costs.latency import Latency
 from trainables.costs.size import tokenizer_bytes
+from trainables.costs.static import StaticCosts
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
+from trainables.datasets.cache_folder import cache_folder
 from trainables.datasets.encoded import EncodedSplit
+from trainables.metrics.evaluation import evaluate
 from trainables.metrics.predictions import EvaluationSize
+from trainables.metrics.retention import evaluated_tasks
 from trainables.teachers.loading import load_teacher
 
+Say = Callable[[str], None]
 QUESTION_LOSSES = frozenset({"vqa", "answer_logit"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherFigures:
+    """The teacher's own figures: costs, latency, and metrics on the two held-out splits."""
+
+    static: StaticCosts
+    latency: Latency
+    metrics: dict[str, float]
+    test_metrics: dict[str, float]
 
 
 class Inputs:
@@ -105,7 +119,11 @@ class Inputs:
             SpaceError: an objective that it does not have.
         """
         found = {name: self._metrics(name) for name in self.dataset.split_names if name != "train"}
-        check_capable(self.space.teacher, found["val"])
+        if not evaluated_tasks(found["val"]):
+            raise TeacherError(
+                f"teacher {self.space.teacher}: scores 0 in every task on the validation split, so nothing can be "
+                f"retained: {found['val']}. Check that teacher and data belong together."
+            )
         check_measurable(self.space, found["val"])
         return TeacherFigures(
             static=self.store.static(self.teacher.config, self.tokenizer_bytes),
@@ -137,13 +155,16 @@ class Inputs:
         }
 
     def _metrics(self, split: str) -> dict[str, float]:
-        """Return the teacher's metrics on one split."""
-        kept = kept_figures_file(self.teacher, self.dataset.fingerprint, split, size=self.evaluation)
-        return measure_teacher(
-            self.teacher,
-            lambda: self.splits[split],
-            name=split,
-            size=self.evaluation,
-            kept=kept,
-            say=self.say,
-        )
+        """Return the teacher's metrics on one split, kept in a file."""
+        size = "-".join(map(str, vars(self.evaluation).values()))
+        kept = cache_folder("teachers") / f"{'-'.join(self.fingerprints.values())}-{split}-{size}.json"
+        if kept.exists():
+            try:
+                found: dict[str, float] = json.loads(kept.read_text())
+                return found
+            except json.JSONDecodeError:
+                self.say(f"{kept}: damaged; the teacher is measured again")
+        self.say(f"measuring the teacher on the {split} split")
+        metrics = evaluate(self.teacher.model, self.splits[split], torch.device("cpu"), size=self.evaluation)
+        kept.write_text(json.dumps(metrics))
+        return metrics

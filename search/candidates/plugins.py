@@ -39,14 +39,15 @@ def make_scheduler(space: Space, folder: Path | None) -> Any:
 
 def make_proposer(space: Space) -> Proposer:
     """Return the search algorithm of a space."""
-    kind: type[Proposer] = resolve(SEARCHERS, space.search.searcher.kind, "searchers")
-    return kind(
+    kind = resolve(SEARCHERS, space.search.searcher.kind, "searchers")
+    made: Proposer = kind(
         kind.Config(**tuples(space.search.searcher.options)),
         space.domains(),
         seed=space.search.seed,
         objectives=space.objectives,
         conditions=conditions_of(space),
     )
+    return made
 
 
 def conditions_of(space: Space) -> Conditions:

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 
 from analysis.table import TEST_PREFIX
-from search.candidates.inputs import Inputs
-from search.candidates.teacher_figures import Say
+from search.candidates.inputs import Inputs, Say
 from search.run_folder.recorder import Recorder
 from spaces.errors import StudentSearchError
 from spaces.objectives import FRONT_COSTS

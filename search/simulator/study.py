@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, final
 
@@ -88,12 +89,7 @@ def run_study(study: Study, out: TextIO, progress: TextIO) -> Comparison:
     for setup in made:
         ticker.name, done = setup.name, len(comparison.engines) * len(study.seeds)
         engine = simulate_seeds(
-            table,
-            goals,
-            setup=setup,
-            seeds=study.seeds,
-            volume=comparison.volume,
-            told=lambda place, share, done=done: ticker.tell(done + place, share),
+            comparison.volume, setup=setup, seeds=study.seeds, told=partial(ticker.tell, done)
         )
         comparison.engines.append(engine)
     ticker.close()
@@ -217,8 +213,9 @@ class _Ticker:
         self._line, self._searches = StatusLine(stream), searches
         self.name = ""
 
-    def tell(self, done: int, share: float) -> None:
-        """Print the line if it is due: so many simulations are through, and a share of the one that runs."""
+    def tell(self, before: int, place: int, share: float) -> None:
+        """Print the line if it is due: `before` + `place` simulations are through, and a share of the one that runs."""
+        done = before + place
         elapsed = self._line.elapsed_s
         if elapsed < SILENT_S or not self._line.due:
             return
