@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from analysis.rungs import Decision
+from search.candidates.candidate_searcher import CandidateSearcher, SearchPlan
 from search.schedulers import SCHEDULERS
 from search.searchers import SEARCHERS
-from search.searchers.candidate_searcher import CandidateSearcher, SearchPlan
 from search.simulator.admissions import Neighbours, TableAdmissions
 from search.simulator.goals import Goals, directions
 from search.simulator.rungs import Rungs, Stations

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ray import tune
 
+from search.candidates.candidate_searcher import CandidateSearcher
 from search.schedulers.base import RungScheduler
-from search.searchers.candidate_searcher import CandidateSearcher
 from search.tune.interrupt import SearchStopper
 from search.tune.tune_callback import RunCallback
 from trainables.trial import Launch, run_trial

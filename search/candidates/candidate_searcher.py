@@ -12,11 +12,11 @@ from typing import Any, Protocol, final
 from ray.tune.search import Searcher
 
 from analysis.table import FAILED
+from search.candidates.refusals import Refusals
 from search.objectives import lacks_objective
 from search.proposal import Admitted, Past, Proposal, Rejected
 from search.searchers.base import Outcome, Proposer, Row, Values
 from search.searchers.points import PointSource
-from search.searchers.refusals import Refusals
 from search.stopping.stop_rules import Ending
 from spaces.candidate import Candidate
 from spaces.errors import IllegalCandidate, LimitError, RunError
