@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from analysis.rungs import Decision
-from search.candidates.candidate_searcher import CandidateSearcher, SearchPlan
+from search.candidates.candidate_searcher import CandidateSearcher
+from search.candidates.search_plan import SearchPlan
 from search.schedulers import SCHEDULERS
 from search.searchers import SEARCHERS
 from search.simulator.admissions import Neighbours, TableAdmissions

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from search.candidates.candidate_searcher import CandidateSearcher, Queued, SearchPlan
+from search.candidates.candidate_searcher import CandidateSearcher
+from search.candidates.search_plan import Queued, SearchPlan
 from search.proposal import Admitted, Past, Proposal, Rejected
 from search.run_folder.recorder import Recorder
 from search.searchers.base import Outcome, Proposer, Values
