@@ -9,6 +9,7 @@ from ray.tune import Callback
 
 from analysis.report import draw_pngs, draw_report
 from search.candidates.admissions import StudentAdmissions
+from search.candidates.candidate_searcher import CandidateSearcher
 from search.candidates.first_candidates import plan_search
 from search.candidates.inputs import Inputs
 from search.candidates.plugins import make_proposer, make_scheduler, rungs_of
@@ -19,7 +20,6 @@ from search.reporting.progress import Progress
 from search.run_folder.facts import RunFacts, first_facts, read_facts, stamp, write_space
 from search.run_folder.recorder import Recorder
 from search.run_folder.warm_start_file import EarlierResults, write_earlier
-from search.searchers.candidate_searcher import CandidateSearcher
 from search.stopping.hypervolume import Growth, growth_of
 from search.stopping.stop_rules import INTERRUPTED, Ending, StopRules
 from search.stopping.time_used import TimeUsed

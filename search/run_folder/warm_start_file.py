@@ -8,8 +8,8 @@ from typing import Any
 
 from analysis.table import atomic_path
 from search.proposal import NOT_PROPOSED, Past, Proposal
-from search.searchers.base import Values
 from spaces.candidate import Candidate
+from spaces.domains import Scalar
 from spaces.errors import RunError
 
 WARM_START_FILE = "warm_start.jsonl"
@@ -27,7 +27,7 @@ class EarlierResults:
     """
 
     past: Sequence[Past] = ()
-    first: Sequence[Values] = ()
+    first: Sequence[Mapping[str, Scalar]] = ()
     sources: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
 

@@ -115,8 +115,8 @@ def result_lines(comparison: Comparison) -> Iterator[str]:
         if len(engine.runs) > 1:
             rows.append(["", *(f"{low}..{high}" if low != high else "" for _, low, high in cells)])
     first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
-    for name, *cells in rows:
-        right = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+    for name, *written in rows:
+        right = [cell.rjust(width) for cell, width in zip(written, widths, strict=True)]
         yield "  ".join([name.ljust(first), *right]).rstrip()
     yield (
         f"Medians over seeds, below them 10th..90th percentile. hypervolume: share of the exact one; compute, to 95%, to 98%: "

@@ -29,6 +29,7 @@ class Volume:
     the reference point is 1.1 in each. A candidate counts once it was trained to its end.
 
     Attributes:
+        table, goals: what it is of.
         exact: hypervolume of the whole table.
         front_size: different points of the exact front; candidates with the same final values are one point.
         front_ids: all candidates on it.
@@ -42,7 +43,7 @@ class Volume:
         """
         finals = table.finals(goals)
         span = np.ptp(finals, axis=0)
-        self._places = table.places
+        self.table, self.goals, self._places = table, goals, table.places
         self._points = (finals - finals.min(axis=0)) / np.where(span > 0, span, 1.0)
         distinct, owners = np.unique(finals, axis=0, return_inverse=True)
         owners = owners.reshape(-1)
@@ -180,27 +181,21 @@ class Engine:
 
 
 def simulate_seeds(
-    table: CurveTable,
-    goals: Goals,
-    *,
-    setup: Setup,
-    seeds: Sequence[int],
-    volume: Volume,
-    told: Callable[[int, float], None],
+    volume: Volume, *, setup: Setup, seeds: Sequence[int], told: Callable[[int, float], None]
 ) -> Engine:
     """Return what an engine does under several seeds, one after the other.
 
     Args:
-        table: see `simulate`.
-        goals: the objectives.
+        volume: of the table that is searched, under its goals.
         setup: its seed is not looked at.
         seeds: of the searches.
-        volume: of the table and the goals.
         told: called now and then with the place of a seed and the share of its search that is done.
     """
     runs, curves = [], []
     for place, seed in enumerate(seeds):
-        trace = simulate(table, goals, setup=replace(setup, seed=seed), told=partial(told, place))
+        trace = simulate(
+            volume.table, volume.goals, setup=replace(setup, seed=seed), told=partial(told, place)
+        )
         anytime = Anytime(trace, volume)
         runs.append(measure(trace, volume, seed=seed, anytime=anytime))
         curves.append(anytime)

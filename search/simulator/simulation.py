@@ -4,12 +4,14 @@ import functools
 import heapq
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
+from analysis.rungs import Decision
+from search.candidates.candidate_searcher import CandidateSearcher
+from search.candidates.search_plan import SearchPlan
 from search.schedulers import SCHEDULERS
 from search.searchers import SEARCHERS
-from search.searchers.candidate_searcher import CandidateSearcher, SearchPlan
 from search.simulator.admissions import Neighbours, TableAdmissions
 from search.simulator.goals import Goals, directions
 from search.simulator.rungs import Rungs, Stations
@@ -74,23 +76,12 @@ class Event:
     status: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """A decision of the scheduler; `epoch` is the candidate's own, `rung` as the user wrote it, the rest as in `Decision`."""
-
-    candidate_id: str
-    epoch: int
-    rung: str
-    rank: int | None
-    size: int
-    verdict: str
-
-
 @dataclass(slots=True, kw_only=True)
 class Trace:
     """One simulated search, everything in order.
 
     Attributes:
+        decisions: of the scheduler, with each candidate's own epoch; the rung is its number (`Rungs.numbers`).
         proposal_s: real seconds that each candidate took to be proposed, refused proposals included.
         duplicates: proposals refused because their candidate was known.
         compute: spent in ended epochs; what runs when a limit on it is met is not counted.
@@ -100,7 +91,7 @@ class Trace:
 
     starts: list[Start] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    judgements: list[Judgement] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
     proposal_s: list[float] = field(default_factory=list)
     duplicates: int = 0
     compute: float = 0.0
@@ -162,12 +153,12 @@ class _Simulation:
         plan = SearchPlan(trials=self._trials)
         # a clock that stands still: a search that gives up after a second would not repeat
         self._searcher = CandidateSearcher(proposer, admissions, plan=plan, clock=lambda: 0.0)
-        self._rungs, self._judge, self._stations = Rungs(()), None, list[Stations]()
+        self._judge, self._stations = None, list[Stations]()
         if setup.scheduler != NONE:
-            self._rungs = setup.rungs or Rungs.of(table, goals)
-            self._stations = self._rungs.all_stations(table, goals)
+            rungs = setup.rungs or Rungs.of(table, goals)
+            self._stations = rungs.all_stations(table, goals)
             judge = resolve(SCHEDULERS, setup.scheduler, "schedulers")
-            config = judge.Config(**setup.scheduler_options, rungs=self._rungs.numbers)
+            config = judge.Config(**setup.scheduler_options, rungs=rungs.numbers)
             self._judge = judge(config, directions(goals), folder=None)
         self._due: list[tuple[float, int, int, int]] = []  # (when, number of the trial, its worker, row)
         self._idle = list(range(setup.workers))
@@ -257,19 +248,9 @@ class _Simulation:
         if self._judge is None or number is None:
             return False
         decision = self._judge.judge(result["candidate_id"], {**result, "epoch": number})
-        if decision is None:
-            return False
-        self._trace.judgements.append(
-            Judgement(
-                candidate_id=decision.candidate_id,
-                epoch=result["epoch"],
-                rung=self._rungs.label(number),
-                rank=decision.rank,
-                size=decision.size,
-                verdict=decision.verdict,
-            )
-        )
-        return bool(decision.stopped)
+        if decision is not None:
+            self._trace.decisions.append(replace(decision, epoch=result["epoch"]))
+        return decision is not None and bool(decision.stopped)
 
     def _share(self) -> float:
         """Return the share of the search that is done, by trials or by compute."""

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, final
 
@@ -11,7 +12,7 @@ from analysis import wording
 from analysis.table import atomic_path
 from search.candidates.plugins import tuples
 from search.reporting.status_line import StatusLine
-from search.schedulers import CONFIGS, SCHEDULERS
+from search.schedulers import SCHEDULERS, config_class
 from search.searchers import SEARCHERS
 from search.simulator.comparison import Comparison, head_lines, result_lines, result_page, to_json
 from search.simulator.goals import Goals, parse_goals
@@ -88,12 +89,7 @@ def run_study(study: Study, out: TextIO, progress: TextIO) -> Comparison:
     for setup in made:
         ticker.name, done = setup.name, len(comparison.engines) * len(study.seeds)
         engine = simulate_seeds(
-            table,
-            goals,
-            setup=setup,
-            seeds=study.seeds,
-            volume=comparison.volume,
-            told=lambda place, share, done=done: ticker.tell(done + place, share),
+            comparison.volume, setup=setup, seeds=study.seeds, told=partial(ticker.tell, done)
         )
         comparison.engines.append(engine)
     ticker.close()
@@ -145,7 +141,7 @@ def setups(
     given = _parse(settings, ["searcher", "scheduler", *searchers, *stopping])
     configs = {name: resolve(SEARCHERS, name, "searchers").Config for name in searchers}
     by_searcher = {name: _options(given, "searcher", name, config) for name, config in configs.items()}
-    by_scheduler = {name: _options(given, "scheduler", name, scheduler_config(name)) for name in stopping}
+    by_scheduler = {name: _options(given, "scheduler", name, config_class(name)) for name in stopping}
     return [
         replace(
             base,
@@ -157,15 +153,6 @@ def setups(
         for searcher in dict.fromkeys(searchers)
         for scheduler in dict.fromkeys(schedulers)
     ]
-
-
-def scheduler_config(name: str) -> Any:
-    """Return the Config of a scheduler, also of one that has no row in CONFIGS."""
-    return (
-        resolve(CONFIGS, name, "schedulers")
-        if name in CONFIGS
-        else resolve(SCHEDULERS, name, "schedulers").Config
-    )
 
 
 def _parse(settings: Sequence[str], rooms: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -217,8 +204,9 @@ class _Ticker:
         self._line, self._searches = StatusLine(stream), searches
         self.name = ""
 
-    def tell(self, done: int, share: float) -> None:
-        """Print the line if it is due: so many simulations are through, and a share of the one that runs."""
+    def tell(self, before: int, place: int, share: float) -> None:
+        """Print the line if it is due: `before` + `place` simulations are through, and a share of the one that runs."""
+        done = before + place
         elapsed = self._line.elapsed_s
         if elapsed < SILENT_S or not self._line.due:
             return

@@ -6,8 +6,8 @@ from pathlib import Path
 from ray import tune
 from ray.tune import Callback
 
+from search.candidates.candidate_searcher import CandidateSearcher
 from search.schedulers.base import RungScheduler
-from search.searchers.candidate_searcher import CandidateSearcher
 from search.tune.interrupt import SearchStopper
 from trainables.trial import Launch, run_trial
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
+from search.candidates.candidate_searcher import CandidateSearcher
+from search.candidates.search_plan import Queued, SearchPlan
 from search.proposal import Admitted, Past, Proposal, Rejected
 from search.searchers import SEARCHERS
 from search.searchers.base import Outcome, Proposer
-from search.searchers.candidate_searcher import CandidateSearcher, Queued, SearchPlan
 from spaces.domains import Choice, Domain
 from spaces.options import check_options
 from spaces.plugins import resolve

@@ -1,16 +1,19 @@
 """Hard limits of size: what is longer is two things. Medians are looked at by people."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.house.tree import ROOMS, ROOT, modules, short, syntax
+from tests.house.tree import ROOMS, ROOT, modules, short, syntax, walk
 
 MOST_LINES = 400
 MOST_FUNCTION_LINES = 60
 MOST_PARAMETERS = 6
+MOST_FILES = 12  # of a folder, its README included and __init__.py not
+SMALL_ROOMS = ("search", "analysis")
 MOST_README_LINES = 250
 MOST_ROOM_README_LINES = 80
 
@@ -60,6 +63,12 @@ def test_no_function_takes_more_than_six_parameters():
         if num_parameters(function) > MOST_PARAMETERS
     ]
     assert not wide, "\n".join(wide)
+
+
+def test_no_folder_holds_more_than_a_dozen_files():
+    files = [path for room in SMALL_ROOMS for path in walk(ROOT / room) if path.suffix in (".py", ".md")]
+    counted = Counter(short(path.parent) for path in files if path.name != "__init__.py")
+    assert {folder: count for folder, count in counted.items() if count > MOST_FILES} == {}
 
 
 def test_readme_is_at_most_250_lines():

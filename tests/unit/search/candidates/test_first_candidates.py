@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
+from search.candidates.candidate_searcher import CandidateSearcher
 from search.candidates.first_candidates import plan_search
 from search.candidates.inputs import Inputs
 from search.candidates.plugins import make_proposer
@@ -16,7 +17,6 @@ from search.candidates.warm_start import read_runs
 from search.run_folder.recorder import Recorder
 from search.run_folder.warm_start_file import write_earlier
 from search.searchers.base import Outcome, Proposer, Values
-from search.searchers.candidate_searcher import CandidateSearcher
 from spaces.domains import Scalar
 from spaces.errors import LimitError, SpaceError
 from tests.house.tree import ROOMS, dotted, modules, syntax
@@ -328,7 +328,7 @@ def test_rays_wrapper_of_hyperopt_is_not_reachable() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
     }
-    assert ("search.searchers.candidate_searcher", "ray.tune.search") in imported  # the search finds imports
+    assert ("search.candidates.candidate_searcher", "ray.tune.search") in imported  # the search finds imports
     assert not [
         where
         for where, name in imported

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
+from search.candidates.candidate_searcher import CandidateSearcher
+from search.candidates.search_plan import Queued, SearchPlan
 from search.proposal import Admitted, Past, Proposal, Rejected
 from search.run_folder.recorder import Recorder
 from search.searchers.base import Outcome, Proposer, Values
-from search.searchers.candidate_searcher import CandidateSearcher, Queued, SearchPlan
 from search.stopping.stop_rules import INTERRUPTED, Ending
 from spaces.domains import Scalar
 from tests.unit.search.toy_admissions import DOMAINS, OBJECTIVES, ToyAdmissions, make_candidate, params_of

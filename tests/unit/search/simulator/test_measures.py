@@ -72,12 +72,7 @@ def test_an_engine_is_simulated_under_every_seed() -> None:
     told: list[tuple[int, float]] = []
     setup = Setup(workers=2, scheduler="moasha", trials=20)
     engine = simulate_seeds(
-        table,
-        GOALS,
-        setup=setup,
-        seeds=[4, 9],
-        volume=Volume(table, GOALS),
-        told=lambda place, share: told.append((place, share)),
+        Volume(table, GOALS), setup=setup, seeds=[4, 9], told=lambda place, share: told.append((place, share))
     )
     assert engine.name == setup.name == "random + moasha"
     assert [run.seed for run in engine.runs] == [4, 9]

@@ -170,7 +170,7 @@ def test_a_run_can_be_searched_again(tmp_path: Path) -> None:
     setup = Setup(workers=2, scheduler="moasha")
     trace = simulate(table, table.goals, setup=setup)
     assert sorted(one.candidate_id for one in trace.starts) == list(table.ids)
-    assert {(one.rung, one.epoch) for one in trace.judgements} == {("1", 1)}
+    assert {(one.rung, one.epoch) for one in trace.decisions} == {(1, 1)}
 
 
 def test_what_is_no_run_or_has_nothing_to_offer_is_told(tmp_path: Path) -> None:

@@ -103,10 +103,10 @@ def test_the_scheduler_stops_at_its_rungs_and_frees_the_worker() -> None:
         (2, "b", 1, "stopped", 4),
         (3, "a", 3, "finished", 5),
     ]
-    assert [(one.candidate_id, one.rung, one.rank, one.size, one.verdict) for one in trace.judgements] == [
-        ("a", "1", 0, 1, "continue"),
-        ("b", "1", 1, 2, "stop"),
-        ("d", "1", 0, 3, "continue"),
+    assert [(one.candidate_id, one.rung, one.rank, one.size, one.verdict) for one in trace.decisions] == [
+        ("a", 1, 0, 1, "continue"),
+        ("b", 1, 1, 2, "stop"),
+        ("d", 1, 0, 3, "continue"),
     ]
     assert trace.compute == 3 + 2 + 5 + 3
 
@@ -170,12 +170,12 @@ def test_fractions_compare_candidates_of_different_lengths() -> None:
         seed=SEED, scheduler="asha", scheduler_options={"reduction_factor": 2}, rungs=Rungs.parse(["1/3"])
     )
     trace = simulate(table, GOALS, setup=setup)
-    judged = [(one.candidate_id, one.epoch, one.rung, one.rank, one.verdict) for one in trace.judgements]
+    judged = [(one.candidate_id, one.epoch, one.rung, one.rank, one.verdict) for one in trace.decisions]
     assert judged == [
-        ("a", 1, "1/3", 0, "continue"),
-        ("b", 2, "1/3", 1, "stop"),
-        ("c", 3, "1/3", 0, "continue"),
-        ("d", 3, "1/3", 1, "continue"),
+        ("a", 1, 1, 0, "continue"),
+        ("b", 2, 1, 1, "stop"),
+        ("c", 3, 1, 0, "continue"),
+        ("d", 3, 1, 1, "continue"),
     ]
     assert trace.compute == 3 + 2 + 9 + 9
 
@@ -303,5 +303,5 @@ def test_wrong_rungs_are_told(rungs: list[str]) -> None:
 def test_epochs_may_have_gaps() -> None:
     table = make_table({"a": [(1, 1.0, 0.5), (5, 4.0, 0.3)], "b": [(2, 2.0, 0.6), (5, 3.0, 0.2)]})
     trace = simulate(table, GOALS, setup=Setup(scheduler="asha", rungs=Rungs.parse(["1/5"])))
-    assert {(one.candidate_id, one.epoch) for one in trace.judgements} == {("a", 1), ("b", 2)}
+    assert {(one.candidate_id, one.epoch) for one in trace.decisions} == {("a", 1), ("b", 2)}
     assert np.isclose(trace.compute, 10)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from ray.tune.search import Searcher
 
+from search.candidates.candidate_searcher import CandidateSearcher
+from search.candidates.search_plan import Queued, SearchPlan
 from search.proposal import Admitted, Past, Proposal
 from search.searchers.base import Outcome, Proposer
-from search.searchers.candidate_searcher import CandidateSearcher, Queued, SearchPlan
 from search.searchers.random_search import RandomSearch
 from search.stopping.stop_rules import INTERRUPTED
 from spaces.domains import Choice, Float, Int

@@ -1,83 +1,26 @@
 """The one Ray Searcher: a queue, then a proposer's proposals, each admitted before a trial exists."""
 
 import json
-import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, final
 
 from ray.tune.search import Searcher
 
 from analysis.table import FAILED
-from search.objectives import lacks_objective
-from search.proposal import Admitted, Past, Proposal, Rejected
-from search.searchers.base import Outcome, Proposer, Row, Values
+from search.candidates.outcomes import Outcomes
+from search.candidates.refusals import Refusals
+from search.candidates.search_plan import Admissions, SearchPlan
+from search.proposal import Admitted, Proposal, Rejected
+from search.searchers.base import Proposer
 from search.searchers.points import PointSource
-from search.searchers.refusals import Refusals
 from search.stopping.stop_rules import Ending
-from spaces.candidate import Candidate
 from spaces.errors import IllegalCandidate, LimitError, RunError
 
 WINDOW = 500  # new proposals of which, if the limits are to be met at all, at least one per cent is admitted
 PATIENCE_S = 1.0  # while trials run, Tune goes on after so long without an admission
-
-
-class Admissions(Protocol):
-    """What the searcher needs of the experiment."""
-
-    def build(self, values: Values, index: int) -> Proposal:
-        """Return the candidate at a point of the space, and the values that count; IllegalCandidate where its parts do not
-        fit."""
-
-    def admit(self, candidate: Candidate) -> Admitted | Rejected:
-        """Return whether the candidate meets the limits, with its costs."""
-
-    def trial_config(self, proposal: Proposal, admitted: Admitted) -> dict[str, Any]:
-        """Return the config of the Tune trial; it holds `candidate_id` and `role`."""
-
-    def violation(self, costs: Mapping[str, float]) -> float:
-        """Return how far costs lie beyond the limits, see `Outcome.violation`; infinite without costs."""
-
-    def on_rejected(self, proposal: Proposal, rejected: Rejected) -> None:
-        """Record a candidate that will not be trained."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queued:
-    """A candidate to hand out before any proposal.
-
-    Attributes:
-        proposal: the unfinished candidate of a resumed run, the blind student, or the default.
-        admitted: its costs where they are known already; None to have it admitted like any other.
-    """
-
-    proposal: Proposal
-    admitted: Admitted | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchPlan:
-    """How far to search, and from where.
-
-    Attributes:
-        trials: admitted candidates of the whole run, earlier sessions and the queue included, the blind one
-            not.
-        queue: handed out first, in this order.
-        past: candidates of earlier sessions in the order in which they ended, except those in the queue.
-        start_index: number of the next proposal.
-        earlier: trained candidates of other runs in the order in which they ended, all with index -1. The
-            proposer learns from them; they do not count as trials, and may be proposed and trained here.
-    """
-
-    trials: int
-    queue: Sequence[Queued] = ()
-    past: Sequence[Past] = ()
-    start_index: int = 0
-    earlier: Sequence[Past] = ()
-
 
 Ticket = tuple[Proposal, Admitted]
 
@@ -130,15 +73,14 @@ class CandidateSearcher(Searcher):
         # The unfinished of an earlier session count now; what still has to be admitted counts when it is.
         self._admitted = sum(past.admitted and not past.proposal.candidate.blind for past in plan.past)
         self._admitted += sum(q.admitted is not None and not q.proposal.candidate.blind for q in plan.queue)
-        self._rows: dict[str, dict[int, Row]] = {}
-        self._lacking: set[str] = set()  # trials whose candidate has no figure for an objective
+        self._outcomes = Outcomes(proposer, admissions.violation)
         for past in plan.earlier:
-            self._observe(past.proposal, self._earlier_outcome(past))
+            self._outcomes.earlier(past)
         for past in plan.past:
-            self._observe(past.proposal, self._past_outcome(past))
+            self._outcomes.past(past)
         self._unfinished = [(q.proposal, q.admitted) for q in plan.queue if q.admitted is not None]
         for ticket in self._unfinished:
-            self._observe(ticket[0], self._pending(*ticket))
+            self._outcomes.pending(*ticket)
 
     @property
     def ended_by(self) -> str | None:
@@ -189,12 +131,9 @@ class CandidateSearcher(Searcher):
         return self._admissions.trial_config(proposal, admitted)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Keep a row in which all objectives were measured; one that a restarted trial tells again counts once."""
-        row = self._visible(result)
-        if lacks_objective(result, self._proposer.objectives):
-            self._lacking.add(trial_id)
-        if trial_id in self._live and row is not None:
-            self._rows.setdefault(trial_id, {})[int(row["epoch"] or 0)] = row
+        """Keep a row for the proposer."""
+        if trial_id in self._live:
+            self._outcomes.keep(trial_id, result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -206,11 +145,10 @@ class CandidateSearcher(Searcher):
         failed = error or (result or {}).get("status") in FAILED
         if result and not failed:
             self.on_trial_result(trial_id, result)  # Tune does not tell the row at which a trial was stopped
-        proposal, rows = self._live.pop(trial_id, None), self._rows.pop(trial_id, {})
-        failed |= trial_id in self._lacking and not rows
+        proposal, (rows, lacks) = self._live.pop(trial_id, None), self._outcomes.drop(trial_id)
         ending = self._ending()
         if proposal is not None and not (ending and ending.cut):
-            self._observe(proposal, self._ended(proposal, rows.values(), failed=failed))
+            self._outcomes.ended(proposal, rows, failed=failed or lacks)
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -317,54 +255,15 @@ class CandidateSearcher(Searcher):
         if not proposal.candidate.blind:
             self._admitted += 1
             self._refusals.add(proposal, None)
-        self._observe(proposal, self._pending(proposal, answer))
+        self._outcomes.pending(proposal, answer)
         return answer
 
     def _refuse(self, proposal: Proposal, rejected: Rejected) -> None:
         """Record a rejected candidate and tell the proposer."""
         if not proposal.candidate.blind:
             self._refusals.add(proposal, rejected)
-        self._observe(proposal, self._refused(rejected.costs))
+        self._outcomes.refused(proposal, rejected.costs)
         self._admissions.on_rejected(proposal, rejected)
-
-    def _observe(self, proposal: Proposal, outcome: Outcome) -> None:
-        """Tell the proposer about a candidate that has values; the blind student is none to learn from."""
-        if proposal.values and not proposal.candidate.blind:
-            self._proposer.observe(proposal.index, proposal.values, outcome)
-
-    def _visible(self, row: Mapping[str, Any]) -> Row | None:
-        """Return what a proposer sees of a result row, live or from the tables; None where an objective is no finite number."""
-        objectives = {name: row.get(name) for name in self._proposer.objectives}
-        if any(value is None or not math.isfinite(value) for value in objectives.values()):
-            return None
-        return {**{name: row.get(name) for name in ("candidate_id", "epoch", "status")}, **objectives}
-
-    def _pending(self, proposal: Proposal, admitted: Admitted) -> Outcome:
-        return Outcome(state="pending", costs=admitted.costs, full_epochs=_full_epochs(proposal))
-
-    def _ended(self, proposal: Proposal, rows: Iterable[Row], *, failed: bool) -> Outcome:
-        ordered = sorted(rows, key=lambda row: row["epoch"] or 0)
-        return Outcome(
-            state="failed" if failed else "measured",
-            rows=() if failed else tuple(ordered),
-            full_epochs=_full_epochs(proposal),
-        )
-
-    def _refused(self, costs: Mapping[str, float]) -> Outcome:
-        return Outcome(state="refused", costs=costs, violation=self._admissions.violation(costs))
-
-    def _past_outcome(self, past: Past) -> Outcome:
-        if not past.admitted:
-            return self._refused(past.costs)
-        rows = [row for row in map(self._visible, past.rows) if row is not None]
-        lacks = not rows and any(lacks_objective(row, self._proposer.objectives) for row in past.rows)
-        return self._ended(past.proposal, rows, failed=lacks or past.status in FAILED)
-
-    def _earlier_outcome(self, past: Past) -> Outcome:
-        """Return the outcome in another run; what breaks a limit of this one counts as refused here."""
-        if 0 < self._admissions.violation(past.costs) < math.inf:
-            return self._refused(past.costs)
-        return self._past_outcome(past)
 
     def _check_end(self) -> None:
         """End the search when it is over or when nothing new comes; LimitError if nothing ever came."""
@@ -381,8 +280,3 @@ class CandidateSearcher(Searcher):
     def _end(self, ended_by: str, reason: str) -> None:
         """Note why the search has no more candidates."""
         self.ended = Ending(ended_by=ended_by, reason=reason)
-
-
-def _full_epochs(proposal: Proposal) -> int:
-    """Return the epochs of a candidate's whole training, 0 for one without a config."""
-    return int(proposal.candidate.config.get("training", {}).get("epochs", 0))

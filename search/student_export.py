@@ -1,0 +1,73 @@
+"""A student of a run as a model folder, with all that the run knows of it."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.pareto import pick
+from analysis.run_folder import Run, Trial, read_run
+from spaces.errors import ExportError
+from spaces.objectives import COSTS
+
+
+def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
+    """Return what the run knows of a student: costs, metrics, origin, and the hardware of every figure."""
+    teacher, dataset = run.facts.get("teacher", {}), run.facts.get("dataset", {})
+    return {
+        "candidate_id": trial.candidate_id,
+        "teacher": {
+            "name": teacher.get("name"),
+            "fingerprint": teacher.get("fingerprint"),
+            "metrics": {"validation": teacher.get("metrics", {}), "test": teacher.get("test_metrics", {})},
+            "costs": {name: teacher[name] for name in COSTS if name in teacher},
+        },
+        "dataset": f"{dataset.get('description', '')} (fingerprint {dataset.get('fingerprint', '')})",
+        "costs": {
+            **_known({**trial.costs, "wall_latency_ms": trial.wall_latency_ms}),
+            **{name: int(trial.costs[name]) for name in ("params", "flops")},
+        },
+        "metrics": {"validation": _known(trial.metrics), "test": _known(trial.test_metrics)},
+        "config": dict(trial.config),
+        "epochs": trial.epochs,
+        "hardware": dict(run.facts.get("hardware", {})),
+        "versions": dict(run.facts.get("versions", {})),
+        "command": run.facts.get("command", ""),
+    }
+
+
+def _known(values: Mapping[str, float]) -> dict[str, float]:
+    """Return what was measured."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
+    """Write the picked student into `out` and return its row.
+
+    Raises:
+        StudentSearchError: no such run or trial, a missing checkpoint, or `out` holds something.
+    """
+    run = read_run(folder)
+    trial = pick(run, which, axis)
+    source = folder / (trial.checkpoint or f"checkpoints/{trial.candidate_id}")
+    if not (source / "checkpoint.pt").is_file():
+        raise ExportError(
+            f"{source}: the checkpoint of trial {trial.candidate_id} is missing. Pick another trial, or train it again."
+        )
+    from trainables.export import export_student, model_card
+    from trainables.tasks.base import wants_of
+    from trainables.tasks.evaluation import make_tasks
+    from trainables.teachers.loading import load_teacher
+    from trainables.training.checkpoint import load_model
+    from trainables.training.job import Job
+
+    job = Job.read(source / "candidate.json", source)
+    teacher = load_teacher(job.teacher or "embedded")
+    trained = load_model(source)[1].offers
+    able = {name: task for name, task in make_tasks(job.tasks).items() if task.model_lack(trained) is None}
+    student, blueprint = load_model(source, wants_of(able.values()))
+    measured = {**measured_figures(run, trial), "tasks": list(able), "model": blueprint.to_dict()}
+    export_student(
+        student, teacher, blueprint=blueprint, measured=measured, out=out, card=model_card(measured)
+    )
+    return trial

@@ -1,0 +1,44 @@
+"""What answers a user at once does so without Ray, and a mistake in a space without torch."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.house.tree import ROOT
+
+PLAN = (
+    "search.candidates.inputs",
+    "search.candidates.warm_start",
+    "search.reporting.plan",
+    "search.run_folder.facts",
+)
+
+
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        (PLAN, ["ray"]),
+        (("search.start", "search.run", "search.run_folder.resume"), ["ray", "torch", "timm"]),
+        (
+            ("search.simulate", "search.arguments", "search.control", "search.export"),
+            ["ray", "torch", "numpy"],
+        ),
+    ],
+)
+def test_modules_load_without_what_is_slow(modules: tuple[str, ...], absent: list[str]) -> None:
+    program = (
+        f"import importlib, sys\n[importlib.import_module(one) for one in {modules!r}]\n"
+        f"print([one for one in {absent!r} if one in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
