@@ -1,10 +1,10 @@
-"""Scenes and a small teacher, made once for all tests of the training core (in the caches that tests/conftest.py sets)."""
+"""Scenes and a small teacher, made once for all tests of trainables (in the caches that tests/conftest.py sets)."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.unit.trainables.core import small
+from tests.unit.trainables import small
 from trainables.datasets.encoded import EncodedSplit
 from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher

@@ -1,6 +1,7 @@
-"""Small models, scenes and candidates, with which the tests of the training core finish in seconds."""
+"""Small models, scenes and candidates, with which the tests of trainables finish in seconds."""
 
 import copy
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -8,23 +9,29 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from trainables.build import make_dataset
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes import language
 from trainables.datasets.scenes.dataset import ScenesDataset
-from trainables.job import Job
+from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
+from trainables.families.blip.model import Blip
 from trainables.model_folder import write_model_folder
-from trainables.models.blip import Blip
-from trainables.models.config import BlipConfig, EncoderConfig, PreprocessConfig, VocabularyConfig
-from trainables.outputs import MODES, Want, Wants
+from trainables.preprocess import PreprocessConfig
+from trainables.signals import PIXELS, Batch, Want, Wants
+from trainables.tasks import DEFAULT
+from trainables.tasks.evaluation import evaluate, make_tasks
+from trainables.tasks.pool import EvaluationSize
 from trainables.teachers.teacher import Teacher
-from trainables.tokenizer import Tokenizer, write_word_tokenizer
+from trainables.tokenizer import Tokenizer, VocabularyConfig, write_word_tokenizer
+from trainables.training.build import make_dataset
+from trainables.training.job import Job
 
 MAX_TOKENS = 24
 PREPROCESS = PreprocessConfig(image_size=64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 SCENES = {"kind": "scenes", "train_images": 40, "mismatched": 0.4, "val_images": 24, "test_images": 8}
 CPU = torch.device("cpu")
+EPS = torch.finfo(torch.float32).eps
 
 
 def silent(line: str) -> None:
@@ -38,10 +45,10 @@ def vocabulary() -> VocabularyConfig:
         return write_word_tokenizer(Path(folder), language.VOCABULARY, MAX_TOKENS)
 
 
-def small_config(**changes: Any) -> BlipConfig:
+def small_config(**changes: Any) -> BlipArchitecture:
     """Return a model of 2 layers, 32 wide, 2 heads, that sees 5 image tokens."""
     encoder = EncoderConfig(width=32, depth=2, heads=2)
-    config = BlipConfig(
+    config = BlipArchitecture(
         image=encoder,
         text=encoder,
         fusion=(0, 1),
@@ -54,7 +61,7 @@ def small_config(**changes: Any) -> BlipConfig:
     return replace(config, **changes)
 
 
-def lively(config: BlipConfig, seed: int = 0) -> Blip:
+def lively(config: BlipArchitecture, seed: int = 0) -> Blip:
     """Return a model in eval mode whose every weight matters, as after training: fresh ones hardly differ from 0."""
     torch.manual_seed(seed)
     model = Blip(config)
@@ -71,10 +78,11 @@ def lively(config: BlipConfig, seed: int = 0) -> Blip:
 def write_teacher(folder: Path, seed: int = 0, **changes: Any) -> Path:
     """Write the folder of a small untrained teacher of scenes and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_word_tokenizer(folder, language.VOCABULARY, MAX_TOKENS)
     write_model_folder(
         folder,
         lively(small_config(**changes), seed),
+        kind="blip",
+        tokenizer=tokenizer(folder),
         tokenizer_folder=folder,
         preprocess=PREPROCESS,
         measured={
@@ -101,12 +109,28 @@ def encoded(teacher: Teacher, name: str, **options: Any) -> EncodedSplit:
     )
 
 
-def all_wants(config: BlipConfig) -> Wants:
-    """Return every output that a model of these sizes can be asked for."""
+def told(images: Tensor, ids: Tensor, mask: Tensor) -> Batch:
+    """Return a batch of pictures and texts; each text is both caption and question of its picture."""
+    rows = torch.arange(len(ids))
+    texts = {
+        f"{kind}.{name}": one
+        for kind in ("caption", "question")
+        for name, one in (("ids", ids), ("mask", mask))
+    }
+    return Batch(
+        fields={PIXELS: images, **texts, "caption.key": rows},
+        rows={"picture": rows, "caption": rows, "question": rows},
+    )
+
+
+def all_wants(config: BlipArchitecture) -> Wants:
+    """Return every output about an example that a model of these sizes can be asked for, but for image tokens."""
     wants = {Want("image", "embedding"), Want("text", "embedding")}
-    for mode in MODES:
-        if mode in ("fused", "decoder", "answer"):
+    grounded = (["fused"] if config.fusion else []) + (["decoder", "answer"] if config.has_decoder else [])
+    for mode in ("image", "text", *grounded):
+        if mode in grounded:
             wants |= {Want(mode, "cross_attention", layer) for layer in config.fusion}
+        if mode in grounded and (mode != "fused" or config.has_matching):
             wants.add(Want(mode, "logits"))
         depth = config.image.depth if mode == "image" else config.text.depth
         wants |= {Want(mode, what, layer) for what in ("hidden", "attention") for layer in range(depth)}
@@ -167,3 +191,19 @@ def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         part = part[name]
     part[last] = value
     return made
+
+
+def measured(
+    model: Blip, split: EncodedSplit, size: EvaluationSize, tasks: Iterable[str] = DEFAULT, **options: Any
+) -> dict[str, float]:
+    """Return the metrics of the tasks that a model can do."""
+    made = make_tasks({name: {} for name in tasks}).values()
+    return evaluate(
+        model, split, CPU, tasks=made, offers=Blip.offers(model.architecture), size=size, **options
+    )
+
+
+def assert_near(mine: Tensor, theirs: Tensor, *, steps: int = 64, message: str | None = None) -> None:
+    """Compare what was computed in two orders: they differ by some rounding steps of the largest value."""
+    size = float(theirs.abs().max()) if theirs.numel() else 0.0
+    torch.testing.assert_close(mine, theirs, atol=steps * EPS * size, rtol=0, msg=message)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spaces.errors import TeacherError
-from tests.unit.trainables.core.small import PREPROCESS, lively, small_config, write_teacher
+from tests.unit.trainables.small import PREPROCESS, lively, small_config, write_teacher
 from trainables.model_folder import fingerprint, is_model_folder, read_model_folder, write_model_folder
 
 

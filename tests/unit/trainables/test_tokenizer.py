@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from spaces.errors import TeacherError
-from tests.unit.trainables.core.small import vocabulary
+from tests.unit.trainables.small import vocabulary
 from trainables.tokenizer import Tokenizer, write_word_tokenizer
 
 WORDS = ("a", "red", "blue", "ring", "is", "there", "?", "yes", "no", "more")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.trainables.core.small import candidate_config, make_job
+from tests.unit.trainables.small import candidate_config, make_job
 from trainables import checkpoint, worker
 from trainables.control import PlainControl, Row
 from trainables.worker import main, train

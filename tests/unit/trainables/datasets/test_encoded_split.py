@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.trainables.core.small import CPU
+from tests.unit.trainables.small import CPU
 from trainables.datasets.base import Split
 from trainables.datasets.encoded import EncodedSplit
 from trainables.models.config import PreprocessConfig

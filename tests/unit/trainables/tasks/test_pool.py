@@ -8,17 +8,30 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from tests.unit.trainables.core.fake_speaker import FakeSpeaker
-from tests.unit.trainables.core.small import CPU, encoded, lively, small_config
+from tests.unit.trainables.small import (
+    CPU,
+    assert_near,
+    encoded,
+    lively,
+    measured,
+    small_config,
+    told,
+)
+from tests.unit.trainables.tasks.fake_speaker import FakeSpeaker
 from trainables.datasets.encoded import EncodedSplit
-from trainables.metrics import predictions as module
-from trainables.metrics.evaluation import evaluate
-from trainables.metrics.predictions import EvaluationSize, predict
-from trainables.models.blip import Blip
+from trainables.families.base import Family, Inputs
+from trainables.families.blip.model import Blip
+from trainables.signals import Batch, Signals, Want, Wants
+from trainables.tasks import pool as module
+from trainables.tasks.captioning import Captioning
+from trainables.tasks.pool import EvaluationSize, Pool
+from trainables.tasks.vqa import Vqa
 from trainables.teachers.teacher import Teacher
 
 ALL = EvaluationSize(images=24, captions_per_image=4, questions_per_image=4)
+IMAGE, TEXT = Want("image", "embedding"), Want("text", "embedding")
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +39,18 @@ def split(teacher: Teacher) -> EncodedSplit:
     return encoded(teacher, "val", val_images=24)
 
 
-def rows(split: EncodedSplit, *, questions: bool) -> list[list[int]]:
+def rows(split: EncodedSplit, kind: str) -> list[list[int]]:
     """Return the token ids of every caption or question row, without padding."""
-    table = split.questions if questions else split.captions
-    assert table is not None
+    table = split.tables[kind]
     return [table.ids[r, : table.lengths[r]].tolist() for r in range(len(table.ids))]
+
+
+def caption_accuracy(model: Family, split: EncodedSplit) -> dict[str, float]:
+    return Captioning(Captioning.Config()).evaluate(Pool(model, split, CPU, size=ALL))
+
+
+def answer_accuracy(model: Family, split: EncodedSplit) -> dict[str, float]:
+    return Vqa(Vqa.Config()).evaluate(Pool(model, split, CPU, size=ALL))
 
 
 def commonest_successors(texts: list[list[int]]) -> dict[int, int]:
@@ -43,47 +63,43 @@ def commonest_successors(texts: list[list[int]]) -> dict[int, int]:
 
 def test_caption_token_accuracy_counts_every_token_after_the_first(split: EncodedSplit) -> None:
     v = small_config().vocabulary
-    texts = [[v.dec, *row[1:]] for row in rows(split, questions=False)]
+    texts = [[v.dec, *row[1:]] for row in rows(split, "caption")]
     successors = commonest_successors(texts)
     pairs = [pair for text in texts for pair in pairwise(text)]
     right = sum(successors[a] == b for a, b in pairs)
-    found = predict(FakeSpeaker(small_config(), successors), split, CPU, size=ALL)  # type: ignore[arg-type]
-    assert (found.tokens_right, found.tokens) == (right, len(pairs))
+    found = caption_accuracy(FakeSpeaker(small_config(), successors), split)
+    assert found == {"caption_token_accuracy": 100 * right / len(pairs)}
     assert 0.2 < right / len(pairs) < 0.9
 
 
 def test_vqa_counts_answers_that_are_said_whole_and_ended(split: EncodedSplit, teacher: Teacher) -> None:
     v, tokenizer = small_config().vocabulary, teacher.tokenizer
+    assert tokenizer is not None
     yes, question_mark = (tokenizer.captions([word])[0][1] for word in ("yes", "?"))
-    said = [row[-2] for row in rows(split, questions=True)]
+    said = [row[-2] for row in rows(split, "question")]
     speaker = FakeSpeaker(small_config(), {question_mark: yes, yes: v.sep})
-    found = predict(speaker, split, CPU, size=ALL)  # type: ignore[arg-type]
-    assert (found.answers_right, found.answers) == (said.count(yes), 96)
+    assert answer_accuracy(speaker, split) == {"vqa_accuracy": 100 * said.count(yes) / 96}
     assert 5 < said.count(yes) < 60
     endless = FakeSpeaker(small_config(), {question_mark: yes, yes: yes})
-    assert predict(endless, split, CPU, size=ALL).answers_right == 0  # type: ignore[arg-type]
+    assert answer_accuracy(endless, split) == {"vqa_accuracy": 0.0}
 
 
 def trained_a_little(split: EncodedSplit) -> Blip:
     """Return a real model that gets some tokens and answers right, and others not."""
     model = lively(small_config(), seed=5)
-    assert split.questions is not None
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     everything = np.arange(24)
     for step in range(24):
-        batch = split.batch(everything, everything * 4 + step % 4, everything * 4 + step % 4, CPU)
-        tokens = model.encode_image(batch.images).tokens_BPD
-        assert tokens is not None
-        assert batch.question_ids is not None
-        assert batch.answer_mask is not None
+        texts = everything * 4 + step % 4
+        batch = split.batch({"picture": everything, "caption": texts, "question": texts}, CPU)
+        tokens = model.encode_image(batch["picture.pixels"])
         loss = torch.zeros(())
-        for ids, mask, said in (
-            (batch.caption_ids, batch.caption_mask, batch.caption_mask[:, 1:]),
-            (batch.question_ids, batch.question_mask, batch.answer_mask[:, :-1]),
+        for kind, said in (
+            ("caption", batch["caption.mask"][:, 1:]),
+            ("question", batch["question.targets"][:, :-1]),
         ):
-            assert mask is not None
-            logits = model.decode(ids, mask, tokens).logits_BTV
-            assert logits is not None
+            ids = batch[f"{kind}.ids"]
+            logits = model.decode(ids, batch[f"{kind}.mask"], tokens)
             loss = loss + torch.nn.functional.cross_entropy(logits[:, :-1][said], ids[:, 1:][said])
         loss.backward()
         optimizer.step()
@@ -91,37 +107,35 @@ def trained_a_little(split: EncodedSplit) -> Blip:
     return model.eval()
 
 
+def following(model: Blip, tokens: Tensor, ids: list[int]) -> int:
+    """Return the most likely token after those of one text, which is not padded."""
+    text = torch.tensor([ids])
+    return int(model.decode(text, torch.ones_like(text).bool(), tokens)[0, -1].argmax())
+
+
 @torch.no_grad()
 def row_by_row(model: Blip, split: EncodedSplit) -> dict[str, Any]:
     """Return the counts from one text at a time, without padding; answers by decoding word after word."""
-    v, counts = (
-        model.config.vocabulary,
-        dict.fromkeys(("tokens_right", "tokens", "answers_right", "answers"), 0),
-    )
+    v, counts = model.architecture.vocabulary, Counter[str]()
     images, texts = [], []
     for image in range(24):
-        seen = model.encode_image(split.images(np.array([image]), CPU))
-        assert seen.tokens_BPD is not None
-        images.append(seen.embedding_BE)
+        pixels = split.images(np.array([image]), CPU)
+        tokens = model.encode_image(pixels)
         for row in range(4 * image, 4 * image + 4):
-            ids = torch.tensor([rows(split, questions=False)[row]])
-            texts.append(model.encode_text(ids, torch.ones_like(ids).bool()).embedding_BE)
-            for place in range(1, ids.shape[1]):
-                before = ids[:, :place]
-                logits = model.decode(before, torch.ones_like(before).bool(), seen.tokens_BPD).logits_BTV
-                assert logits is not None
+            caption, whole = rows(split, "caption")[row], rows(split, "question")[row]
+            ids = torch.tensor([caption])
+            said = model(told(pixels, ids, torch.ones_like(ids).bool()), frozenset({IMAGE, TEXT}))
+            texts.append(said[TEXT])
+            for place in range(1, len(caption)):
                 counts["tokens"] += 1
-                counts["tokens_right"] += int(logits[0, -1].argmax() == ids[0, place])
-            whole = rows(split, questions=True)[row]
-            said = whole[:-2]  # answers of scenes are one word
-            while len(said) < len(whole) and said[-1] != v.sep:
-                so_far = torch.tensor([said])
-                logits = model.decode(so_far, torch.ones_like(so_far).bool(), seen.tokens_BPD).logits_BTV
-                assert logits is not None
-                said = [*said, int(logits[0, -1].argmax())]
+                counts["tokens right"] += following(model, tokens, caption[:place]) == caption[place]
+            answered = whole[:-2]  # answers of scenes are one word
+            while len(answered) < len(whole) and answered[-1] != v.sep:
+                answered = [*answered, following(model, tokens, answered)]
             counts["answers"] += 1
-            counts["answers_right"] += said == whole
-    return counts | {"images": torch.cat(images), "texts": torch.cat(texts)}  # type: ignore[arg-type]
+            counts["answers right"] += answered == whole
+        images.append(said[IMAGE])
+    return counts | {"images": torch.cat(images), "texts": torch.cat(texts)}  # type: ignore[operator]
 
 
 def test_a_real_model_gives_what_it_says_row_by_row(
@@ -132,54 +146,114 @@ def test_a_real_model_gives_what_it_says_row_by_row(
     metrics = []
     for chunk in (100, 7, 1):
         monkeypatch.setattr(module, "CHUNK", chunk)
-        found = predict(model, split, CPU, size=ALL)
-        assert {
-            name: getattr(found, name) for name in ("tokens_right", "tokens", "answers_right", "answers")
-        } == {name: expected[name] for name in ("tokens_right", "tokens", "answers_right", "answers")}
-        torch.testing.assert_close(found.image_embeddings, expected["images"], atol=2e-6, rtol=1e-5)
-        torch.testing.assert_close(found.text_embeddings, expected["texts"], atol=2e-6, rtol=1e-5)
-        assert found.caption_images.tolist() == [image for image in range(24) for _ in range(4)]
-        metrics.append(evaluate(model, split, CPU, size=ALL))
-    assert 0 < expected["answers_right"] < expected["answers"]
-    assert 0 < expected["tokens_right"] < expected["tokens"]
-    assert metrics[0] == metrics[1] == metrics[2] == evaluate(model, split, CPU, size=ALL)
+        found = Pool(model, split, CPU, size=ALL)
+        assert_near(found.of_pictures(IMAGE), expected["images"])
+        assert_near(found.of_texts("caption", TEXT), expected["texts"])
+        assert found.rows("caption")[1].tolist() == [image for image in range(24) for _ in range(4)]
+        metrics.append(measured(model, split, ALL))
+        for kind, name in (("tokens", "caption_token_accuracy"), ("answers", "vqa_accuracy")):
+            assert metrics[-1][name] == 100 * expected[f"{kind} right"] / expected[kind]
+    assert 0 < expected["answers right"] < expected["answers"]
+    assert 0 < expected["tokens right"] < expected["tokens"]
+    assert metrics[0] == metrics[1] == metrics[2] == measured(model, split, ALL)
 
 
 def test_size_takes_the_first_pictures_and_their_first_texts(split: EncodedSplit, teacher: Teacher) -> None:
-    small = EvaluationSize(images=5, captions_per_image=2, questions_per_image=1)
-    found = predict(teacher.model, split, CPU, size=small)
-    assert found.image_embeddings.shape[0] == 5
-    assert found.caption_images.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-    assert found.answers == 5
-    whole = predict(teacher.model, split, CPU, size=ALL)
-    first = whole.text_embeddings.view(24, 4, -1)[:5, :2].flatten(0, 1)
-    torch.testing.assert_close(found.text_embeddings, first)
-    more = predict(teacher.model, split, CPU, size=EvaluationSize(images=999, captions_per_image=99))
-    assert more.image_embeddings.shape[0] == 24
-    assert len(more.text_embeddings) == 96
+    def pool(**size: int) -> Pool:
+        return Pool(teacher.model, split, CPU, size=EvaluationSize(**size))
+
+    found = pool(images=5, captions_per_image=2, questions_per_image=1)
+    assert found.of_pictures(IMAGE).shape[0] == 5
+    texts, owners = found.rows("caption")
+    assert owners.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert texts.tolist() == [0, 1, 4, 5, 8, 9, 12, 13, 16, 17]
+    assert found.rows("question")[0].tolist() == [0, 4, 8, 12, 16]
+    whole = Pool(teacher.model, split, CPU, size=ALL).of_texts("caption", TEXT)
+    first = whole.view(24, 4, -1)[:5, :2].flatten(0, 1)
+    assert_near(found.of_texts("caption", TEXT), first)
+    more = pool(images=999, captions_per_image=99)
+    assert more.of_pictures(IMAGE).shape[0] == 24
+    assert len(more.of_texts("caption", TEXT)) == 96
+
+
+def test_pictures_of_others_are_shown_in_turn(split: EncodedSplit) -> None:
+    small = EvaluationSize(images=5, captions_per_image=2)
+    pool = Pool(FakeSpeaker(small_config(), {}), split, CPU, size=small)
+    wants = frozenset({Want("decoder", "logits")})
+    for shift, pictures in ((0, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]), (1, [1, 1, 2, 2, 3, 3, 4, 4, 0, 0])):
+        (batch, _), *rest = pool.chunks("caption", wants, shift=shift)
+        assert not rest
+        assert batch.rows["picture"].tolist() == pictures
+        assert batch.rows["caption"].tolist() == pool.rows("caption")[0].tolist()
+        assert torch.equal(batch["picture.pixels"], split.images(np.array(pictures), CPU))
+
+
+def test_a_picture_is_encoded_once_for_all_tasks(
+    split: EncodedSplit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, seen = lively(small_config()), 0
+    original = model.image_encoder.forward
+
+    def count(images: Tensor, *args: Any) -> Any:
+        nonlocal seen
+        seen += len(images)
+        return original(images, *args)
+
+    monkeypatch.setattr(model.image_encoder, "forward", count)
+    monkeypatch.setattr(module, "CHUNK", 7)
+    measured(model, split, ALL, ("vqa", "captioning", "matching", "retrieval"))
+    assert seen <= 2 * 24, "once for its tokens, and once for its embedding where that is asked for later"
 
 
 def test_a_blind_model_sees_black_and_retrieves_nothing(split: EncodedSplit) -> None:
     speaker = FakeSpeaker(small_config(), {})
-    predict(speaker, split, CPU, size=ALL, blind=True)  # type: ignore[arg-type]
+    pool = Pool(speaker, split, CPU, size=ALL, blind=True)
+    pool.of_pictures(IMAGE)
+    Captioning(Captioning.Config()).evaluate(pool)
+    Vqa(Vqa.Config()).evaluate(pool)
+    assert len(speaker.seen_images) == 3
     assert all(not bool(images.any()) for images in speaker.seen_images)
     model = lively(small_config())
-    blind, seeing = (evaluate(model, split, CPU, size=ALL, blind=flag) for flag in (True, False))
+    blind, seeing = (measured(model, split, ALL, blind=flag) for flag in (True, False))
     assert blind["ir_at_1"] == blind["ir_at_10"] == 0.0
-    found = predict(model, split, CPU, size=ALL, blind=True).image_embeddings
+    found = Pool(model, split, CPU, size=ALL, blind=True).of_pictures(IMAGE)
     torch.testing.assert_close(found, found[:1].expand_as(found))
     assert seeing["ir_at_10"] > 0.0
 
 
+class Parrot(FakeSpeaker):
+    """Says what the teacher says."""
+
+    def inputs(self, wants: Wants) -> Inputs:
+        return Inputs(fields=super().inputs(wants).fields, source=wants)
+
+    def forward(
+        self, batch: Batch, wants: Wants, given: Signals | None = None, known: Signals | None = None
+    ) -> Signals:
+        assert given is not None
+        return given.only(wants)
+
+
+def test_a_student_that_reads_its_teacher_is_told_what_it_says(split: EncodedSplit, teacher: Teacher) -> None:
+    parrot = Parrot(small_config(), {})
+    mine = Pool(parrot, split, CPU, size=ALL, source=teacher)
+    theirs = Pool(teacher.model, split, CPU, size=ALL)
+    assert torch.equal(mine.of_pictures(IMAGE), theirs.of_pictures(IMAGE))
+    assert torch.equal(mine.of_texts("caption", TEXT), theirs.of_texts("caption", TEXT))
+    with pytest.raises(ValueError, match=r"image.embedding is not filled"):
+        Pool(parrot, split, CPU, size=ALL).of_pictures(IMAGE)
+
+
 def test_a_dual_encoder_has_retrieval_alone(split: EncodedSplit) -> None:
-    found = evaluate(lively(small_config(fusion=())), split, CPU, size=ALL)
+    tasks = ("retrieval", "vqa", "captioning", "matching")
+    found = measured(lively(small_config(fusion=())), split, ALL, tasks)
     assert set(found) == {f"{way}_at_{k}" for way in ("tr", "ir") for k in (1, 5, 10)} | {"mean_recall"}
 
 
 def test_no_questions_no_vqa(split: EncodedSplit) -> None:
     silent = copy.copy(split)
-    silent.questions = None
-    found = evaluate(lively(small_config()), silent, CPU, size=ALL)
+    silent.tables = {"caption": split.tables["caption"]}
+    found = measured(lively(small_config()), silent, ALL)
     assert "vqa_accuracy" not in found
     assert "caption_token_accuracy" in found
 
@@ -188,7 +262,7 @@ def test_evaluation_leaves_mode_and_weights_as_they_were(split: EncodedSplit) ->
     for training in (True, False):
         model = lively(small_config()).train(training)
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        evaluate(model, split, CPU, size=EvaluationSize(images=8))
+        measured(model, split, EvaluationSize(images=8))
         assert model.training is training
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
         assert all(parameter.grad is None for parameter in model.parameters())

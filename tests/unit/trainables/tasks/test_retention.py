@@ -1,12 +1,26 @@
 """What a student keeps of its teacher, worked by hand."""
 
 import math
+from collections.abc import Mapping
 
 import pytest
 
-from trainables.metrics.retention import evaluated_tasks, retention, retention_above_blind
+from trainables.tasks import DEFAULT
+from trainables.tasks import retention as module
+from trainables.tasks.evaluation import make_tasks
 
 TEACHER = {"mean_recall": 80.0, "vqa_accuracy": 50.0, "caption_token_accuracy": 60.0, "tr_at_1": 70.0}
+COUNTS = [task.counts for task in make_tasks({name: {} for name in DEFAULT}).values()]
+
+
+def retention(student: Mapping[str, float], teacher: Mapping[str, float]) -> float:
+    return module.retention(student, teacher, COUNTS)
+
+
+def retention_above_blind(
+    student: Mapping[str, float], teacher: Mapping[str, float], blind: Mapping[str, float]
+) -> float:
+    return module.retention_above_blind(student, teacher, blind, COUNTS)
 
 
 def test_mean_over_tasks_of_student_over_teacher() -> None:
@@ -21,7 +35,15 @@ def test_a_task_that_the_student_cannot_do_counts_0() -> None:
 
 def test_a_task_that_the_teacher_does_not_have_does_not_count() -> None:
     assert retention({"mean_recall": 40.0, "vqa_accuracy": 9.0}, {"mean_recall": 80.0}) == 50.0
-    assert evaluated_tasks({"mean_recall": 80.0, "vqa_accuracy": 0.0, "tr_at_1": 5.0}) == ["mean_recall"]
+    teacher = {"mean_recall": 80.0, "vqa_accuracy": 0.0, "tr_at_1": 5.0}
+    assert retention({"mean_recall": 20.0, "vqa_accuracy": 9.0, "tr_at_1": 5.0}, teacher) == 25.0
+
+
+def test_tasks_that_are_not_asked_for_do_not_count() -> None:
+    assert COUNTS == ["mean_recall", "vqa_accuracy", "caption_token_accuracy"]
+    student = {"mean_recall": 60.0, "vqa_accuracy": 5.0}
+    assert module.retention(student, TEACHER, ["mean_recall"]) == 75.0
+    assert module.retention_above_blind(student, TEACHER, {"mean_recall": 40.0}, ["mean_recall"]) == 50.0
 
 
 def test_a_better_student_keeps_more_than_everything() -> None:

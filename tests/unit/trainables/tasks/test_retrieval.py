@@ -4,19 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.metrics.predictions import Predictions
-from trainables.metrics.retrieval import retrieval_metrics
+from trainables.tasks.retrieval import recalls
 
 
 def of(similarity: Tensor, owners: list[int]) -> dict[str, float]:
-    """Return the metrics of a similarity matrix (images, captions): images become unit vectors."""
-    return retrieval_metrics(
-        Predictions(
-            image_embeddings=torch.eye(len(similarity)),
-            text_embeddings=similarity.T.contiguous(),
-            caption_images=torch.tensor(owners),
-        )
-    )
+    """Return the metrics of a similarity matrix (images, captions)."""
+    return recalls(similarity, torch.tensor(owners))
 
 
 def test_worked_by_hand_with_several_captions_per_image() -> None:
@@ -77,21 +70,14 @@ def test_ties_go_against_the_model() -> None:
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), float("-inf")])
 def test_broken_embeddings_score_0(broken: float) -> None:
-    everything = Predictions(
-        image_embeddings=torch.full((20, 4), broken),
-        text_embeddings=torch.ones(20, 4),
-        caption_images=torch.arange(20),
-    )
-    assert set(retrieval_metrics(everything).values()) == {0.0}
+    similarity = torch.full((20, 4), broken) @ torch.ones(20, 4).T
+    assert set(of(similarity, list(range(20))).values()) == {0.0}
 
 
 def test_one_broken_image_loses_its_own_recall_alone() -> None:
     similarity = torch.eye(4)
     similarity[2] = float("nan")
-    predictions = Predictions(
-        image_embeddings=similarity, text_embeddings=torch.eye(4), caption_images=torch.arange(4)
-    )
-    assert retrieval_metrics(predictions)["tr_at_1"] <= 75.0
+    assert of(similarity @ torch.eye(4), list(range(4)))["tr_at_1"] <= 75.0
 
 
 def test_an_image_without_caption_is_not_asked() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.trainables.core.small import CPU, all_wants, candidate_config, lively, small_config
+from tests.unit.trainables.small import CPU, all_wants, candidate_config, lively, small_config
 from trainables.build import build_step
 from trainables.datasets.encoded import EncodedSplit
 from trainables.models.config import PreprocessConfig

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from spaces.errors import ResourceError, TeacherError
-from tests.unit.trainables.core.small import CPU, all_wants, encoded, silent, write_teacher
+from tests.unit.trainables.small import CPU, all_wants, encoded, silent, write_teacher
 from trainables.datasets.encoded import EncodedSplit
 from trainables.models.config import EncoderConfig, PreprocessConfig
 from trainables.outputs import Batch, Want, Wants

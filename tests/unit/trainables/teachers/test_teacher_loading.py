@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spaces.errors import PluginError, TeacherError
-from tests.unit.trainables.core.small import SCENES, silent, write_teacher
+from tests.unit.trainables.small import SCENES, silent, write_teacher
 from trainables.build import make_dataset, prepare_split
 from trainables.datasets.base import Dataset, Progress, Split
 from trainables.datasets.scenes.dataset import ScenesDataset

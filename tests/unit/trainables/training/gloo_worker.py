@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from tests.unit.trainables.core.small import CPU, candidate_config, encoded
+from tests.unit.trainables.small import CPU, candidate_config, encoded
 from trainables.build import build_step
 from trainables.teachers.loading import load_teacher
 from trainables.trainer import Placement, Trainer, TrainingConfig

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spaces.errors import PluginError, ShapeError, TeacherError
-from tests.unit.trainables.core.small import SCENES, candidate_config, changed, small_config
+from tests.unit.trainables.small import SCENES, candidate_config, changed, small_config
 from trainables.build import build_losses, build_step, build_student, make_dataset, student_config
 from trainables.teachers.teacher import Teacher
 

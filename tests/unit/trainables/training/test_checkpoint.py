@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spaces.errors import CheckpointError
-from tests.unit.trainables.core.small import lively, small_config
+from tests.unit.trainables.small import lively, small_config
 from trainables import checkpoint
 
 

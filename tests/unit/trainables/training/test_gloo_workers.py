@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.trainables.core import gloo_worker
+from tests.unit.trainables.training import gloo_worker
 
 ROOT = Path(__file__).parents[4]
 EXACT = ("means", "accumulated")  # with negatives, each worker draws its own among its own pairs

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from spaces.errors import RunError
-from tests.unit.trainables.core.small import changed, make_job
+from tests.unit.trainables.small import changed, make_job
 from trainables.control import PlainControl, append_row
 from trainables.job import Job
 

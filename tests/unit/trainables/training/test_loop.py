@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spaces.errors import CheckpointError, PluginError, ResourceError, RunError, TeacherError
-from tests.unit.trainables.core.small import candidate_config, changed, encoded, make_job, silent
+from tests.unit.trainables.small import candidate_config, changed, encoded, make_job, silent
 from trainables import checkpoint, trainer, worker
 from trainables.control import PlainControl, Row
 from trainables.datasets.encoded import EncodedSplit

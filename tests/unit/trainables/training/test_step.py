@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.trainables.core.small import CPU, candidate_config
+from tests.unit.trainables.small import CPU, candidate_config
 from trainables import step as module
 from trainables.build import build_step
 from trainables.datasets.encoded import EncodedSplit

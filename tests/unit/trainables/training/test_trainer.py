@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spaces.errors import ShapeError
-from tests.unit.trainables.core.small import CPU, candidate_config
+from tests.unit.trainables.small import CPU, candidate_config
 from trainables.build import build_step
 from trainables.datasets.encoded import EncodedSplit
 from trainables.step import DistillationStep

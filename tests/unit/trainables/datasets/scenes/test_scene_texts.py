@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.trainables.core import scene_truth
-from tests.unit.trainables.core.scene_truth import Thing, answer, caption_is_true, things
+from tests.unit.trainables.datasets.scenes import scene_truth
+from tests.unit.trainables.datasets.scenes.scene_truth import Thing, answer, caption_is_true, things
 from trainables.datasets.scenes.dataset import make_scenes
 from trainables.datasets.scenes.drawing import COLORS, RADII
 

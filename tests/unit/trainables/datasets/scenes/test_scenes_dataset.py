@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from spaces.errors import DatasetError, ResourceError
-from tests.unit.trainables.core import small
-from tests.unit.trainables.core.scene_truth import answer, caption_is_true, things
+from tests.unit.trainables import small
+from tests.unit.trainables.datasets.scenes.scene_truth import answer, caption_is_true, things
 from trainables.datasets.base import Split
 from trainables.datasets.scenes import dataset as module
 from trainables.datasets.scenes import language

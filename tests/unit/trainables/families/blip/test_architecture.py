@@ -5,8 +5,9 @@ import json
 import pytest
 
 from spaces.errors import ShapeError
-from tests.unit.trainables.core.small import small_config
-from trainables.models.config import BlipConfig, EncoderConfig, PreprocessConfig, fusion_positions
+from tests.unit.trainables.small import small_config
+from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig, fusion_positions
+from trainables.preprocess import PreprocessConfig
 
 
 @pytest.mark.parametrize(
@@ -73,11 +74,13 @@ def test_a_decoder_needs_fusion_layers(
 ) -> None:
     config = small_config(fusion=fusion, decoder=decoder)
     assert (config.has_fusion, config.has_decoder) == (has_fusion, has_decoder)
+    assert config.has_matching is has_fusion
+    assert not small_config(fusion=fusion, matching=False).has_matching
 
 
 def test_configs_survive_json() -> None:
-    config = small_config(fusion=(1,), decoder=False)
-    assert BlipConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    for config in (small_config(fusion=(1,), decoder=False), small_config(matching=False)):
+        assert BlipArchitecture.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     preprocess = PreprocessConfig(image_size=32, mean=(0.1, 0.2, 0.3))
     assert PreprocessConfig.from_dict(json.loads(json.dumps(preprocess.to_dict()))) == preprocess
 
@@ -85,7 +88,7 @@ def test_configs_survive_json() -> None:
 def test_unknown_and_missing_fields_are_refused() -> None:
     fields = small_config().to_dict()
     with pytest.raises(TypeError, match="colour"):
-        BlipConfig.from_dict(fields | {"colour": 1})
+        BlipArchitecture.from_dict(fields | {"colour": 1})
     del fields["embedding"]
     with pytest.raises(TypeError, match="embedding"):
-        BlipConfig.from_dict(fields)
+        BlipArchitecture.from_dict(fields)

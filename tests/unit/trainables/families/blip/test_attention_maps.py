@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.unit.trainables.core.small import all_wants, lively, small_config, vocabulary
-from trainables.models.blip import Blip
-from trainables.models.config import EncoderConfig
-from trainables.models.text_network import AttentionBlock
-from trainables.outputs import Want, Wants
+from tests.unit.trainables.small import all_wants, assert_near, lively, small_config, told, vocabulary
+from trainables.families.blip.architecture import EncoderConfig
+from trainables.families.blip.model import Blip
+from trainables.families.blip.text_network import AttentionBlock
+from trainables.signals import Batch, Want, Wants
 
 LENGTHS = torch.tensor([7, 4, 5])
 
@@ -21,48 +21,46 @@ def model() -> Blip:
 
 
 @pytest.fixture(scope="module")
-def inputs(model: Blip) -> tuple[Tensor, Tensor, Tensor]:
+def batch(model: Blip) -> Batch:
     random = torch.Generator().manual_seed(0)
     mask = torch.arange(7) < LENGTHS[:, None]
     ids = torch.randint(6, vocabulary().size, (3, 7), generator=random) * mask
-    return torch.randn(3, 3, 64, 64, generator=random), ids, mask
+    return told(torch.randn(3, 3, 64, 64, generator=random), ids, mask)
 
 
-def run(model: Blip, inputs: tuple[Tensor, Tensor, Tensor], wants: Wants) -> dict[str, dict[str, Tensor]]:
+SAID = {
+    "image": Want("image", "tokens"),
+    "text": Want("text", "embedding"),
+    "fused": Want("fused", "logits"),
+    "decoder": Want("decoder", "logits"),
+}
+
+
+def run(model: Blip, batch: Batch, wants: Wants) -> dict[str, dict[str, Tensor]]:
     """Return by mode what the heads say, and the maps by name."""
-    images, ids, mask = inputs
     with torch.no_grad():
-        image = model.encode_image(images, wants)
-        assert image.tokens_BPD is not None
-        text, fused = model.encode_text(ids, mask, wants), model.fuse(ids, mask, image.tokens_BPD, wants)
-        decoder = model.decode(ids, mask, image.tokens_BPD, wants=wants)
-    found: dict[str, dict[str, Tensor]] = {}
-    for name, outputs, said in (
-        ("image", image, image.tokens_BPD),
-        ("text", text, text.tokens_BTD),
-        ("fused", fused, fused.logits_N2),
-        ("decoder", decoder, decoder.logits_BTV),
-    ):
-        assert said is not None
-        maps = {f"attention {layer}": value for layer, value in outputs.attention.items()}
-        cross = getattr(outputs, "cross_attention", {})
-        found[name] = {"said": said} | maps | {f"cross {layer}": value for layer, value in cross.items()}
-    return found
+        signals = model(batch, frozenset(SAID.values()) | wants)
+    names = {"attention": "attention", "cross_attention": "cross"}
+    return {
+        mode: {"said": signals[said]}
+        | {
+            f"{names[want.what]} {want.layer}": value
+            for want, value in signals.items()
+            if want.mode == mode and want.what in names
+        }
+        for mode, said in SAID.items()
+    }
 
 
-def test_asking_for_maps_does_not_change_what_is_said(
-    model: Blip, inputs: tuple[Tensor, Tensor, Tensor]
-) -> None:
-    plain, mapped = run(model, inputs, frozenset()), run(model, inputs, all_wants(model.config))
+def test_asking_for_maps_does_not_change_what_is_said(model: Blip, batch: Batch) -> None:
+    plain, mapped = run(model, batch, frozenset()), run(model, batch, all_wants(model.architecture))
     for mode in plain:
         assert list(plain[mode]) == ["said"]
-        torch.testing.assert_close(mapped[mode]["said"], plain[mode]["said"], atol=1e-5, rtol=1e-4)
+        assert_near(mapped[mode]["said"], plain[mode]["said"])
 
 
-def test_maps_are_distributions_over_the_keys_that_may_be_seen(
-    model: Blip, inputs: tuple[Tensor, Tensor, Tensor]
-) -> None:
-    mask, found = inputs[2], run(model, inputs, all_wants(model.config))
+def test_maps_are_distributions_over_the_keys_that_may_be_seen(model: Blip, batch: Batch) -> None:
+    mask, found = batch["caption.mask"], run(model, batch, all_wants(model.architecture))
     shapes = {
         mode: {name: tuple(v.shape) for name, v in maps.items() if name != "said"}
         for mode, maps in found.items()
@@ -128,20 +126,18 @@ def test_block_computes_attention_as_written_by_hand(kind: str, want_map: bool) 
         expected, expected_maps = by_hand(
             block, states[row], states[row] if context is None else context[row], allowed
         )
-        torch.testing.assert_close(made[row], expected, atol=1e-5, rtol=1e-5)
+        assert_near(made[row], expected)
         if maps is not None:
-            torch.testing.assert_close(maps[row], expected_maps, atol=1e-6, rtol=1e-5)
+            assert_near(maps[row], expected_maps)
     assert (maps is not None) == want_map
 
 
 @torch.no_grad()
-def test_image_map_recomputes_the_output_of_the_fused_kernel(
-    model: Blip, inputs: tuple[Tensor, Tensor, Tensor]
-) -> None:
-    wants = frozenset({Want("image", "attention", 1), Want("image", "hidden", 0)})
-    outputs = model.encode_image(inputs[0], wants)
+def test_image_map_recomputes_the_output_of_the_fused_kernel(model: Blip, batch: Batch) -> None:
+    before, maps = Want("image", "hidden", 0), Want("image", "attention", 1)
+    signals = model(batch, frozenset({before, maps}))
     block = model.image_encoder.vit.blocks[1]
-    normed = block.norm1(outputs.hidden[0])
+    normed = block.norm1(signals[before])
     value = block.attn.qkv(normed)[..., 48:].view(3, 5, 3, 8).transpose(1, 2)
-    mixed = (outputs.attention[1] @ value).transpose(1, 2).reshape(3, 5, 24)
-    torch.testing.assert_close(block.attn.proj(mixed), block.attn(normed), atol=1e-5, rtol=1e-5)
+    mixed = (signals[maps] @ value).transpose(1, 2).reshape(3, 5, 24)
+    assert_near(block.attn.proj(mixed), block.attn(normed))

@@ -6,16 +6,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.unit.trainables.core.small import lively, small_config, vocabulary
-from trainables.models.blip import Blip
-from trainables.models.config import BlipConfig, EncoderConfig
-from trainables.outputs import Want
+from tests.unit.trainables.small import assert_near, lively, small_config, told, vocabulary
+from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
+from trainables.families.blip.model import Blip
+from trainables.signals import Batch, Signals, Want
 
 NUM_ROWS, NUM_TOKENS = 3, 9
 LENGTHS = torch.tensor([9, 6, 4])
 
+TOKENS, IMAGE_EMBEDDING = Want("image", "tokens"), Want("image", "embedding")
+HEADS = {
+    "text embedding": Want("text", "embedding"),
+    "text": Want("text", "hidden", 2),
+    "fused": Want("fused", "logits"),
+    "decoder": Want("decoder", "logits"),
+    "answer": Want("answer", "logits"),
+}
 
-def config(**changes: Any) -> BlipConfig:
+
+def config(**changes: Any) -> BlipArchitecture:
     """Return sizes in which no two numbers are equal, so that a transposed shape cannot pass."""
     sizes = {
         "image": EncoderConfig(width=24, depth=2, heads=3),
@@ -50,42 +59,47 @@ def ids(mask: Tensor) -> Tensor:
 
 @pytest.fixture(scope="module")
 def tokens(model: Blip, images: Tensor) -> Tensor:
-    found = model.encode_image(images).tokens_BPD
-    assert found is not None
-    return found.detach()
+    with torch.no_grad():
+        return model.encode_image(images)
+
+
+@pytest.fixture(scope="module")
+def batch(images: Tensor, ids: Tensor, mask: Tensor) -> Batch:
+    return told(images, ids, mask)
 
 
 def modes(model: Blip, ids: Tensor, mask: Tensor, tokens: Tensor) -> dict[str, Tensor]:
-    """Return what each text mode says, (B, ...) or (B, T, ...)."""
+    """Return what each text mode says about texts and the tokens of pictures, (B, ...) or (B, T, ...)."""
+    batch = told(torch.full((len(ids), 3, 64, 64), float("nan")), ids, mask)  # the pictures are not looked at
     with torch.no_grad():
-        text = model.encode_text(ids, mask)
-        found = {
-            "text embedding": text.embedding_BE,
-            "text": text.tokens_BTD,
-            "fused": model.fuse(ids, mask, tokens).logits_N2,
-            "decoder": model.decode(ids, mask, tokens).logits_BTV,
-        }
-    return {name: value for name, value in found.items() if value is not None}
+        signals = model(batch, frozenset(HEADS.values()), None, Signals({TOKENS: tokens}))
+    return {name: signals[want] for name, want in HEADS.items()}
 
 
-def test_shapes_of_all_modes(model: Blip, images: Tensor, ids: Tensor, mask: Tensor, tokens: Tensor) -> None:
-    image = model.encode_image(images)
-    assert image.tokens_BPD is not None
-    assert image.tokens_BPD.shape == (NUM_ROWS, 5, 24)
-    assert image.embedding_BE is not None
-    assert image.embedding_BE.shape == (NUM_ROWS, 7)
+def test_shapes_of_all_modes(model: Blip, batch: Batch, ids: Tensor, mask: Tensor, tokens: Tensor) -> None:
+    signals = model(batch, frozenset({TOKENS, IMAGE_EMBEDDING}))
+    assert signals[TOKENS].shape == tokens.shape == (NUM_ROWS, 5, 24)
+    assert signals[IMAGE_EMBEDDING].shape == (NUM_ROWS, 7)
     shapes = {name: tuple(value.shape) for name, value in modes(model, ids, mask, tokens).items()}
     assert shapes == {
         "text embedding": (NUM_ROWS, 7),
         "text": (NUM_ROWS, NUM_TOKENS, 20),
         "fused": (NUM_ROWS, 2),
         "decoder": (NUM_ROWS, NUM_TOKENS, vocabulary().size),
+        "answer": (NUM_ROWS, NUM_TOKENS, vocabulary().size),
     }
 
 
-def test_embeddings_have_unit_norm(model: Blip, images: Tensor, ids: Tensor, mask: Tensor) -> None:
-    for embedding in (model.encode_image(images).embedding_BE, model.encode_text(ids, mask).embedding_BE):
-        assert embedding is not None
+def test_one_decoder_captions_and_answers(model: Blip, ids: Tensor, mask: Tensor, tokens: Tensor) -> None:
+    found = modes(model, ids, mask, tokens)
+    assert torch.equal(found["answer"], found["decoder"])
+    assert torch.equal(model.decode(ids, mask, tokens).detach(), found["decoder"])
+
+
+def test_embeddings_have_unit_norm(model: Blip, batch: Batch) -> None:
+    signals = model(batch, frozenset({IMAGE_EMBEDDING, HEADS["text embedding"]}))
+    assert len(signals) == 2
+    for embedding in signals.values():
         torch.testing.assert_close(embedding.norm(dim=1), torch.ones(NUM_ROWS))
 
 
@@ -96,7 +110,7 @@ def test_later_tokens_cannot_change_what_the_decoder_said_before(
     other = ids.clone()
     other[:, place] = (ids[:, place] - 6 + 1) % (vocabulary().size - 6) + 6
     before, after = modes(model, ids, mask, tokens)["decoder"], modes(model, other, mask, tokens)["decoder"]
-    torch.testing.assert_close(after[:, :place], before[:, :place], atol=1e-6, rtol=0)
+    assert_near(after[:, :place], before[:, :place])
     assert (after[0, place:] - before[0, place:]).abs().amax(dim=-1).min() > 1e-4, (
         "and it reads what is there"
     )
@@ -121,8 +135,8 @@ def test_padding_cannot_change_real_tokens(model: Blip, ids: Tensor, mask: Tenso
         alone = modes(model, ids[one, :length], mask[one, :length], tokens[one])
         for name, value in alone.items():
             for other in (together[name], garbage[name]):
-                real = other[one, :length] if name in ("text", "decoder") else other[one]
-                torch.testing.assert_close(real, value, atol=2e-6, rtol=0, msg=name)
+                real = other[one, :length] if name in ("text", "decoder", "answer") else other[one]
+                assert_near(real, value, message=name)
 
 
 def test_grounded_modes_see_the_image_and_text_only_does_not(
@@ -185,72 +199,69 @@ def test_cross_attention_exists_in_fusion_layers_only() -> None:
     assert names == {"1"}
 
 
-def test_dual_encoder_has_no_matching_head_and_no_decoder(ids: Tensor, mask: Tensor, images: Tensor) -> None:
+def test_dual_encoder_has_no_matching_head_and_no_decoder(batch: Batch) -> None:
     dual = Blip(config(fusion=()))
     names = [name for name, _ in dual.named_parameters()]
     assert not [name for name in names if any(word in name for word in ("itm", "decoder", "cross", "head_"))]
     assert dual.itm_head is None
-    tokens = dual.encode_image(images).tokens_BPD
-    assert tokens is not None
-    assert dual.encode_text(ids, mask).embedding_BE is not None
+    assert set(dual(batch, frozenset({TOKENS, HEADS["text embedding"]}))) == {TOKENS, HEADS["text embedding"]}
     with pytest.raises(ValueError, match="dual encoder"):
-        dual.fuse(ids, mask, tokens)
-    with pytest.raises(ValueError, match="cannot decode"):
-        dual.decode(ids, mask, tokens)
+        dual(batch, frozenset({HEADS["fused"]}))
+    for name in ("decoder", "answer"):
+        with pytest.raises(ValueError, match="cannot decode"):
+            dual(batch, frozenset({HEADS[name]}))
 
 
-def test_no_parameter_is_idle(images: Tensor, ids: Tensor, mask: Tensor) -> None:
+def test_no_parameter_is_idle(batch: Batch) -> None:
     made = lively(config())
-    image = made.encode_image(images)
-    assert image.tokens_BPD is not None
-    outputs = [
-        image.embedding_BE,
-        made.encode_text(ids, mask).embedding_BE,
-        made.fuse(ids, mask, image.tokens_BPD).logits_N2,
-        made.decode(ids, mask, image.tokens_BPD).logits_BTV,
-    ]
-    sum(value.sin().sum() for value in outputs if value is not None).backward()  # type: ignore[union-attr]
+    wants = {IMAGE_EMBEDDING, HEADS["text embedding"], HEADS["fused"], HEADS["decoder"]}
+    sum(value.sin().sum() for value in made(batch, frozenset(wants)).values()).backward()  # type: ignore[union-attr]
     idle = [name for name, p in made.named_parameters() if p.grad is None or not p.grad.any()]
     assert idle == ["temperature"], "the contrastive loss alone uses it"
 
 
-def test_only_wanted_layers_are_kept(
-    model: Blip, images: Tensor, ids: Tensor, mask: Tensor, tokens: Tensor
-) -> None:
+def test_only_what_is_wanted_is_kept(model: Blip, batch: Batch) -> None:
     wants = frozenset(
         {
             Want("image", "hidden", 1), Want("image", "attention", 0), Want("text", "hidden", 2),
             Want("fused", "cross_attention", 2), Want("decoder", "attention", 1), Want("answer", "hidden", 0),
         }
     )  # fmt: skip
-    image, text = model.encode_image(images, wants), model.encode_text(ids, mask, wants)
-    fused, decoder = model.fuse(ids, mask, tokens, wants), model.decode(ids, mask, tokens, wants=wants)
-    answer = model.decode(ids, mask, tokens, mode="answer", wants=wants)
-    assert (set(image.hidden), set(image.attention)) == ({1}, {0})
-    assert (set(text.hidden), set(text.attention)) == ({2}, set())
-    kept = [(set(o.hidden), set(o.attention), set(o.cross_attention)) for o in (fused, decoder, answer)]
-    assert kept == [(set(), set(), {2}), (set(), {1}, set()), ({0}, set(), set())]
-    nothing = model.fuse(ids, mask, tokens)
-    assert (nothing.hidden, nothing.attention, nothing.cross_attention) == ({}, {}, {})
+    assert set(model(batch, wants)) == wants
+    for want in wants:
+        assert set(model(batch, frozenset({want}))) == {want}
+    assert model(batch, frozenset()) == {}
 
 
-def test_state_after_the_last_layer_is_what_the_heads_read(
-    model: Blip, images: Tensor, ids: Tensor, mask: Tensor, tokens: Tensor
-) -> None:
-    wants = frozenset({Want("text", "hidden", 2), Want("fused", "hidden", 2), Want("image", "hidden", 1)})
-    text, fused = model.encode_text(ids, mask, wants), model.fuse(ids, mask, tokens, wants)
-    torch.testing.assert_close(text.hidden[2], text.tokens_BTD)
-    assert model.itm_head is not None
-    torch.testing.assert_close(model.itm_head(fused.hidden[2][:, 0]), fused.logits_N2)
-    image = model.encode_image(images, wants)
-    torch.testing.assert_close(model.image_encoder.vit.norm(image.hidden[1]), image.tokens_BPD)
+def test_state_after_the_last_layer_is_what_the_heads_read(model: Blip, batch: Batch) -> None:
+    last = {
+        "image": Want("image", "hidden", 1),
+        "text": Want("text", "hidden", 2),
+        "fused": Want("fused", "hidden", 2),
+    }
+    decoder = Want("decoder", "hidden", 2)
+    with torch.no_grad():
+        signals = model(batch, frozenset({*HEADS.values(), *last.values(), decoder, TOKENS, IMAGE_EMBEDDING}))
+        assert model.itm_head is not None
+        text = model.text_projection(signals[last["text"]][:, 0])
+        image = model.image_projection(signals[TOKENS][:, 0])
+        for want, expected in {
+            HEADS["fused"]: model.itm_head(signals[last["fused"]][:, 0]),
+            HEADS["decoder"]: model.text_network.logits(signals[decoder]),
+            HEADS["text embedding"]: text / text.norm(dim=1, keepdim=True),
+            IMAGE_EMBEDDING: image / image.norm(dim=1, keepdim=True),
+            TOKENS: model.image_encoder.vit.norm(signals[last["image"]]),
+        }.items():
+            torch.testing.assert_close(signals[want], expected)
 
 
 def test_fresh_vision_encoder_is_alive(images: Tensor) -> None:
     torch.manual_seed(0)
     fresh = Blip(small_config())
-    embedding = fresh.encode_image(images).embedding_BE
-    assert embedding is not None
+    with torch.no_grad():
+        embedding = fresh(Batch(fields={"picture.pixels": images}, rows={}), frozenset({IMAGE_EMBEDDING}))[
+            IMAGE_EMBEDDING
+        ]
     distances = torch.cdist(embedding, embedding)[~torch.eye(NUM_ROWS, dtype=torch.bool)]
     assert distances.min() > 0.05
     for name, parameter in fresh.image_encoder.named_parameters():
@@ -286,6 +297,6 @@ def test_temperature_is_kept_in_range(value: float, kept: float) -> None:
     assert fresh.temperature.item() == pytest.approx(0.07)
     with torch.no_grad():
         fresh.temperature.fill_(value)
-    fresh.clamp_temperature()
+    fresh.after_step()
     assert fresh.temperature.item() == pytest.approx(kept)
     assert fresh.temperature.requires_grad

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.unit.trainables.core.small import lively, small_config
-from trainables.models.blip import Blip
-from trainables.models.config import EncoderConfig
-from trainables.models.inherit import evenly_spaced, inherit_image, inherit_text
+from tests.unit.trainables.small import lively, small_config
+from trainables.families.blip.architecture import EncoderConfig
+from trainables.families.blip.inherit import inherit_image, inherit_text
+from trainables.families.blip.model import Blip
+from trainables.layers import evenly_spaced
 
 TEACHER = small_config(
     image=EncoderConfig(width=8, depth=4, heads=2),

@@ -4,21 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.outputs import Batch
-from trainables.pairs import allowed_negatives, draw_negatives, fused_pairs
+from trainables.families.blip.pairs import allowed_negatives, draw_negatives, fused_pairs
+from trainables.signals import Batch
 
 
 def batch_of(captions: list[int], images: list[int]) -> Batch:
     """Return a batch of which only the keys matter."""
-    nothing = torch.zeros(len(captions), 1)
-    return Batch(
-        images=nothing,
-        caption_ids=nothing.long(),
-        caption_mask=nothing.bool(),
-        caption_keys=torch.tensor(captions),
-        image_keys=torch.tensor(images),
-        caption_rows=torch.arange(len(captions)),
-    )
+    return Batch(fields={"caption.key": torch.tensor(captions)}, rows={"picture": torch.tensor(images)})
 
 
 def generator(seed: int = 0) -> torch.Generator:

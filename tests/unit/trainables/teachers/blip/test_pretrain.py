@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.unit.trainables.core.small import CPU, silent, small_config, tokenizer
+from tests.unit.trainables.small import CPU, silent, small_config, tokenizer
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes.dataset import ScenesDataset
 from trainables.metrics.evaluation import evaluate
