@@ -1,7 +1,8 @@
 """Small models, scenes and candidates, with which the tests of trainables finish in seconds."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes import language
 from trainables.datasets.scenes.dataset import ScenesDataset
+from trainables.families.base import Surroundings
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
 from trainables.families.blip.model import Blip
 from trainables.model_folder import write_model_folder
@@ -207,3 +209,39 @@ def assert_near(mine: Tensor, theirs: Tensor, *, steps: int = 64, message: str |
     """Compare what was computed in two orders: they differ by some rounding steps of the largest value."""
     size = float(theirs.abs().max()) if theirs.numel() else 0.0
     torch.testing.assert_close(mine, theirs, atol=steps * EPS * size, rtol=0, msg=message)
+
+
+@contextmanager
+def watched_passes(model: Any, batch: Batch) -> Iterator[list[str]]:
+    """Yield a list that fills with the passes of a BLIP: image, text, fused, decoder of captions, answer of questions."""
+    ran: list[str] = []
+
+    def image(module: object, args: object) -> None:
+        ran.append("image")
+
+    def text(module: object, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        ids, _, tokens = args
+        captions = torch.equal(ids[:, 1:], batch["caption.ids"][:, 1:])
+        grounded = ("decoder" if captions else "answer") if options["decode"] else "fused"
+        ran.append("text" if tokens is None else grounded)
+
+    hooks = [
+        model.image_encoder.register_forward_pre_hook(image),
+        model.text_network.register_forward_pre_hook(text, with_kwargs=True),
+    ]
+    try:
+        yield ran
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def around(architecture: BlipArchitecture) -> Surroundings:
+    """Return what the students of such a teacher follow from."""
+    return Surroundings(
+        image_size=architecture.image_size,
+        max_tokens=architecture.max_tokens,
+        vocabulary=architecture.vocabulary,
+        sizes=Blip.sizes(architecture),
+        teacher=architecture,
+    )

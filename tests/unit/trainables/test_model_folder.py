@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spaces.errors import TeacherError
-from tests.unit.trainables.small import PREPROCESS, lively, small_config, write_teacher
+from tests.unit.trainables.small import PREPROCESS, lively, small_config, tokenizer, vocabulary, write_teacher
+from trainables.families.blip.model import Blip
 from trainables.model_folder import fingerprint, is_model_folder, read_model_folder, write_model_folder
 
 
@@ -25,27 +26,38 @@ def change_config(folder: Path, **changes: Any) -> None:
 
 def test_round_trip_is_exact(folder: Path) -> None:
     model, read = lively(small_config()), read_model_folder(folder)
-    assert read.model.config == model.config
+    assert read.model.architecture == read.blueprint.architecture == model.architecture
+    assert read.blueprint.kind == "blip"
     assert read.preprocess == PREPROCESS
     assert read.measured["note"] == [1, "two"]
     expected = model.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in read.model.state_dict().items())
     assert not read.model.training
+    assert read.tokenizer is not None
+    assert (read.tokenizer.vocabulary, read.tokenizer.max_tokens) == (vocabulary(), 24)
     assert read.tokenizer.unknown_share(["a red ring"]) == 0.0
     assert read.fingerprint == fingerprint(model)
 
 
-@pytest.mark.parametrize("changes", [{"fusion": ()}, {"decoder": False}, {"fusion": (1,)}])
+@pytest.mark.parametrize(
+    "changes", [{"fusion": ()}, {"decoder": False}, {"fusion": (1,)}, {"matching": False}]
+)
 def test_round_trip_of_other_architectures(tmp_path: Path, changes: dict[str, Any]) -> None:
     read = read_model_folder(write_teacher(tmp_path, **changes))
-    assert read.model.config == small_config(**changes)
+    assert read.model.architecture == small_config(**changes)
+
+
+def write(target: Path, model: Blip, folder: Path) -> None:
+    """Write a model in half precision, with the tokenizer of a folder."""
+    write_model_folder(
+        target, model, kind="blip", tokenizer=tokenizer(folder), tokenizer_folder=folder,
+        preprocess=PREPROCESS, measured={}, dtype=torch.float16,
+    )  # fmt: skip
 
 
 def test_half_precision_rounds_once_and_reads_as_float32(folder: Path, tmp_path: Path) -> None:
     model, target = lively(small_config()), tmp_path / "half"
-    write_model_folder(
-        target, model, tokenizer_folder=folder, preprocess=PREPROCESS, measured={}, dtype=torch.float16
-    )
+    write(target, model, folder)
     size, whole = ((where / "model.safetensors").stat().st_size for where in (target, folder))
     assert size < 0.6 * whole
     read = read_model_folder(target)
@@ -56,10 +68,27 @@ def test_half_precision_rounds_once_and_reads_as_float32(folder: Path, tmp_path:
         assert torch.equal(value, expected[name])
     assert read.fingerprint == fingerprint(rounded) != fingerprint(model)
     again = tmp_path / "again"
-    write_model_folder(
-        again, read.model, tokenizer_folder=target, preprocess=PREPROCESS, measured={}, dtype=torch.float16
-    )
+    write(again, read.model, target)
     assert read_model_folder(again).fingerprint == read.fingerprint
+
+
+def test_a_folder_of_version_1_is_the_same_model(folder: Path) -> None:
+    """It named no family, since there was one, and kept the tokenizer's sizes among those of the model."""
+    new, config = read_model_folder(folder), json.loads((folder / "config.json").read_text())
+    assert config["version"] == 2
+    assert config["model"].pop("family") == "blip"
+    del config["tokenizer"]
+    (folder / "config.json").write_text(json.dumps(config | {"version": 1}))
+    old = read_model_folder(folder)
+    assert (old.blueprint, old.preprocess, old.fingerprint) == (
+        new.blueprint,
+        new.preprocess,
+        new.fingerprint,
+    )
+    assert old.tokenizer is not None
+    assert new.tokenizer is not None
+    assert old.tokenizer.to_dict() == new.tokenizer.to_dict()
+    assert old.tokenizer.digest == new.tokenizer.digest
 
 
 def test_fingerprint_is_of_every_weight_and_of_the_config() -> None:
@@ -110,10 +139,15 @@ def test_damaged_files_are_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 99}, r"got format 'student-search' version 99; allowed: 'student-search' version 1"),
-        ({"format": "other"}, r"got format 'other' version 1"),
+        ({"version": 99}, r"got format 'student-search' version 99; allowed: 'student-search' version 2 or"),
+        ({"format": "other"}, r"got format 'other' version 2"),
         ({"model": {"image": {}}}, "not a model config"),
+        (
+            {"model": small_config().to_dict() | {"family": "blop"}},
+            "not a model config .*Did you mean 'blip'",
+        ),
         ({"preprocess": {}}, "not a model config"),
+        ({"tokenizer": {"max_tokens": 24}}, "no tokenizer settings"),
     ],
 )
 def test_another_format_or_config_is_refused(folder: Path, changes: dict[str, Any], message: str) -> None:

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.unit.trainables.small import candidate_config, make_job
-from trainables import checkpoint, worker
-from trainables.control import PlainControl, Row
-from trainables.worker import main, train
+from trainables.training import checkpoint
+from trainables.training.control import PlainControl, Row
+from trainables.training.health import Diverged
+from trainables.training.loop import train
+from trainables.training.trainer import Trainer
+from trainables.worker import main
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 WITHOUT_RAY = """
 import runpy, sys
 for name in ("ray", "pydantic"):
@@ -58,7 +61,8 @@ def test_trains_and_measures_where_ray_and_pydantic_cannot_be_imported(
     assert [(row["epoch"], row["status"]) for row in printed] == [(1, "running"), (2, "finished")]
     written = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     assert written[1]["mean_recall"] == pytest.approx(printed[1]["mean_recall"], abs=1e-4)
-    assert checkpoint.load_model(out).config.image.width == 16
+    _, blueprint = checkpoint.load_model(out)
+    assert blueprint.architecture.image.width == 16
     assert not (tmp_path / "never").exists(), "the folder of the reader counts"
 
 
@@ -165,9 +169,9 @@ def test_a_training_that_ends_early_is_exit_code_1(
     teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(self: object, epoch: int) -> dict[str, float]:
-        raise worker.Diverged("step 1: loss 'itc' is nan (no other loss); lr 1.0e-03")
+        raise Diverged("step 1: loss 'itc' is nan (no other loss); lr 1.0e-03")
 
-    monkeypatch.setattr(worker.Trainer, "run_epoch", broken)
+    monkeypatch.setattr(Trainer, "run_epoch", broken)
     make_job(teacher_folder, tmp_path).write(tmp_path / "candidate.json")
     assert main([str(tmp_path / "candidate.json"), "--out", str(tmp_path / "out")]) == 1
     assert json.loads(capsys.readouterr().out)["status"] == "diverged"

@@ -9,7 +9,8 @@ import torch
 from tests.unit.trainables.small import CPU
 from trainables.datasets.base import Split
 from trainables.datasets.encoded import EncodedSplit
-from trainables.models.config import PreprocessConfig
+from trainables.preprocess import PreprocessConfig
+from trainables.signals import Batch
 from trainables.tokenizer import Tokenizer, write_word_tokenizer
 
 WORDS = ("a", "red", "blue", "ring", "how", "many", "?", "one", "two")
@@ -22,22 +23,35 @@ ANSWERS = ["two", "one two", "one"]
 QUESTION_IMAGES = [0, 2, 2]
 
 
-@pytest.fixture
-def split(tmp_path: Path) -> EncodedSplit:
-    tokenizer = Tokenizer.from_folder(tmp_path, write_word_tokenizer(tmp_path, WORDS, 12), 12)
-    pixels = np.arange(4 * 2 * 2 * 3, dtype=np.uint8).reshape(4, 2, 2, 3)
-    told = Split(
+PREPROCESS = PreprocessConfig(image_size=2, mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
+
+
+def told(*, texts: bool = True) -> Split:
+    none = np.zeros(0, dtype=np.int64)
+    return Split(
         name="train",
-        pixels=pixels,
-        captions=CAPTIONS,
-        caption_images=np.array(CAPTION_IMAGES),
-        questions=QUESTIONS,
-        answers=ANSWERS,
-        question_images=np.array(QUESTION_IMAGES),
+        pixels=np.arange(4 * 2 * 2 * 3, dtype=np.uint8).reshape(4, 2, 2, 3),
+        captions=CAPTIONS if texts else [],
+        caption_images=np.array(CAPTION_IMAGES) if texts else none,
+        questions=QUESTIONS if texts else [],
+        answers=ANSWERS if texts else [],
+        question_images=np.array(QUESTION_IMAGES) if texts else none,
     )
-    return EncodedSplit(
-        told, tokenizer, PreprocessConfig(image_size=2, mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
-    )
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> Tokenizer:
+    return Tokenizer.from_folder(tmp_path, write_word_tokenizer(tmp_path, WORDS, 12), 12)
+
+
+@pytest.fixture
+def split(tokenizer: Tokenizer) -> EncodedSplit:
+    return EncodedSplit(told(), tokenizer, PREPROCESS)
+
+
+def texts(split: EncodedSplit, kind: str, rows: list[int]) -> Batch:
+    """Return a batch of texts alone."""
+    return split.batch({kind: np.array(rows)}, CPU)
 
 
 def test_pictures_are_scaled_and_normalised_channel_by_channel(split: EncodedSplit) -> None:
@@ -51,27 +65,43 @@ def test_pictures_are_scaled_and_normalised_channel_by_channel(split: EncodedSpl
 
 def test_rows_of_an_image_are_found_and_wrap_around(split: EncodedSplit) -> None:
     images = np.array([0, 0, 0, 1, 2, 3])
-    assert split.captions.count(images).tolist() == [2, 2, 2, 1, 1, 1]
-    assert split.captions.row(images, np.array([0, 1, 2, 7, 0, 0])).tolist() == [1, 2, 1, 4, 0, 3]
-    assert split.questions is not None
-    assert split.questions.row(images, np.array([0, 1, 5, 0, 1, 2])).tolist() == [0, 0, 0, -1, 2, -1]
+    captions, questions = split.tables["caption"], split.tables["question"]
+    assert captions.count(images).tolist() == [2, 2, 2, 1, 1, 1]
+    assert captions.row(images, np.array([0, 1, 2, 7, 0, 0])).tolist() == [1, 2, 1, 4, 0, 3]
+    assert questions.row(images, np.array([0, 1, 5, 0, 1, 2])).tolist() == [0, 0, 0, -1, 2, -1]
+
+
+def test_first_rows_of_pictures_come_with_the_place_of_their_picture(split: EncodedSplit) -> None:
+    def first(kind: str, images: list[int], most: int) -> tuple[list[int], list[int]]:
+        rows, owners = split.tables[kind].first(np.array(images), most)
+        return rows.tolist(), owners.tolist()
+
+    assert first("caption", [0, 1, 2, 3], 1) == ([1, 4, 0, 3], [0, 1, 2, 3])
+    assert first("caption", [3, 0], 2) == ([3, 1, 2], [0, 1, 1])
+    assert first("question", [0, 1, 2], 9) == ([0, 1, 2], [0, 2, 2])
 
 
 def test_captions_are_padded_to_the_longest_of_the_batch(split: EncodedSplit) -> None:
-    ids, mask = split.caption_tokens(np.array([4, 1]), CPU)
+    batch = texts(split, "caption", [4, 1])
+    ids, mask, targets = (batch[f"caption.{part}"] for part in ("ids", "mask", "targets"))
     assert ids.tolist() == [[CLS, IDS["red"], SEP, PAD], [CLS, IDS["a"], IDS["ring"], SEP]]
     assert mask.tolist() == [[True, True, True, False], [True] * 4]
+    assert targets.tolist() == [[True, True, False, False], [True, True, True, False]], (
+        "all words and their end"
+    )
     assert ids.dtype == torch.int64
 
 
 def test_equal_captions_have_equal_keys(split: EncodedSplit) -> None:
-    keys = split.caption_keys.tolist()
+    keys = split.tables["caption"].keys.tolist()
     assert keys[1] == keys[3]
     assert len(set(keys)) == 4
+    assert texts(split, "caption", [3, 0])["caption.key"].tolist() == [keys[3], keys[0]]
 
 
-def test_answer_mask_stands_before_each_answer_token_and_its_end(split: EncodedSplit) -> None:
-    ids, mask, answer = split.question_tokens(np.array([1, 0]), CPU)
+def test_targets_of_a_question_stand_before_each_answer_token_and_its_end(split: EncodedSplit) -> None:
+    batch = texts(split, "question", [1, 0])
+    ids, mask, answer = (batch[f"question.{part}"] for part in ("ids", "mask", "targets"))
     ring = [IDS[word] for word in ["how", "many", "ring", "?", "one", "two"]]
     assert ids.tolist() == [
         [DEC, *ring, SEP],
@@ -85,25 +115,57 @@ def test_answer_mask_stands_before_each_answer_token_and_its_end(split: EncodedS
 
 
 def test_a_picture_without_question_asks_nothing(split: EncodedSplit) -> None:
-    ids, mask, answer = split.question_tokens(np.array([-1, 1]), CPU)
-    assert ids[0].tolist() == [DEC, SEP] + [PAD] * 6
+    batch = texts(split, "question", [-1, 1])
+    ids, mask, answer = (batch[f"question.{part}"] for part in ("ids", "mask", "targets"))
+    assert ids[0].tolist() == [CLS, SEP] + [PAD] * 6, (
+        "a decoder reads [DEC] in the first place whatever is there"
+    )
     assert mask[0].tolist() == [True, True] + [False] * 6
     assert not bool(answer[0].any())
     assert int(answer[1].sum()) == 3
-    alone = split.question_tokens(np.array([-1, -1]), CPU)
-    assert alone[0][:, :2].tolist() == [[DEC, SEP]] * 2
-    assert not bool(alone[2].any())
+    keys = batch["question.key"].tolist()
+    assert keys[0] == -1 != keys[1]
+    alone = texts(split, "question", [-1, -1])
+    assert alone["question.ids"].tolist() == [[CLS, SEP]] * 2
+    assert bool(alone["question.mask"].all())
+    assert not bool(alone["question.targets"].any())
+    assert alone.rows["question"].tolist() == [-1, -1]
 
 
-def test_a_batch_carries_the_keys_of_its_rows(split: EncodedSplit) -> None:
-    batch = split.batch(np.array([0, 3]), np.array([1, 3]), np.array([0, -1]), CPU)
-    assert batch.image_keys.tolist() == [0, 3]
-    assert batch.caption_rows.tolist() == [1, 3]
-    assert batch.caption_keys[0] == batch.caption_keys[1]
-    assert batch.question_rows is not None
-    assert batch.question_rows.tolist() == [0, -1]
-    assert torch.equal(batch.images, split.images(np.array([0, 3]), CPU))
-    without = split.batch(np.array([0]), np.array([1]), None, CPU)
-    assert (
-        without.question_ids is without.question_mask is without.answer_mask is without.question_rows is None
+def test_a_batch_carries_the_rows_it_was_asked_for(split: EncodedSplit) -> None:
+    rows = {"picture": np.array([0, 3]), "caption": np.array([1, 3]), "question": np.array([0, -1])}
+    batch = split.batch(rows, CPU)
+    assert {kind: numbers.tolist() for kind, numbers in batch.rows.items()} == {
+        "picture": [0, 3], "caption": [1, 3], "question": [0, -1],
+    }  # fmt: skip
+    assert batch["caption.key"][0] == batch["caption.key"][1]
+    assert torch.equal(batch["picture.pixels"], split.images(np.array([0, 3]), CPU))
+    assert set(batch.fields) == split.fields
+    without = split.batch({"picture": np.array([0]), "caption": np.array([1])}, CPU)
+    assert not any(name.startswith("question") for name in [*without.fields, *without.rows])
+    unseen = split.batch({"picture": np.array([0]), "caption": np.array([1])}, CPU, pixels=False)
+    assert "picture.pixels" not in unseen
+    assert unseen.rows["picture"].tolist() == [0], "the teacher cache still finds it"
+
+
+def test_rows_are_counted_by_kind(split: EncodedSplit) -> None:
+    assert [split.num_rows(kind) for kind in ("picture", "caption", "question", "statement")] == [4, 5, 3, 0]
+
+
+@pytest.mark.parametrize("wordless", ["tokenizer", "data"])
+def test_without_tokenizer_or_texts_there_are_pictures_alone(tokenizer: Tokenizer, wordless: str) -> None:
+    split = EncodedSplit(
+        told(texts=wordless != "data"), tokenizer if wordless == "data" else None, PREPROCESS
     )
+    assert split.fields == {"picture.pixels"}
+    assert split.tables == {}
+    assert (split.num_rows("picture"), split.num_rows("caption")) == (4, 0)
+    batch = split.batch({"picture": np.array([2, 1])}, CPU)
+    assert set(batch.fields) == {"picture.pixels"}
+    assert torch.equal(batch["picture.pixels"], split.images(np.array([2, 1]), CPU))
+    assert split.texts["caption"] == (CAPTIONS if wordless == "tokenizer" else []), "texts stay to be read"
+
+
+def test_texts_stay_beside_their_ids(split: EncodedSplit) -> None:
+    assert split.texts["caption"] == CAPTIONS
+    assert split.texts["question"] == ["how many ? two", "how many ring ? one two", "red ? one"]

@@ -8,11 +8,11 @@ import pytest
 
 from spaces.errors import PluginError, TeacherError
 from tests.unit.trainables.small import SCENES, silent, write_teacher
-from trainables.build import make_dataset, prepare_split
 from trainables.datasets.base import Dataset, Progress, Split
 from trainables.datasets.scenes.dataset import ScenesDataset
 from trainables.teachers.loading import check_pairing, load_teacher
 from trainables.teachers.teacher import Teacher
+from trainables.training.build import make_dataset, prepare_split
 
 
 class Elsewhere(Dataset):

@@ -9,9 +9,12 @@ import torch
 import torch.distributed as dist
 
 from tests.unit.trainables.small import CPU, candidate_config, encoded
-from trainables.build import build_step
 from trainables.teachers.loading import load_teacher
-from trainables.trainer import Placement, Trainer, TrainingConfig
+from trainables.training.build import build_step
+from trainables.training.trainer import Placement, Trainer, TrainingConfig
+
+LR, CLIP, UPDATES = 0.02, 1.0, 6
+ADAM_EPS = 0.01  # Adam divides by the gradient's size: rounding errors of idle biases would count fully
 
 LOSSES = {
     "itc": {"weight": 1.0},
@@ -34,18 +37,16 @@ CASES: dict[str, dict[str, Any]] = {
 def trained(teacher_folder: Path, case: str, *, rank: int, world: int) -> dict[str, Any]:
     """Return losses and weights after two epochs of 21 pairs: most batches are odd, two workers share them unevenly."""
     teacher, options = load_teacher(str(teacher_folder)), CASES[case]
-    step = build_step(candidate_config() | {"losses": options["losses"]}, teacher, seed=0)
+    step, _ = build_step(candidate_config() | {"losses": options["losses"]}, teacher, seed=0)
     start = {name: value.clone() for name, value in step.state_dict().items()}
     config = TrainingConfig(
         epochs=2, pairs_per_epoch=21, batch_size=options["batch"], accumulate=options["accumulate"],
-        lr=0.02, warmup_steps=1, gradient_clip=1.0,
+        lr=LR, warmup_steps=1, gradient_clip=CLIP,
     )  # fmt: skip
     placement = Placement(device=CPU, rank=rank, world=world)
     trainer = Trainer(step, encoded(teacher, "train"), teacher, config, seed=3, placement=placement)
     for group in trainer.optimizer.param_groups:
-        group["eps"] = (
-            0.01  # Adam divides by the gradient's size: rounding errors of idle biases would count fully
-        )
+        group["eps"] = ADAM_EPS
     losses = [trainer.run_epoch(epoch) for epoch in range(2)]
     return {"losses": losses, "start": start, "weights": step.state_dict()}
 

@@ -10,14 +10,20 @@ import torch
 
 from spaces.errors import CheckpointError
 from tests.unit.trainables.small import lively, small_config
-from trainables import checkpoint
+from trainables.families.base import Blueprint
+from trainables.signals import Want
+from trainables.training import checkpoint
 
 
 def state(model: torch.nn.Module | None = None) -> dict[str, Any]:
     made = lively(small_config()) if model is None else model
     weights = {f"student.{name}": value for name, value in made.state_dict().items()}
     extra = {"losses.image_hidden.weight": torch.ones(3)}
-    return {"model": small_config().to_dict(), "trainer": {"step": weights | extra}, "number": 1}
+    return {
+        "model": Blueprint("blip", small_config()).to_dict(),
+        "trainer": {"step": weights | extra},
+        "number": 1,
+    }
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -33,8 +39,20 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 def test_student_is_loaded_without_the_projections_of_its_losses(tmp_path: Path) -> None:
     model = lively(small_config())
     checkpoint.save(tmp_path, state(model))
-    found = checkpoint.load_model(tmp_path)
+    found, blueprint = checkpoint.load_model(tmp_path)
+    assert blueprint == Blueprint("blip", small_config())
     assert not found.training
+    assert set(found.state_dict()) == set(model.state_dict())
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in found.state_dict().items())
+
+
+def test_of_a_student_the_part_is_loaded_that_answers_what_is_wanted(tmp_path: Path) -> None:
+    model, wants = lively(small_config()), frozenset({Want("image", "embedding"), Want("text", "embedding")})
+    checkpoint.save(tmp_path, state(model))
+    found, blueprint = checkpoint.load_model(tmp_path, wants)
+    assert blueprint == Blueprint("blip", small_config(fusion=(), decoder=False, matching=False))
+    assert found.architecture == blueprint.architecture
+    assert len(found.state_dict()) < len(model.state_dict())
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in found.state_dict().items())
 
 
@@ -54,7 +72,7 @@ def test_a_damaged_file_is_refused_with_its_path(tmp_path: Path, damage: str) ->
 
 def test_another_version_is_refused(tmp_path: Path) -> None:
     torch.save({"version": 99}, tmp_path / "checkpoint.pt")
-    with pytest.raises(CheckpointError, match="has version 99, this program reads 1"):
+    with pytest.raises(CheckpointError, match="has version 99, this program reads 2"):
         checkpoint.load(tmp_path)
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from spaces.errors import RunError
 from tests.unit.trainables.small import changed, make_job
-from trainables.control import PlainControl, append_row
-from trainables.job import Job
+from trainables.tasks import DEFAULT
+from trainables.training.control import PlainControl, append_row
+from trainables.training.job import Job
 
 
 @pytest.fixture
@@ -31,6 +32,8 @@ def test_absent_options_take_their_defaults(job: Job) -> None:
     fields = {name: job.to_dict()[name] for name in ("candidate_id", "config", "seed", "dataset", "folder")}
     made = Job.from_dict(fields)
     assert (made.teacher, made.device, made.threads, made.evaluate_at) == ("embedded", "auto", 1, ())
+    assert made.tasks == {name: {} for name in DEFAULT}
+    assert made.patience == 5000
 
 
 @pytest.mark.parametrize(
@@ -63,20 +66,19 @@ def test_unknown_fields_are_refused(job: Job) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "lacks"),
     [
-        ("config", {}, "student.kind, student.image.width"),
-        ("config", None, "student.kind, student.image.width"),
-        (
-            "config.student.image",
-            {"width": 8, "depth": 1, "heads": 1, "init": "random"},
-            r"student.image.mlp_ratio\.",
-        ),
-        ("config.student.fusion", {}, r"student.fusion.layers\."),
+        ("config", {}, r"student.kind, losses, training.epochs\."),
+        ("config", None, r"student.kind, losses, training.epochs\."),
+        ("config.student", {"image": {"width": 8}}, r"student.kind\."),
+        ("config.losses", ..., r"losses\."),
         ("config.training", {"lr": 1.0}, r"training.epochs\."),
     ],
 )
 def test_a_config_without_its_parts_is_refused(job: Job, path: str, value: Any, lacks: str) -> None:
+    fields = changed(job.to_dict(), path, value)
+    if value is ...:
+        del fields["config"]["losses"]
     with pytest.raises(RunError, match=f"config lacks {lacks}"):
-        Job.from_dict(changed(job.to_dict(), path, value))
+        Job.from_dict(fields)
 
 
 def test_plain_control_keeps_and_prints_rows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from spaces.errors import CheckpointError, PluginError, ResourceError, RunError, TeacherError
-from tests.unit.trainables.small import candidate_config, changed, encoded, make_job, silent
-from trainables import checkpoint, trainer, worker
-from trainables.control import PlainControl, Row
+from tests.unit.trainables.small import candidate_config, changed, encoded, make_job, measured, silent
 from trainables.datasets.encoded import EncodedSplit
-from trainables.job import Job
-from trainables.metrics.evaluation import evaluate
-from trainables.metrics.predictions import EvaluationSize
-from trainables.teachers.cache import build_cache
+from trainables.signals import Want
+from trainables.tasks.pool import EvaluationSize
+from trainables.teachers.cache.fill import build_cache
 from trainables.teachers.teacher import Teacher
-from trainables.trainer import Trainer
-from trainables.worker import TrialLoop, train
+from trainables.training import checkpoint, health, loop
+from trainables.training.control import PlainControl, Row
+from trainables.training.job import Job
+from trainables.training.loop import TrialLoop, train
+from trainables.training.trainer import Trainer
 
 TIMES = ("wall_s", "cpu_s", "time")
 
@@ -178,9 +178,9 @@ def test_rows_carry_losses_each_epoch_and_metrics_at_rungs_and_the_end(finished:
 def test_metrics_are_those_of_the_saved_student(
     teacher: Teacher, straight: Path, finished: list[Row], val_split: EncodedSplit
 ) -> None:
-    student = checkpoint.load_model(straight)
+    student, _ = checkpoint.load_model(straight)
     size = EvaluationSize(images=16, captions_per_image=1, questions_per_image=2)
-    metrics = evaluate(student, val_split, torch.device("cpu"), size=size)
+    metrics = measured(student, val_split, size)
     assert {name: finished[-1][name] for name in metrics} == metrics
     parts = [
         metrics["mean_recall"] / 50,
@@ -194,7 +194,7 @@ def test_a_cached_teacher_trains_like_the_live_one(
     teacher: Teacher, teacher_folder: Path, finished: list[Row], tmp_path: Path
 ) -> None:
     job = make_job(teacher_folder, tmp_path / "trial", cache=str(tmp_path / "cache"))
-    wants = TrialLoop(make_job(teacher_folder, tmp_path / "x"), PlainControl()).trainer.step.teacher_wants
+    wants = TrialLoop(make_job(teacher_folder, tmp_path / "x"), PlainControl()).trainer.step.source_wants
     build_cache(
         tmp_path / "cache", teacher, encoded(teacher, "train"), wants, precision="float32", progress=silent
     )
@@ -242,6 +242,22 @@ def test_a_dual_encoder_is_trained_with_what_it_can_feed(teacher_folder: Path, t
     assert row["retention"] == pytest.approx(100 * row["mean_recall"] / 50 / 3), "what it cannot do counts 0"
 
 
+def test_only_the_tasks_of_the_order_are_measured_and_retained(teacher_folder: Path, tmp_path: Path) -> None:
+    known = {"mean_recall": 50.0, "match_accuracy": 80.0, "vqa_accuracy": 40.0}
+    job = make_job(
+        teacher_folder, tmp_path, config=candidate_config(epochs=1),
+        tasks={"matching": {}, "retrieval": {}}, teacher_metrics=known,
+    )  # fmt: skip
+    row = run(job)[-1]
+    assert {"match_accuracy", "mean_recall"} < set(row)
+    assert not {"vqa_accuracy", "caption_token_accuracy"} & set(row)
+    assert row["retention"] == pytest.approx(100 * (row["match_accuracy"] / 80 + row["mean_recall"] / 50) / 2)
+    _, whole = checkpoint.load_model(tmp_path)
+    part, deployed = checkpoint.load_model(tmp_path, frozenset({Want("fused", "logits")}))
+    assert (whole.architecture.has_decoder, deployed.architecture.has_decoder) == (True, False)
+    assert part.itm_head is not None
+
+
 def last(teacher_folder: Path, folder: Path, **changes: Any) -> Row:
     """Return the last row of a training that ends early, after checking that it was also written down."""
     row = run(make_job(teacher_folder, folder, **changes))[-1]
@@ -273,8 +289,8 @@ def test_a_nan_ends_as_diverged(
 def test_an_itm_loss_that_only_guesses_ends_as_collapsed(
     teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "ITM_MARGIN", 100.0)
-    row = last(teacher_folder, tmp_path, itm_patience=2)
+    monkeypatch.setattr(health, "MARGIN", 100.0)
+    row = last(teacher_folder, tmp_path, patience=2)
     assert (row["status"], row["epoch"]) == ("collapsed", 0)
     assert row["reason"].startswith("trial 0badcafe, step 2: loss 'itm' stood at 0.6365")
 
@@ -295,11 +311,11 @@ def test_out_of_memory_ends_as_oom(
 def test_out_of_memory_of_one_of_several_workers_ends_them_all(
     teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = TrialLoop(make_job(teacher_folder, tmp_path), PlainControl(quiet=True))
-    loop.control.world = 2
-    monkeypatch.setattr(loop.trainer, "run_epoch", _full)
+    trial = TrialLoop(make_job(teacher_folder, tmp_path), PlainControl(quiet=True))
+    trial.control.world = 2
+    monkeypatch.setattr(trial.trainer, "run_epoch", _full)
     with pytest.raises(torch.OutOfMemoryError):
-        loop.run()
+        trial.run()
 
 
 def _full(epoch: int) -> None:
@@ -311,6 +327,7 @@ def _full(epoch: int) -> None:
     [
         ({"device": "tpu"}, ResourceError, r"device: got 'tpu'; allowed here: auto, cpu"),
         ({"evaluation": {"pictures": 3}}, RunError, "evaluation: .*'pictures'"),
+        ({"tasks": {"vqaa": {}}}, PluginError, "Did you mean 'vqa'"),
         ({"config": candidate_config(batchsize=3)}, PluginError, "training: .*'batchsize'"),
     ],
 )
@@ -323,9 +340,9 @@ def test_unusable_orders_are_refused_before_training(
 
 def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert worker.pick_device("auto") == torch.device("cpu")
+    assert loop.pick_device("auto") == torch.device("cpu")
     with pytest.raises(ResourceError, match="got 'cuda'; allowed here: auto, cpu"):
-        worker.pick_device("cuda")
+        loop.pick_device("cuda")
 
 
 @pytest.mark.parametrize("changes", [{"candidate_id": "11111111"}, {"config": candidate_config(lr=1.0)}])

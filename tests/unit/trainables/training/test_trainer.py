@@ -4,25 +4,19 @@ import io
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from spaces.errors import ShapeError
-from tests.unit.trainables.small import CPU, candidate_config
-from trainables.build import build_step
+from tests.unit.trainables.small import CPU, assert_near, candidate_config
 from trainables.datasets.encoded import EncodedSplit
-from trainables.step import DistillationStep
+from trainables.losses.itm import Itm
 from trainables.teachers.teacher import Teacher
-from trainables.trainer import (
-    ITM_ENTROPY,
-    Collapsed,
-    Diverged,
-    Placement,
-    Trainer,
-    TrainingConfig,
-    warmup_cosine,
-)
+from trainables.training.build import build_step
+from trainables.training.health import Collapsed, Diverged
+from trainables.training.trainer import Placement, Trainer, TrainingConfig, warmup_cosine
 
 MEANS = {
     "image_embedding": {"weight": 3.0},
@@ -31,7 +25,7 @@ MEANS = {
 
 
 def make(teacher: Teacher, split: EncodedSplit, losses: dict[str, Any] = MEANS, **training: Any) -> Trainer:
-    step = build_step(candidate_config() | {"losses": losses}, teacher, seed=0)
+    step, _ = build_step(candidate_config() | {"losses": losses}, teacher, seed=0)
     fields = {"epochs": 2, "pairs_per_epoch": 24, "batch_size": 8, "warmup_steps": 2, "gradient_clip": 1e9}
     return Trainer(
         step, split, teacher, TrainingConfig(**(fields | training)), seed=1, placement=Placement(device=CPU)
@@ -89,15 +83,36 @@ def test_two_half_batches_give_the_gradient_of_the_whole(teacher: Teacher, train
     assert [len(updates) for updates in found] == [1, 1]
     (one, several) = (updates[0][1] for updates in found)
     assert any(gradient.abs().max() > 1e-2 for gradient in one)
-    torch.testing.assert_close(several, one, atol=1e-6, rtol=1e-4)
+    assert_near(joined(several), joined(one))
     assert reports[1] == pytest.approx(reports[0], rel=1e-5)
 
 
-def test_a_last_group_of_fewer_batches_still_updates(teacher: Teacher, train_split: EncodedSplit) -> None:
-    trainer = make(teacher, train_split, accumulate=2)
-    updates = watch_updates(trainer)
+@pytest.mark.parametrize(
+    ("pairs", "accumulate", "groups"), [(24, 2, [2, 1]), (48, 4, [4, 2]), (24, 5, [3]), (16, 1, [1, 1])]
+)
+def test_each_group_of_batches_gives_the_gradient_of_one_big_batch_the_short_last_one_too(
+    teacher: Teacher, train_split: EncodedSplit, pairs: int, accumulate: int, groups: list[int]
+) -> None:
+    trainer = make(teacher, train_split, pairs_per_epoch=pairs, accumulate=accumulate, lr=0.0)
+    updates, batches = watch_updates(trainer), list(trainer.sampler.epoch(0))
     trainer.run_epoch(0)
-    assert len(updates) == 2
+    assert len(updates) == len(groups)
+    for size, (_, gradients) in zip(groups, updates, strict=True):
+        together, batches = batches[:size], batches[size:]
+        rows = {kind: np.concatenate([one[kind] for one in together]) for kind in together[0]}
+        batch = train_split.batch(rows, CPU)
+        trainer.step.zero_grad()
+        trainer.step(batch, teacher.signals(batch, trainer.step.source_wants)).total.backward()
+        alone = [
+            p.grad for group in trainer.optimizer.param_groups for p in group["params"] if p.grad is not None
+        ]
+        assert float(joined(alone).abs().max()) > 1e-2
+        assert_near(joined(gradients), joined(alone))
+
+
+def joined(gradients: list[Tensor]) -> Tensor:
+    """Return all gradients in a row: what is small beside the largest one is rounded as that is."""
+    return torch.cat([gradient.flatten() for gradient in gradients])
 
 
 def norm(gradients: list[Tensor]) -> float:
@@ -115,7 +130,7 @@ def test_gradients_are_clipped_to_the_norm_and_keep_their_direction(
     assert norm(before) > 0.1
     assert norm(after) == pytest.approx(0.05, rel=1e-3)
     scale = 0.05 / norm(before)
-    torch.testing.assert_close(after, [g * scale for g in before], atol=1e-7, rtol=1e-3)
+    assert_near(joined(after), joined(before) * scale)
 
 
 def test_only_matrices_decay(teacher: Teacher, train_split: EncodedSplit) -> None:
@@ -154,13 +169,13 @@ def test_fused_pass_runs_only_when_it_is_due(
 ) -> None:
     trainer = make(teacher, train_split, {"itc": {}, "itm": {}}, fused_every=2, fused_from=0.5)
     ran: list[int] = []
-    original = DistillationStep._fuse
+    original = trainer.step.student._fused
 
-    def note(self: DistillationStep, *args: Any) -> None:
+    def note(*args: Any) -> None:
         ran.append(trainer.batches_done)
-        original(self, *args)
+        original(*args)
 
-    monkeypatch.setattr(DistillationStep, "_fuse", note)
+    monkeypatch.setattr(trainer.step.student, "_fused", note)
     first, second = trainer.run_epoch(0), trainer.run_epoch(1)
     assert "itm" not in first
     assert "itm" in second
@@ -193,7 +208,7 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
 
 
 def test_entropy_of_one_match_to_two_negatives() -> None:
-    assert pytest.approx(-(1 / 3 * math.log(1 / 3) + 2 / 3 * math.log(2 / 3))) == ITM_ENTROPY
+    assert pytest.approx(-(1 / 3 * math.log(1 / 3) + 2 / 3 * math.log(2 / 3))) == Itm.guessing
 
 
 def guessing(trainer: Trainer) -> Trainer:
@@ -210,13 +225,25 @@ def test_itm_that_only_guesses_for_too_long_has_collapsed(
     teacher: Teacher, train_split: EncodedSplit
 ) -> None:
     trainer = guessing(make(teacher, train_split, {"itm": {}}, lr=0.0))
-    trainer.itm_patience = 5
+    trainer.health.patience = 5
     trainer.run_epoch(0)
-    assert trainer.itm_stuck == 3
+    assert trainer.health.stuck == {"itm": 3}
     with pytest.raises(
         Collapsed, match=r"step 5: loss 'itm' stood at 0.6365 \+- 0.005 \(guessing\) for 5 steps"
     ):
         trainer.run_epoch(1)
+
+
+def test_a_resumed_training_goes_on_with_what_was_left_of_its_patience(
+    teacher: Teacher, train_split: EncodedSplit
+) -> None:
+    first = guessing(make(teacher, train_split, {"itm": {}}, lr=0.0))
+    first.run_epoch(0)
+    again = make(teacher, train_split, {"itm": {}}, lr=0.0)
+    again.health.patience = 4
+    again.restore(first.state())
+    with pytest.raises(Collapsed, match=r"step 4: .* for 4 steps"):
+        again.run_epoch(1)
 
 
 def test_itm_that_leaves_the_entropy_starts_its_patience_again(
@@ -229,7 +256,7 @@ def test_itm_that_leaves_the_entropy_starts_its_patience_again(
     with torch.no_grad():
         head.bias.copy_(torch.tensor([3.0, 0.0]))
     trainer.run_epoch(1)
-    assert trainer.itm_stuck == 0
+    assert trainer.health.stuck == {"itm": 0}
 
 
 @pytest.mark.parametrize(
@@ -238,7 +265,7 @@ def test_itm_that_leaves_the_entropy_starts_its_patience_again(
 def test_batches_too_small_for_the_workers_are_refused(
     teacher: Teacher, train_split: EncodedSplit, batch: int, pairs: int, world: int
 ) -> None:
-    step = build_step(candidate_config(), teacher, seed=0)
+    step, _ = build_step(candidate_config(), teacher, seed=0)
     config = TrainingConfig(batch_size=batch, pairs_per_epoch=pairs)
     with pytest.raises(ShapeError, match=rf"got {batch} and {pairs} pairs .* allowed: {2 * world} or more"):
         Trainer(step, train_split, teacher, config, seed=0, placement=Placement(device=CPU, world=world))

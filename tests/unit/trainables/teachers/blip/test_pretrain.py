@@ -6,22 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.unit.trainables.small import CPU, silent, small_config, tokenizer
+from tests.unit.trainables.small import measured, silent, small_config, tokenizer
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes.dataset import ScenesDataset
-from trainables.metrics.evaluation import evaluate
-from trainables.metrics.predictions import EvaluationSize
-from trainables.models.config import BlipConfig
-from trainables.teachers import pretrain
+from trainables.families.blip.architecture import BlipArchitecture
+from trainables.tasks.pool import EvaluationSize
+from trainables.teachers.blip import pretrain
 from trainables.teachers.loading import check_pairing, load_teacher
-from trainables.trainer import TrainingConfig
+from trainables.training.trainer import TrainingConfig
 
 FEW = ScenesDataset.Config(train_images=64, mismatched=0.0, val_images=200, test_images=200)
 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    def small_teacher(folder: Path) -> BlipConfig:
+    def small_teacher(folder: Path) -> BlipArchitecture:
         return small_config(vocabulary=tokenizer(folder).vocabulary)
 
     monkeypatch.setattr(pretrain, "CLEAN", FEW)
@@ -39,10 +38,10 @@ def test_command_writes_a_teacher_with_its_measured_quality(
     output = capsys.readouterr()
     assert "epoch 2/2: loss" in output.err
     teacher = load_teacher(str(tmp_path / "teacher"))
-    measured = teacher.files.measured
-    assert json.loads(output.out) == measured["metrics"]
-    assert measured["training"]["epochs"] == 2
-    assert measured["training"]["seed"] == 3
+    told = teacher.files.measured
+    assert json.loads(output.out) == told["metrics"]
+    assert told["training"]["epochs"] == 2
+    assert told["training"]["seed"] == 3
     assert (tmp_path / "teacher" / "model.safetensors").stat().st_size < 2.3 * sum(
         p.numel() for p in teacher.model.parameters()
     )
@@ -51,9 +50,9 @@ def test_command_writes_a_teacher_with_its_measured_quality(
     split = EncodedSplit(
         dataset.split("val", image_size=64, progress=silent), teacher.tokenizer, teacher.preprocess
     )
-    metrics = evaluate(teacher.model, split, CPU, size=EvaluationSize())
-    assert {name: measured["metrics"]["val"][name] for name in metrics} == pytest.approx(metrics, abs=0.01)
-    assert 0 <= measured["metrics"]["test"]["captions_exact"] <= 100
+    metrics = measured(teacher.model, split, EvaluationSize())
+    assert {name: told["metrics"]["val"][name] for name in metrics} == pytest.approx(metrics, abs=0.01)
+    assert 0 <= told["metrics"]["test"]["captions_exact"] <= 100
 
 
 @pytest.mark.usefixtures("few")
