@@ -49,7 +49,9 @@ def _value(kind: Any, value: Any, place: str) -> Any:
             return made_config(made, value, place)
         if not isinstance(value, made):
             options = ", ".join(field.name for field in dataclasses.fields(made))
-            raise PluginError(f"{place}: got {value!r}; allowed is a mapping of the options {options}. Give one.")
+            raise PluginError(
+                f"{place}: got {value!r}; allowed is a mapping of the options {options}. Give one."
+            )
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -132,6 +132,14 @@ def test_a_picture_without_question_asks_nothing(split: EncodedSplit) -> None:
     assert alone.rows["question"].tolist() == [-1, -1]
 
 
+def test_a_picture_without_caption_predicts_nothing(split: EncodedSplit) -> None:
+    batch = texts(split, "caption", [4, -1])
+    assert batch["caption.ids"].tolist() == [[CLS, IDS["red"], SEP], [CLS, SEP, PAD]]
+    assert batch["caption.mask"].tolist() == [[True] * 3, [True, True, False]]
+    assert batch["caption.targets"].tolist() == [[True, True, False], [False] * 3]
+    assert batch["caption.key"].tolist()[1] == -1
+
+
 def test_a_batch_carries_the_rows_it_was_asked_for(split: EncodedSplit) -> None:
     rows = {"picture": np.array([0, 3]), "caption": np.array([1, 3]), "question": np.array([0, -1])}
     batch = split.batch(rows, CPU)
