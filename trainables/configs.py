@@ -43,8 +43,15 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def _value(kind: Any, value: Any, place: str) -> Any:
-    if isinstance(value, Mapping) and dataclasses.is_dataclass(kind):
-        return made_config(typing.cast(type[Any], kind), value, place)
+    if dataclasses.is_dataclass(kind):
+        made = typing.cast(type[Any], kind)
+        if isinstance(value, Mapping):
+            return made_config(made, value, place)
+        if not isinstance(value, made):
+            options = ", ".join(field.name for field in dataclasses.fields(made))
+            raise PluginError(
+                f"{place}: got {value!r}; allowed is a mapping of the options {options}. Give one."
+            )
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -64,12 +64,16 @@ def wants_of(tasks: Iterable[Task]) -> Wants:
 def servings_of(tasks: Iterable[Task], offers: Offers) -> list[Serving]:
     """Return the passes that serve one example in every task: what several of them run alike is run once.
 
+    A task that the model cannot do costs it nothing.
+
     Args:
         tasks: of a space.
         offers: of the deployed model.
     """
     most: dict[tuple[str, int], int] = {}
     for task in tasks:
+        if task.model_lack(offers) is not None:
+            continue
         for one in task.serving(offers):
             key = (one.mode, one.tokens)
             most[key] = max(most.get(key, 0), one.repeats)

@@ -26,7 +26,9 @@ class Matching(Task):
     losses: ClassVar[tuple[str, ...]] = ("itm",)
 
     def evaluate(self, pool: Pool) -> dict[str, float]:
-        """Return the share of pairs that are told right."""
+        """Return the share of pairs that are told right; {} for one picture, which has no other to be told from."""
+        if len(pool.pictures) < 2:
+            return {}
         right = total = 0
         for shift in (0, 1):
             for _, signals in pool.chunks(CAPTION, frozenset({LOGITS}), shift=shift):

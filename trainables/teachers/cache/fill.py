@@ -159,7 +159,9 @@ class _Filling:
         wants = self.teacher.model.reusable
         if self.reused is None or not wants:
             return None
-        missing = np.array([image for image in images.tolist() if image not in self.reused], dtype=np.int64)
+        # texts of one chunk share pictures
+        new = dict.fromkeys(image for image in images.tolist() if image not in self.reused)
+        missing = np.array(list(new), dtype=np.int64)
         if len(missing):
             found = self.teacher.signals(self.split.batch({PICTURE: missing}, self.device), wants)
             for place, image in enumerate(missing.tolist()):

@@ -1,0 +1,91 @@
+"""One door for teachers, and which data they may teach."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spaces.errors import PluginError, TeacherError
+from tests.unit.trainables.small import SCENES, silent, write_teacher
+from trainables.datasets.base import Dataset, Progress, Split
+from trainables.datasets.scenes.dataset import ScenesDataset
+from trainables.teachers.loading import check_pairing, load_teacher
+from trainables.teachers.teacher import Teacher
+from trainables.training.build import make_dataset, prepare_split
+
+
+class Elsewhere(Dataset):
+    """Data of another task: only its specification matters."""
+
+    def __init__(self, specification: str) -> None:
+        self._specification = specification
+
+    fingerprint = "0" * 16
+
+    @property
+    def specification(self) -> str:
+        return self._specification
+
+    def describe(self) -> str:
+        return "elsewhere"
+
+    def split(self, name: str, *, image_size: int, progress: Progress) -> Split:
+        raise NotImplementedError
+
+
+def test_a_model_folder_is_a_teacher(teacher: Teacher, teacher_folder: Path) -> None:
+    assert teacher.files.name == str(teacher_folder)
+    assert teacher.files.folder == teacher_folder
+    assert len(teacher.files.fingerprint) == 16
+    assert teacher.files.measured["note"] == [1, "two"]
+    assert teacher.preprocess.image_size == 64
+
+
+def test_fingerprint_is_of_the_weights_not_of_the_folder(teacher: Teacher, tmp_path: Path) -> None:
+    same, other = write_teacher(tmp_path / "same"), write_teacher(tmp_path / "other", seed=1)
+    assert load_teacher(str(same)).files.fingerprint == teacher.files.fingerprint
+    assert load_teacher(str(other)).files.fingerprint != teacher.files.fingerprint
+
+
+def test_unknown_names_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"no plug-in is called 'embeded'. Did you mean 'embedded'\?"):
+        load_teacher("embeded")
+    with pytest.raises(TeacherError, match=r"a/b/c: is no folder. Give a model folder, a hub id"):
+        load_teacher("a/b/c")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TeacherError, match="is no folder"):
+        load_teacher(str(tmp_path / "file"))
+
+
+def test_a_teacher_of_its_own_task_passes(teacher: Teacher) -> None:
+    split = prepare_split(teacher, make_dataset(SCENES), "val", silent)
+    assert split.num_images == 24
+
+
+def test_a_teacher_of_another_data_specification_is_refused(teacher: Teacher) -> None:
+    mine = ScenesDataset(ScenesDataset.Config()).specification
+    with pytest.raises(TeacherError, match=rf"trained on data specification {mine}, this data set is 00ff"):
+        check_pairing(teacher, Elsewhere("00ff"), ["a red ring"])
+
+
+def test_data_bound_to_no_task_suits_every_teacher(teacher: Teacher, tmp_path: Path) -> None:
+    check_pairing(teacher, Elsewhere(""), ["a red ring"])
+    folder = write_teacher(tmp_path)
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"measured": {}}))
+    check_pairing(load_teacher(str(folder)), Elsewhere("00ff"), ["a red ring"])
+
+
+@pytest.mark.parametrize(
+    ("captions", "share"), [(["a red ring", "an elephant flies home"], "57%"), (["elephants"], "100%")]
+)
+def test_captions_of_unknown_words_are_refused(teacher: Teacher, captions: list[str], share: str) -> None:
+    with pytest.raises(
+        TeacherError, match=f"does not know {share} of the words of the captions; allowed: 20%"
+    ):
+        check_pairing(teacher, Elsewhere(""), captions)
+
+
+def test_a_few_unknown_words_are_tolerated(teacher: Teacher) -> None:
+    check_pairing(teacher, Elsewhere(""), ["a red ring and a pink blue star"])  # 1 of 8
