@@ -1,8 +1,6 @@
-"""What every row of `LOSSES` promises."""
+"""What every row of `LOSSES` promises, between a student and a teacher that can feed it."""
 
-import importlib
 import math
-import re
 from dataclasses import fields
 from typing import Any
 
@@ -12,139 +10,161 @@ from pydantic import TypeAdapter, ValidationError
 
 from spaces.errors import PluginError, ShapeError, TeacherError
 from tests.unit.trainables.losses.factory import (
+    STUDENT,
+    TEACHER,
+    build,
+    loss_class,
     make_batch,
-    make_outputs,
-    only,
-    student_config,
-    teacher_config,
+    make_signals,
+    mapped,
+    offers_of,
+    student_architecture,
+    teacher_architecture,
     with_gradient,
     with_padding_changed,
 )
 from trainables.losses import LOSSES
-from trainables.losses.base import Loss
-from trainables.models.config import BlipConfig
-
-NEEDS_STUDENT_FUSION = {
-    "itm", "lm", "vqa", "fused_hidden", "decoder_hidden", "cross_attention", "decoder_attention", "lm_logit",
-    "answer_logit",
-}  # fmt: skip
-NEEDS_TEACHER_DECODER = {"decoder_hidden", "decoder_attention", "lm_logit", "answer_logit"}
-TASK = {"itc", "itm", "lm", "vqa"}
+from trainables.losses.base import Ends, data_lack, source_lack, student_lack
+from trainables.losses.itm import LABELS
+from trainables.signals import Batch, Offers, Signals
+from trainables.training.build import build_losses
 
 
-def loss_class(name: str) -> type[Loss]:
-    module, _, attribute = LOSSES[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+def needs_of(name: str, student: Offers = STUDENT, source: Offers = TEACHER) -> tuple[Any, Ends]:
+    kind: Any = loss_class(name)
+    ends = Ends(name=name, student=student, source=source)
+    return kind.needs_of(kind.Config(), ends), ends
 
 
-def build(name: str, student: BlipConfig, teacher: BlipConfig, **options: Any) -> Loss:
-    torch.manual_seed(0)
-    kind = loss_class(name)
-    return kind(kind.Config(**options), student, teacher)
+def both(
+    batch: Batch, student: Offers = STUDENT, source: Offers = TEACHER, *, negatives: bool = True
+) -> tuple[Signals, Signals]:
+    """Return what student and source say about a batch."""
+    return (
+        make_signals(student, batch, seed=1, negatives=negatives),
+        make_signals(source, batch, seed=2),
+    )
 
 
-def test_table_is_sorted_and_names_each_file_as_its_row() -> None:
+def test_table_is_sorted() -> None:
     assert list(LOSSES) == sorted(LOSSES)
-    assert all(target.startswith(f"trainables.losses.{name}:") for name, target in LOSSES.items())
 
 
 @pytest.mark.parametrize("name", LOSSES)
 class TestEveryLoss:
-    def test_is_a_finite_float32_scalar_that_reads_only_what_it_wants(self, name: str) -> None:
-        student, teacher, batch = student_config(), teacher_config(), make_batch()
-        loss = build(name, student, teacher)
-        mine, theirs = make_outputs(student, batch, negatives=True), make_outputs(teacher, batch, seed=2)
+    def test_is_a_finite_float32_scalar_that_reads_only_what_it_needs(self, name: str) -> None:
+        batch, loss = make_batch(), build(name)
+        mine, theirs = both(batch)
         value = loss(mine, theirs, batch)
         assert value.shape == ()
         assert value.dtype == torch.float32
         assert value.isfinite()
         assert value > 0
-        sparse = loss(only(mine, loss.student_wants), only(theirs, loss.teacher_wants), batch)
+        # keys and masks are there wherever there are rows; all else has to be told beforehand
+        kept = {f for f in batch.fields if f in loss.needs.fields or f.endswith(".mask")}
+        bare = Batch(fields={f: batch[f] for f in kept or {"caption.mask"}}, rows=batch.rows)
+        sparse = loss(mine.only(loss.needs.student), theirs.only(loss.needs.source), bare)
         assert torch.equal(sparse, value)
 
-    def test_sends_gradient_to_the_student_and_none_to_the_teacher(self, name: str) -> None:
-        student, teacher, batch = student_config(embedding=12), teacher_config(), make_batch()
-        loss = build(name, student, teacher)
-        mine, theirs = make_outputs(student, batch, negatives=True), make_outputs(teacher, batch, seed=2)
+    def test_needs_only_what_full_models_offer_and_its_class_says_so_beforehand(self, name: str) -> None:
+        loss = build(name)
+        needs, ends = needs_of(name)
+        assert loss.needs == needs
+        assert loss.name == name
+        assert needs.student
+        assert needs.student <= set(STUDENT)
+        assert needs.source <= set(TEACHER)
+        assert needs.fields <= set(make_batch().fields)
+        assert student_lack(needs, ends) is source_lack(needs, ends) is None
+        assert data_lack(needs, make_batch().fields) is None
+
+    def test_sends_gradient_to_all_of_the_student_and_to_nothing_of_the_source(self, name: str) -> None:
+        short = offers_of(student_architecture(embedding=12))
+        batch, loss = make_batch(), build(name, short)
+        mine, theirs = both(batch, short)
         loss(mine, theirs, batch).backward()
-        wanted = {(want.mode, want.what) for want in loss.student_wants}
-        reached = {tuple(path.split(".")[:2]) for path in with_gradient(mine) - {"temperature"}}
-        assert {(mode, re.sub("_(BE|N2|BTV)$", "", what)) for mode, what in reached} == wanted
+        assert with_gradient(mine) == loss.needs.student - {LABELS}
         assert with_gradient(theirs) == set()
         assert all(p.grad is not None and p.grad.any() for p in loss.parameters())
 
     def test_computes_in_float32_under_autocast(self, name: str) -> None:
-        student, teacher, batch = student_config(), teacher_config(), make_batch()
-        loss = build(name, student, teacher)
-        mine, theirs = make_outputs(student, batch), make_outputs(teacher, batch, seed=2)
+        batch, loss = make_batch(), build(name)
+        mine, theirs = both(batch, negatives=False)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             value = loss(mine, theirs, batch)
         assert torch.equal(value, loss(mine, theirs, batch))
 
     def test_does_not_see_padding(self, name: str) -> None:
-        student, teacher, batch = student_config(), teacher_config(), make_batch()
-        loss = build(name, student, teacher)
-        mine, theirs = make_outputs(student, batch, negatives=True), make_outputs(teacher, batch, seed=2)
+        batch, loss = make_batch(), build(name)
+        mine, theirs = both(batch)
         expected = loss(mine, theirs, batch)
         for junk in (9.0, float("nan")):
-            changed = with_padding_changed(mine, batch, junk), with_padding_changed(theirs, batch, junk)
+            changed = (
+                with_padding_changed(mine, STUDENT, batch, junk),
+                with_padding_changed(theirs, TEACHER, batch, junk),
+            )
             torch.testing.assert_close(loss(*changed, batch), expected)
 
     def test_follows_the_batch_to_other_lengths_image_sizes_and_numbers_of_pairs(self, name: str) -> None:
         sizes = {"image_size": 40, "patch_size": 8}
-        student, teacher, batch = student_config(**sizes), teacher_config(**sizes), make_batch(3, tokens=11)
-        value = build(name, student, teacher)(
-            make_outputs(student, batch), make_outputs(teacher, batch), batch
-        )
-        assert value.isfinite()
+        student = offers_of(student_architecture(**sizes))
+        teacher, batch = offers_of(teacher_architecture(**sizes)), make_batch(3, tokens=11)
+        mine, theirs = both(batch, student, teacher, negatives=False)
+        assert build(name, student, teacher)(mine, theirs, batch).isfinite()
 
-    def test_leaves_a_dual_encoder_out_exactly_if_it_needs_fusion(self, name: str) -> None:
-        kind, student, teacher = loss_class(name), student_config(fusion=()), teacher_config()
-        reason = kind.feedable(kind.Config(), student, teacher)
-        assert kind.unfeedable_by_teacher(kind.Config(), teacher) is None
-        if name in NEEDS_STUDENT_FUSION:
-            assert reason is not None
-            assert "fusion layers" in reason
-            with pytest.raises(ShapeError, match=rf"losses\.{name}: needs fusion layers"):
-                kind(kind.Config(), student, teacher)
+    def test_a_student_that_offers_nothing_is_told(self, name: str) -> None:
+        needs, ends = needs_of(name, student={})
+        reason = student_lack(needs, ends)
+        assert reason is not None
+        assert reason.endswith("which this student does not have; left out for it.")
+        assert source_lack(needs, ends) is None
+        with pytest.raises(ShapeError, match=rf"losses\.{name}: needs .*, which this student does not have"):
+            build(name, {})
+
+    def test_a_source_that_offers_nothing_is_told_exactly_where_it_is_needed(self, name: str) -> None:
+        needs, ends = needs_of(name, source={})
+        assert student_lack(needs, ends) is None
+        assert (source_lack(needs, ends) is None) == (not build(name).needs.source)
+        if source_lack(needs, ends) is None:
+            build(name, source={})
         else:
-            assert reason is None
-            kind(kind.Config(), student, teacher)
+            with pytest.raises(TeacherError, match=rf"losses\.{name}: needs .* of the teacher"):
+                build(name, source={})
 
-    def test_refuses_a_teacher_without_decoder_exactly_if_it_reads_it(self, name: str) -> None:
-        kind, student, teacher = loss_class(name), student_config(), teacher_config(decoder=False)
-        reason = kind.unfeedable_by_teacher(kind.Config(), teacher)
-        assert kind.feedable(kind.Config(), student, teacher) == reason
-        if name in NEEDS_TEACHER_DECODER:
-            assert reason is not None
-            assert "decoder" in reason
-            with pytest.raises(TeacherError, match=rf"losses\.{name}: needs a teacher with a decoder"):
-                kind(kind.Config(), student, teacher)
-        else:
-            assert reason is None
+    def test_weight_zero_switches_it_off_and_any_other_is_told(self, name: str) -> None:
+        def made(weight: float) -> tuple[set[str], dict[str, float]]:
+            others = {"itc" if name != "itc" else "itm": {"weight": 1.0}}
+            losses, weights = build_losses({"losses": {name: {"weight": weight}} | others}, STUDENT, TEACHER)
+            return set(losses), weights
 
-    def test_asks_nothing_of_the_teacher_if_it_is_a_task_loss(self, name: str) -> None:
-        loss = build(name, student_config(), teacher_config())
-        assert bool(loss.teacher_wants) == (name not in TASK)
-        assert loss.student_wants
+        assert name not in made(0.0)[0] | set(made(0.0)[1])
+        assert made(0.5)[1][name] == 0.5
+        assert name in made(0.5)[0]
 
-    def test_wants_only_layers_that_exist(self, name: str) -> None:
-        student, teacher = student_config(), teacher_config()
-        loss = build(name, student, teacher)
-        for sizes, wants in ((student, loss.student_wants), (teacher, loss.teacher_wants)):
-            for want in wants:
-                depth = (sizes.image if want.mode == "image" else sizes.text).depth
-                assert want.layer is None or 0 <= want.layer < depth
-                assert (want.layer is None) == (want.what in ("embedding", "logits"))
+    def test_its_value_does_not_hang_on_its_weight(self, name: str) -> None:
+        batch = make_batch()
+        mine, theirs = both(batch)
+        light, heavy = build(name, weight=0.25), build(name, weight=8.0)
+        assert torch.equal(light(mine, theirs, batch), heavy(mine, theirs, batch))
+
+    def test_a_student_of_fewer_rows_than_its_source_is_refused(self, name: str) -> None:
+        batch, loss = make_batch(), build(name)
+        mine, theirs = both(batch, negatives=False)
+        fewer = mapped(mine, lambda _, value: value[:-1] if value.ndim else value)
+        if loss.needs.source:
+            with pytest.raises(ShapeError, match="both must agree"):
+                loss(fewer, theirs, batch)
 
     def test_says_what_is_missing(self, name: str) -> None:
-        student, teacher, batch = student_config(), teacher_config(), make_batch()
-        loss = build(name, student, teacher)
+        batch, loss = make_batch(), build(name)
         with pytest.raises(ValueError, match="is not filled"):
-            loss(only(make_outputs(student, batch), frozenset()), make_outputs(teacher, batch), batch)
+            loss(Signals(), make_signals(TEACHER, batch), batch)
+        if loss.needs.source:
+            with pytest.raises(ValueError, match="is not filled"):
+                loss(make_signals(STUDENT, batch), Signals(), batch)
 
     def test_options_are_checked(self, name: str) -> None:
-        config = loss_class(name).Config
+        config: Any = loss_class(name).Config
         assert {f.name for f in fields(config)} >= {"weight"}
         assert config().weight > 0
         for weight in (-1.0, math.nan, math.inf):

@@ -7,18 +7,22 @@ import numpy as np
 import pytest
 import torch
 
+from spaces.plugins import resolve
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes import language
 from trainables.datasets.scenes.dataset import ScenesDataset
-from trainables.metrics.evaluation import evaluate
-from trainables.metrics.predictions import EvaluationSize
-from trainables.outputs import Want
-from trainables.teachers import TEACHERS
+from trainables.signals import NOTHING, PICTURE, PIXELS, Batch, Want, reads_texts
+from trainables.tasks import TASKS
+from trainables.tasks.evaluation import evaluate, make_tasks
+from trainables.tasks.pool import EvaluationSize
+from trainables.teachers import LOADERS, TEACHERS
 from trainables.teachers.loading import check_pairing, load_teacher
 
 
-def test_table_is_sorted() -> None:
+def test_tables_are_sorted_and_their_rows_can_be_imported() -> None:
     assert list(TEACHERS) == sorted(TEACHERS)
+    assert list(LOADERS) == sorted(LOADERS)
+    assert all(callable(resolve(LOADERS, name, "teachers")) for name in LOADERS)
 
 
 @pytest.mark.parametrize("name", TEACHERS)
@@ -38,9 +42,40 @@ class TestEveryTeacher:
 
     def test_its_parts_belong_together(self, name: str) -> None:
         teacher = load_teacher(name)
-        assert teacher.preprocess.image_size == teacher.config.image_size
-        assert teacher.tokenizer.max_tokens == teacher.config.max_tokens
-        assert teacher.tokenizer.backend.get_vocab_size() <= teacher.config.vocabulary.size
+        around = teacher.surroundings
+        assert teacher.model.architecture == teacher.blueprint.architecture == around.teacher
+        assert isinstance(teacher.model, teacher.blueprint.family)
+        assert around.image_size == teacher.preprocess.image_size
+        assert around.sizes == teacher.blueprint.sizes
+        pixels = teacher.model.pass_inputs("image", 0)["pixels"]
+        assert pixels.shape == (1, 3, around.image_size, around.image_size)
+        if teacher.tokenizer is None:
+            assert (around.max_tokens, around.vocabulary) == (0, None)
+            assert not reads_texts(teacher.offers)
+        else:
+            assert around.max_tokens == teacher.tokenizer.max_tokens
+            assert around.texts() == teacher.tokenizer.vocabulary
+            assert teacher.tokenizer.backend.get_vocab_size() <= around.texts().size
+            longest = [offer.size("T") for offer in teacher.offers.values() if "T" in offer.axes]
+            assert set(longest) == {around.max_tokens}
+
+    def test_says_no_more_than_it_is_asked_and_never_with_gradient(self, name: str) -> None:
+        teacher = load_teacher(name)
+        pixels = teacher.model.pass_inputs("image", 0)["pixels"]
+        batch = Batch(fields={PIXELS: pixels}, rows={PICTURE: torch.zeros(1, dtype=torch.long)})
+        assert teacher.signals(batch, NOTHING) == {}
+        seen = {
+            want
+            for want, offer in teacher.offers.items()
+            if offer.rows == PICTURE and teacher.model.inputs(frozenset({want})).fields <= {PIXELS}
+        }
+        assert seen
+        found = teacher.signals(batch, frozenset(seen))
+        assert set(found) == seen
+        assert not any(value.requires_grad for value in found.values())
+        teacher.model.train()
+        with pytest.raises(RuntimeError, match="eval mode"):
+            teacher.signals(batch, frozenset(seen))
 
     def test_its_folder_is_a_teacher_too(self, name: str) -> None:
         teacher = load_teacher(name)
@@ -55,6 +90,7 @@ def scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScenesDataset:
 
 def test_embedded_teacher_belongs_to_the_scenes_of_this_program(scenes: ScenesDataset) -> None:
     teacher = load_teacher("embedded")
+    assert teacher.tokenizer is not None
     check_pairing(teacher, scenes, scenes.split("val", image_size=64, progress=lambda line: None).captions)
     assert teacher.tokenizer.unknown_share(list(language.VOCABULARY)) == 0.0
     size = (teacher.files.folder / "model.safetensors").stat().st_size
@@ -66,7 +102,15 @@ def test_embedded_teacher_has_learned_its_task(scenes: ScenesDataset) -> None:
     split = EncodedSplit(
         scenes.split("val", image_size=64, progress=lambda line: None), teacher.tokenizer, teacher.preprocess
     )
-    found = evaluate(teacher.model, split, torch.device("cpu"), size=EvaluationSize(images=40))
+    found = evaluate(
+        teacher.model,
+        split,
+        torch.device("cpu"),
+        tasks=make_tasks({name: {} for name in TASKS}).values(),
+        offers=teacher.offers,
+        size=EvaluationSize(images=40),
+    )
+    assert found["match_accuracy"] > 80.0
     assert found["mean_recall"] > 80.0
     assert found["vqa_accuracy"] > 70.0
     assert found["caption_token_accuracy"] > 60.0
@@ -79,17 +123,19 @@ def test_embedded_teacher_can_feed_every_mode(scenes: ScenesDataset) -> None:
         teacher.tokenizer,
         teacher.preprocess,
     )
-    batch = split.batch(np.arange(2), np.array([0, 4]), np.array([0, 4]), torch.device("cpu"))
-    last = teacher.config.text.depth - 1
+    rows = {"picture": np.arange(2), "caption": np.array([0, 4]), "question": np.array([0, 4])}
+    batch = split.batch(rows, torch.device("cpu"))
+    last = teacher.blueprint.architecture.text.depth - 1
     wants = frozenset(
         {
             Want("image", "embedding"),
             Want("text", "embedding"),
+            Want("contrast", "temperature"),
             Want("fused", "logits"),
             Want("fused", "cross_attention", last),
             Want("decoder", "logits"),
             Want("answer", "logits"),
         }
     )
-    outputs = teacher.outputs(batch, wants)
-    assert None not in (outputs.image, outputs.text, outputs.fused, outputs.decoder, outputs.answer)
+    assert wants <= set(teacher.offers)
+    assert set(teacher.signals(batch, wants)) == wants

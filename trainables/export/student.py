@@ -12,7 +12,7 @@ Needs neither ray nor pydantic.
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from trainables.datasets.pictures import square
 from trainables.families.base import Blueprint, Family
 from trainables.model_folder import read_model_folder, write_model_folder
 from trainables.preprocess import PreprocessConfig
-from trainables.signals import CAPTION, PIXELS, QUESTION, Batch, Signals, Want, reads_texts
+from trainables.signals import CAPTION, PIXELS, QUESTION, Batch, Signals, Want, Wants, reads_texts
 from trainables.tasks.decoding import ANSWERS, LOGITS, Decoder, padded
 from trainables.teachers.teacher import Teacher
 from trainables.tokenizer import Tokenizer
@@ -67,7 +67,8 @@ class Student:
         """Return what the model says about pictures, texts, or pairs of them: any of `blueprint.offers`.
 
         Raises:
-            ExportError: it does not offer a want, or another number of texts than of pictures.
+            ExportError: it does not offer a want, lacks what it has to read for it, or was given another number of texts
+                than of pictures.
         """
         missing = sorted(str(want) for want in wants if want not in self.blueprint.offers)
         if missing:
@@ -80,9 +81,10 @@ class Student:
             fields |= {f"{CAPTION}.ids": ids, f"{CAPTION}.mask": mask}
         if images is not None and texts is not None:
             _same_number("signals", images, texts)
+        self._require_given(frozenset(wants), fields)
         with torch.inference_mode():
             found: Signals = self.model(Batch(fields=fields, rows={}), frozenset(wants))
-        return found
+        return Signals({want: value.detach() for want, value in found.items()})
 
     def embed_images(self, images: Pictures) -> Tensor:
         """Return unit-norm embeddings (N, E); their product with those of texts is the similarity.
@@ -142,6 +144,17 @@ class Student:
             tokenizer.decode(ids)
             for ids in self._decoder(ANSWERS, QUESTION, tokenizer).greedy(prompts, pixels)
         ]
+
+    def _require_given(self, wants: Wants, fields: Collection[str]) -> None:
+        """Refuse wants that are about more than pictures and captions, or about what was not given."""
+        for want in sorted(wants, key=str):
+            needs = self.model.inputs(frozenset({want}))
+            missing = sorted(needs.fields - set(fields)) + sorted(map(str, needs.source))
+            if missing:
+                raise ExportError(
+                    f"signals: {want} is made of {', '.join(missing)}; allowed: wants about the images and texts that "
+                    "are given. Give both, or ask for another."
+                )
 
     def _need_decoder(self, method: str, logits: Want) -> Tokenizer:
         if logits not in self.blueprint.offers or self.tokenizer is None:
@@ -238,11 +251,11 @@ def export_student(
         The folder.
 
     Raises:
-        ExportError: `out` exists and is not empty, or cannot be written.
+        ExportError: `out` exists and is not empty, or cannot be written; the tokenizer's files are gone.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExportError(f"{out}: exists already; allowed: a new or an empty folder. Give another --out.")
-    tokenizer = teacher.tokenizer if reads_texts(blueprint.offers) else None
+    tokenizer = _tokenizer(teacher) if reads_texts(blueprint.offers) else None
     temporary: Path | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -270,6 +283,21 @@ def export_student(
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
     return out
+
+
+def _tokenizer(teacher: Teacher) -> Tokenizer:
+    """Return the teacher's tokenizer, whose files can still be copied."""
+    if teacher.tokenizer is None:
+        raise ExportError(
+            f"teacher {teacher.files.name}: has no tokenizer, and this student reads texts. Give its own teacher."
+        )
+    try:
+        Tokenizer.from_folder(
+            teacher.files.folder, teacher.tokenizer.vocabulary, teacher.tokenizer.max_tokens
+        )
+    except TeacherError as error:
+        raise ExportError(str(error)) from error
+    return teacher.tokenizer
 
 
 def _image_processor(preprocess: PreprocessConfig) -> dict[str, Any]:

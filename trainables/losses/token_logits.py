@@ -5,7 +5,7 @@ from typing import final
 
 from torch import Tensor
 
-from trainables.losses.agreement import require_one_meaning
+from trainables.losses.agreement import require_one_meaning, require_same_shape
 from trainables.losses.base import Ends, Loss, Needs
 from trainables.losses.divergence import softened_divergence
 from trainables.losses.options import require_positive
@@ -53,7 +53,12 @@ class TokenLogits(Loss):
         return Needs(student=want, source=want, fields=frozenset({f"{rows}.targets"}))
 
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
-        """Return the mean over the predicted tokens of all workers, in nats x squared temperature."""
+        """Return the mean over the predicted tokens of all workers, in nats x squared temperature.
+
+        Raises:
+            ShapeError: the two models were given other texts or another padding.
+        """
         real = batch[f"{self.rows}.targets"][:, :-1]
-        mine, theirs = student[self.want][:, :-1][real], source[self.want][:, :-1][real]
-        return global_mean(softened_divergence(mine, theirs, self.temperature))
+        mine, theirs = student[self.want], source[self.want]
+        require_same_shape(self.want, mine, theirs)
+        return global_mean(softened_divergence(mine[:, :-1][real], theirs[:, :-1][real], self.temperature))

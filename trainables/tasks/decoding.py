@@ -82,8 +82,9 @@ class Decoder:
 
 
 def padded(rows: list[list[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return ids (B, T) padded on the right, and their mask (B, T)."""
-    width = max(len(row) for row in rows)
-    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
-    lengths = torch.tensor([len(row) for row in rows], device=device)
+    """Return ids (B, T) padded on the right, and their mask (B, T); without rows T is 1."""
+    width = max((len(row) for row in rows), default=1)
+    filled = [row + [pad] * (width - len(row)) for row in rows]
+    ids = torch.tensor(filled, dtype=torch.long, device=device).view(len(rows), width)
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.long, device=device)
     return ids, torch.arange(width, device=device)[None, :] < lengths[:, None]

@@ -6,20 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.trainables.costs.subjects import SMALL, subject_of
 from trainables.costs import store as store_module
 from trainables.costs.store import CostStore
-from trainables.models.config import BlipConfig, EncoderConfig, VocabularyConfig
 
-CONFIG = BlipConfig(
-    image=EncoderConfig(width=32, depth=1, heads=2),
-    text=EncoderConfig(width=32, depth=1, heads=2),
-    fusion=(0,),
-    embedding=16,
-    image_size=32,
-    patch_size=16,
-    max_tokens=8,
-    vocabulary=VocabularyConfig(size=30, pad=0, cls=2, sep=3, dec=4, enc=5),
-)
+ONE_LAYER = replace(SMALL, text=replace(SMALL.text, depth=1), fusion=(0,))
+SUBJECT = subject_of(ONE_LAYER, "retrieval", tokenizer_bytes=10)
 
 
 @pytest.fixture
@@ -38,26 +30,29 @@ def count(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_an_architecture_is_measured_once_for_all_processes(tmp_path: Path, count: list[str]) -> None:
-    first = CostStore(tmp_path).static(CONFIG, 10), CostStore(tmp_path).latency(CONFIG, repeats=2)
-    second = CostStore(tmp_path).static(CONFIG, 10), CostStore(tmp_path).latency(CONFIG, repeats=2)
+    first = CostStore(tmp_path).static(SUBJECT), CostStore(tmp_path).latency(SUBJECT, repeats=2)
+    second = CostStore(tmp_path).static(SUBJECT), CostStore(tmp_path).latency(SUBJECT, repeats=2)
     assert first == second
     assert count == ["measure_static", "measure_latency"]
 
 
-def test_another_architecture_tokenizer_code_or_machine_is_another_entry(
+def test_another_architecture_task_tokenizer_code_or_machine_is_another_entry(
     tmp_path: Path, count: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     costs = CostStore(tmp_path)
-    costs.static(CONFIG, 10)
-    costs.static(replace(CONFIG, embedding=8), 10)
-    costs.static(CONFIG, 11)
-    costs.latency(CONFIG, repeats=2)
+    costs.static(SUBJECT)
+    costs.static(subject_of(replace(ONE_LAYER, embedding=8), "retrieval", tokenizer_bytes=10))
+    costs.static(subject_of(ONE_LAYER, "retrieval", tokenizer_bytes=11))
+    costs.static(subject_of(ONE_LAYER, "captioning", tokenizer_bytes=10))
+    costs.static(replace(SUBJECT, servings=SUBJECT.servings[:1]))
+    costs.latency(SUBJECT, repeats=2)
+    costs.latency(SUBJECT, repeats=3)
     monkeypatch.setattr(store_module, "device_name", lambda device: "another machine")
-    costs.latency(CONFIG, repeats=2)
+    costs.latency(SUBJECT, repeats=2)
     monkeypatch.setattr(store_module, "VERSION", store_module.VERSION + 1)
-    costs.static(CONFIG, 10)
-    assert count.count("measure_static") == 4
-    assert count.count("measure_latency") == 2
+    costs.static(SUBJECT)
+    assert count.count("measure_static") == 6
+    assert count.count("measure_latency") == 3
 
 
 @pytest.mark.parametrize(
@@ -71,7 +66,7 @@ def test_a_damaged_entry_is_told_and_measured_again(
     costs = CostStore(tmp_path, say=said.append)
 
     def ask() -> object:
-        return costs.static(CONFIG, 10) if kind == "static" else costs.latency(CONFIG, repeats=2)
+        return costs.static(SUBJECT) if kind == "static" else costs.latency(SUBJECT, repeats=2)
 
     ask()
     (entry,) = tmp_path.iterdir()
@@ -92,7 +87,20 @@ def test_a_damaged_entry_is_told_and_measured_again(
     assert str(entry) in said[0]
 
 
+def test_an_entry_tells_what_was_measured(tmp_path: Path) -> None:
+    CostStore(tmp_path).static(SUBJECT)
+    (entry,) = tmp_path.iterdir()
+    key = json.loads(entry.read_text())["key"]
+    assert key["kind"] == "static"
+    assert key["model"] == SUBJECT.blueprint.to_dict()
+    assert key["servings"] == [
+        {"mode": "image", "tokens": 0, "repeats": 1},
+        {"mode": "text", "tokens": 8, "repeats": 1},
+    ]
+    assert key["tokenizer_bytes"] == 10
+
+
 def test_the_cache_folder_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    CostStore().static(CONFIG, 10)
+    CostStore().static(SUBJECT)
     assert len(list((tmp_path / "student-search" / "costs").iterdir())) == 1

@@ -1,40 +1,47 @@
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from spaces.errors import DatasetError, PluginError
-from tests.unit.trainables.losses.factory import make_batch, make_outputs, student_config, teacher_config
-from trainables.losses.itm import Itm
-from trainables.losses.lm import Lm
-from trainables.losses.vqa import Vqa
-from trainables.outputs import DecoderOutputs, FusedOutputs, Outputs
+from tests.unit.trainables.losses.factory import EPS, STUDENT, build, make_batch, make_signals, with_fields
+from trainables.losses.itm import LABELS, LOGITS, Itm
+from trainables.losses.tokens import Lm, Vqa
+from trainables.signals import Batch, Signals, Want
 
-SIZES = student_config(), teacher_config()
+CAPTIONS, ANSWERS = Want("decoder", "logits"), Want("answer", "logits")
+NOBODY = Signals()
 
 
 def test_matching_costs_what_the_formula_says_by_hand() -> None:
-    fused = FusedOutputs(
-        mask_NT=torch.ones(3, 1, dtype=torch.bool),
-        logits_N2=torch.tensor([[0.0, 1.0], [0.0, 0.0], [2.0, 0.0]]),
-        labels_N=torch.tensor([1, 0, 0]),
+    met = Signals(
+        {
+            LOGITS: torch.tensor([[0.0, 1.0], [0.0, 0.0], [2.0, 0.0]]),
+            LABELS: torch.tensor([1, 0, 0]),
+        }
     )
-    value = Itm(Itm.Config(), *SIZES)(Outputs(fused=fused), Outputs(), make_batch(1))
+    value = build("itm")(met, NOBODY, make_batch(1))
     by_hand = [math.log(1 + math.exp(-1)), math.log(2), math.log(1 + math.exp(-2))]
     assert value.item() == pytest.approx(sum(by_hand) / 3)
 
 
 def test_matching_that_always_answers_the_mix_of_one_to_two_costs_its_entropy() -> None:
-    logits = torch.tensor([2.0, 1.0]).log().expand(6, 2)
-    fused = FusedOutputs(
-        mask_NT=torch.ones(6, 1, dtype=torch.bool),
-        logits_N2=logits,
-        labels_N=torch.tensor([1, 1, 0, 0, 0, 0]),
+    met = Signals(
+        {
+            LOGITS: torch.tensor([2.0, 1.0]).log().expand(6, 2),
+            LABELS: torch.tensor([1, 1, 0, 0, 0, 0]),
+        }
     )
-    value = Itm(Itm.Config(), *SIZES)(Outputs(fused=fused), Outputs(), make_batch(2))
+    value = build("itm")(met, NOBODY, make_batch(2))
     assert value.item() == pytest.approx(0.6365, abs=1e-4)
+    assert Itm.guessing is not None
+    assert value.item() == pytest.approx(Itm.guessing, abs=8 * EPS)
+
+
+def test_only_matching_has_a_value_of_guessing() -> None:
+    assert build("lm").guessing is None
+    assert build("itc").guessing is None
 
 
 def token_cost(logits_V: Tensor, target: int, smoothing: float) -> float:
@@ -47,15 +54,13 @@ def token_cost(logits_V: Tensor, target: int, smoothing: float) -> float:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_captioning_is_the_mean_over_real_next_tokens(smoothing: float) -> None:
     batch = make_batch()
-    mine = make_outputs(SIZES[0], batch)
-    assert mine.decoder is not None
-    assert mine.decoder.logits_BTV is not None
+    mine = make_signals(STUDENT, batch)
     costs = []
-    for row, ids in enumerate(batch.caption_ids.tolist()):
-        length = int(batch.caption_mask[row].sum())
+    for row, ids in enumerate(batch["caption.ids"].tolist()):
+        length = int(batch["caption.mask"][row].sum())
         for position in range(length - 1):
-            costs.append(token_cost(mine.decoder.logits_BTV[row, position], ids[position + 1], smoothing))
-    value = Lm(Lm.Config(label_smoothing=smoothing), *SIZES)(mine, Outputs(), batch)
+            costs.append(token_cost(mine[CAPTIONS][row, position], ids[position + 1], smoothing))
+    value = build("lm", label_smoothing=smoothing)(mine, NOBODY, batch)
     assert value.item() == pytest.approx(sum(costs) / len(costs), rel=1e-5)
 
 
@@ -65,59 +70,49 @@ def test_captioning_smooths_labels_by_a_tenth_as_blip_does() -> None:
 
 def test_captioning_ignores_the_ids_behind_the_caption() -> None:
     batch = make_batch()
-    mine, lm = make_outputs(SIZES[0], batch), Lm(Lm.Config(), *SIZES)
-    changed = replace(batch, caption_ids=batch.caption_ids.masked_fill(~batch.caption_mask, 9))
-    assert torch.equal(lm(mine, Outputs(), changed), lm(mine, Outputs(), batch))
+    mine, lm = make_signals(STUDENT, batch), build("lm")
+    changed = with_fields(batch, caption_ids=batch["caption.ids"].masked_fill(~batch["caption.mask"], 9))
+    assert torch.equal(lm(mine, NOBODY, changed), lm(mine, NOBODY, batch))
 
 
 def test_answering_sums_over_answer_tokens_and_averages_over_questions() -> None:
     batch = make_batch()
-    mine = make_outputs(SIZES[0], batch)
-    assert mine.answer is not None
-    assert mine.answer.logits_BTV is not None
-    assert batch.question_ids is not None
-    assert batch.answer_mask is not None
+    mine = make_signals(STUDENT, batch)
     total = 0.0
-    for row, position in batch.answer_mask.nonzero().tolist():
-        target = int(batch.question_ids[row, position + 1])
-        total += token_cost(mine.answer.logits_BTV[row, position], target, 0.0)
-    value = Vqa(Vqa.Config(), *SIZES)(mine, Outputs(), batch)
-    assert value.item() == pytest.approx(total / len(batch.question_ids), rel=1e-5)
+    for row, position in batch["question.targets"].nonzero().tolist():
+        target = int(batch["question.ids"][row, position + 1])
+        total += token_cost(mine[ANSWERS][row, position], target, 0.0)
+    value = build("vqa")(mine, NOBODY, batch)
+    assert value.item() == pytest.approx(total / len(batch["question.ids"]), rel=1e-5)
 
 
 def test_answering_counts_rows_without_an_answer_nowhere() -> None:
-    batch, vqa = make_batch(), Vqa(Vqa.Config(), *SIZES)
-    mine = make_outputs(SIZES[0], batch)
-    assert batch.answer_mask is not None
-    half = replace(batch, answer_mask=batch.answer_mask & (torch.arange(5) < 2)[:, None])
-    assert mine.answer is not None
-    assert mine.answer.logits_BTV is not None
-    first = Outputs(
-        answer=DecoderOutputs(mask_BT=mine.answer.mask_BT[:2], logits_BTV=mine.answer.logits_BTV[:2])
+    batch, vqa = make_batch(), build("vqa")
+    mine = make_signals(STUDENT, batch)
+    asked = batch["question.targets"]
+    half = with_fields(batch, question_targets=asked & (torch.arange(5) < 2)[:, None])
+    alone = Batch(fields={name: field[:2] for name, field in batch.fields.items()}, rows={})
+    torch.testing.assert_close(
+        vqa(mine, NOBODY, half), vqa(Signals({ANSWERS: mine[ANSWERS][:2]}), NOBODY, alone)
     )
-    alone = replace(make_batch(), question_ids=batch.question_ids[:2], answer_mask=batch.answer_mask[:2])  # type: ignore[index]
-    torch.testing.assert_close(vqa(mine, Outputs(), half), vqa(first, Outputs(), alone))
 
 
 def test_answering_is_zero_and_differentiable_where_nobody_asks() -> None:
     batch = make_batch()
-    mine = make_outputs(SIZES[0], batch)
-    assert batch.answer_mask is not None
-    value = Vqa(Vqa.Config(), *SIZES)(
-        mine, Outputs(), replace(batch, answer_mask=torch.zeros_like(batch.answer_mask))
-    )
+    mine = make_signals(STUDENT, batch)
+    nobody_asks = with_fields(batch, question_targets=torch.zeros_like(batch["question.targets"]))
+    value = build("vqa")(mine, NOBODY, nobody_asks)
     value.backward()
     assert value.item() == 0
-    assert mine.answer is not None
-    assert mine.answer.logits_BTV is not None
-    assert mine.answer.logits_BTV.grad is not None
-    assert not mine.answer.logits_BTV.grad.any()
+    gradient = mine[ANSWERS].grad
+    assert gradient is not None
+    assert not gradient.any()
 
 
 def test_answering_says_that_the_data_set_has_no_questions() -> None:
-    batch = replace(make_batch(), question_ids=None, question_mask=None, answer_mask=None)
-    with pytest.raises(DatasetError, match=r"no questions and answers.*losses\.vqa"):
-        Vqa(Vqa.Config(), *SIZES)(make_outputs(SIZES[0], make_batch()), Outputs(), batch)
+    bare = with_fields(make_batch(), question_ids=None, question_mask=None, question_targets=None)
+    with pytest.raises(DatasetError, match=r"has no question\.targets; the data gives .*Leave out the loss"):
+        build("vqa")(make_signals(STUDENT, make_batch()), NOBODY, bare)
 
 
 @pytest.mark.parametrize("config", [Lm.Config, Vqa.Config])

@@ -8,9 +8,16 @@ import torch
 from torch import Tensor
 
 from tests.unit.trainables.losses import two_workers
+from tests.unit.trainables.losses.factory import EPS
 from trainables.losses import LOSSES
 
 ROOT = Path(__file__).parents[4]
+ROUNDINGS = 64  # of the largest entry: sums over at most 84 tokens or 128 channels, in another order
+
+
+def rounding(expected: Tensor, *, terms: float = 0.0) -> float:
+    """Return by how much two float32 sums of the same numbers may differ; `terms` where they cancel."""
+    return ROUNDINGS * EPS * max(float(expected.abs().max()), terms)
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +50,13 @@ def test_two_workers_have_loss_and_gradients_of_one_process(
     paths = [path for path in alone if path.split(":")[0] == name]
     assert any(":" in path for path in paths)
     mine = {path: found[split][path] for path in paths}
-    torch.testing.assert_close(mine, {path: alone[path] for path in paths}, atol=1e-6, rtol=1e-5)
+    for path, value in mine.items():
+        torch.testing.assert_close(value, alone[path], atol=rounding(alone[path]), rtol=0)
 
 
 def test_contrast_over_two_workers_trains_the_temperature_alike(
     found: dict[str, dict[str, Tensor]], alone: dict[str, Tensor]
 ) -> None:
-    for path in ("itc: temperature", "itc_logit: temperature", "towers: temperature"):
+    for path in ("itc: contrast.temperature", "itc_logit: contrast.temperature", "towers: temperature"):
         assert alone[path].abs() > 1e-3
-        torch.testing.assert_close(found["even"][path], alone[path], atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(found["even"][path], alone[path], atol=rounding(alone[path]), rtol=0)

@@ -1,8 +1,8 @@
 """A script for one worker: every loss on its rows, loss and gradients averaged over workers."""
 
-import importlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +13,42 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.unit.trainables.losses.factory import (
-    leaves,
+    TEACHER,
+    build,
     make_batch,
-    make_outputs,
+    make_signals,
     mapped,
-    student_config,
-    teacher_config,
+    offers_of,
+    student_architecture,
 )
 from trainables.losses import LOSSES
-from trainables.outputs import Batch, ImageOutputs, Outputs, TextOutputs
+from trainables.losses.contrast import IMAGE, TEMPERATURE, TEXT
+from trainables.signals import Batch, Signals, Want
 
 NUM_PAIRS = 6
 SPLITS = {"even": (3, 3), "uneven": (2, 4)}
 OPTIONS: dict[str, dict[str, Any]] = {"itc": {"soft_targets": 0.4}, "text_hidden": {"layers": "all"}}
+STUDENT = offers_of(student_architecture(embedding=12))
 
 
 def part_of(batch: Batch, rows: Sequence[int]) -> Batch:
     """Return some rows of a batch."""
-    return mapped(batch, lambda _, tensor: tensor[list(rows)])
+    fields, numbers = (
+        {name: tensor[list(rows)] for name, tensor in part.items()} for part in (batch.fields, batch.rows)
+    )
+    return replace(batch, fields=fields, rows=numbers)
 
 
-def part_of_outputs(outputs: Outputs, rows: Sequence[int]) -> Outputs:
-    """Return some pairs of outputs, with the negatives that belong to them; gradients flow to the whole."""
+def part_of_signals(signals: Signals, rows: Sequence[int]) -> Signals:
+    """Return some pairs of signals, with the negatives that belong to them; gradients flow to the whole."""
 
-    def choose(_: str, tensor: Tensor) -> Tensor:
+    def choose(_: Want, tensor: Tensor) -> Tensor:
         if tensor.dim() == 0:
             return tensor
         wide = [NUM_PAIRS + row for row in rows] if len(tensor) == 2 * NUM_PAIRS else []
         return tensor[[*rows, *wide]]
 
-    return mapped(outputs, choose)
+    return mapped(signals, choose)
 
 
 def average(tensor: Tensor) -> Tensor:
@@ -55,20 +61,16 @@ def average(tensor: Tensor) -> Tensor:
 
 def losses_and_gradients(rows: Sequence[int]) -> dict[str, Tensor]:
     """Return loss and gradients of every loss by name, averaged over workers, from this worker's rows."""
-    student_sizes, teacher_sizes = student_config(embedding=12), teacher_config()
     batch = make_batch(NUM_PAIRS)
     found = {}
-    for name, target in LOSSES.items():
-        module, _, attribute = target.partition(":")
-        kind = getattr(importlib.import_module(module), attribute)
-        torch.manual_seed(0)
-        loss = kind(kind.Config(**OPTIONS.get(name, {})), student_sizes, teacher_sizes)
-        student = make_outputs(student_sizes, batch, seed=1, negatives=True)
-        teacher = make_outputs(teacher_sizes, batch, seed=2)
-        value = loss(part_of_outputs(student, rows), part_of_outputs(teacher, rows), part_of(batch, rows))
+    for name in LOSSES:
+        loss = build(name, STUDENT, **OPTIONS.get(name, {}))
+        student = make_signals(STUDENT, batch, seed=1, negatives=True)
+        teacher = make_signals(TEACHER, batch, seed=2)
+        value = loss(part_of_signals(student, rows), part_of_signals(teacher, rows), part_of(batch, rows))
         value.backward()
         found[name] = average(value.detach().clone())
-        for path, leaf in [*leaves(student), *loss.named_parameters()]:
+        for path, leaf in [*((str(want), leaf) for want, leaf in student.items()), *loss.named_parameters()]:
             if leaf.grad is not None:
                 found[f"{name}: {path}"] = average(leaf.grad.clone())
     return found
@@ -82,25 +84,24 @@ class Towers(nn.Module):
         self.image, self.text = nn.Linear(5, 4), nn.Linear(5, 4)
         self.temperature = nn.Parameter(torch.tensor(0.3))
 
-    def forward(self, features: Tensor) -> Outputs:
-        image = functional.normalize(self.image(features), dim=-1)
-        text = functional.normalize(self.text(features.flip(1)), dim=-1)
-        mask = torch.ones(len(features), 1, dtype=torch.bool)
-        return Outputs(
-            image=ImageOutputs(embedding_BE=image),
-            text=TextOutputs(mask_BT=mask, embedding_BE=text),
-            temperature=self.temperature,
+    def forward(self, features: Tensor) -> Signals:
+        return Signals(
+            {
+                IMAGE: functional.normalize(self.image(features), dim=-1),
+                TEXT: functional.normalize(self.text(features.flip(1)), dim=-1),
+                TEMPERATURE: self.temperature,
+            }
         )
 
 
 def tower_gradients(rows: Sequence[int], *, parallel: bool) -> dict[str, Tensor]:
     """Return the gradients of contrast training, averaged by DistributedDataParallel where `parallel`."""
-    itc = importlib.import_module("trainables.losses.itc").Itc
+    loss = build("itc", STUDENT)
     torch.manual_seed(3)
     towers, features = Towers(), torch.randn(NUM_PAIRS, 5)
     model = DistributedDataParallel(towers) if parallel else towers
-    loss = itc(itc.Config(), student_config(), teacher_config())
-    loss(model(features[list(rows)]), Outputs(), part_of(make_batch(NUM_PAIRS), rows)).backward()
+    said = Signals(model(features[list(rows)]))  # DistributedDataParallel gives a plain dict
+    loss(said, Signals(), part_of(make_batch(NUM_PAIRS), rows)).backward()
     return {f"towers: {name}": p.grad for name, p in towers.named_parameters() if p.grad is not None}
 
 
