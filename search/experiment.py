@@ -293,7 +293,7 @@ class Experiment:
                 search_alg=searcher,
                 scheduler=self.scheduler,
                 num_samples=-1,
-                reuse_actors=not launch.nested,
+                reuse_actors=True,  # a nested trial's actor keeps its workers, too
                 # a trial of one worker is bounded by its CPU; the driver of a nested one takes next to nothing
                 max_concurrent_trials=slots if launch.nested else None,
                 trial_name_creator=lambda trial: str(trial.config["candidate_id"]),
