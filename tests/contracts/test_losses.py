@@ -11,6 +11,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from spaces.errors import PluginError, ShapeError, TeacherError
+from tests.tolerance import close
 from tests.unit.trainables.losses.factory import (
     make_batch,
     make_outputs,
@@ -88,7 +89,7 @@ class TestEveryLoss:
         expected = loss(mine, theirs, batch)
         for junk in (9.0, float("nan")):
             changed = with_padding_changed(mine, batch, junk), with_padding_changed(theirs, batch, junk)
-            torch.testing.assert_close(loss(*changed, batch), expected)
+            close(loss(*changed, batch), expected, ops=3 * 128, size=10.0)  # logits and states lie within
 
     def test_follows_the_batch_to_other_lengths_image_sizes_and_numbers_of_pairs(self, name: str) -> None:
         sizes = {"image_size": 40, "patch_size": 8}

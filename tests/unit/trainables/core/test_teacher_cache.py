@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from spaces.errors import ResourceError, TeacherError
+from tests.tolerance import close
 from tests.unit.trainables.core.small import CPU, all_wants, encoded, silent, write_teacher
 from trainables.datasets.encoded import EncodedSplit
 from trainables.models.config import EncoderConfig, PreprocessConfig
@@ -19,6 +20,8 @@ from trainables.teachers import cache as module
 from trainables.teachers.cache import TeacherCache, build_cache, cache_key
 from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import OutputSource, Teacher
+
+OPS = 2 * 2 * 12 * 32  # layers of the image, then of the text side
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +89,7 @@ def test_every_want_equals_the_live_teacher(
             live, kept = pick(owner, batch, want), pick(cache, batch, want)
             assert kept.dtype == torch.float32
             assert live.abs().max() > 0
-            torch.testing.assert_close(
-                kept, live, atol=1e-5, rtol=1e-5, msg=lambda text, w=want: f"{w}: {text}"
-            )
+            close(kept, live, ops=OPS, message=f"{want}: ")
     assert cache.outputs(batch, frozenset()).temperature == pytest.approx(float(owner.model.temperature))
 
 
@@ -109,7 +110,7 @@ def test_outputs_depend_neither_on_chunks_nor_on_memory(
     batch = pairs(split)
     for want in wants:
         mine, other = pick(TeacherCache(tmp_path), batch, want), pick(TeacherCache(folder), batch, want)
-        torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-5)
+        close(mine, other, ops=OPS)
 
 
 def test_masks_are_those_of_the_batch(
@@ -131,7 +132,10 @@ def test_half_precision_is_near_and_half_as_large(
     build_cache(tmp_path, owner, split, wants, precision="float16", progress=silent)
     batch, cache = pairs(split), TeacherCache(tmp_path)
     for want in wants:
-        torch.testing.assert_close(pick(cache, batch, want), pick(owner, batch, want), atol=5e-3, rtol=2e-3)
+        live = pick(owner, batch, want)
+        # kept tokens of the image are rounded, too, and read by what is computed from them
+        half = float(torch.finfo(torch.float16).eps * live.abs().max())
+        torch.testing.assert_close(pick(cache, batch, want), live, atol=2 * half, rtol=0)
     sizes = [sum(path.stat().st_size for path in where.glob("*.npy")) for where in (tmp_path, folder)]
     assert 0.5 <= sizes[0] / sizes[1] < 0.52
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spaces.errors import ShapeError
+from tests.tolerance import close
 from tests.unit.trainables.core.small import CPU, candidate_config
 from trainables.build import build_step
 from trainables.datasets.encoded import EncodedSplit
@@ -24,6 +25,7 @@ from trainables.trainer import (
     warmup_cosine,
 )
 
+OPS = 2 * 3 * 12 * 32  # forward and backward through the layers of a student
 MEANS = {
     "image_embedding": {"weight": 3.0},
     "text_embedding": {"weight": 2.0},
@@ -89,8 +91,9 @@ def test_two_half_batches_give_the_gradient_of_the_whole(teacher: Teacher, train
     assert [len(updates) for updates in found] == [1, 1]
     (one, several) = (updates[0][1] for updates in found)
     assert any(gradient.abs().max() > 1e-2 for gradient in one)
-    torch.testing.assert_close(several, one, atol=1e-6, rtol=1e-4)
-    assert reports[1] == pytest.approx(reports[0], rel=1e-5)
+    # one size for all: keys have biases whose gradients cancel to zero
+    close(several, one, ops=OPS, size=max(float(gradient.abs().max()) for gradient in one))
+    close(reports[1], reports[0], ops=OPS)
 
 
 def test_a_last_group_of_fewer_batches_still_updates(teacher: Teacher, train_split: EncodedSplit) -> None:
@@ -113,9 +116,9 @@ def test_gradients_are_clipped_to_the_norm_and_keep_their_direction(
     clipped.run_epoch(0)
     before, after = found[0][0][1], found[1][0][1]
     assert norm(before) > 0.1
-    assert norm(after) == pytest.approx(0.05, rel=1e-3)
+    close(norm(after), 0.05, ops=sum(g.numel() for g in after))
     scale = 0.05 / norm(before)
-    torch.testing.assert_close(after, [g * scale for g in before], atol=1e-7, rtol=1e-3)
+    close(after, [g * scale for g in before], ops=sum(g.numel() for g in after))
 
 
 def test_only_matrices_decay(teacher: Teacher, train_split: EncodedSplit) -> None:
@@ -138,7 +141,7 @@ def test_report_is_the_mean_of_each_loss_and_of_their_weighted_sum(
 ) -> None:
     report = make(teacher, train_split, lr=0.0).run_epoch(0)
     assert set(report) == {"loss", "image_embedding", "text_embedding"}
-    assert report["loss"] == pytest.approx(3 * report["image_embedding"] + 2 * report["text_embedding"])
+    close(report["loss"], 3 * report["image_embedding"] + 2 * report["text_embedding"], ops=8)
 
 
 def test_training_lowers_the_losses(teacher: Teacher, train_split: EncodedSplit) -> None:

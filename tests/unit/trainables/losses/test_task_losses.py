@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spaces.errors import DatasetError, PluginError
+from tests.tolerance import close
 from tests.unit.trainables.losses.factory import make_batch, make_outputs, student_config, teacher_config
 from trainables.losses.itm import Itm
 from trainables.losses.lm import Lm
@@ -23,7 +24,7 @@ def test_matching_costs_what_the_formula_says_by_hand() -> None:
     )
     value = Itm(Itm.Config(), *SIZES)(Outputs(fused=fused), Outputs(), make_batch(1))
     by_hand = [math.log(1 + math.exp(-1)), math.log(2), math.log(1 + math.exp(-2))]
-    assert value.item() == pytest.approx(sum(by_hand) / 3)
+    close(value, sum(by_hand) / 3, ops=4)
 
 
 def test_matching_that_always_answers_the_mix_of_one_to_two_costs_its_entropy() -> None:
@@ -34,7 +35,7 @@ def test_matching_that_always_answers_the_mix_of_one_to_two_costs_its_entropy() 
         labels_N=torch.tensor([1, 1, 0, 0, 0, 0]),
     )
     value = Itm(Itm.Config(), *SIZES)(Outputs(fused=fused), Outputs(), make_batch(2))
-    assert value.item() == pytest.approx(0.6365, abs=1e-4)
+    assert value.item() == pytest.approx(0.6365, abs=5e-5)  # four digits by hand
 
 
 def token_cost(logits_V: Tensor, target: int, smoothing: float) -> float:
@@ -56,7 +57,7 @@ def test_captioning_is_the_mean_over_real_next_tokens(smoothing: float) -> None:
         for position in range(length - 1):
             costs.append(token_cost(mine.decoder.logits_BTV[row, position], ids[position + 1], smoothing))
     value = Lm(Lm.Config(label_smoothing=smoothing), *SIZES)(mine, Outputs(), batch)
-    assert value.item() == pytest.approx(sum(costs) / len(costs), rel=1e-5)
+    close(value, sum(costs) / len(costs), ops=23 + len(costs))  # the vocabulary, the tokens
 
 
 def test_captioning_smooths_labels_by_a_tenth_as_blip_does() -> None:
@@ -82,7 +83,7 @@ def test_answering_sums_over_answer_tokens_and_averages_over_questions() -> None
         target = int(batch.question_ids[row, position + 1])
         total += token_cost(mine.answer.logits_BTV[row, position], target, 0.0)
     value = Vqa(Vqa.Config(), *SIZES)(mine, Outputs(), batch)
-    assert value.item() == pytest.approx(total / len(batch.question_ids), rel=1e-5)
+    close(value, total / len(batch.question_ids), ops=23 + len(batch.question_ids))
 
 
 def test_answering_counts_rows_without_an_answer_nowhere() -> None:
@@ -96,7 +97,7 @@ def test_answering_counts_rows_without_an_answer_nowhere() -> None:
         answer=DecoderOutputs(mask_BT=mine.answer.mask_BT[:2], logits_BTV=mine.answer.logits_BTV[:2])
     )
     alone = replace(make_batch(), question_ids=batch.question_ids[:2], answer_mask=batch.answer_mask[:2])  # type: ignore[index]
-    torch.testing.assert_close(vqa(mine, Outputs(), half), vqa(first, Outputs(), alone))
+    close(vqa(mine, Outputs(), half), vqa(first, Outputs(), alone), ops=23 + 5)
 
 
 def test_answering_is_zero_and_differentiable_where_nobody_asks() -> None:
