@@ -32,7 +32,7 @@ help:
 setup:
 	venv="$(VENV)"
 	stamp="$$venv/.installed"
-	key() { { cat pyproject.toml constraints.txt; echo "$$1 $(CURDIR)"; } | sha256sum | cut -d' ' -f1; }
+	key() { { cat pyproject.toml constraints.txt; echo "$$1 $(CURDIR) compiled"; } | sha256sum | cut -d' ' -f1; }
 	if [ -x "$$venv/bin/python" ] && grep -qsx "$$(key $(EXTRAS))" "$$stamp"; then exit 0; fi
 	fail() { printf 'error: %s\n' "$$@" >&2; exit 1; }
 	free_gb() { df -Pk "$$1" | awk 'NR == 2 { print int($$4 / 1048576) }'; }
@@ -81,6 +81,12 @@ setup:
 			exit 1
 		}
 	fi
+
+	# uv leaves the bytecode to the first import, which may not be allowed to write it (PYTHONDONTWRITEBYTECODE, a read-only
+	# disk): every process then compiles torch and timm anew. Some files are templates, or for another Python: no matter.
+	echo "compiling it: half a minute, once" >&2
+	packages=$$("$$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	env -u PYTHONDONTWRITEBYTECODE "$$venv/bin/python" -m compileall -q -j 0 "$$packages" > /dev/null 2>&1 || true
 	{ key test,png; key $(EXTRAS); } > "$$stamp" # the dev tools come on top of the rest
 
 # ended_by stands in run.json when a search came to its end; a run without it, or interrupted, goes on.

@@ -1,5 +1,6 @@
 """What every test runs under: caches of its own, one thread, nobody's cluster; and a count of what was skipped."""
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -20,6 +21,13 @@ collect_ignore = [] if os.environ.get("CAMPAIGN") else ["campaign"]
 _session = Path(tempfile.mkdtemp(prefix="student-search-tests-"))
 
 
+def _is_compiled(package: str) -> bool:
+    """Return whether Python finds the bytecode of a package; it is not imported."""
+    spec = importlib.util.find_spec(package)
+    origin = spec and spec.origin
+    return origin is not None and Path(importlib.util.cache_from_source(origin)).exists()
+
+
 def _set_environment() -> None:
     """Set what child processes inherit, too; before torch, ray and hypothesis are imported, which read it then."""
     # published weights stay where the user keeps them: the hub's cache lies in the cache folder by default
@@ -29,8 +37,10 @@ def _set_environment() -> None:
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(_session / "hypothesis")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # two busy threads on a shared machine wait for one another most of the time
-    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
-        # where Python may not write beside the packages, every process compiles them anew: 8 seconds each
+    if os.environ.get("PYTHONDONTWRITEBYTECODE") and not _is_compiled("torch"):
+        # else every process compiles the packages anew: 15 seconds each. Where `make setup` has compiled them, a prefix
+        # would hide that, and our own rooms, compiled in each process, cost no more than 0.15 seconds
+        del os.environ["PYTHONDONTWRITEBYTECODE"]
         os.environ["PYTHONPYCACHEPREFIX"] = str(_session / "bytecode")
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (Ray's spelling; its own 15 starves trials beside other work)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -1,10 +1,14 @@
 """What Ray Tune calls once per candidate. The one file of this room that imports ray.
 
-One worker trains inside the Tune actor itself (about 1 CPU-second of overhead); several, or one by request,
-run under `ray.train.torch.TorchTrainer`. Same loop, same rows, same checkpoints.
+One worker trains inside the Tune actor itself; several, or one by request, run under `ray.train.torch.TorchTrainer`,
+and stay for the next trial of their Tune actor: about 1 CPU-second of overhead either way, where a group of workers for
+each trial would cost 25. Same loop, same rows, same checkpoints.
 """
 
+import gc
+import threading
 import traceback
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,9 +17,12 @@ from typing import Any
 import ray
 import torch
 from ray import train, tune
+from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.tune.integration.ray_train import TuneReportCallback
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from spaces.errors import ResourceError
+from trainables.exchange import DONE, ROW, Exchange
 from trainables.training.checkpoint import FILE
 from trainables.training.control import Row
 from trainables.training.job import Job
@@ -24,6 +31,10 @@ from trainables.training.loop import train as train_candidate
 HEAD_SHARE = 0.001
 """What the driver of a nested trial takes of `node:__internal_head__`, which every cluster has; never a CPU,
 which its workers may be waiting for."""
+
+IDLE_S = 30.0  # of workers without a candidate, before they give their CPUs back
+ATTEMPTS = 3  # at one candidate, each with new workers, where workers were lost
+END_S = 60.0  # for workers to leave
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +78,30 @@ class TuneControl:
         tune.report(row)
 
 
+class Stopped(Exception):
+    """Ray Tune has stopped the trial: its workers are to take the next."""
+
+
 class TrainControl:
     """One of several workers under Ray Train."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, exchange: Any) -> None:
         context = train.get_context()
         self.rank, self.world, self.log = context.get_world_rank(), context.get_world_size(), log
+        self.exchange = exchange
 
     def report(self, row: Row) -> None:
-        """Hand the row to Ray Train, which waits for every worker and forwards rank 0's."""
+        """Hand rank 0's row to the driver, and wait with all workers for its verdict.
+
+        Raises:
+            Stopped: the trial is stopped.
+        """
+        go_on = True
         if self.rank == 0:
             note(self.log, f"epoch {row['epoch']}: {row['status']}, loss {row.get('loss', float('nan')):.4f}")
-        train.report(row)
+            go_on = ray.get(self.exchange.report.remote(row))
+        if not broadcast_from_rank_zero(go_on):
+            raise Stopped
 
 
 def note(log: Path, text: str) -> None:
@@ -101,29 +124,123 @@ def _ray_logs() -> Path:
     return Path(node.get_logs_dir_path())
 
 
-def _train_worker(config: Mapping[str, Any]) -> None:
-    """Run in each worker process of a nested trial."""
-    train_candidate(Job.from_dict(config["job"]), TrainControl(Path(config["log"])))
+def _work(config: Mapping[str, Any]) -> None:
+    """Run in each worker process of nested trials: train one candidate after another, until no more come."""
+    exchange, first = config["exchange"], train.get_context().get_world_rank() == 0
+    while broadcast_from_rank_zero(ray.get(exchange.wait_for_order.remote()) if first else None):
+        order = ray.get(exchange.order.remote())
+        try:
+            train_candidate(Job.from_dict(order["job"]), TrainControl(Path(order["log"]), exchange))
+        except Stopped:
+            pass
+        else:
+            if first:
+                ray.get(exchange.done.remote())
+        gc.collect()  # models and their reducers refer to one another
+
+
+class Workers:
+    """A group of Ray Train's workers; it stays with this process from trial to trial.
+
+    Attributes:
+        kind: what they were started for.
+        gone: they have left or were lost.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        """Start them in the background.
+
+        Args:
+            launch: how many, of what; its log is of no matter.
+        """
+        self.kind = replace(launch, log="")
+        self.gone = False
+        self._error: Exception | None = None
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        self._exchange = ray.remote(num_cpus=0, scheduling_strategy=here)(Exchange).remote(idle_s=IDLE_S)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        launch = self.kind
+        try:
+            TorchTrainer(
+                _work,
+                train_loop_config={"exchange": self._exchange},
+                torch_config=TorchConfig(backend="nccl" if launch.gpus else "gloo"),
+                scaling_config=train.ScalingConfig(
+                    num_workers=launch.workers,
+                    use_gpu=launch.gpus > 0,
+                    resources_per_worker={"CPU": launch.cpus, **({"GPU": launch.gpus} if launch.gpus else {})},
+                ),
+                run_config=train.RunConfig(
+                    name=f"workers-{uuid.uuid4().hex[:8]}",
+                    storage_path=launch.storage,
+                    # a lost worker ends the group, and the driver starts another; a controller without a place gives up
+                    failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=3),  # type: ignore[call-arg]
+                ),
+            ).fit()
+        except Exception as error:  # told to the driver, who waits in another thread
+            self._error = error
+        finally:
+            ray.get(self._exchange.close.remote())
+
+    def train(self, job: Job, log: str) -> bool:
+        """Train one candidate, telling Ray Tune each row; return False if the workers left before it began.
+
+        Raises:
+            Exception: what Ray Train says of workers that were lost or never came.
+        """
+        self.gone = not ray.get(self._exchange.offer.remote({"job": job.to_dict(), "log": log}))
+        if self.gone:
+            return False
+        while True:
+            kind, row = ray.get(self._exchange.event.remote())
+            if kind == DONE:
+                return True
+            if kind != ROW:
+                self.gone = True
+                raise self._error or ResourceError(f"trial {job.candidate_id}: its workers left before it ended")
+            go_on = False
+            try:
+                tune.report(row)  # a trial that is stopped does not return from here
+                go_on = True
+            finally:
+                ray.get(self._exchange.decide.remote(go_on))
+
+    def end(self) -> None:
+        """Let them leave, and wait until they have given back what they held."""
+        ray.get(self._exchange.close.remote())
+        self._thread.join(END_S)
+
+
+_workers: Workers | None = None  # of this process
+
+
+def _workers_for(launch: Launch) -> Workers:
+    """Return the workers of this process, or new ones."""
+    global _workers
+    if _workers is not None and (_workers.gone or _workers.kind != replace(launch, log="")):
+        _workers.end()
+        _workers = None
+    if _workers is None:
+        _workers = Workers(launch)
+    return _workers
 
 
 def _run_nested(job: Job, launch: Launch) -> None:
-    TorchTrainer(
-        _train_worker,
-        train_loop_config={"job": job.to_dict(), "log": launch.log},
-        torch_config=TorchConfig(backend="nccl" if launch.gpus else "gloo"),
-        scaling_config=train.ScalingConfig(
-            num_workers=launch.workers,
-            use_gpu=launch.gpus > 0,
-            resources_per_worker={"CPU": launch.cpus, **({"GPU": launch.gpus} if launch.gpus else {})},
-        ),
-        run_config=train.RunConfig(
-            name=job.candidate_id,
-            storage_path=launch.storage,
-            callbacks=[TuneReportCallback()],  # type: ignore[list-item]  # ray.train names its older class
-            # a lost worker is replaced and goes on from our checkpoint; a controller without a place gives up
-            failure_config=train.FailureConfig(max_failures=2, controller_failure_limit=3),  # type: ignore[call-arg]
-        ),
-    ).fit()
+    """Train with a group of workers; where one is lost, new ones go on from the checkpoint."""
+    lost = 0
+    while True:
+        workers = _workers_for(launch)
+        try:
+            if workers.train(job, launch.log):
+                return
+        except Exception as error:
+            lost += 1
+            if not workers.gone or lost == ATTEMPTS:
+                raise
+            note(Path(launch.log), f"new workers are started: {error}")
 
 
 def run_trial(config: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ import torch
 from spaces.errors import ResourceError
 
 SETTINGS = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # 2.0 by default: epochs would be seen two seconds late
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1.0",  # a lost worker is seen so late; rows come another way
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",

@@ -40,7 +40,7 @@ def make_tuner(
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=-1,
-            reuse_actors=not launch.nested,
+            reuse_actors=True,  # a nested trial's actor keeps its workers, too
             # a trial of one worker is bounded by its CPU; the driver of a nested one takes next to nothing
             max_concurrent_trials=slots if launch.nested else None,
             trial_name_creator=lambda trial: str(trial.config["candidate_id"]),

@@ -1,12 +1,14 @@
-"""What a one-worker trial costs beside its training: CPU seconds of all processes, per trial, in one run.
+"""What a trial costs beside its training: CPU seconds of all processes, per trial, in one run.
 
     python tests/benchmarks/trial_overhead.py
+    python tests/benchmarks/trial_overhead.py --workers 2
 
 Runs a search of very short trials and compares the CPU time of the driver, of Ray and of all trial processes (read
-from /proc) after the first two trials, which pay for imports, and after the last one. What the trials themselves
-count as training and evaluation is taken off.
+from /proc) after the first trials, which pay for imports, and after the last one. What rank 0 of each trial counts as
+training and evaluation is taken off; what the other ranks train is not known, and counts as overhead.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -29,26 +31,49 @@ TINY = [
 ]
 
 
-def tree_cpu_s() -> float:
-    """Return the CPU seconds of this process and all of its living descendants, and of the dead they waited for."""
-    parents: dict[int, int] = {}
-    spent: dict[int, float] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended between listing and reading
-            parents[int(entry.name)] = int(fields[1])
-            spent[int(entry.name)] = sum(int(value) for value in fields[11:15]) / TICKS
-    mine, total = os.getpid(), 0.0
-    for pid in parents:
-        above: int | None = pid
-        while above is not None and above != mine:
-            above = parents.get(above)
-        if above == mine:
-            total += spent[pid]
-    return total
+class Meter(threading.Thread):
+    """Samples the CPU seconds of this process and of all below it, those that have ended included."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.samples: list[tuple[float, float]] = []
+        self._spent: dict[tuple[int, str], float] = {}
+        self._stop_asked = threading.Event()
+
+    def run(self) -> None:
+        """Sample four times a second."""
+        while not self._stop_asked.wait(0.25):
+            self._look()
+            self.samples.append((time.time(), sum(self._spent.values())))
+
+    def end(self) -> None:
+        """Sample no more."""
+        self._stop_asked.set()
+        self.join()
+
+    def at(self, moment: float) -> float:
+        """Return the CPU seconds at the sample nearest to a moment."""
+        return min(self.samples, key=lambda sample: abs(sample[0] - moment))[1]
+
+    def _look(self) -> None:
+        """Note what each process has spent; an ended one keeps its last figure, a new one with its number is another."""
+        parents: dict[int, int] = {}
+        spent: dict[int, tuple[str, float]] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                except (FileNotFoundError, ProcessLookupError):
+                    continue  # it ended between listing and reading
+                parents[int(entry.name)] = int(fields[1])
+                spent[int(entry.name)] = (fields[19], sum(int(value) for value in fields[11:13]) / TICKS)
+        mine = os.getpid()
+        for pid, (born, seconds) in spent.items():
+            above: int | None = pid
+            while above is not None and above != mine:
+                above = parents.get(above)
+            if above == mine:
+                self._spent[pid, born] = seconds
 
 
 def main() -> int:
@@ -56,55 +81,35 @@ def main() -> int:
     from analysis.run_folder import read_run
     from search.run import main as search
 
+    parser = argparse.ArgumentParser(description="CPU seconds of a trial beside its training")
+    parser.add_argument("--workers", type=int, default=1, help="of each trial; more than one run under Ray Train")
+    workers = parser.parse_args().workers
     folder = Path(tempfile.mkdtemp()) / "run"
-    samples: list[tuple[float, float]] = []
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(0.25):
-            samples.append((time.time(), tree_cpu_s()))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    arguments = [
-        "--space",
-        str(Path(__file__).parents[2] / "spaces" / "dlip.yaml"),
-        "--out",
-        str(folder),
-        "--trials",
-        str(TRIALS),
-    ]
-    for text in TINY:
+    meter = Meter()
+    meter.start()
+    space = str(Path(__file__).parents[2] / "spaces" / "dlip.yaml")
+    arguments = ["--space", space, "--out", str(folder), "--trials", str(TRIALS)]
+    for text in [*TINY, f"resources.workers_per_trial={workers}"]:
         arguments += ["--set", text]
     code = search(arguments)
-    stop.set()
-    thread.join()
+    meter.end()
     run = read_run(folder)
     history = run.history.table.to_pylist()
     ends = sorted((row["time"], row["candidate_id"]) for row in history if row["status"] == "finished")
     first, last = ends[3][0], ends[-1][0]  # the blind student is one of them
     counted = {candidate for moment, candidate in ends if first < moment <= last}
     training = sum(trial.cpu_s for trial in run.trials if trial.candidate_id in counted)
-    spent = _at(samples, last) - _at(samples, first)
-    per_trial = (spent - training) / len(counted)
-    print(
-        json.dumps(
-            {
-                "code": code,
-                "trials": len(counted),
-                "cpu_s": spent,
-                "training_cpu_s": training,
-                "overhead_cpu_s_per_trial": per_trial,
-            }
-        )
-    )
+    spent = meter.at(last) - meter.at(first)
+    told = {
+        "code": code,
+        "workers": workers,
+        "trials": len(counted),
+        "cpu_s": spent,
+        "training_cpu_s": training,
+        "overhead_cpu_s_per_trial": (spent - training) / len(counted),
+    }
+    print(json.dumps(told))
     return code
-
-
-def _at(samples: list[tuple[float, float]], moment: float) -> float:
-    """Return the CPU seconds at the sample nearest to a moment."""
-    nearest: Any = min(samples, key=lambda sample: abs(sample[0] - moment))
-    return float(nearest[1])
 
 
 if __name__ == "__main__":

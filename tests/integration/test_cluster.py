@@ -95,7 +95,7 @@ def test_stopped_trials_leave_no_placement_group_and_all_cpus_free(visit: Visit)
     # one was stopped before the last: had it kept its group, the next had never found two CPUs
     assert [row["status"] for row in rows] == ["finished", "stopped", "finished", "stopped"]
     assert visit.leftovers["groups"] == []
-    assert visit.leftovers["seen"] >= 4  # there had been some
+    assert visit.leftovers["seen"] >= 2  # there had been some: the actor of the trials, and its workers
     assert visit.leftovers["free"] == visit.leftovers["whole"] == 2.0
 
 
