@@ -157,7 +157,8 @@ class Workers:
         self.gone = False
         self._error: Exception | None = None
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        self._exchange = ray.remote(num_cpus=0, scheduling_strategy=here)(Exchange).remote(idle_s=IDLE_S)
+        actor: Any = ray.remote(num_cpus=0, scheduling_strategy=here)
+        self._exchange = actor(Exchange).remote(idle_s=IDLE_S)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -171,7 +172,10 @@ class Workers:
                 scaling_config=train.ScalingConfig(
                     num_workers=launch.workers,
                     use_gpu=launch.gpus > 0,
-                    resources_per_worker={"CPU": launch.cpus, **({"GPU": launch.gpus} if launch.gpus else {})},
+                    resources_per_worker={
+                        "CPU": launch.cpus,
+                        **({"GPU": launch.gpus} if launch.gpus else {}),
+                    },
                 ),
                 run_config=train.RunConfig(
                     name=f"workers-{uuid.uuid4().hex[:8]}",
@@ -200,7 +204,9 @@ class Workers:
                 return True
             if kind != ROW:
                 self.gone = True
-                raise self._error or ResourceError(f"trial {job.candidate_id}: its workers left before it ended")
+                raise self._error or ResourceError(
+                    f"trial {job.candidate_id}: its workers left before it ended"
+                )
             go_on = False
             try:
                 tune.report(row)  # a trial that is stopped does not return from here

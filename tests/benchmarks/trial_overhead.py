@@ -82,7 +82,9 @@ def main() -> int:
     from search.run import main as search
 
     parser = argparse.ArgumentParser(description="CPU seconds of a trial beside its training")
-    parser.add_argument("--workers", type=int, default=1, help="of each trial; more than one run under Ray Train")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="of each trial; more than one run under Ray Train"
+    )
     workers = parser.parse_args().workers
     folder = Path(tempfile.mkdtemp()) / "run"
     meter = Meter()

@@ -116,7 +116,9 @@ def test_an_illegal_start_point_is_told_only_in_a_sound_space(load: Load, told: 
     depth = ("depth: 3}", "depth: {choice: [1, 3], default: 3}}")
     start = ("  trials: 8\n", "  trials: 8\n  start: [{student.text.depth: 1}]\n")
     (problem,) = told(load(depth, start))
-    assert problem.startswith("space.yaml:19, search.start: start point 1 is no candidate: student.fusion.lay")
+    assert problem.startswith(
+        "space.yaml:19, search.start: start point 1 is no candidate: student.fusion.lay"
+    )
     (problem,) = told(load(depth, start, overrides=["student.fusion.layers=9"]))
     assert "got 9" in problem
 

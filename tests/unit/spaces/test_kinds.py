@@ -187,13 +187,17 @@ def test_only_what_counts_needs_a_default_or_a_start_value(both: Both, problems)
     assert (defaults["student.head.hidden"], defaults["student.head.extra"]) == (8, 3)
     assert both(hidden).default_values() is None
     (told,) = problems(hidden, ("trials: 8", "trials: 8, start: [{student.kind: head}]"))
-    assert "got no value for student.head.hidden (s.yaml:15), student.head.extra (s.yaml:16): no default" in told
+    assert (
+        "got no value for student.head.hidden (s.yaml:15), student.head.extra (s.yaml:16): no default" in told
+    )
 
 
 def test_one_literal_kind_may_have_options_under_its_name_too(both: Both, toy: ToyPlugins) -> None:
     space = both(overrides=["student.kind=head", "teacher=embedded"])
     assert "student.blip.text.width" in space.domains()  # no kind: an option that `head` will be asked about
-    assert space.kind_options("head")["blip"] == {"text": {"width": space.domains()["student.blip.text.width"]}}
+    assert space.kind_options("head")["blip"] == {
+        "text": {"width": space.domains()["student.blip.text.width"]}
+    }
     assert "student.image.width" not in space.domains()
     assert space.kind_options("head")["image"] == {"width": 16, "depth": 2}
 

@@ -52,7 +52,10 @@ NAMES = "a list of names, or a mapping name: options"
             f"tasks: got a domain; allowed: {NAMES}. This field cannot be searched: write one value.",
         ),
         ("{vqa: 3}", "tasks.vqa: got 3; allowed: a mapping of options. Write {} for none."),
-        ("{vqa: {choice: [1, 2]}}", "tasks.vqa: got a domain; allowed: a mapping of options. Write {} for none."),
+        (
+            "{vqa: {choice: [1, 2]}}",
+            "tasks.vqa: got a domain; allowed: a mapping of options. Write {} for none.",
+        ),
         (
             "{vqa: {beams: {int: [1, 2]}}}",
             "tasks.vqa.beams: got a domain; allowed: a number, text, true, false, null, or a list of these. "
