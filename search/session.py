@@ -11,10 +11,10 @@ from analysis.report import draw_pngs, draw_report
 from search.candidates.admissions import StudentAdmissions
 from search.candidates.candidate_searcher import CandidateSearcher
 from search.candidates.first_candidates import plan_search
-from search.candidates.inputs import Inputs
-from search.candidates.plugins import make_proposer, make_scheduler, rungs_of
-from search.candidates.teacher_cache import fill_teacher_caches
-from search.candidates.teacher_figures import Say
+from search.inputs.inputs import Inputs
+from search.inputs.plugins import make_proposer, make_scheduler, rungs_of
+from search.inputs.teacher_cache import fill_teacher_caches
+from search.inputs.teacher_figures import Say
 from search.reporting.conclusion import conclude, finished_count
 from search.reporting.progress import Progress
 from search.run_folder.facts import RunFacts, first_facts, read_facts, stamp, write_space

@@ -75,8 +75,8 @@ def load(request: Request, *, say: Say) -> tuple[Any, Any]:
     say(
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
     )
-    from search.candidates.inputs import Inputs
-    from search.candidates.plugins import check_fidelity
+    from search.inputs.inputs import Inputs
+    from search.inputs.plugins import check_fidelity
     from search.reporting.plan import describe
 
     inputs = Inputs(space, say=say)

@@ -43,6 +43,21 @@ class ModelFolder:
     fingerprint: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How raw input is read for a model.
+
+    Attributes:
+        preprocess: picture size, mean and deviation.
+        tokenizer: of a model that reads texts, else None.
+        folder: where the tokenizer's files are copied from; may be the model's own.
+    """
+
+    preprocess: PreprocessConfig
+    tokenizer: Tokenizer | None
+    folder: Path
+
+
 def fingerprint(model: Family) -> str:
     """Return a hash of config and weights, the same in whatever file they were stored."""
     digest = hashlib.sha256(json.dumps(model.architecture.to_dict(), sort_keys=True).encode())
@@ -57,9 +72,7 @@ def write_model_folder(
     model: Family,
     *,
     kind: str,
-    tokenizer: Tokenizer | None,
-    tokenizer_folder: Path,
-    preprocess: PreprocessConfig,
+    reading: Reading,
     measured: dict[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> None:
@@ -69,9 +82,7 @@ def write_model_folder(
         folder: target.
         model: the model.
         kind: name of its family.
-        tokenizer: of a model that reads texts, else None.
-        tokenizer_folder: where the tokenizer's files are copied from; may be `folder` itself.
-        preprocess: picture size, mean and deviation.
+        reading: from raw input to the model's.
         measured: kept in the config as it is.
         dtype: stored precision of the weights; float16 halves the file.
     """
@@ -81,16 +92,16 @@ def write_model_folder(
     }
     save_file(weights, str(folder / WEIGHTS), metadata={"format": "pt"})
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it readable by its writer alone
-    for name in FILES if tokenizer else ():
-        source = tokenizer_folder / name
+    for name in FILES if reading.tokenizer else ():
+        source = reading.folder / name
         if source.is_file() and source.resolve() != (folder / name).resolve():
             shutil.copyfile(source, folder / name)
     config = {
         "format": FORMAT,
         "version": VERSION,
         "model": Blueprint(kind, model.architecture).to_dict(),
-        "preprocess": preprocess.to_dict(),
-        "tokenizer": tokenizer.to_dict() if tokenizer else None,
+        "preprocess": reading.preprocess.to_dict(),
+        "tokenizer": reading.tokenizer.to_dict() if reading.tokenizer else None,
         "measured": measured,
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")

@@ -157,7 +157,7 @@ class Workers:
         self.gone = False
         self._error: Exception | None = None
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        actor: Any = ray.remote(num_cpus=0, scheduling_strategy=here)
+        actor: Any = ray.remote(num_cpus=0, scheduling_strategy=here)  # type: ignore[call-overload]  # Ray's own example
         self._exchange = actor(Exchange).remote(idle_s=IDLE_S)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, final
 
 from search.candidates.cost_filter import CostFilter
-from search.candidates.inputs import Inputs
+from search.inputs.inputs import Inputs
 from search.proposal import Admitted, Proposal, Rejected
 from search.run_folder.recorder import Recorder
 from search.searchers.base import Values

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import final
 
 from analysis import wording
-from search.candidates.students import Students
+from search.inputs.students import Students
 from search.proposal import Admitted, Rejected
 from spaces.candidate import Candidate
 from spaces.errors import ShapeError

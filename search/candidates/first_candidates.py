@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from search.candidates.admissions import StudentAdmissions
-from search.candidates.inputs import Inputs
 from search.candidates.search_plan import Queued, SearchPlan
+from search.inputs.inputs import Inputs
 from search.proposal import NOT_PROPOSED, Proposal
 from search.run_folder.recorder import Recorder
 from search.run_folder.warm_start_file import EarlierResults, read_earlier

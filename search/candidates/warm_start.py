@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.pareto import nondominated
 from analysis.table import FAILED
-from search.candidates.inputs import Inputs
+from search.inputs.inputs import Inputs
 from search.objectives import to_minimise
 from search.proposal import NOT_PROPOSED, Past
 from search.run_folder.facts import read_facts, read_space

@@ -4,16 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from analysis.table import TEST_PREFIX
-from search.candidates.inputs import Inputs
-from search.candidates.teacher_figures import Say
+from search.inputs.inputs import Inputs
+from search.inputs.teacher_figures import Say
 from search.run_folder.recorder import Recorder
 from spaces.errors import StudentSearchError
 from spaces.objectives import FRONT_COSTS
 from trainables.costs.latency import measure_latency
-from trainables.families.base import Blueprint, Family
+from trainables.families.base import Family
 from trainables.tasks.evaluation import evaluate
 from trainables.tasks.retention import ABOVE_BLIND, RETENTION, retention, retention_above_blind
 from trainables.training.checkpoint import load_model
@@ -49,7 +47,7 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
         except StudentSearchError as error:
             say(f"no test figures for {candidate_id}: {error}")
             continue
-        metrics = _test_metrics(model, blueprint, inputs, blind=row["role"] == "blind")
+        metrics = _test_metrics(model, inputs, blind=row["role"] == "blind")
         if metrics and row["role"] == "blind":
             facts["blind_test"] = dict(metrics)
         cells = _test_cells(inputs, recorder, metrics, blind=facts.get("blind_test"))
@@ -66,17 +64,14 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
     return facts
 
 
-def _test_metrics(model: Family, blueprint: Blueprint, inputs: Inputs, *, blind: bool) -> dict[str, float]:
+def _test_metrics(model: Family, inputs: Inputs, *, blind: bool) -> dict[str, float]:
     """Return what one student measures on the test split; {} where the data has none."""
     if "test" not in inputs.splits:
         return {}
-    split, device = inputs.splits["test"], torch.device("cpu")
     return evaluate(
         model,
-        split,
-        device,
+        inputs.splits["test"],
         tasks=inputs.students.made.values(),
-        offers=blueprint.offers,
         size=inputs.evaluation,
         blind=blind,
         source=inputs.teacher,

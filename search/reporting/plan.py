@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 from search.candidates.cost_filter import CostFilter, shown
-from search.candidates.inputs import Inputs
-from search.candidates.plugins import rungs_of
+from search.inputs.inputs import Inputs
+from search.inputs.plugins import rungs_of
 from search.proposal import Rejected
 from search.stopping.stop_rules import described
 from spaces.candidate import Candidate

@@ -10,7 +10,7 @@ from typing import Any, TextIO, final
 
 from analysis import wording
 from analysis.table import atomic_path
-from search.candidates.plugins import tuples
+from search.inputs.plugins import tuples
 from search.reporting.status_line import StatusLine
 from search.schedulers import SCHEDULERS, config_class
 from search.searchers import SEARCHERS

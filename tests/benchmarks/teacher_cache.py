@@ -13,17 +13,17 @@ import time
 from pathlib import Path
 
 import torch
+from trainables.build import build_step
+from trainables.outputs import Batch, Outputs, Wants
+from trainables.trainer import Placement, Trainer, TrainingConfig
 
 from search.candidates.admissions import StudentAdmissions
 from search.candidates.first_candidates import default_candidate
-from search.candidates.inputs import Inputs
-from search.candidates.teacher_cache import fill_teacher_cache, teacher_wants
+from search.inputs.inputs import Inputs
+from search.inputs.teacher_cache import fill_teacher_cache, teacher_wants
 from spaces.load import load_space
-from trainables.build import build_step
-from trainables.outputs import Batch, Outputs, Wants
 from trainables.teachers.cache import TeacherCache
 from trainables.teachers.teacher import OutputSource
-from trainables.trainer import Placement, Trainer, TrainingConfig
 
 ROUNDS = 5
 PAIRS = 640

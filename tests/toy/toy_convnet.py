@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, final
 
 import torch
@@ -60,7 +61,7 @@ class Convnet(Family):
         widths = [3, *(architecture.width * 2**layer for layer in range(architecture.depth))]
         self.layers = nn.ModuleList(
             nn.Conv2d(before, after, 3, stride=2, padding=1)
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in pairwise(widths)
         )
         self.head = nn.Linear(widths[-1], architecture.embedding)
 

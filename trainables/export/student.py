@@ -26,7 +26,7 @@ from torch import Tensor
 from spaces.errors import ExportError, TeacherError
 from trainables.datasets.pictures import square
 from trainables.families.base import Blueprint, Family
-from trainables.model_folder import read_model_folder, write_model_folder
+from trainables.model_folder import Reading, read_model_folder, write_model_folder
 from trainables.preprocess import PreprocessConfig
 from trainables.signals import CAPTION, PIXELS, QUESTION, Batch, Signals, Want, Wants, reads_texts
 from trainables.tasks.decoding import ANSWERS, LOGITS, Decoder, padded
@@ -265,9 +265,7 @@ def export_student(
             temporary,
             student,
             kind=blueprint.kind,
-            tokenizer=tokenizer,
-            tokenizer_folder=teacher.files.folder,
-            preprocess=teacher.preprocess,
+            reading=Reading(preprocess=teacher.preprocess, tokenizer=tokenizer, folder=teacher.files.folder),
             measured=measured,
         )
         (temporary / PREPROCESSOR).write_text(

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from spaces.plugins import resolve
@@ -32,10 +31,8 @@ def make_tasks(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:
 def evaluate(
     model: Family,
     split: EncodedSplit,
-    device: torch.device,
     *,
     tasks: Iterable[Task],
-    offers: Any,
     size: EvaluationSize,
     blind: bool = False,
     source: Source | None = None,
@@ -45,9 +42,7 @@ def evaluate(
     Args:
         model: teacher or student; put in eval mode meanwhile.
         split: a held-out split.
-        device: where the model lives.
         tasks: what is measured; one that the model or the data cannot do gives nothing.
-        offers: of the model.
         size: how much of the split.
         blind: show black pictures, for the baseline that sees nothing.
         source: the teacher, for students that read what it says.
@@ -55,7 +50,8 @@ def evaluate(
     training = model.training
     model.eval()
     try:
-        pool = Pool(model, split, device, size=size, blind=blind, source=source)
+        pool = Pool(model, split, model.device, size=size, blind=blind, source=source)
+        offers = model.offers(model.architecture)
         found: dict[str, float] = {}
         for task in tasks:
             if task.model_lack(offers) is None and task.data_lack(split.fields) is None:

@@ -180,9 +180,7 @@ class TrialLoop:
         metrics = evaluate(
             step.student,
             self.val,
-            self.device,
             tasks=self.tasks.values(),
-            offers=self.blueprint.offers,
             size=self.size,
             blind=step.blind,
             source=self.teacher,

@@ -19,7 +19,7 @@ import numpy as np
 from engines.problem import Problem, nas_bench
 from engines.proposals import ours
 from engines.tasks import Task
-from search.candidates.plugins import conditions_of
+from search.inputs.plugins import conditions_of
 from search.searchers import SEARCHERS
 from search.searchers.base import Outcome, Proposer
 from search.simulator.goals import Goal

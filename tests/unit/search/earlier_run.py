@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from search.candidates.admissions import StudentAdmissions
-from search.candidates.inputs import Inputs
+from search.inputs.inputs import Inputs
 from search.proposal import Admitted, Proposal, Rejected
 from search.run_folder.facts import first_facts, write_facts, write_space
 from search.run_folder.recorder import Recorder

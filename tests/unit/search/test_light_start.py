@@ -9,7 +9,7 @@ import pytest
 from tests.house.tree import ROOT
 
 PLAN = (
-    "search.candidates.inputs",
+    "search.inputs.inputs",
     "search.candidates.warm_start",
     "search.reporting.plan",
     "search.run_folder.facts",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from search.arguments import parse
-from search.candidates.checks import check_measurable
+from search.inputs.checks import check_measurable
 from search.run import overrides, parser, request_of
 from spaces.errors import RunError, SpaceError
 from spaces.load import load_space

@@ -116,7 +116,10 @@ class Blip(Family):
 
     @classmethod
     def deployed(cls, architecture: BlipArchitecture, wants: Wants) -> BlipArchitecture:
-        """Return the model without the heads and fusion layers that none of the wants passes through."""
+        """Return the model without ITM head, decoder and fusion layers where no want passes through them.
+
+        Projections and the encoder's own attention, a few per cent, stay with a student that only decodes.
+        """
         asked = modes(wants)
         return replace(
             architecture,

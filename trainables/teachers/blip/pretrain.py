@@ -23,7 +23,7 @@ from trainables.datasets.scenes.dataset import ScenesDataset
 from trainables.datasets.scenes.drawing import SIZE
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
 from trainables.families.blip.model import Blip
-from trainables.model_folder import write_model_folder
+from trainables.model_folder import Reading, write_model_folder
 from trainables.preprocess import PreprocessConfig
 from trainables.tasks import DEFAULT
 from trainables.tasks.evaluation import evaluate, make_tasks
@@ -63,8 +63,7 @@ def teacher_config(folder: Path) -> BlipArchitecture:
 
 def _metrics(model: Blip, split: EncodedSplit, size: EvaluationSize) -> dict[str, float]:
     tasks = make_tasks({name: {} for name in DEFAULT}).values()
-    offers = Blip.offers(model.architecture)
-    return evaluate(model, split, torch.device("cpu"), tasks=tasks, offers=offers, size=size)
+    return evaluate(model, split, tasks=tasks, size=size)
 
 
 def measure(model: Blip, dataset: Dataset, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -119,9 +118,7 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
         folder,
         model,
         kind="blip",
-        tokenizer=tokenizer,
-        tokenizer_folder=folder,
-        preprocess=PREPROCESS,
+        reading=Reading(preprocess=PREPROCESS, tokenizer=tokenizer, folder=folder),
         measured=measured,
         dtype=torch.float16,
     )

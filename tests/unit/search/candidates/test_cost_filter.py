@@ -4,12 +4,12 @@ import math
 from pathlib import Path
 
 import pytest
+from tests.unit.trainables.core.small import silent, small_config
+from trainables.build import student_config
 
 from search.candidates.cost_filter import CostFilter, Limits
 from search.proposal import Admitted, Rejected
 from spaces.candidate import Candidate
-from tests.unit.trainables.core.small import silent, small_config
-from trainables.build import student_config
 from trainables.costs.static import measure_static
 from trainables.costs.store import CostStore
 

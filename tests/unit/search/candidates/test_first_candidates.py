@@ -11,9 +11,9 @@ from ray.tune.search import Searcher
 
 from search.candidates.candidate_searcher import CandidateSearcher
 from search.candidates.first_candidates import plan_search
-from search.candidates.inputs import Inputs
-from search.candidates.plugins import make_proposer
 from search.candidates.warm_start import read_runs
+from search.inputs.inputs import Inputs
+from search.inputs.plugins import make_proposer
 from search.run_folder.recorder import Recorder
 from search.run_folder.warm_start_file import write_earlier
 from search.searchers.base import Outcome, Proposer, Values

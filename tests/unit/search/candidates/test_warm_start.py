@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from search.candidates.inputs import Inputs
 from search.candidates.warm_start import read_runs
+from search.inputs.inputs import Inputs
 from search.proposal import Past
 from search.run_folder.facts import read_facts, write_facts
 from search.run_folder.warm_start_file import (

@@ -12,6 +12,9 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from trainables.outputs import Batch, Want
+from trainables.teachers.huggingface import load_huggingface
+from trainables.teachers.huggingface_config import LONGEST_TEXT
 from transformers import (
     AutoTokenizer,
     BlipConfig,
@@ -23,9 +26,6 @@ from transformers import (
 from spaces.errors import TeacherError
 from tests import tolerance
 from trainables.datasets.pictures import square
-from trainables.outputs import Batch, Want
-from trainables.teachers.huggingface import load_huggingface
-from trainables.teachers.huggingface_config import LONGEST_TEXT
 from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher
 from trainables.tokenizer import write_word_tokenizer

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from search.candidates.checks import loss_configs
-from search.candidates.inputs import Inputs
+from search.inputs.checks import loss_configs
+from search.inputs.inputs import Inputs
 from spaces.errors import IllegalCandidate, StudentSearchError
 from trainables.datasets.cache_folder import cache_folder
 from trainables.families.base import Blueprint

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from trainables.costs.latency import Latency
 from trainables.costs.static import StaticCosts
 from trainables.datasets.cache_folder import atomic_file, cache_folder
@@ -68,9 +66,7 @@ class TeacherFigures:
         metrics = evaluate(
             teacher.model,
             split(),
-            torch.device("cpu"),
             tasks=tasks.values(),
-            offers=teacher.offers,
             size=size,
         )
         with atomic_file(kept) as draft:

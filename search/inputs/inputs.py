@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from search.candidates.checks import (
+from search.inputs.checks import (
     check_capable,
     check_kinds,
     check_losses,
@@ -14,8 +14,8 @@ from search.candidates.checks import (
     chosen_tasks,
     data_lacks,
 )
-from search.candidates.students import Students
-from search.candidates.teacher_figures import Say, TeacherFigures, TeacherMeasure
+from search.inputs.students import Students
+from search.inputs.teacher_figures import Say, TeacherFigures, TeacherMeasure
 from spaces.schema import Space
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
