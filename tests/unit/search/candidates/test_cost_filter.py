@@ -4,16 +4,20 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.unit.trainables.core.small import silent, small_config
-from trainables.build import student_config
 
 from search.candidates.cost_filter import CostFilter, Limits
+from search.inputs.students import Students
 from search.proposal import Admitted, Rejected
 from spaces.candidate import Candidate
 from trainables.costs.static import measure_static
 from trainables.costs.store import CostStore
+from trainables.families.base import Blueprint
+from trainables.preprocess import PreprocessConfig
+from trainables.tasks import DEFAULT
+from trainables.tasks.base import servings_of
+from trainables.tasks.evaluation import make_tasks
+from trainables.teachers.embedded import folder_teacher
 
-TOKENIZER_BYTES = 4096
 COSTS = ("params", "flops", "latency_ms", "size_mib")
 
 
