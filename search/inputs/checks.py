@@ -38,12 +38,19 @@ def check_plugins(space: Space) -> None:
             continue
         config = config_class(name) if room == "schedulers" else resolve(table, name, room).Config
         problems += check_options(config, options, space.option_place(path))
+    stray = [name for name in space.student.options if name in FAMILIES and name not in space.kinds]
+    problems += [
+        f"{space.place(f'student.{name}')}: got options of the kind {name!r}, which no student here is of; "
+        f"allowed: {', '.join(space.kinds)}. Delete them, or add {name!r} to student.kind."
+        for name in stray
+    ]
     for kind in space.kinds:
         if kind not in FAMILIES:
             problems.append(f"{space.place('student.kind')}: {unknown('families', kind, FAMILIES)}")
             continue
         config = resolve(FAMILIES, kind, "families").Config
-        problems += check_options(config, space.kind_options(kind), space.option_place("student", kind))
+        options = {name: value for name, value in space.kind_options(kind).items() if name not in stray}
+        problems += check_options(config, options, space.option_place("student", kind))
     if not problems:
         names = space.tasks if space.tasks is not None else DEFAULT
         metrics = {name for task in names for name in resolve(TASKS, task, "tasks").metrics}
@@ -104,23 +111,6 @@ def chosen_tasks(space: Space, teacher: Offers, fields: Collection[str]) -> tupl
         return able, []
     left_out = "".join(f"; without {name}: {why}" for name, why in broken.items())
     return able, [f"tasks: {', '.join(able)} (all that teacher and data allow{left_out})"]
-
-
-def check_kinds(space: Space) -> None:
-    """Refuse options that stand under the name of a family which no student of the space is of.
-
-    Raises:
-        SpaceError: with file and line.
-    """
-    stray = [name for name in space.student.options if name in FAMILIES and name not in space.kinds]
-    if stray:
-        raise SpaceError(
-            [
-                f"{space.place(f'student.{name}')}: got options of the kind {name!r}, which no student here is of; "
-                f"allowed: {', '.join(space.kinds)}. Delete them, or add {name!r} to student.kind."
-                for name in stray
-            ]
-        )
 
 
 def loss_configs(space: Space) -> Iterable[tuple[str, type[Loss], Loss.Config]]:
