@@ -54,14 +54,30 @@ def options(plugin: Place) -> dict[str, str]:
 
 
 def _fields(config: Place) -> dict[str, str]:
-    """Return option -> default of the fields that stand in a dataclass itself and in those that it extends."""
+    """Return option -> default of the fields that stand in a dataclass itself and in those that it extends.
+
+    A required part that is a dataclass of ours is told by its own options: `image.width`.
+    """
     found: dict[str, str] = {}
     for base in _bases(config):
         found |= _fields(base)
     for node in config[1].body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            found[node.target.id] = "required" if node.value is None else _spelled(node.value)
+            name, default = node.target.id, _default(node.value)
+            part = _named(config[0], ast.unparse(node.annotation)) if default is None else None
+            if part:
+                found |= {f"{name}.{option}": value for option, value in _fields(part).items()}
+            else:
+                found[name] = "required" if default is None else _spelled(default)
     return found
+
+
+def _default(value: ast.expr | None) -> ast.expr | None:
+    """Return what stands for the default of a field, also within `field(...)`; None for a required one."""
+    if not (isinstance(value, ast.Call) and ast.unparse(value.func) in ("field", "dataclasses.field")):
+        return value
+    given = {keyword.arg: keyword.value for keyword in value.keywords}
+    return given.get("default", given.get("default_factory"))
 
 
 def _spelled(value: ast.expr) -> str:

@@ -25,7 +25,10 @@ student:
   kind: blip
   image: {width: {choice: [0.25x, 0.5x], default: 0.25x}, depth: {choice: [1, 2, 3], default: 1}}
   text: {width: 0.25x, depth: 1}
-  fusion: {layers: {choice: [1], zero: 0.2, default: 1}, placement: {choice: [last, first], default: last}}
+  fusion:
+    layers: {choice: [1], zero: 0.2, default: 1}
+    placement: {choice: [last, first], default: last, when: {student.fusion.layers: {not: 0}}}
+allow_partial: true
 losses:
   itc: {weight: {log: [0.5, 2], default: 1}}
   lm: {weight: {log: [0.1, 1], zero: 0.3, default: 0.3}}
@@ -76,7 +79,7 @@ def open_admissions(inputs: Inputs, folder: Path, recorder: Recorder | None = No
     """Return the admissions of a run folder, ready for orders."""
     recorder = recorder or load_recorder(folder, inputs)
     admissions = StudentAdmissions(inputs, recorder, folder=folder, rungs=(1,))
-    admissions.open(cache="", launch=ONE_WORKER)
+    admissions.open(caches={}, launch=ONE_WORKER)
     return admissions
 
 
@@ -90,8 +93,7 @@ def write_run(folder: Path, inputs: Inputs, trained: Sequence[Trained], **facts:
     folder.mkdir(parents=True)
     write_space(folder, inputs.space)
     known = first_facts(inputs.space)
-    known["teacher"] = {"fingerprint": inputs.teacher.files.fingerprint}
-    known["dataset"] = {"fingerprint": inputs.dataset.fingerprint}
+    known |= {name: {"fingerprint": fingerprint} for name, fingerprint in inputs.fingerprints.items()}
     write_facts(folder, {**known, **facts})
     recorder = Recorder(folder, metric_names=METRICS, loss_names=sorted(inputs.space.losses))
     admissions = open_admissions(inputs, folder, recorder)

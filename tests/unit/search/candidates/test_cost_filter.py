@@ -1,19 +1,27 @@
 """Limits at admission: each of the four costs, both bounds, and what is measured of a candidate that breaks one."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.trainables.core.small import silent, small_config
-from trainables.build import student_config
 
 from search.candidates.cost_filter import CostFilter, Limits
+from search.inputs.students import Students
 from search.proposal import Admitted, Rejected
 from spaces.candidate import Candidate
+from tests.unit.trainables.small import silent, small_config, write_teacher
 from trainables.costs.static import measure_static
 from trainables.costs.store import CostStore
+from trainables.costs.subject import Subject
+from trainables.families.base import Blueprint
+from trainables.families.blip.architecture import EncoderConfig
+from trainables.tasks import DEFAULT
+from trainables.tasks.base import servings_of
+from trainables.tasks.evaluation import make_tasks
+from trainables.teachers.loading import load_teacher
+from trainables.tokenizer import FILES
 
-TOKENIZER_BYTES = 4096
 COSTS = ("params", "flops", "latency_ms", "size_mib")
 
 
@@ -24,20 +32,48 @@ def student(width: int = 16) -> Candidate:
     return Candidate("0badcafe", {"student": sizes, "blind": False}, 0)
 
 
-def make(folder: Path, limits: Limits) -> CostFilter:
-    return CostFilter(small_config(), TOKENIZER_BYTES, limits, CostStore(folder, say=silent))
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a small teacher."""
+    return write_teacher(tmp_path_factory.mktemp("teacher"))
+
+
+@pytest.fixture(scope="module")
+def students(teacher: Path) -> Students:
+    """Return the students of that teacher, deployed for the default tasks."""
+    tasks = make_tasks({name: {} for name in DEFAULT})
+    return Students(tasks, {str(teacher): load_teacher(str(teacher))}, allow_partial=False)
+
+
+Make = Callable[[Limits], CostFilter]
 
 
 @pytest.fixture
-def costs(tmp_path: Path) -> dict[str, float]:
+def make(students: Students, tmp_path: Path) -> Make:
+    """Return a function from limits to a filter; what it measures is kept in `tmp_path`."""
+    return lambda limits: CostFilter(students, limits, CostStore(tmp_path, say=silent))
+
+
+@pytest.fixture
+def costs(make: Make) -> dict[str, float]:
     """Return the costs of the student where nothing limits them."""
-    answer = make(tmp_path, {}).admit(student())
+    answer = make({}).admit(student())
     assert isinstance(answer, Admitted)
     return dict(answer.costs)
 
 
-def test_costs_of_an_admitted_candidate_are_those_of_its_model(costs: dict[str, float]) -> None:
-    static = measure_static(student_config(student().config, small_config()), TOKENIZER_BYTES)
+def test_costs_of_an_admitted_candidate_are_those_of_its_deployed_model(
+    costs: dict[str, float], teacher: Path
+) -> None:
+    side = EncoderConfig(width=16, depth=1, heads=2, mlp_ratio=4.0)
+    deployed = small_config(image=side, text=side, fusion=(0,), embedding=16, matching=False)
+    blueprint = Blueprint("blip", deployed)  # no task of the space needs the ITM head
+    subject = Subject(
+        blueprint=blueprint,
+        servings=servings_of(make_tasks({name: {} for name in DEFAULT}).values(), blueprint.offers),
+        tokenizer_bytes=sum((teacher / name).stat().st_size for name in FILES if (teacher / name).exists()),
+    )
+    static = measure_static(subject)
     assert (costs["params"], costs["flops"], costs["size_mib"]) == (
         static.params,
         static.flops,
@@ -49,40 +85,40 @@ def test_costs_of_an_admitted_candidate_are_those_of_its_model(costs: dict[str, 
 
 @pytest.mark.parametrize("name", COSTS)
 def test_each_cost_is_limited_from_above_and_from_below(
-    name: str, costs: dict[str, float], tmp_path: Path
+    name: str, costs: dict[str, float], make: Make
 ) -> None:
     value = costs[name]
     for low, high in ((None, value), (value, None), (value, value)):
-        assert isinstance(make(tmp_path, {name: (low, high)}).admit(student()), Admitted)
+        assert isinstance(make({name: (low, high)}).admit(student()), Admitted)
     for bound, sign in ((0.8 * value, "<="), (1.25 * value, ">=")):
         limits = {name: (None, bound) if sign == "<=" else (bound, None)}
-        answer = make(tmp_path, limits).admit(student())
+        answer = make(limits).admit(student())
         assert isinstance(answer, Rejected)
         assert answer.limit.startswith(f"{name} {sign} ")
         assert answer.reason.startswith(f"{name} {answer.shown}, limit {sign} ")
         assert answer.excess == pytest.approx(1.25)
         assert answer.costs[name] == value
-        assert make(tmp_path, limits).violation(answer.costs) == pytest.approx(math.log(1.25))
+        assert make(limits).violation(answer.costs) == pytest.approx(math.log(1.25))
 
 
 @pytest.mark.parametrize(("name", "measured"), [("size_mib", False), ("latency_ms", True)])
 def test_latency_is_measured_only_where_no_count_breaks_a_limit(
-    name: str, measured: bool, tmp_path: Path
+    name: str, measured: bool, make: Make, tmp_path: Path
 ) -> None:
-    assert isinstance(make(tmp_path, {name: (None, 1e-6)}).admit(student()), Rejected)
+    assert isinstance(make({name: (None, 1e-6)}).admit(student()), Rejected)
     assert bool(list(tmp_path.glob("latency-*"))) is measured
     assert list(tmp_path.glob("static-*"))
 
 
-def test_violations_of_several_limits_add_up(tmp_path: Path) -> None:
+def test_violations_of_several_limits_add_up(make: Make) -> None:
     limits = {"params": (None, 100.0), "flops": (50.0, None), "size_mib": (None, 3.0)}
-    broken = make(tmp_path, limits).violation({"params": 200.0, "flops": 10.0, "size_mib": 2.0})
+    broken = make(limits).violation({"params": 200.0, "flops": 10.0, "size_mib": 2.0})
     assert broken == pytest.approx(math.log(2) + math.log(5))
-    assert make(tmp_path, limits).violation({}) == math.inf
+    assert make(limits).violation({}) == math.inf
 
 
-def test_sizes_that_do_not_fit_are_rejected_with_the_reason_and_no_costs(tmp_path: Path) -> None:
-    answer = make(tmp_path, {}).admit(student(width=17))
+def test_sizes_that_do_not_fit_are_rejected_with_the_reason_and_no_costs(make: Make, tmp_path: Path) -> None:
+    answer = make({}).admit(student(width=17))
     assert isinstance(answer, Rejected)
     assert "17" in answer.reason
     assert (dict(answer.costs), answer.limit) == ({}, "")

@@ -98,7 +98,7 @@ def test_start_points_come_after_the_blind_and_the_default_once_each(folder: Pat
     assert {one.index for one in queue} == {-1}
     assert [one.candidate.seed for one in queue] == [0, 0, 0, 0]
     ids = [one.candidate.candidate_id for one in queue]
-    built = [inputs.space.build({**DEFAULTS, **point}, inputs.facts, 0).candidate_id for point in POINTS]
+    built = [inputs.space.build({**DEFAULTS, **point}, inputs.students, 0).candidate_id for point in POINTS]
     assert ids[2:] == built
 
 
@@ -143,7 +143,7 @@ def test_after_a_kill_the_remaining_start_points_still_come_first_and_none_twice
 
 def test_a_start_point_over_a_limit_is_refused_and_recorded(folder: Path, place: Path) -> None:
     costs = {
-        w: prepare(place).space.build({**DEFAULTS, WIDTH: w}, prepare(place).facts, 0)
+        w: prepare(place).space.build({**DEFAULTS, WIDTH: w}, prepare(place).students, 0)
         for w in ("0.25x", "0.5x")
     }
     admissions = open_admissions(prepare(place), write_folder(folder / "other"))
@@ -234,7 +234,7 @@ def test_with_the_same_seed_the_front_is_trained_again_under_the_same_ids(warm: 
     searcher.prime()
     found = [config["candidate_id"] for _, config in trials(searcher)]
     ids = {
-        inputs.space.build({**DEFAULTS, **one.values}, inputs.facts, 0).candidate_id for one in EARLIER[:2]
+        inputs.space.build({**DEFAULTS, **one.values}, inputs.students, 0).candidate_id for one in EARLIER[:2]
     }
     assert ids < set(found)
     assert len(set(found)) == len(found) == 1 + 20
@@ -267,7 +267,7 @@ def test_what_breaks_a_new_limit_is_refused_to_the_searcher_and_in_the_table(war
     recorder.write()  # on its own it writes once a second
     rejected = [row for row in load_recorder(folder, inputs).rows if row["status"] == "rejected"]
     ids = [
-        inputs.space.build({**DEFAULTS, **one.values}, inputs.facts, 1).candidate_id for one in EARLIER[:2]
+        inputs.space.build({**DEFAULTS, **one.values}, inputs.students, 1).candidate_id for one in EARLIER[:2]
     ]
     assert set(ids) <= {row["candidate_id"] for row in rejected}
     assert all("params" in row["reason"] for row in rejected)

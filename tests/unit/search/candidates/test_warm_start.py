@@ -262,7 +262,7 @@ def test_what_was_taken_over_is_kept_to_the_last_digit(folder: Path, inputs: Inp
     assert len((tmp_path / WARM_START_FILE).read_text().splitlines()) == 6 + 3
 
 
-def test_a_cold_start_has_no_experience(tmp_path: Path) -> None:
+def test_a_cold_start_takes_over_nothing(tmp_path: Path) -> None:
     assert read_earlier(tmp_path) == EarlierResults()
     check_kept(tmp_path, {"warm_start": []})
 
@@ -281,7 +281,7 @@ def test_a_run_that_has_lost_what_it_learned_does_not_go_on(tmp_path: Path) -> N
         check_kept(tmp_path, {"warm_start": [{"run": "a"}, {"run": "b"}]})
 
 
-def test_the_desk_of_the_new_run_gives_the_candidates_its_own_ids(
+def test_the_new_run_gives_the_candidates_its_own_ids(
     folder: Path, inputs: Inputs, tmp_path: Path
 ) -> None:
     found = read_runs([folder], inputs)

@@ -4,6 +4,8 @@ import dataclasses
 import os
 import subprocess
 import sys
+import typing
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +16,17 @@ from tests.house.tree import ROOT
 HEAVY = ("hyperopt", "ray", "timm", "torch", "transformers")
 
 
+def options(config: type) -> Iterator[tuple[str, str]]:
+    """Yield the options of a Config and their defaults; those of its required parts under the part's name."""
+    types = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        missing = field.default is dataclasses.MISSING
+        if missing and dataclasses.is_dataclass(types[field.name]):
+            yield from ((f"{field.name}.{option}", default) for option, default in options(types[field.name]))
+        else:
+            yield field.name, "required" if missing else repr(field.default)
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_plugin_stands_there_with_its_first_sentence_and_its_options(room: str) -> None:
     expected = []
@@ -21,12 +34,18 @@ def test_every_plugin_stands_there_with_its_first_sentence_and_its_options(room:
         plugin = resolve(ROOMS[room], name, room)
         expected.append(f"{name}: {(plugin.__doc__ or '').strip().splitlines()[0]}")
         config = getattr(plugin, "Config", None)
-        for field in dataclasses.fields(config) if config else ():
-            missing = field.default is dataclasses.MISSING
-            expected.append(f"    {field.name} = {'required' if missing else repr(field.default)}")
+        expected += [f"    {option} = {default}" for option, default in options(config)] if config else []
     told = catalogue(room).splitlines()
     assert told[: len(expected)] == expected
     assert len(told) - len(expected) == (room == "teachers")
+
+
+def test_the_options_of_a_part_stand_under_its_name() -> None:
+    told = catalogue("families").splitlines()
+    assert "    image.width = required" in told
+    assert "    image.init = 'random'" in told
+    assert "    fusion.placement = 'last'" in told
+    assert "    embedding = '1x'" in told
 
 
 @pytest.mark.parametrize("room", ROOMS)

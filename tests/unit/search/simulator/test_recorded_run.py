@@ -28,7 +28,9 @@ student:
   kind: blip
   image: {width: 0.5x, depth: 2}
   text: {width: 0.5x, depth: 2}
-  fusion: {layers: {choice: [1, 2], zero: 0.2}, placement: {choice: [first, last]}}
+  fusion:
+    layers: {choice: [1, 2], zero: 0.2}
+    placement: {choice: [first, last], when: {student.fusion.layers: {not: 0}}}
 losses: {itc: {weight: 1}}
 training: {epochs: 3, pairs_per_epoch: 64, batch_size: 16, lr: {log: [1e-4, 1e-2]}}
 objectives: {retention: max, params: min}
@@ -102,12 +104,12 @@ def test_only_what_was_trained_to_the_end_is_in_the_table(tmp_path: Path) -> Non
 def test_the_space_of_the_run_is_searched(tmp_path: Path) -> None:
     filled(tmp_path)
     table = load_table(str(tmp_path))
+    off = Condition(path="student.fusion.layers", values=(0,), negated=True)
     assert dict(table.fields) == {
         "student.fusion.layers": Choice(options=(1, 2), zero=0.2),
-        "student.fusion.placement": Choice(options=("first", "last")),
+        "student.fusion.placement": Choice(options=("first", "last"), when=(off,)),
         "training.lr": Log(low=1e-4, high=1e-2),
     }
-    off = Condition(path="student.fusion.layers", values=(0,), negated=True)
     assert table.conditions == {"student.fusion.placement": (off,)}
     assert table.values[1]["training.lr"] == 5e-3
 
