@@ -6,6 +6,7 @@ Read from the plug-ins' sources: to import them all would take seconds of torch,
 import ast
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from search.schedulers import SCHEDULERS
@@ -27,21 +28,28 @@ ROOMS: dict[str, Table] = {
     "teachers": TEACHERS,
 }
 ROOT = Path(__file__).resolve().parents[2]
+OURS = ("spaces", "trainables", "search", "analysis")
 
 Place = tuple[str, ast.ClassDef]
 """A class, and the module in which it stands."""
 
 
 def catalogue(room: str) -> str:
-    """Return one block per plug-in: name, first line of its docstring, options with defaults."""
+    """Return one block per plug-in: name, first line of its docstring, options with defaults; nested ones as `image.width`."""
     lines = []
-    for name, place in sorted(ROOMS[room].items()):
+    table = ROOMS[room]
+    for name, place in sorted(table.items()):
         module, _, class_name = place.partition(":")
-        plugin = _class(module, class_name)
-        if plugin is None:
-            continue
-        lines.append(f"{name}: {(ast.get_docstring(plugin[1]) or '').partition(chr(10))[0]}")
-        lines += [f"    {option} = {default}" for option, default in options(plugin).items()]
+        plugin, origin = _class(module, class_name), table.origin(name)
+        said = (
+            (ast.get_docstring(plugin[1]) or "").partition("\n")[0]
+            if plugin
+            else f"no source of {place} is found"
+        )
+        lines.append(f"{name}: {said}" + (f" [{origin}]" if origin else ""))
+        lines += [
+            f"    {option} = {default}" for option, default in (options(plugin) if plugin else {}).items()
+        ]
     if room == "teachers":
         lines.append("or a model folder (exported here, or of Hugging Face's), or a hub id owner/model")
     return "\n".join(lines)
@@ -54,14 +62,28 @@ def options(plugin: Place) -> dict[str, str]:
 
 
 def _fields(config: Place) -> dict[str, str]:
-    """Return option -> default of the fields that stand in a dataclass itself and in those that it extends."""
+    """Return option -> default of the fields that stand in a dataclass itself, in those that it extends and nests."""
     found: dict[str, str] = {}
     for base in _bases(config):
         found |= _fields(base)
     for node in config[1].body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            found[node.target.id] = "required" if node.value is None else _spelled(node.value)
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
+        name, nested = node.target.id, _named(config[0], ast.unparse(node.annotation))
+        if nested:
+            found |= {f"{name}.{inner}": default for inner, default in _fields(nested).items()}
+        else:
+            found[name] = _default(node.value)
     return found
+
+
+def _default(value: ast.expr | None) -> str:
+    """Return how the default of a field is spelled, `required` where it has none."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) in ("field", "dataclasses.field"):
+        given = {keyword.arg: keyword.value for keyword in value.keywords}
+        factory = given.get("default_factory")
+        return f"{ast.unparse(factory)}()" if factory is not None else _default(given.get("default"))
+    return "required" if value is None else _spelled(value)
 
 
 def _spelled(value: ast.expr) -> str:
@@ -84,7 +106,7 @@ def _config(plugin: Place) -> Place | None:
 
 
 def _bases(place: Place) -> Iterator[Place]:
-    """Yield the classes of ours that a class extends."""
+    """Yield the classes that a class extends, as far as they can be read."""
     module, node = place
     for base in node.bases:
         if found := _named(module, ast.unparse(base)):
@@ -92,7 +114,7 @@ def _bases(place: Place) -> Iterator[Place]:
 
 
 def _named(module: str, name: str) -> Place | None:
-    """Return the class that a module calls `Name` or `Name.Config`; None for one that is not ours."""
+    """Return the class that a module calls `Name` or `Name.Config`; None for one of neither ours nor a plug-in's."""
     outer, _, inner = name.partition(".")
     found = _class(module, outer)
     return found if found is None or not inner else _config(found)
@@ -103,16 +125,50 @@ def _class(module: str, name: str) -> Place | None:
     for node in _syntax(module):
         if isinstance(node, ast.ClassDef) and node.name == name:
             return module, node
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
-                    return _class(node.module, alias.name)
+                    return _class(_imported(module, node), alias.name)
     return None
+
+
+def _imported(module: str, node: ast.ImportFrom) -> str:
+    """Return the whole name of the module that `from .other import Name` of a module means."""
+    if not node.level:
+        return node.module or ""
+    parts, source = module.split("."), _source(module)
+    is_package = source is not None and source.name == "__init__.py"
+    kept = parts[: len(parts) - node.level + is_package]
+    return ".".join([*kept, *([node.module] if node.module else [])])
 
 
 @cache
 def _syntax(module: str) -> list[ast.stmt]:
-    """Return the statements of a module of ours, none for any other."""
-    path = ROOT.joinpath(*module.split("."))
+    """Return the statements of a module of ours or of a package that adds plug-ins, none for any other."""
+    source = _source(module)
+    return ast.parse(source.read_text(encoding="utf-8")).body if source else []
+
+
+@cache
+def _source(module: str) -> Path | None:
+    """Return where a module stands, which is not imported for it."""
+    top, *inner = module.split(".")
+    root = ROOT
+    if top not in OURS:
+        if top not in _plugin_packages():
+            return None
+        spec = find_spec(top)
+        if spec is None or spec.origin is None:
+            return None
+        root = Path(spec.origin).parents[1 if spec.submodule_search_locations else 0]
+    path = root.joinpath(top, *inner)
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return ast.parse(file.read_text(encoding="utf-8")).body if file.is_file() else []
+    return file if file.is_file() else None
+
+
+@cache
+def _plugin_packages() -> frozenset[str]:
+    """Return the packages at the top of all plug-ins."""
+    return frozenset(
+        place.partition(":")[0].partition(".")[0] for table in ROOMS.values() for place in table.values()
+    )

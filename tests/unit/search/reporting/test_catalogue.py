@@ -4,6 +4,8 @@ import dataclasses
 import os
 import subprocess
 import sys
+import typing
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +16,16 @@ from tests.house.tree import ROOT
 HEAVY = ("hyperopt", "ray", "timm", "torch", "transformers")
 
 
+def fields(config: type) -> Iterator[tuple[str, str]]:
+    """Yield name and default of each field, those of nested dataclasses as `outer.inner`."""
+    kinds = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        if dataclasses.is_dataclass(kinds[field.name]):
+            yield from ((f"{field.name}.{name}", default) for name, default in fields(kinds[field.name]))
+        else:
+            yield field.name, "required" if field.default is dataclasses.MISSING else repr(field.default)
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_plugin_stands_there_with_its_first_sentence_and_its_options(room: str) -> None:
     expected = []
@@ -21,9 +33,7 @@ def test_every_plugin_stands_there_with_its_first_sentence_and_its_options(room:
         plugin = resolve(ROOMS[room], name, room)
         expected.append(f"{name}: {(plugin.__doc__ or '').strip().splitlines()[0]}")
         config = getattr(plugin, "Config", None)
-        for field in dataclasses.fields(config) if config else ():
-            missing = field.default is dataclasses.MISSING
-            expected.append(f"    {field.name} = {'required' if missing else repr(field.default)}")
+        expected += [f"    {name} = {default}" for name, default in fields(config)] if config else []
     told = catalogue(room).splitlines()
     assert told[: len(expected)] == expected
     assert len(told) - len(expected) == (room == "teachers")
