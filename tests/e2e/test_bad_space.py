@@ -140,6 +140,6 @@ def test_a_trial_that_this_machine_cannot_hold_is_told(
 
 def test_limits_that_no_candidate_meets_are_told_with_the_nearest(tmp_path: Path, refused: Refused) -> None:
     told = refused("--space", str(runs.write_space(tmp_path)), "--set=limits.params.max=1000")
-    assert "params <= 1 k" in told
+    assert "params <= 1.00 k" in told
     assert "nearest" in told
     assert "limits.params" in told
