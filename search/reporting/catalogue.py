@@ -62,28 +62,30 @@ def options(plugin: Place) -> dict[str, str]:
 
 
 def _fields(config: Place) -> dict[str, str]:
-    """Return option -> default of the fields that stand in a dataclass itself, in those that it extends and nests."""
+    """Return option -> default of the fields that stand in a dataclass itself and in those that it extends.
+
+    A required part that is a dataclass of ours is told by its own options: `image.width`.
+    """
     found: dict[str, str] = {}
     for base in _bases(config):
         found |= _fields(base)
     for node in config[1].body:
-        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
-            continue
-        name, nested = node.target.id, _named(config[0], ast.unparse(node.annotation))
-        if nested:
-            found |= {f"{name}.{inner}": default for inner, default in _fields(nested).items()}
-        else:
-            found[name] = _default(node.value)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            name, default = node.target.id, _default(node.value)
+            part = _named(config[0], ast.unparse(node.annotation)) if default is None else None
+            if part:
+                found |= {f"{name}.{option}": value for option, value in _fields(part).items()}
+            else:
+                found[name] = "required" if default is None else _spelled(default)
     return found
 
 
-def _default(value: ast.expr | None) -> str:
-    """Return how the default of a field is spelled, `required` where it has none."""
-    if isinstance(value, ast.Call) and ast.unparse(value.func) in ("field", "dataclasses.field"):
-        given = {keyword.arg: keyword.value for keyword in value.keywords}
-        factory = given.get("default_factory")
-        return f"{ast.unparse(factory)}()" if factory is not None else _default(given.get("default"))
-    return "required" if value is None else _spelled(value)
+def _default(value: ast.expr | None) -> ast.expr | None:
+    """Return what stands for the default of a field, also within `field(...)`; None for a required one."""
+    if not (isinstance(value, ast.Call) and ast.unparse(value.func) in ("field", "dataclasses.field")):
+        return value
+    given = {keyword.arg: keyword.value for keyword in value.keywords}
+    return given.get("default", given.get("default_factory"))
 
 
 def _spelled(value: ast.expr) -> str:

@@ -60,8 +60,7 @@ class Convnet(Family):
         self.architecture = architecture
         widths = [3, *(architecture.width * 2**layer for layer in range(architecture.depth))]
         self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=2, padding=1)
-            for before, after in pairwise(widths)
+            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairwise(widths)
         )
         self.head = nn.Linear(widths[-1], architecture.embedding)
 

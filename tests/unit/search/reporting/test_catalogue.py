@@ -16,14 +16,15 @@ from tests.house.tree import ROOT
 HEAVY = ("hyperopt", "ray", "timm", "torch", "transformers")
 
 
-def fields(config: type) -> Iterator[tuple[str, str]]:
-    """Yield name and default of each field, those of nested dataclasses as `outer.inner`."""
-    kinds = typing.get_type_hints(config)
+def options(config: type) -> Iterator[tuple[str, str]]:
+    """Yield the options of a Config and their defaults; those of its required parts under the part's name."""
+    types = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
-        if dataclasses.is_dataclass(kinds[field.name]):
-            yield from ((f"{field.name}.{name}", default) for name, default in fields(kinds[field.name]))
+        missing = field.default is dataclasses.MISSING
+        if missing and dataclasses.is_dataclass(types[field.name]):
+            yield from ((f"{field.name}.{option}", default) for option, default in options(types[field.name]))
         else:
-            yield field.name, "required" if field.default is dataclasses.MISSING else repr(field.default)
+            yield field.name, "required" if missing else repr(field.default)
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -33,10 +34,18 @@ def test_every_plugin_stands_there_with_its_first_sentence_and_its_options(room:
         plugin = resolve(ROOMS[room], name, room)
         expected.append(f"{name}: {(plugin.__doc__ or '').strip().splitlines()[0]}")
         config = getattr(plugin, "Config", None)
-        expected += [f"    {name} = {default}" for name, default in fields(config)] if config else []
+        expected += [f"    {option} = {default}" for option, default in options(config)] if config else []
     told = catalogue(room).splitlines()
     assert told[: len(expected)] == expected
     assert len(told) - len(expected) == (room == "teachers")
+
+
+def test_the_options_of_a_part_stand_under_its_name() -> None:
+    told = catalogue("families").splitlines()
+    assert "    image.width = required" in told
+    assert "    image.init = 'random'" in told
+    assert "    fusion.placement = 'last'" in told
+    assert "    embedding = '1x'" in told
 
 
 @pytest.mark.parametrize("room", ROOMS)
