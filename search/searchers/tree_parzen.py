@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-import hyperopt
 import numpy as np
-from hyperopt import hp, tpe
 from numpy.typing import NDArray
 
 from search.searchers.base import Outcome, Proposer, Values
@@ -65,6 +63,8 @@ class TreeParzen(Proposer):
 
     def prepare(self) -> None:
         """Translate the space for hyperopt."""
+        import hyperopt  # 2 seconds, most of them scipy, which a look at the options need not wait for
+
         self._specs: dict[str, FlatSpec] = {}
         for path, domain in self.domains.items():
             self._specs.update(domain.flat(path))
@@ -76,6 +76,9 @@ class TreeParzen(Proposer):
 
     def propose(self, index: int, *, explore: bool = False) -> dict[str, Scalar]:
         """Return a random point at first and on request, then what the estimator suggests."""
+        import hyperopt
+        from hyperopt import tpe
+
         if explore or not self.domains or self._observations.num_measured < self.config.startup:
             return self.draw(index)
         rng = random.Random(f"{self.seed}/{index}")
@@ -115,6 +118,8 @@ class TreeParzen(Proposer):
 
     def _documents(self, sample: Sample, losses: NDArray[np.float64]) -> list[dict[str, Any]]:
         """Return hyperopt's records in the order of the proposals; one without a loss counts as infinitely bad there."""
+        import hyperopt
+
         results = [{"status": hyperopt.STATUS_OK, "loss": float(loss)} for loss in losses]
         lie = {"status": hyperopt.STATUS_OK, "loss": float(losses.max())}
         entries = [
@@ -127,6 +132,8 @@ class TreeParzen(Proposer):
 
     def _document(self, tid: int, labels: Mapping[str, float], result: Mapping[str, Any]) -> dict[str, Any]:
         """Return hyperopt's record of a candidate; a label that is not there has no value to learn from."""
+        import hyperopt
+
         misc = {
             "tid": tid,
             "cmd": self._space.cmd,
@@ -166,6 +173,8 @@ def chebyshev(points: NDArray[np.float64], weights: NDArray[np.float64]) -> NDAr
 
 def _expression(label: str, spec: FlatSpec) -> Any:
     """Return hyperopt's expression of one label."""
+    from hyperopt import hp
+
     kind, arguments = spec
     if kind == "choice":
         options = list(range(len(arguments["options"])))

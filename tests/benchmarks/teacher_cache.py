@@ -1,9 +1,9 @@
-"""How much faster a training epoch is with cached teacher outputs than with a live teacher, in one run.
+"""How much faster a training epoch is with cached teacher signals than with a live teacher, in one run.
 
     python tests/benchmarks/teacher_cache.py
 
 Prints CPU seconds of the same epoch both ways, in turn, and the ratio of their medians. The student is the default
-one of spaces/dlip.yaml with every teacher output of that space wanted.
+one of spaces/dlip.yaml with every teacher signal of that space wanted.
 """
 
 import json
@@ -13,17 +13,16 @@ import time
 from pathlib import Path
 
 import torch
-from trainables.build import build_step
-from trainables.outputs import Batch, Outputs, Wants
-from trainables.trainer import Placement, Trainer, TrainingConfig
 
 from search.candidates.admissions import StudentAdmissions
 from search.candidates.first_candidates import default_candidate
 from search.inputs.inputs import Inputs
 from search.inputs.teacher_cache import fill_teacher_cache, teacher_wants
 from spaces.load import load_space
-from trainables.teachers.cache import TeacherCache
-from trainables.teachers.teacher import OutputSource
+from trainables.signals import Batch, Signals, Source, Wants
+from trainables.teachers.cache.read import TeacherCache
+from trainables.training.build import build_step
+from trainables.training.trainer import Placement, Trainer, TrainingConfig
 
 ROUNDS = 5
 PAIRS = 640
@@ -33,11 +32,12 @@ SPACE = Path(__file__).parents[2] / "spaces" / "dlip.yaml"
 class Fixed:
     """Answers one set of wants, whatever the step asks for."""
 
-    def __init__(self, source: OutputSource, wants: Wants) -> None:
+    def __init__(self, source: Source, wants: Wants) -> None:
         self.source, self.wants = source, wants
 
-    def outputs(self, batch: Batch, wants: Wants) -> Outputs:
-        return self.source.outputs(batch, self.wants)
+    def signals(self, batch: Batch, wants: Wants) -> Signals:
+        """Return the signals for that set."""
+        return self.source.signals(batch, self.wants)
 
 
 def main() -> int:
@@ -54,8 +54,11 @@ def main() -> int:
     config = TrainingConfig(epochs=1, pairs_per_epoch=PAIRS, warmup_steps=1)
     spent: dict[str, list[float]] = {"cached": [], "live": []}
     for _ in range(ROUNDS):
-        for name, source in (("cached", TeacherCache(Path(cache))), ("live", inputs.teacher)):
-            step = build_step(proposal.candidate.config, inputs.teacher, seed=0)
+        for name, source in (
+            ("cached", TeacherCache(Path(cache), inputs.teacher.offers)),
+            ("live", inputs.teacher),
+        ):
+            step, _ = build_step(proposal.candidate.config, inputs.teacher, seed=0)
             trainer = Trainer(
                 step,
                 inputs.splits["train"],

@@ -23,7 +23,6 @@ MORE = 3  # trials of the last session, which nobody kills
 LONGEST_S = 12.0  # after Ray has started
 
 
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", range(len(SEARCHERS)))
 def test_nothing_is_lost_by_any_number_of_kills(seed: int, finished: runs.Finished, tmp_path: Path) -> None:
     moments = random.Random(seed)

@@ -83,7 +83,6 @@ def test_a_full_disk_leaves_the_previous_checkpoint(
     check_same_weights(finished, out)
 
 
-@pytest.mark.timeout(1200)
 def test_killed_workers_of_nested_trials_are_replaced(finished: runs.Finished, tmp_path: Path) -> None:
     nobody_is_stopped = (
         "--set=search.scheduler.rungs=[]",

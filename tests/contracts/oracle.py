@@ -25,6 +25,7 @@ class Oracle(Family):
     def __init__(self, split: EncodedSplit, right: int) -> None:
         super().__init__()
         self.split, self.right = split, right
+        self.architecture = None
         self.weight = torch.nn.Parameter(torch.zeros(1))
         self.answers: dict[Want, Say] = {
             Want("image", "embedding"): lambda batch: self.embedding(batch.rows[PICTURE], known=True),
@@ -62,7 +63,9 @@ class Oracle(Family):
 
     @classmethod
     def offers(cls, architecture: Any = None) -> Offers:
-        """Return all that tasks may ask it, without sizes."""
+        """Return all that tasks may ask it, without sizes; or what it is said to be able to."""
+        if architecture is not None:
+            return dict(architecture)
         spoken = {Want(mode, "logits"): Offer() for mode in ("fused", "decoder", "answer")}
         return spoken | {Want(mode, "embedding"): Offer() for mode in ("image", "text")}
 

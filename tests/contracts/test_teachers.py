@@ -105,9 +105,7 @@ def test_embedded_teacher_has_learned_its_task(scenes: ScenesDataset) -> None:
     found = evaluate(
         teacher.model,
         split,
-        torch.device("cpu"),
         tasks=make_tasks({name: {} for name in TASKS}).values(),
-        offers=teacher.offers,
         size=EvaluationSize(images=40),
     )
     assert found["match_accuracy"] > 80.0

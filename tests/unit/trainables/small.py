@@ -18,7 +18,7 @@ from trainables.datasets.scenes.dataset import ScenesDataset
 from trainables.families.base import Surroundings
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
 from trainables.families.blip.model import Blip
-from trainables.model_folder import write_model_folder
+from trainables.model_folder import Reading, write_model_folder
 from trainables.preprocess import PreprocessConfig
 from trainables.signals import PIXELS, Batch, Want, Wants
 from trainables.tasks import DEFAULT
@@ -84,9 +84,7 @@ def write_teacher(folder: Path, seed: int = 0, **changes: Any) -> Path:
         folder,
         lively(small_config(**changes), seed),
         kind="blip",
-        tokenizer=tokenizer(folder),
-        tokenizer_folder=folder,
-        preprocess=PREPROCESS,
+        reading=Reading(preprocess=PREPROCESS, tokenizer=tokenizer(folder), folder=folder),
         measured={
             "data_specification": ScenesDataset(ScenesDataset.Config()).specification,
             "note": [1, "two"],
@@ -200,9 +198,7 @@ def measured(
 ) -> dict[str, float]:
     """Return the metrics of the tasks that a model can do."""
     made = make_tasks({name: {} for name in tasks}).values()
-    return evaluate(
-        model, split, CPU, tasks=made, offers=Blip.offers(model.architecture), size=size, **options
-    )
+    return evaluate(model, split, tasks=made, size=size, **options)
 
 
 def assert_near(mine: Tensor, theirs: Tensor, *, steps: int = 64, message: str | None = None) -> None:

@@ -11,7 +11,13 @@ from safetensors.torch import load_file, save_file
 from spaces.errors import TeacherError
 from tests.unit.trainables.small import PREPROCESS, lively, small_config, tokenizer, vocabulary, write_teacher
 from trainables.families.blip.model import Blip
-from trainables.model_folder import fingerprint, is_model_folder, read_model_folder, write_model_folder
+from trainables.model_folder import (
+    Reading,
+    fingerprint,
+    is_model_folder,
+    read_model_folder,
+    write_model_folder,
+)
 
 
 @pytest.fixture
@@ -50,8 +56,8 @@ def test_round_trip_of_other_architectures(tmp_path: Path, changes: dict[str, An
 def write(target: Path, model: Blip, folder: Path) -> None:
     """Write a model in half precision, with the tokenizer of a folder."""
     write_model_folder(
-        target, model, kind="blip", tokenizer=tokenizer(folder), tokenizer_folder=folder,
-        preprocess=PREPROCESS, measured={}, dtype=torch.float16,
+        target, model, kind="blip", measured={}, dtype=torch.float16,
+        reading=Reading(preprocess=PREPROCESS, tokenizer=tokenizer(folder), folder=folder),
     )  # fmt: skip
 
 

@@ -109,5 +109,4 @@ def said(model: Blip, split: EncodedSplit, want: Want, count: int = 4) -> torch.
 def metrics(model: Blip, split: EncodedSplit) -> dict[str, float]:
     """Return all metrics of all tasks on the four pictures."""
     tasks = make_tasks({name: {} for name in TASKS}).values()
-    offers = Blip.offers(model.architecture)
-    return evaluate(model, split, CPU, tasks=tasks, offers=offers, size=EvaluationSize(images=4))
+    return evaluate(model, split, tasks=tasks, size=EvaluationSize(images=4))

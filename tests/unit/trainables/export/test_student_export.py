@@ -55,9 +55,7 @@ encoded = EncodedSplit(split, student.tokenizer, student.preprocess)
 metrics = evaluate(
     student.model,
     encoded,
-    torch.device("cpu"),
     tasks=make_tasks({name: {} for name in TASKS}).values(),
-    offers=student.blueprint.offers,
     size=EvaluationSize(images=4),
 )
 embeddings = student.embed_images(images).tolist()

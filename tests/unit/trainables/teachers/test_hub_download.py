@@ -2,9 +2,9 @@
 
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
-from trainables.teachers.huggingface import load_huggingface
 
 from spaces.errors import TeacherError
+from trainables.teachers.blip.huggingface import load_huggingface
 
 
 def test_without_network_the_message_tells_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:

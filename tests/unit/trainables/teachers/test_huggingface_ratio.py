@@ -1,6 +1,6 @@
 """The feed-forward width of a checkpoint survives its way through a ratio."""
 
-from trainables.teachers.huggingface_config import _ratio
+from trainables.teachers.blip.huggingface_config import _ratio
 
 
 def test_every_inner_width_comes_back() -> None:

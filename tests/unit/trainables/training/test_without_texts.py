@@ -36,12 +36,12 @@ CONFIG: dict[str, Any] = {
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a teacher that reads no texts."""
-    monkeypatch.setitem(FAMILIES, "toy", "tests.unit.trainables.training.toy:Toy")  # type: ignore[arg-type]
+    monkeypatch.setitem(FAMILIES._own, "toy", "tests.unit.trainables.training.toy:Toy")  # type: ignore[arg-type]
     torch.manual_seed(0)
     model = Toy(ToyArchitecture(width=8))
     write_model_folder(
-        tmp_path / "teacher", model, kind="toy", tokenizer=None, tokenizer_folder=tmp_path,
-        preprocess=PREPROCESS, measured={},
+        tmp_path / "teacher", model, kind="toy", measured={},
+        reading=Reading(preprocess=PREPROCESS, tokenizer=None, folder=tmp_path),
     )  # fmt: skip
     return tmp_path / "teacher"
 
