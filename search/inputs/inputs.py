@@ -7,7 +7,6 @@ from typing import Any
 
 from search.inputs.checks import (
     check_capable,
-    check_kinds,
     check_losses,
     check_measurable,
     check_plugins,
@@ -54,7 +53,6 @@ class Inputs:
         self.teachers: dict[str, Teacher] = {name: load_teacher(name) for name in space.teachers}
         fields = fields_of(self.dataset.kinds if self.teacher.tokenizer else ())
         tasks, self.notes = chosen_tasks(space, self.teacher.offers, fields)
-        check_kinds(space)
         for name, teacher in self.teachers.items():
             check_losses(space, name, teacher)
         self.absent_losses: Mapping[str, str] = data_lacks(space, self.teacher.offers, fields)

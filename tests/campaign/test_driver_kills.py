@@ -33,7 +33,7 @@ def test_nothing_is_lost_by_any_number_of_kills(seed: int, finished: runs.Finish
     before: Snapshot | None = None
     for kill in range(KILLS):
         with runs.started(again if kill else first, folder=tmp_path, env=finished.env) as command:
-            command.wait_for(lambda c=command: "inputs in" in c.text, "the first trial")
+            command.wait_for(lambda c=command: "prepared in" in c.text, "the first trial")
             time.sleep(moments.uniform(0.0, LONGEST_S))
             assert command.process.poll() is None, f"it ended before kill {kill}: {command.text}"
             command.kill()
