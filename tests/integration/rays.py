@@ -34,7 +34,9 @@ while True:
 print(json.dumps({"groups": groups, "seen": len(table), "free": free, "whole": whole}))
 """
 
-QUICK_METRICS = {"RAY_metrics_report_interval_ms": "1000"}  # of 10,000: longer than a whole search on a fast machine
+QUICK_METRICS = {
+    "RAY_metrics_report_interval_ms": "1000"
+}  # of 10,000: longer than a whole search on a fast machine
 
 
 @dataclass(frozen=True, kw_only=True)

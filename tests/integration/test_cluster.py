@@ -69,7 +69,9 @@ def visit(cluster: rays.Head, tmp_path_factory: pytest.TempPathFactory) -> Visit
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    env = runs.environment(RAY_ADDRESS=cluster.address, **rays.QUICK_METRICS)  # that is where `auto` looks first
+    env = runs.environment(
+        RAY_ADDRESS=cluster.address, **rays.QUICK_METRICS
+    )  # that is where `auto` looks first
     try:
         code, text = runs.run((*arguments, "--address", "auto"), folder=place, env=env)
     finally:

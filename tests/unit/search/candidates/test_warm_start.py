@@ -281,9 +281,7 @@ def test_a_run_that_has_lost_what_it_learned_does_not_go_on(tmp_path: Path) -> N
         check_kept(tmp_path, {"warm_start": [{"run": "a"}, {"run": "b"}]})
 
 
-def test_the_new_run_gives_the_candidates_its_own_ids(
-    folder: Path, inputs: Inputs, tmp_path: Path
-) -> None:
+def test_the_new_run_gives_the_candidates_its_own_ids(folder: Path, inputs: Inputs, tmp_path: Path) -> None:
     found = read_runs([folder], inputs)
     admissions = open_admissions(inputs, tmp_path)
     old = {json.dumps(dict(one.proposal.values)): one.proposal.candidate for one in found.past}
