@@ -89,11 +89,9 @@ def test_an_engine_is_simulated_under_every_seed() -> None:
 def test_an_engine_that_finishes_nobody_has_no_curve() -> None:
     table = random_table(10)
     engine = simulate_seeds(
-        table,
-        GOALS,
+        Volume(table, GOALS),
         setup=Setup(compute=table.costs.min() / 2),
         seeds=[0],
-        volume=Volume(table, GOALS),
         told=lambda place, share: None,
     )
     assert (engine.runs[0].share, engine.runs[0].finished, list(engine.compute)) == (0.0, 0, [])
