@@ -10,7 +10,7 @@ from typing import Any
 
 from analysis.run_folder import CONTROL_FILE, Run, Trial, read_run
 from analysis.table import atomic_path
-from search.candidates.undistilled import Order, members, orders
+from search.results.orders import Order, members, orders
 from search.run_folder.facts import check_format
 
 
