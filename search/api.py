@@ -76,7 +76,7 @@ class Run:
         Raises:
             StudentSearchError: no such trial, a missing checkpoint, or `out` holds something.
         """
-        from search.student_export import export
+        from search.results.student_export import export
         from trainables.export import load
 
         export(self.folder, which, axis=axis, out=Path(out))

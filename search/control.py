@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from search.tune.cluster_token import offer_token
 
             offer_token()  # before anything imports ray
-        from search.undistilled import control
+        from search.results.undistilled import control
 
         report = control(
             options.run, options.pick, seeds=options.seeds, limit=options.members, address=options.address

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     options = parser.parse_args(arguments)
     try:
-        from search.student_export import export
+        from search.results.student_export import export
 
         trial = export(options.run, options.pick, axis=options.axis, out=options.out)
     except StudentSearchError as error:

@@ -104,7 +104,9 @@ def chosen_space(request: Request) -> Space:
     """
     if request.resume:
         from search.run_folder.facts import read_space
+        from search.run_folder.resume import check_resumable
 
+        check_resumable(request.resume)
         return read_space(request.resume, request.changes)
     return load_space(request.space, request.changes)
 

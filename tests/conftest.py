@@ -15,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 SKIP_MARKERS = ("browser", "gpu", "java", "weights")
 ORDER = ("unit", "house", "contracts", "integration", "e2e")  # what answers soonest comes first
 RAY = ("integration", "e2e", "campaign")  # start Ray: one at a time, and mostly waiting
+RAY_TIMEOUT_S = 1800  # of one test there with its fixtures, as `timeout` in pyproject.toml is of all others
 
 collect_ignore = [] if os.environ.get("CAMPAIGN") else ["campaign"]
 
@@ -51,20 +52,26 @@ _set_environment()
 
 
 def pytest_configure() -> None:
-    """Hold torch to one thread where a plugin has imported it already."""
+    """Hold torch to one thread where a plugin has imported it already, and time no example of hypothesis."""
+    from hypothesis import HealthCheck, settings  # reads where it may write when it is imported
+
+    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any machine")
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the quick folders first; inside a folder the order stays."""
+    """Run the quick folders first; inside a folder the order stays. What starts Ray may take longer."""
     here = Path(__file__).parent
 
-    def place(item: pytest.Item) -> int:
-        folder = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
-        return ORDER.index(folder) if folder in ORDER else len(ORDER)
+    def folder(item: pytest.Item) -> str:
+        return item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
 
-    items.sort(key=place)
+    items.sort(key=lambda item: ORDER.index(folder(item)) if folder(item) in ORDER else len(ORDER))
+    for item in items:
+        if folder(item) in RAY:
+            item.add_marker(pytest.mark.timeout(RAY_TIMEOUT_S))
 
 
 class OneRay(LoadScopeScheduling):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from search.candidates.admissions import feedable_part
 from search.inputs.inputs import Inputs
 from search.objectives import to_minimise
 from search.proposal import NOT_PROPOSED, Past
-from search.run_folder.facts import read_facts, read_space
+from search.run_folder.facts import check_format, read_facts, read_space
 from search.run_folder.recorder import Recorder
 from search.run_folder.warm_start_file import EarlierResults
 from search.schedulers.rank import farthest_first
@@ -46,6 +46,8 @@ def read_runs(folders: Iterable[Path], inputs: Inputs) -> EarlierResults:
     """
     named = {folder.resolve(): folder for folder in folders}
     facts = {folder: read_facts(folder) for folder in named.values()}
+    for folder, known in facts.items():
+        check_format(folder, known, f"--warm-start {folder}")
     refused = []
     for folder, known in facts.items():
         found = differences(inputs, read_space(folder, []), known)

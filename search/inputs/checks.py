@@ -38,25 +38,34 @@ def check_plugins(space: Space) -> None:
             continue
         config = config_class(name) if room == "schedulers" else resolve(table, name, room).Config
         problems += check_options(config, options, space.option_place(path))
-    stray = [name for name in space.student.options if name in FAMILIES and name not in space.kinds]
-    problems += [
-        f"{space.place(f'student.{name}')}: got options of the kind {name!r}, which no student here is of; "
-        f"allowed: {', '.join(space.kinds)}. Delete them, or add {name!r} to student.kind."
-        for name in stray
-    ]
-    for kind in space.kinds:
-        if kind not in FAMILIES:
-            problems.append(f"{space.place('student.kind')}: {unknown('families', kind, FAMILIES)}")
-            continue
-        config = resolve(FAMILIES, kind, "families").Config
-        options = {name: value for name, value in space.kind_options(kind).items() if name not in stray}
-        problems += check_options(config, options, space.option_place("student", kind))
+    problems += _student_problems(space)
     if not problems:
         names = space.tasks if space.tasks is not None else DEFAULT
         metrics = {name for task in names for name in resolve(TASKS, task, "tasks").metrics}
         problems = check_objectives(space, {RETENTION, ABOVE_BLIND, *metrics, *COSTS})
     if problems:
         raise SpaceError(problems)
+
+
+def _student_problems(space: Space) -> list[str]:
+    """Return what is wrong with the student: unknown kinds, options that they do not take, or of a kind that none is of."""
+    configs = {kind: resolve(FAMILIES, kind, "families").Config for kind in space.kinds if kind in FAMILIES}
+    own = {*space.kinds, *(option for config in configs.values() for option in config.__dataclass_fields__)}
+    stray = {name for name in space.student.options if name in FAMILIES and name not in own}
+    problems = [
+        f"{space.place(f'student.{name}')}: got options of the kind {name!r}, which no student here is of; "
+        f"allowed: {', '.join(space.kinds)}. Delete them, or add {name!r} to student.kind."
+        for name in sorted(stray)
+    ]
+    problems += [
+        f"{space.place('student.kind')}: {unknown('families', kind, FAMILIES)}"
+        for kind in space.kinds
+        if kind not in configs
+    ]
+    for kind, config in configs.items():
+        options = {name: value for name, value in space.kind_options(kind).items() if name not in stray}
+        problems += check_options(config, options, space.option_place("student", kind))
+    return problems
 
 
 def _sections(space: Space) -> Iterable[tuple[Mapping[str, str], str, str, Mapping[str, Any], str]]:
@@ -85,7 +94,7 @@ def chosen_tasks(space: Space, teacher: Offers, fields: Collection[str]) -> tupl
     made = make_tasks(space.tasks if space.tasks is not None else {name: {} for name in DEFAULT})
     lacks = {
         name: [
-            *(f"the teacher {lack}" for lack in [task.model_lack(teacher)] if lack),
+            *(f"it {lack}, which the teacher does not have" for lack in [task.model_lack(teacher)] if lack),
             *(f"it {lack}" for lack in [task.data_lack(fields)] if lack),
         ]
         for name, task in made.items()
@@ -153,7 +162,9 @@ def data_lacks(space: Space, teacher: Offers, fields: Collection[str]) -> dict[s
         kinds = {teacher[want].rows for want in needs.student | needs.source if want in teacher}
         texts = {f"{rows}.ids" for rows in kinds} & {"caption.ids", "question.ids"}
         lacking = sorted(texts - set(fields))
-        if reason := data_lack(needs, fields) or (f"needs {', '.join(lacking)}." if lacking else None):
+        if reason := data_lack(needs, fields) or (
+            f"needs {', '.join(lacking)}, which this data does not have." if lacking else None
+        ):
             found[name] = reason
     return found
 

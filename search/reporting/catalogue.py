@@ -6,6 +6,7 @@ Read from the plug-ins' sources: to import them all would take seconds of torch,
 import ast
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from search.schedulers import SCHEDULERS
@@ -27,21 +28,28 @@ ROOMS: dict[str, Table] = {
     "teachers": TEACHERS,
 }
 ROOT = Path(__file__).resolve().parents[2]
+OURS = ("spaces", "trainables", "search", "analysis")
 
 Place = tuple[str, ast.ClassDef]
 """A class, and the module in which it stands."""
 
 
 def catalogue(room: str) -> str:
-    """Return one block per plug-in: name, first line of its docstring, options with defaults."""
+    """Return one block per plug-in: name, first line of its docstring, options with defaults; nested ones as `image.width`."""
     lines = []
-    for name, place in sorted(ROOMS[room].items()):
+    table = ROOMS[room]
+    for name, place in sorted(table.items()):
         module, _, class_name = place.partition(":")
-        plugin = _class(module, class_name)
-        if plugin is None:
-            continue
-        lines.append(f"{name}: {(ast.get_docstring(plugin[1]) or '').partition(chr(10))[0]}")
-        lines += [f"    {option} = {default}" for option, default in options(plugin).items()]
+        plugin, origin = _class(module, class_name), table.origin(name)
+        said = (
+            (ast.get_docstring(plugin[1]) or "").partition("\n")[0]
+            if plugin
+            else f"no source of {place} is found"
+        )
+        lines.append(f"{name}: {said}" + (f" [{origin}]" if origin else ""))
+        lines += [
+            f"    {option} = {default}" for option, default in (options(plugin) if plugin else {}).items()
+        ]
     if room == "teachers":
         lines.append("or a model folder (exported here, or of Hugging Face's), or a hub id owner/model")
     return "\n".join(lines)
@@ -100,7 +108,7 @@ def _config(plugin: Place) -> Place | None:
 
 
 def _bases(place: Place) -> Iterator[Place]:
-    """Yield the classes of ours that a class extends."""
+    """Yield the classes that a class extends, as far as they can be read."""
     module, node = place
     for base in node.bases:
         if found := _named(module, ast.unparse(base)):
@@ -108,7 +116,7 @@ def _bases(place: Place) -> Iterator[Place]:
 
 
 def _named(module: str, name: str) -> Place | None:
-    """Return the class that a module calls `Name` or `Name.Config`; None for one that is not ours."""
+    """Return the class that a module calls `Name` or `Name.Config`; None for one of neither ours nor a plug-in's."""
     outer, _, inner = name.partition(".")
     found = _class(module, outer)
     return found if found is None or not inner else _config(found)
@@ -119,16 +127,50 @@ def _class(module: str, name: str) -> Place | None:
     for node in _syntax(module):
         if isinstance(node, ast.ClassDef) and node.name == name:
             return module, node
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
-                    return _class(node.module, alias.name)
+                    return _class(_imported(module, node), alias.name)
     return None
+
+
+def _imported(module: str, node: ast.ImportFrom) -> str:
+    """Return the whole name of the module that `from .other import Name` of a module means."""
+    if not node.level:
+        return node.module or ""
+    parts, source = module.split("."), _source(module)
+    is_package = source is not None and source.name == "__init__.py"
+    kept = parts[: len(parts) - node.level + is_package]
+    return ".".join([*kept, *([node.module] if node.module else [])])
 
 
 @cache
 def _syntax(module: str) -> list[ast.stmt]:
-    """Return the statements of a module of ours, none for any other."""
-    path = ROOT.joinpath(*module.split("."))
+    """Return the statements of a module of ours or of a package that adds plug-ins, none for any other."""
+    source = _source(module)
+    return ast.parse(source.read_text(encoding="utf-8")).body if source else []
+
+
+@cache
+def _source(module: str) -> Path | None:
+    """Return where a module stands, which is not imported for it."""
+    top, *inner = module.split(".")
+    root = ROOT
+    if top not in OURS:
+        if top not in _plugin_packages():
+            return None
+        spec = find_spec(top)
+        if spec is None or spec.origin is None:
+            return None
+        root = Path(spec.origin).parents[1 if spec.submodule_search_locations else 0]
+    path = root.joinpath(top, *inner)
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return ast.parse(file.read_text(encoding="utf-8")).body if file.is_file() else []
+    return file if file.is_file() else None
+
+
+@cache
+def _plugin_packages() -> frozenset[str]:
+    """Return the packages at the top of all plug-ins."""
+    return frozenset(
+        place.partition(":")[0].partition(".")[0] for table in ROOMS.values() for place in table.values()
+    )

@@ -19,6 +19,7 @@ from spaces.load import Override, dump_space, load_space
 from spaces.schema import Space
 
 SPACE_FILE = "space.yaml"
+FORMAT = 2  # of a run; the first had no number. Raise it when candidates, costs or checkpoints come to mean something else
 RUNS = Path("runs")
 PACKAGES = (
     "torch",
@@ -138,6 +139,34 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
+def check_format(folder: Path, facts: Mapping[str, Any], asked: str) -> None:
+    """Refuse a run of another version of this program, whose candidates, costs and checkpoints are not ours.
+
+    Args:
+        folder: of the run.
+        facts: its `run.json`.
+        asked: first words of the message: flag and folder, as the user named them.
+
+    Raises:
+        RunError: says what can be done with such a run.
+    """
+    got = facts.get("format", 1)
+    if got == FORMAT:
+        return
+    commit = f", commit {facts['git_commit']}" if facts.get("git_commit") else ""
+    older = isinstance(got, int) and got < FORMAT
+    read = (
+        f"Its tables can be read: python analysis/report.py {folder}, python search/simulate.py --table {folder}. "
+        if older
+        else ""
+    )
+    raise RunError(
+        f"{asked}: got a run of format {got}, which {'an older' if older else 'a newer'} version of this program wrote"
+        f"{commit}; allowed: format {FORMAT}. {read}To go on with it, or to export or control its students, use the "
+        f"version that wrote it; to search again: python search/run.py --space {folder / SPACE_FILE}"
+    )
+
+
 def read_space(folder: Path, overrides: Sequence[str | Override]) -> Space:
     """Return the space that a run was started with, with what a resume may change.
 
@@ -172,6 +201,7 @@ def first_facts(space: Space) -> dict[str, Any]:
     )
 
     return {
+        "format": FORMAT,
         "name": space.name,
         "command": shlex.join(["python", *sys.argv]),
         "started": stamp(),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from search.run_folder.facts import read_facts
+from search.run_folder.facts import check_format, read_facts
 from search.run_folder.warm_start_file import WARM_START_FILE, check_kept
 from spaces.errors import RunError
 
@@ -35,6 +35,15 @@ def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str]
             "--wall-hours, --device-hours, --address, --workers-per-trial, --train, --set resources.*, "
             "--set search.stop.*. Everything else is as the run began; start a new one."
         )
+
+
+def check_resumable(folder: Path) -> None:
+    """Refuse to go on with a run of another version of this program.
+
+    Raises:
+        RunError: says what can be done with it; or the folder is no run.
+    """
+    check_format(folder, read_facts(folder), f"--resume {folder}")
 
 
 def check_same_inputs(folder: Path, fingerprints: Mapping[str, str]) -> None:

@@ -88,10 +88,9 @@ class Evolution(Proposer):
     def _mutated(self, values: Values, rng: random.Random) -> dict[str, Scalar]:
         """Return the point with some of what counts changed; a path that is switched on by that is drawn anew."""
         before = self.active(values)
-        rate = min(self.config.mutation / len(before), 1.0)
-        changed = mutated(
-            values, {path: self.domains[path] for path in before}, rng, rate=rate, step=self.config.step
-        )
+        counting = {path: domain for path, domain in self.domains.items() if path in before}
+        rate = min(self.config.mutation / len(counting), 1.0)
+        changed = mutated(values, counting, rng, rate=rate, step=self.config.step)
         fresh = [path for path in self.active(changed) if path not in before]
         return {**changed, **{path: self.domains[path].sample(rng) for path in fresh}}
 

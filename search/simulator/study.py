@@ -12,7 +12,7 @@ from analysis import wording
 from analysis.table import atomic_path
 from search.inputs.plugins import tuples
 from search.reporting.status_line import StatusLine
-from search.schedulers import SCHEDULERS, config_class
+from search.schedulers import SCHEDULERS
 from search.searchers import SEARCHERS
 from search.simulator.comparison import Comparison, head_lines, result_lines, result_page, to_json
 from search.simulator.goals import Goals, parse_goals
@@ -141,7 +141,10 @@ def setups(
     given = _parse(settings, ["searcher", "scheduler", *searchers, *stopping])
     configs = {name: resolve(SEARCHERS, name, "searchers").Config for name in searchers}
     by_searcher = {name: _options(given, "searcher", name, config) for name, config in configs.items()}
-    by_scheduler = {name: _options(given, "scheduler", name, config_class(name)) for name in stopping}
+    by_scheduler = {
+        name: _options(given, "scheduler", name, resolve(SCHEDULERS, name, "schedulers").Config)
+        for name in stopping
+    }
     return [
         replace(
             base,

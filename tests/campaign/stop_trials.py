@@ -14,9 +14,9 @@ offer_token()
 import ray  # noqa: E402  # reads the token's mode while it is imported
 from ray import tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
-from trainables.job import Job  # noqa: E402
 
 from search.tune import cluster  # noqa: E402
+from trainables.training.job import Job  # noqa: E402
 from trainables.trial import Launch, launch_dict, run_trial  # noqa: E402
 
 

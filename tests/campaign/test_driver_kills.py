@@ -23,7 +23,6 @@ MORE = 3  # trials of the last session, which nobody kills
 LONGEST_S = 12.0  # after Ray has started
 
 
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", range(len(SEARCHERS)))
 def test_nothing_is_lost_by_any_number_of_kills(seed: int, finished: runs.Finished, tmp_path: Path) -> None:
     moments = random.Random(seed)
@@ -34,7 +33,7 @@ def test_nothing_is_lost_by_any_number_of_kills(seed: int, finished: runs.Finish
     before: Snapshot | None = None
     for kill in range(KILLS):
         with runs.started(again if kill else first, folder=tmp_path, env=finished.env) as command:
-            command.wait_for(lambda c=command: "inputs in" in c.text, "the first trial")
+            command.wait_for(lambda c=command: "prepared in" in c.text, "the first trial")
             time.sleep(moments.uniform(0.0, LONGEST_S))
             assert command.process.poll() is None, f"it ended before kill {kill}: {command.text}"
             command.kill()

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.e2e import runs
 from tests.e2e.test_export import finished_id
 from tests.integration import rays
@@ -12,7 +10,6 @@ from tests.integration import rays
 STOPPED = 10
 
 
-@pytest.mark.timeout(1200)
 def test_ten_stopped_trials_leave_no_group_and_free_all_cpus_within_30_s(
     finished: runs.Finished, tmp_path: Path
 ) -> None:

@@ -83,7 +83,6 @@ def test_a_full_disk_leaves_the_previous_checkpoint(
     check_same_weights(finished, out)
 
 
-@pytest.mark.timeout(1200)
 def test_killed_workers_of_nested_trials_are_replaced(finished: runs.Finished, tmp_path: Path) -> None:
     nobody_is_stopped = (
         "--set=search.scheduler.rungs=[]",
@@ -96,7 +95,7 @@ def test_killed_workers_of_nested_trials_are_replaced(finished: runs.Finished, t
     search = (runs.script("search/run.py"), *arguments)
     with runs.started(search, folder=tmp_path, env=finished.env) as command:
         folder = runs.run_folder(command, tmp_path)
-        command.wait_for(lambda: "inputs in" in command.text, "the first trial")
+        command.wait_for(lambda: "prepared in" in command.text, "the first trial")
         hit: set[str] = set()
         while len(hit) < REPEATS:
             name = command.wait_for(lambda: next(iter(set(runs.ledgers(folder)) - hit), None), "a trial")

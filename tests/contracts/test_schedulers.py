@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from search.schedulers import CONFIGS, SCHEDULERS
+from search.schedulers import SCHEDULERS, config_class
 from spaces.options import check_options
 from spaces.plugins import resolve
 
@@ -57,7 +57,7 @@ def test_options_are_checked_at_the_door(plugin: type) -> None:
 
 
 def test_its_config_is_found_without_it(plugin: type) -> None:
-    assert resolve(CONFIGS, plugin.name, "schedulers") is plugin.Config
+    assert config_class(plugin.name) is plugin.Config
 
 
 def test_a_candidate_that_lacks_an_objective_is_left_alone(plugin: type, tmp_path: Path) -> None:

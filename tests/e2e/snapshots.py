@@ -71,7 +71,7 @@ def check_rungs_follow_the_trace(folder: Path) -> None:
     space = load_space(folder / "space.yaml")
     book, history = json.loads((folder / "rungs.json").read_text()), runs.history_rows(folder)
     options = {**space.search.scheduler.options, "rungs": tuple(int(rung) for rung in book["rungs"])}
-    fresh = MOAsha(MOAsha.Config(**options), space.objectives, folder=None, seed=space.search.seed)
+    fresh = MOAsha(MOAsha.Config(**options), space.objectives, folder=None)
     rows = runs.trial_rows(folder)
     for told in book["decisions"]:
         name, rung = told["candidate_id"], told["rung"]

@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.e2e import runs
 from tests.e2e.runs import Refused
+from trainables.model_folder import Reading, read_model_folder, write_model_folder
+from trainables.signals import Want
 
 SIZES = ("--set=evaluation.images=2",)
 
@@ -74,6 +76,23 @@ def test_all_broken_rows_are_told_at_once(tmp_path: Path, refused: Refused) -> N
     assert "pairs.jsonl:5: " in told
 
 
+def test_a_task_that_the_data_cannot_measure_is_told(tmp_path: Path, refused: Refused) -> None:
+    rows = write_rows(tmp_path, make_rows(tmp_path))
+    space = runs.write_space(tmp_path, runs.SPACE + "tasks: [retrieval, vqa]\n")
+    told = refused("--space", str(space), "--dataset", rows, *SIZES)
+    assert (
+        f"tiny.yaml:{len(runs.SPACE.splitlines()) + 1}, tasks.vqa: got vqa, but it needs question.ids" in told
+    )
+    assert "which this data does not have; allowed here: retrieval. Drop it" in told
+
+
+def test_data_that_can_do_no_task_of_the_space_is_told(tmp_path: Path, refused: Refused) -> None:
+    rows = write_rows(tmp_path, make_rows(tmp_path))
+    told = refused("--space", str(runs.write_space(tmp_path)), "--dataset", rows, "--set=tasks=[vqa]", *SIZES)
+    assert "--set tasks=[vqa], tasks.vqa: got vqa, but it needs question.ids" in told
+    assert "allowed here: none" in told
+
+
 def test_a_line_that_is_no_json_is_told(tmp_path: Path, refused: Refused) -> None:
     data = write_rows(tmp_path, make_rows(tmp_path))
     with (tmp_path / "pairs.jsonl").open("a") as sink:
@@ -125,6 +144,22 @@ def test_a_damaged_teacher_folder_is_told(
     (teacher_folder / name).write_bytes(b"{")
     told = refused("--space", str(runs.write_space(tmp_path)), "--teacher", str(teacher_folder))
     assert str(teacher_folder / name) in told
+
+
+def test_a_task_that_the_teacher_cannot_do_is_told(
+    teacher_folder: Path, tmp_path: Path, refused: Refused
+) -> None:
+    whole = read_model_folder(teacher_folder)
+    embeddings = frozenset({Want("image", "embedding"), Want("text", "embedding")})
+    dual = whole.blueprint.deployed(embeddings).build()
+    dual.load_state_dict({name: whole.model.state_dict()[name] for name in dual.state_dict()})
+    reading = Reading(preprocess=whole.preprocess, tokenizer=whole.tokenizer, folder=teacher_folder)
+    write_model_folder(teacher_folder, dual, kind="blip", reading=reading, measured=whole.measured)
+    space = runs.write_space(tmp_path, runs.SPACE + "tasks: [captioning, retrieval]\n")
+    told = refused("--space", str(space), "--teacher", str(teacher_folder))
+    line = len(runs.SPACE.splitlines()) + 1
+    assert f"tiny.yaml:{line}, tasks.captioning: got captioning, but it needs decoder.logits" in told
+    assert "which the teacher does not have; allowed here: retrieval. Drop it" in told
 
 
 def test_a_folder_that_holds_no_teacher_is_told(tmp_path: Path, refused: Refused) -> None:

@@ -1,10 +1,14 @@
 """Run folders that cannot be used: one clear message, exit code 2, nothing written or lost."""
 
+import importlib
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
+from analysis.run_folder import FACTS_FILE
 from tests.e2e import runs
 from tests.e2e.runs import Refused
 
@@ -67,7 +71,115 @@ def test_resuming_with_damaged_rungs_says_so(copy: Path, refused: Refused) -> No
     (copy / "rungs.json").write_text("{")
     told = refused("--resume", str(copy), "--trials", "4")
     assert "rungs.json: damaged" in told
-    assert "refilled from history/" in told
+    assert "--resume refills the rungs from history/" in told
+
+
+@pytest.fixture
+def old(copy: Path) -> Path:
+    """Return the run as an older version would have left it: no formats, and checkpoints of version 1."""
+    facts = json.loads((copy / FACTS_FILE).read_text())
+    for name in ("format", "tasks", "metrics"):
+        del facts[name]
+    (copy / FACTS_FILE).write_text(json.dumps({**facts, "git_commit": "0abb843"}))
+    for file in copy.glob("checkpoints/*/checkpoint.pt"):
+        torch.save({**torch.load(file, weights_only=False), "version": 1}, file)
+    for file in copy.glob("checkpoints/*/candidate.json"):
+        job = json.loads(file.read_text())
+        file.write_text(json.dumps({**job, "itm_patience": job.pop("patience")}))
+    return copy
+
+
+def check_says_what_can_be_done(told: str, run: Path) -> None:
+    """Check the message on a run of an older version."""
+    assert "got a run of format 1, which an older version of this program wrote, commit 0abb843" in told
+    assert f"python analysis/report.py {run}" in told
+    assert f"python search/simulate.py --table {run}" in told
+    assert "use the version that wrote it" in told
+    assert f"python search/run.py --space {run / 'space.yaml'}" in told
+
+
+@pytest.mark.parametrize("arguments", [(), ("--trials", "9")])
+def test_resuming_a_run_of_an_older_version_says_what_can_be_done_with_it(
+    arguments: tuple[str, ...], old: Path, refused: Refused
+) -> None:
+    told = refused("--resume", str(old), *arguments)
+    assert told.startswith(f"--resume {old}: got a run of format 1")
+    check_says_what_can_be_done(told, old)
+
+
+def test_a_warm_start_from_a_run_of_an_older_version_is_refused(
+    old: Path, tmp_path: Path, refused: Refused
+) -> None:
+    space = runs.write_space(tmp_path)
+    check_says_what_can_be_done(refused("--space", str(space), *runs.SMOKE, "--warm-start", str(old)), old)
+
+
+@pytest.mark.parametrize("command", ["export", "control"])
+def test_students_of_an_older_version_are_neither_exported_nor_controlled(
+    command: str, old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = importlib.import_module(f"search.{command}").main
+    out = ("--out", str(tmp_path / "student")) if command == "export" else ()
+    before = sorted(tmp_path.rglob("*"))
+    assert main([str(old), "--pick", finished_id_of(old), *out]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {old}: got a run of format 1")
+    check_says_what_can_be_done(told, old)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_run_of_an_older_version_is_still_reported(
+    old: Path, finished: runs.Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from analysis.report import main
+
+    (old / "report.html").unlink()
+    assert main([str(old)]) == 0, capsys.readouterr().err
+    report = (old / "report.html").read_text()
+    for name, row in runs.trial_rows(finished.folder).items():
+        assert name in report or row["role"] == "blind"
+
+
+def test_a_run_of_an_older_version_is_still_simulated(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from search.simulate import main
+
+    monkeypatch.chdir(tmp_path)
+    engines = ("--searcher", "random", "--scheduler", "none", "--seeds", "1")
+    assert main(["--table", str(old), *engines]) == 0, capsys.readouterr().err
+    assert "student.image.width" in capsys.readouterr().out
+
+
+def test_a_run_of_a_newer_version_is_refused(copy: Path, refused: Refused) -> None:
+    facts = json.loads((copy / FACTS_FILE).read_text())
+    (copy / FACTS_FILE).write_text(json.dumps({**facts, "format": 99}))
+    told = refused("--resume", str(copy))
+    assert "got a run of format 99, which a newer version of this program wrote" in told
+    assert "analysis/report.py" not in told
+
+
+def test_a_checkpoint_of_an_older_version_says_what_can_be_done(
+    old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from trainables.worker import main
+
+    folder = old / "checkpoints" / finished_id_of(old)
+    job = json.loads((folder / "candidate.json").read_text())
+    job["patience"] = job.pop("itm_patience")
+    (tmp_path / "candidate.json").write_text(json.dumps(job))
+    before = (folder / "checkpoint.pt").read_bytes()
+    assert main([str(tmp_path / "candidate.json"), "--out", str(folder)]) == 2
+    told = capsys.readouterr().err
+    assert f"{folder / 'checkpoint.pt'}: has version 1, this program reads 2" in told
+    assert "in another folder" in told
+    assert (folder / "checkpoint.pt").read_bytes() == before
+
+
+def finished_id_of(run: Path) -> str:
+    """Return a candidate that was trained to the end."""
+    rows = runs.trial_rows(run).values()
+    return str(next(r["candidate_id"] for r in rows if r["status"] == "finished" and r["role"] == "search"))
 
 
 @pytest.mark.parametrize(

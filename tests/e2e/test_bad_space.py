@@ -63,6 +63,57 @@ MISTAKES: dict[str, tuple[Edit, str, tuple[str, ...]]] = {
         "limits:",
         ("limits.params", "min"),
     ),
+    "a kind that no family has": (
+        put("kind: blip", "kind: blib"),
+        "kind: blib",
+        ("student.kind", "'blib'", "Did you mean 'blip'?"),
+    ),
+    "an unknown option of a part of the student": (
+        put("fusion: {layers: 1}", "fusion: {layers: 1, placment: first}"),
+        "placment",
+        ("student.fusion.placment", "layers, placement"),
+    ),
+    "a needed option that is missing": (
+        put("{width: 0.25x, depth: 1,", "{width: 0.25x,"),
+        "  text:",
+        ("student.text.depth", "missing"),
+    ),
+    "a student that cannot do what is asked": (
+        put("fusion: {layers: 1}", "fusion: {layers: 0}"),
+        "kind: blip",
+        ("cannot do vqa, captioning", "answer.logits", "allow_partial: true"),
+    ),
+    "a condition on what is not searched": (
+        put("default: 1}, init", "default: 1, when: {student.text.width: 0.25x}}, init"),
+        "when:",
+        ("student.image.depth", "student.text.width", "not searched"),
+    ),
+    "a condition on a path that there is none": (
+        put("default: 1}, init", "default: 1, when: {student.image.widht: 0.25x}}, init"),
+        "when:",
+        ("student.image.widht", "Did you mean 'student.image.width'?"),
+    ),
+    "a condition on a value that cannot be": (
+        put("default: 1}, init", "default: 1, when: {student.image.width: 0.75x}}, init"),
+        "when:",
+        ("student.image.width", "'0.75x'", "'0.25x', '0.5x'"),
+    ),
+    "an unknown task": (
+        put("evaluation:", "tasks: [retrieval, answering]\nevaluation:"),
+        "tasks:",
+        ("tasks.answering", "captioning, matching, retrieval, vqa"),
+    ),
+    "a task named twice": (put("evaluation:", "tasks: [vqa, vqa]\nevaluation:"), "tasks:", ("tasks", "'vqa' twice")),
+    "an option of a task that has none": (
+        put("evaluation:", "tasks: {vqa: {beams: 3}}\nevaluation:"),
+        "tasks:",
+        ("tasks.vqa.beams", "unknown option"),
+    ),
+    "an objective of a task that is not asked for": (
+        lambda text: text.replace("retention: max", "vqa_accuracy: max") + "tasks: [retrieval]\n",
+        "vqa_accuracy: max",
+        ("objectives.vqa_accuracy", "mean_recall", "nothing produces"),
+    ),
     "rungs that stop nobody": (put("rungs: [1]", "rungs: [5]"), "rungs: [5]", ("[5]", "epochs 3")),
 }  # fmt: skip
 
@@ -83,6 +134,22 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path, refused: Refuse
     told = refused("--space", str(runs.write_space(tmp_path, text)))
     assert "training.epochs" in told
     assert "losses.lm.weight" in told
+
+
+def test_settings_with_and_without_their_flag_are_told_alike(tmp_path: Path, refused: Refused) -> None:
+    space = runs.write_space(tmp_path)
+    told = refused("--space", str(space), "--set", "training.epochs=many", "losses.itc.weight=-1")
+    assert "--set training.epochs=many, training.epochs: got 'many'" in told
+    assert "--set losses.itc.weight=-1, losses.itc.weight: got -1" in told
+
+
+def test_a_setting_without_a_value_is_no_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from search.run import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["--space", str(runs.write_space(tmp_path)), "training.epochs"])
+    assert ended.value.code == 2
+    assert "error: got 'training.epochs'; allowed: flags, and PATH=VALUE" in capsys.readouterr().err
 
 
 def test_a_missing_file_is_told(refused: Refused) -> None:
@@ -140,6 +207,6 @@ def test_a_trial_that_this_machine_cannot_hold_is_told(
 
 def test_limits_that_no_candidate_meets_are_told_with_the_nearest(tmp_path: Path, refused: Refused) -> None:
     told = refused("--space", str(runs.write_space(tmp_path)), "--set=limits.params.max=1000")
-    assert "params <= 1 k" in told
+    assert "params <= 1.00 k" in told
     assert "nearest" in told
     assert "limits.params" in told

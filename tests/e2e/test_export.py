@@ -16,16 +16,17 @@ from tests.e2e import runs
 MEASURE = """\
 import json, sys
 import torch
-from trainables.build import shared_split
 from trainables.export import load
-from trainables.metrics.evaluation import evaluate
-from trainables.metrics.predictions import EvaluationSize
+from trainables.tasks.evaluation import evaluate, make_tasks
+from trainables.tasks.pool import EvaluationSize
+from trainables.training.build import shared_split
 
 torch.set_num_threads(1)
 student = load(sys.argv[1])
 job = json.loads(open(sys.argv[2]).read())
 split = shared_split(job["teacher"], "cpu", job["dataset"], "val")
-metrics = evaluate(student.model, split, torch.device("cpu"), size=EvaluationSize(**job["evaluation"]))
+tasks = make_tasks(job["tasks"]).values()
+metrics = evaluate(student.model, split, tasks=tasks, size=EvaluationSize(**job["evaluation"]))
 assert "ray" not in sys.modules and "pydantic" not in sys.modules
 print(json.dumps(metrics))
 """

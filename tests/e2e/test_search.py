@@ -140,7 +140,8 @@ def test_a_dry_run_prints_the_plan_and_makes_no_folder(
     ("room", "known"),
     [
         ("losses", ("itc", "answer_logit", "image_embedding", "weight = 1.0")),
-        ("models", ("blip",)),
+        ("families", ("blip", "fusion")),
+        ("tasks", ("captioning", "matching", "retrieval", "vqa")),
         ("teachers", ("embedded", "hub id")),
         ("datasets", ("scenes", "jsonl", "mismatched = 0.4")),
         ("searchers", ("random", "hyperopt")),

@@ -34,6 +34,10 @@ while True:
 print(json.dumps({"groups": groups, "seen": len(table), "free": free, "whole": whole}))
 """
 
+QUICK_METRICS = {
+    "RAY_metrics_report_interval_ms": "1000"
+}  # of 10,000: longer than a whole search on a fast machine
+
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
@@ -79,7 +83,7 @@ def head(*, num_cpus: int = 2) -> Iterator[Head]:
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"]
     process = subprocess.Popen(
         [*command, *(f"{name}={value}" for name, value in options.items())],
-        env=runs.environment(),
+        env=runs.environment(**QUICK_METRICS),
         cwd=temporary,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -79,7 +79,10 @@ def load(folder: Path) -> dict[str, Any] | None:
             "Delete its folder: the candidate is trained again from the start."
         ) from error
     if state.get("version") != VERSION:
-        raise CheckpointError(f"{path}: has version {state.get('version')}, this program reads {VERSION}.")
+        raise CheckpointError(
+            f"{path}: has version {state.get('version')}, this program reads {VERSION}. "
+            "Go on with the version that wrote it, or train the candidate again in another folder."
+        )
     return state
 
 

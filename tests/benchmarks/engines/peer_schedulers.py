@@ -37,10 +37,10 @@ class PeerScheduler(ABC):
 
     Config = PeerConfig
 
-    def __init__(self, config: PeerConfig, objectives: Objectives, *, folder: None, seed: int = 0) -> None:
+    def __init__(self, config: PeerConfig, objectives: Objectives, *, folder: None) -> None:
         """Create the peer's scheduler; `folder` is what schedulers of ours keep their rungs in."""
         self._objectives, self._asked = dict(objectives), dict.fromkeys(config.rungs, 0)
-        np.random.seed(seed)  # both draw brackets from the global generator
+        np.random.seed(0)  # both draw brackets from the global generator
         self.create(config)
 
     @abstractmethod

@@ -54,13 +54,13 @@ def newcomers(_: str, name: str, seed: int) -> dict[str, float]:
     for case in range(CASES):
         recorded = [[rng.random() for _ in WAYS] for _ in range(rng.randint(*RECORDED))]
         best = [min(column) - 0.01 for column in zip(*recorded, strict=True)]
-        stopped += _verdict(name, recorded, best, case) == STOP
+        stopped += _verdict(name, recorded, best) == STOP
         if case < OTHER_CASES:
             worst = [max(column) + 0.01 for column in zip(*recorded, strict=True)]
-            spared += _verdict(name, recorded, worst, case) != STOP
+            spared += _verdict(name, recorded, worst) != STOP
             usual = [rng.random() for _ in WAYS]
             shuffled = rng.sample(recorded, len(recorded))
-            flipped += _verdict(name, recorded, usual, case) != _verdict(name, shuffled, usual, case)
+            flipped += _verdict(name, recorded, usual) != _verdict(name, shuffled, usual)
     return {
         "dominating_stopped": stopped / CASES,
         "worst_spared": spared / OTHER_CASES,
@@ -68,16 +68,11 @@ def newcomers(_: str, name: str, seed: int) -> dict[str, float]:
     }
 
 
-def _verdict(name: str, recorded: Sequence[Sequence[float]], newcomer: Sequence[float], seed: int) -> str:
+def _verdict(name: str, recorded: Sequence[Sequence[float]], newcomer: Sequence[float]) -> str:
     """Return what a scheduler decides on the last of these candidates at its first rung."""
     register()
     kind = resolve(SCHEDULERS, name, "schedulers")
-    scheduler = kind(
-        kind.Config(rungs=(1, 3), reduction_factor=REDUCTION),
-        WAYS,
-        folder=None,
-        seed=seed,
-    )
+    scheduler = kind(kind.Config(rungs=(1, 3), reduction_factor=REDUCTION), WAYS, folder=None)
     verdict = ""
     for number, point in enumerate((*recorded, newcomer)):
         signed = {n: -v if way == "max" else v for (n, way), v in zip(WAYS.items(), point, strict=True)}

@@ -13,7 +13,7 @@ from tests.unit.trainables.training.toy import EMBEDDING, HIDDEN, Toy, ToyArchit
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families import FAMILIES
 from trainables.families.base import Blueprint
-from trainables.model_folder import read_model_folder, write_model_folder
+from trainables.model_folder import Reading, read_model_folder, write_model_folder
 from trainables.signals import reads_texts
 from trainables.teachers.cache.fill import build_cache
 from trainables.teachers.cache.read import TeacherCache

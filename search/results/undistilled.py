@@ -10,7 +10,8 @@ from typing import Any
 
 from analysis.run_folder import CONTROL_FILE, Run, Trial, read_run
 from analysis.table import atomic_path
-from search.candidates.undistilled import Order, members, orders
+from search.results.orders import Order, members, orders
+from search.run_folder.facts import check_format
 
 
 def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | None) -> Path:
@@ -27,6 +28,7 @@ def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | 
         StudentSearchError: no such run or trial, or no room to train.
     """
     run = read_run(folder)
+    check_format(folder, run.facts, str(folder))
     trials = members(run, which, limit)
     made = orders(run, trials, seeds)
     print(f"control of {', '.join(t.candidate_id for t in trials)}: {len(made)} trainings", file=sys.stderr)

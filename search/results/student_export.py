@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.pareto import pick
 from analysis.run_folder import Run, Trial, read_run
+from search.run_folder.facts import check_format
 from spaces.errors import ExportError
 from spaces.objectives import COSTS
 
@@ -48,6 +49,7 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
         StudentSearchError: no such run or trial, a missing checkpoint, or `out` holds something.
     """
     run = read_run(folder)
+    check_format(folder, run.facts, str(folder))
     trial = pick(run, which, axis)
     source = folder / (trial.checkpoint or f"checkpoints/{trial.candidate_id}")
     if not (source / "checkpoint.pt").is_file():

@@ -1,4 +1,4 @@
-"""Students of a run once more, without anything of their teacher in the losses: what the control trains."""
+"""The trainings of a control: students of a run once more, without anything of their teacher in the losses."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
