@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     import pandas
     from ray.tune import Callback
 
+    from search.start import Request
     from trainables.export import Student
+
+DEFAULT_SPACE = Path("spaces/dlip.yaml")
+OPTIONS = ("address", "always_train", "out", "resume", "warm_start")
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Run:
 
 
 def search(
-    space: str | Path = "spaces/dlip.yaml",
+    space: str | Path = DEFAULT_SPACE,
     *,
     trials: int | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
@@ -112,17 +116,13 @@ def search(
         StudentSearchError: whatever has to be mended.
         TypeError: an unknown option.
     """
-    from search.start import Request, load, run_session
+    from search.start import load, run_session
 
-    changes: list[str | Override] = [] if isinstance(overrides, Mapping) else list(overrides)
-    if isinstance(overrides, Mapping):
-        changes += [Override(f"overrides[{path!r}]", path, value) for path, value in overrides.items()]
-    if trials is not None:
-        changes.append(Override(f"trials={trials}", "search.trials", trials))
-    folders: dict[str, Any] = {
-        name: Path(options.pop(name)) for name in ("out", "resume") if options.get(name) is not None
-    }
-    request = Request(space=Path(space), changes=tuple(changes), **{**options, **folders})
+    request = _request(Path(space), trials, overrides, options)
+    if request.address:
+        from search.tune.cluster_token import offer_token
+
+        offer_token()
     stream: TextIO = io.StringIO() if quiet else sys.stderr
 
     def say(text: str) -> None:
@@ -131,6 +131,51 @@ def search(
     inputs, earlier = load(request, say=say)
     outcome = run_session(request, inputs, earlier, callbacks=callbacks, stream=stream, say=say)
     return Run(outcome.folder)
+
+
+def _request(
+    space: Path,
+    trials: int | None,
+    overrides: Mapping[str, Any] | Sequence[str],
+    options: Mapping[str, Any],
+) -> "Request":
+    """Return what a call asks for.
+
+    Raises:
+        RunError: what a resumed run does not allow.
+        TypeError: an unknown option.
+    """
+    from search.start import Request
+
+    unknown = sorted(options.keys() - set(OPTIONS))
+    if unknown:
+        raise TypeError(f"search: got {', '.join(unknown)}; allowed options: {', '.join(OPTIONS)}.")
+    changes: list[str | Override] = [] if isinstance(overrides, Mapping) else list(overrides)
+    texts = [str(change) for change in changes]
+    if isinstance(overrides, Mapping):
+        changes += [Override(f"overrides[{path!r}]", path, value) for path, value in overrides.items()]
+        texts += [f"{path}={value}" for path, value in overrides.items()]
+    if trials is not None:
+        changes.append(Override(f"trials={trials}", "search.trials", trials))
+    folders = {name: Path(options[name]) for name in ("out", "resume") if options.get(name) is not None}
+    named = options.get("warm_start") or ()
+    earlier = tuple(Path(folder) for folder in ([named] if isinstance(named, str | Path) else named))
+    if "resume" in folders:
+        from search.run_folder.resume import check_changes
+
+        given = [
+            name for name, asked in (("space", space != DEFAULT_SPACE), ("out", "out" in folders)) if asked
+        ]
+        check_changes(folders["resume"], given=given, settings=texts, warm_start=bool(earlier))
+    return Request(
+        space=space,
+        changes=tuple(changes),
+        resume=folders.get("resume"),
+        out=folders.get("out"),
+        warm_start=earlier,
+        address=options.get("address"),
+        always_train=bool(options.get("always_train")),
+    )
 
 
 def open_run(folder: str | Path) -> Run:

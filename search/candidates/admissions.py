@@ -14,7 +14,6 @@ from spaces.candidate import Candidate
 from spaces.errors import ShapeError
 from spaces.objectives import COSTS
 from trainables.teachers.cache.read import TeacherCache
-from trainables.training.build import build_losses
 from trainables.training.job import Job
 from trainables.trial import Launch, launch_dict
 
@@ -122,11 +121,8 @@ class StudentAdmissions:
         folder = self._caches.get(name, "")
         if not folder:
             return ""
-        students, teacher = self._inputs.students, self._inputs.teachers[name]
-        offers = students.plan(candidate.config).training.offers
-        losses, _ = build_losses(candidate.config, offers, teacher.offers)
-        wants = frozenset(want for loss in losses.values() for want in loss.needs.source)
-        held = TeacherCache(Path(folder), teacher.offers).holds(wants)
+        wants = self._inputs.students.taught(candidate.config)
+        held = TeacherCache(Path(folder), self._inputs.teachers[name].offers).holds(wants)
         if not held:
             self._inputs.say(
                 f"candidate {candidate.candidate_id}: the teacher cache lacks what it needs; runs with a live teacher"

@@ -56,6 +56,7 @@ class Inputs:
         for name, teacher in self.teachers.items():
             check_losses(space, name, teacher)
         self.absent_losses: Mapping[str, str] = data_lacks(space, self.teacher.offers, fields)
+        self._others: dict[tuple[str, str], EncodedSplit] = {}
         self.students = Students(tasks, self.teachers, allow_partial=space.allow_partial)
         self.store = CostStore(say=say)
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
@@ -121,6 +122,14 @@ class Inputs:
             name: prepare_split(self.teacher, self.dataset, name, self.say)
             for name in self.dataset.split_names
         }
+
+    def split(self, name: str, teacher: str) -> EncodedSplit:
+        """Return a split in the encoding of one of the teachers: its students have its tokenizer and preprocessing."""
+        if self.teachers[teacher] is self.teacher:
+            return self.splits[name]
+        if (name, teacher) not in self._others:
+            self._others[name, teacher] = prepare_split(self.teachers[teacher], self.dataset, name, self.say)
+        return self._others[name, teacher]
 
     @cached_property
     def figures(self) -> TeacherFigures:

@@ -11,7 +11,7 @@ from trainables.costs.size import tokenizer_bytes
 from trainables.costs.subject import Subject
 from trainables.families import FAMILIES
 from trainables.families.base import Blueprint, Family, Resolved
-from trainables.signals import Offers, Serving, modes
+from trainables.signals import Offers, Serving, Wants, modes
 from trainables.tasks.base import Task, servings_of, wants_of
 from trainables.tasks.decoding import longest_text
 from trainables.teachers.teacher import Teacher
@@ -127,6 +127,19 @@ class Students:
         )
         servings = [Serving(mode=mode, tokens=longest_text(offers, mode)) for mode in sorted(looked_at)]
         return Subject(blueprint=whole, servings=servings)
+
+    def taught(self, config: Mapping[str, Any]) -> Wants:
+        """Return what a candidate's training reads of its teacher: its losses do, and the model itself may.
+
+        Raises:
+            ShapeError: sizes that do not fit together, or no loss is left.
+        """
+        whole = self.plan(config).training
+        losses, _ = build_losses(config, whole.offers, self.teacher_of(config).offers)
+        model = whole.on_meta()
+        model.prepare_training(config["training"])
+        said: Wants = frozenset().union(*(loss.needs.student for loss in losses.values()))
+        return model.inputs(said).source.union(*(loss.needs.source for loss in losses.values()))
 
     def unfed(self, candidate: Candidate) -> dict[str, str]:
         """Return loss -> why the candidate's student cannot feed it, of those that its teacher can feed.

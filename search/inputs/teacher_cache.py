@@ -14,7 +14,7 @@ from trainables.losses.base import Ends, source_lack, student_lack
 from trainables.signals import Want, Wants
 from trainables.teachers.cache.fill import build_cache
 from trainables.teachers.cache.layout import cache_key
-from trainables.training.build import prepare_split, student_plan
+from trainables.training.build import student_plan
 
 
 def fill_teacher_caches(inputs: Inputs) -> dict[str, str]:
@@ -33,9 +33,7 @@ def fill_teacher_caches(inputs: Inputs) -> dict[str, str]:
 def _fill(inputs: Inputs, name: str) -> Path:
     teacher, precision = inputs.teachers[name], inputs.space.teacher_cache.precision
     folder = cache_folder("teacher-outputs") / cache_key(teacher, inputs.dataset.fingerprint, precision)
-    split = inputs.splits["train"]
-    if teacher is not inputs.teacher:
-        split = prepare_split(teacher, inputs.dataset, "train", inputs.say)
+    split = inputs.split("train", name)
     wants = teacher_wants(inputs, name)
     build_cache(folder, teacher, split, wants, precision=precision, progress=inputs.say)
     return folder
@@ -50,19 +48,21 @@ def teacher_wants(inputs: Inputs, name: str) -> Wants:
     source = inputs.teachers[name].offers
     configs = [one for one in loss_configs(inputs.space) if one[0] not in inputs.absent_losses]
     wants: set[Want] = set()
-    asked: dict[str, set[Want]] = {}
-    drafts: dict[str, Blueprint] = {}
+    asked: dict[tuple[object, ...], tuple[Blueprint, Wants]] = {}
     for blueprint in _students(inputs, name):
-        drafts.setdefault(blueprint.kind, blueprint)
+        said: set[Want] = set()
         for loss, kind, config in configs:
             ends = Ends(name=loss, student=blueprint.offers, source=source)
             needs = kind.needs_of(config, ends)
             if student_lack(needs, ends) is None and source_lack(needs, ends) is None:
                 wants |= needs.source
-                asked.setdefault(blueprint.kind, set()).update(needs.student)
-    for kind_name, draft in drafts.items():  # what the models themselves read of their teacher
-        known = frozenset(want for want in asked.get(kind_name, ()) if want in draft.offers)
-        wants |= draft.on_meta().inputs(known).source
+                said |= needs.student
+        outputs = frozenset((want.mode, want.what) for want in said)
+        asked.setdefault((blueprint.kind, outputs), (blueprint, frozenset(said)))
+    for blueprint, known in asked.values():  # what the models themselves read of their teacher
+        wants |= (
+            blueprint.on_meta().inputs(known).source
+        )  # a tenth of a second each, so not one for every depth
     return frozenset(want for want in wants if want in source)
 
 

@@ -1,5 +1,6 @@
 """After the last trial: fronts, test figures and wall latency of their members, retention above the blind student."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,12 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
         except StudentSearchError as error:
             say(f"no test figures for {candidate_id}: {error}")
             continue
-        metrics = _test_metrics(model, inputs, blind=row["role"] == "blind")
+        teacher = students.teacher_name(json.loads(row["config"]))
+        metrics = _test_metrics(model, inputs, teacher, blind=row["role"] == "blind")
         if metrics and row["role"] == "blind":
             facts["blind_test"] = dict(metrics)
         cells = _test_cells(inputs, recorder, metrics, blind=facts.get("blind_test"))
-        wall = measure_latency(students.deployed(blueprint, inputs.teacher)).wall_ms
+        wall = measure_latency(students.deployed(blueprint, inputs.teachers[teacher])).wall_ms
         recorder.update(
             candidate_id,
             {
@@ -64,17 +66,17 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
     return facts
 
 
-def _test_metrics(model: Family, inputs: Inputs, *, blind: bool) -> dict[str, float]:
+def _test_metrics(model: Family, inputs: Inputs, teacher: str, *, blind: bool) -> dict[str, float]:
     """Return what one student measures on the test split; {} where the data has none."""
     if "test" not in inputs.splits:
         return {}
     return evaluate(
         model,
-        inputs.splits["test"],
+        inputs.split("test", teacher),
         tasks=inputs.students.made.values(),
         size=inputs.evaluation,
         blind=blind,
-        source=inputs.teacher,
+        source=inputs.teachers[teacher],
     )
 
 

@@ -4,6 +4,7 @@ import random
 import time
 from typing import Any
 
+from search.candidates.admissions import feedable_part
 from search.candidates.cost_filter import CostFilter, shown
 from search.inputs.inputs import Inputs
 from search.inputs.plugins import rungs_of
@@ -101,7 +102,7 @@ def _sample(inputs: Inputs) -> tuple[list[tuple[Candidate, dict[str, float]]], d
             break
         values = {path: domain.sample(rng) for path, domain in space.domains().items()}
         try:
-            candidate = space.build(values, inputs.students, space.search.seed)
+            candidate = feedable_part(space.build(values, inputs.students, space.search.seed), inputs)
             counted = checker.counted(candidate)
         except IllegalCandidate as error:
             reasons[str(error)] = reasons.get(str(error), 0) + 1

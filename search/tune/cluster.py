@@ -209,7 +209,7 @@ def resources(*, workers: int, cpus: int, gpus: float | None) -> Resources:
 
 
 def check_machine(*, workers: int, cpus: int, gpus: float | None) -> None:
-    """Refuse a trial that this machine cannot hold, before anything is inputs or started.
+    """Refuse a trial that this machine cannot hold, before anything is prepared or started.
 
     Ray may count less, in a container with a quota; `resources` then tells.
 

@@ -106,7 +106,7 @@ def test_pictures_are_prepared_once_and_mapped_from_disk(tmp_path: Path, own_cac
     file = write(tmp_path, rows_of(tmp_path, {"train": 3, "val": 1}))
     lines: list[str] = []
     first = dataset(file).split("train", image_size=8, progress=lines.append)
-    assert lines == ["jsonl: 4 of 4 pictures inputs"]
+    assert lines == ["jsonl: 4 of 4 pictures prepared"]
     again = dataset(file).split("train", image_size=8, progress=lines.append)
     assert len(lines) == 1
     assert isinstance(again.pixels, np.memmap)

@@ -22,6 +22,7 @@ class Elsewhere(Dataset):
         self._specification = specification
 
     fingerprint = "0" * 16
+    kinds = frozenset({"picture", "caption"})
 
     @property
     def specification(self) -> str:
