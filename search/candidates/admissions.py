@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, final
 
 from search.candidates.cost_filter import CostFilter
+from search.inputs.feedable import feedable_part
 from search.inputs.inputs import Inputs
 from search.proposal import Admitted, Proposal, Rejected
 from search.run_folder.recorder import Recorder
 from search.searchers.base import Values
 from spaces.candidate import Candidate
-from spaces.errors import ShapeError
 from spaces.objectives import COSTS
 from trainables.teachers.cache.read import TeacherCache
 from trainables.training.job import Job
@@ -128,16 +128,3 @@ class StudentAdmissions:
                 f"candidate {candidate.candidate_id}: the teacher cache lacks what it needs; runs with a live teacher"
             )
         return folder if held else ""
-
-
-def feedable_part(candidate: Candidate, inputs: Inputs) -> Candidate:
-    """Return the candidate without the losses that its student or the data cannot feed.
-
-    Raises:
-        IllegalCandidate: no loss is left.
-    """
-    try:
-        unfed = inputs.students.unfed(candidate)
-    except ShapeError:
-        return candidate  # the cost filter names the reason and records it
-    return candidate.without_losses({*inputs.absent_losses, *unfed})

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.pareto import nondominated
 from analysis.table import FAILED
-from search.candidates.admissions import feedable_part
+from search.inputs.feedable import feedable_part
 from search.inputs.inputs import Inputs
 from search.objectives import to_minimise
 from search.proposal import NOT_PROPOSED, Past

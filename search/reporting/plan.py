@@ -4,8 +4,8 @@ import random
 import time
 from typing import Any
 
-from search.candidates.admissions import feedable_part
 from search.candidates.cost_filter import CostFilter, shown
+from search.inputs.feedable import feedable_part
 from search.inputs.inputs import Inputs
 from search.inputs.plugins import rungs_of
 from search.proposal import Rejected

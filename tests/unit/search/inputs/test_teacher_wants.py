@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search.candidates.admissions import feedable_part
+from search.inputs.feedable import feedable_part
 from search.inputs.inputs import Inputs
 from search.inputs.teacher_cache import fill_teacher_caches, teacher_wants
 from spaces.candidate import Candidate
