@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, final
 
 from search.candidates.cost_filter import CostFilter
-from search.inputs.feedable import feedable_part
 from search.inputs.inputs import Inputs
 from search.proposal import Admitted, Proposal, Rejected
 from search.run_folder.recorder import Recorder
@@ -64,7 +63,7 @@ class StudentAdmissions:
         """
         space = self._inputs.space
         candidate = space.build(values, self._inputs.students, space.search.seed)
-        return Proposal(candidate=feedable_part(candidate, self._inputs), index=index, values=dict(values))
+        return Proposal(candidate=self._inputs.feedable(candidate), index=index, values=dict(values))
 
     def admit(self, candidate: Candidate) -> Admitted | Rejected:
         """Return whether the candidate keeps the limits, with its costs."""

@@ -15,6 +15,8 @@ from search.inputs.checks import (
 )
 from search.inputs.students import Students
 from search.inputs.teacher_figures import Say, TeacherFigures, TeacherMeasure
+from spaces.candidate import Candidate
+from spaces.errors import ShapeError
 from spaces.schema import Space
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
@@ -81,6 +83,18 @@ class Inputs:
             ABOVE_BLIND,
             *(name for task in self.students.made.values() for name in task.metrics),
         )
+
+    def feedable(self, candidate: Candidate) -> Candidate:
+        """Return the candidate without the losses that its student or the data cannot feed.
+
+        Raises:
+            IllegalCandidate: no loss is left.
+        """
+        try:
+            unfed = self.students.unfed(candidate)
+        except ShapeError:
+            return candidate  # the cost filter names the reason and records it
+        return candidate.without_losses({*self.absent_losses, *unfed})
 
     @property
     def counts(self) -> tuple[str, ...]:
