@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from search.candidates.undistilled import plain_config, plain_losses
+from search.results.orders import plain_config, plain_losses
 from spaces.errors import RunError
 from tests.unit.trainables.small import candidate_config, make_job, small_config, write_teacher
 from trainables.families.blip.offers import offers_of
