@@ -1,6 +1,7 @@
 """What is wrong with a space beyond its structure: plug-ins, their options, and what teacher and data cannot do."""
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -64,8 +65,15 @@ def _student_problems(space: Space) -> list[str]:
     ]
     for kind, config in configs.items():
         options = {name: value for name, value in space.kind_options(kind).items() if name not in stray}
-        problems += check_options(config, options, space.option_place("student", kind))
+        problems += check_options(config, options, partial(_option_of, space, kind))
     return problems
+
+
+def _option_of(space: Space, kind: str, option: str) -> str:
+    """Return where an option of a kind stands, and whose it is where several kinds share the place."""
+    place = space.option_place("student", kind)(option)
+    shared = len(space.kinds) > 1 and not space.option_path(kind, option).startswith(f"student.{kind}.")
+    return f"{place} of the kind {kind}" if shared else place
 
 
 def _sections(space: Space) -> Iterable[tuple[Mapping[str, str], str, str, Mapping[str, Any], str]]:

@@ -9,6 +9,7 @@ one of spaces/dlip.yaml with every teacher signal of that space wanted.
 import json
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,7 +18,8 @@ import torch
 from search.candidates.admissions import StudentAdmissions
 from search.candidates.first_candidates import default_candidate
 from search.inputs.inputs import Inputs
-from search.inputs.teacher_cache import fill_teacher_cache, teacher_wants
+from search.inputs.teacher_cache import fill_teacher_caches, teacher_wants
+from search.run_folder.recorder import Recorder
 from spaces.load import load_space
 from trainables.signals import Batch, Signals, Source, Wants
 from trainables.teachers.cache.read import TeacherCache
@@ -44,12 +46,13 @@ def main() -> int:
     """Run the benchmark and print one JSON line."""
     torch.set_num_threads(1)
     inputs = Inputs(load_space(SPACE), say=lambda text: print(text, file=sys.stderr))
-    cache = fill_teacher_cache(inputs)
-    admissions = StudentAdmissions.__new__(
-        StudentAdmissions
-    )  # only `build` is needed, which reads the space alone
-    admissions._inputs = inputs
-    proposal = default_candidate(inputs, admissions)
+    teacher = inputs.space.teachers[0]
+    cache = fill_teacher_caches(inputs)[teacher]
+    wants = teacher_wants(inputs, teacher)
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = Recorder(Path(folder), metric_names=inputs.metrics, loss_names=sorted(inputs.space.losses))
+        admissions = StudentAdmissions(inputs, recorder, folder=Path(folder), rungs=())
+        proposal = default_candidate(inputs, admissions)
     assert proposal is not None
     config = TrainingConfig(epochs=1, pairs_per_epoch=PAIRS, warmup_steps=1)
     spent: dict[str, list[float]] = {"cached": [], "live": []}
@@ -62,7 +65,7 @@ def main() -> int:
             trainer = Trainer(
                 step,
                 inputs.splits["train"],
-                Fixed(source, teacher_wants(inputs)),
+                Fixed(source, wants),
                 config,
                 seed=0,
                 placement=Placement(device=torch.device("cpu")),

@@ -19,7 +19,6 @@ import numpy as np
 from engines.problem import Problem, nas_bench
 from engines.proposals import ours
 from engines.tasks import Task
-from search.inputs.plugins import conditions_of
 from search.searchers import SEARCHERS
 from search.searchers.base import Outcome, Proposer
 from search.simulator.goals import Goal
@@ -63,7 +62,7 @@ def propose(_: str, name: str) -> dict[str, float]:
         domains,
         seed=0,
         objectives=objectives,
-        conditions=conditions_of(space),
+        conditions=space.conditions(),
     )
     rng = random.Random(0)
     counts = OBSERVED_OF_SLOW if name == SLOW else OBSERVED
