@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import threading
 
 import pytest
 
@@ -40,3 +41,16 @@ def test_the_old_handlers_come_back() -> None:
 def test_ray_can_pickle_the_stopper_while_it_is_in_use() -> None:
     with Interrupt(notice="x") as interrupt:
         assert not pickle.loads(pickle.dumps(SearchStopper(lambda: interrupt.requested))).stop_all()
+
+
+def test_beside_the_main_thread_no_signal_is_listened_to() -> None:
+    before, entered = signal.getsignal(signal.SIGINT), list[object]()
+
+    def enter() -> None:
+        with Interrupt() as interrupt:
+            entered.extend([signal.getsignal(signal.SIGINT), interrupt.requested, interrupt.exit_code])
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert entered == [before, False, 0]

@@ -1,0 +1,92 @@
+"""The dry run: what it says of dimensions, of what they depend on, and of candidates that will not be trained."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from search.inputs.inputs import Inputs
+from search.reporting.plan import describe, plan_lines
+from tests.unit.search.earlier_run import prepare
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the space file."""
+    return tmp_path_factory.mktemp("space")
+
+
+@pytest.fixture(scope="module")
+def lines(place: Path) -> list[str]:
+    """Return the plan of the tiny space."""
+    return plan_lines(prepare(place))
+
+
+def count(lines: list[str], pattern: str) -> tuple[int, ...]:
+    """Return the numbers in the one line that a pattern matches."""
+    (found,) = [match for line in lines if (match := re.fullmatch(pattern, line))]
+    return tuple(map(int, found.groups()))
+
+
+def test_each_dimension_is_told_with_what_it_depends_on(lines: list[str]) -> None:
+    dimensions = lines[1 : lines.index(next(line for line in lines if line.startswith("roundings")))]
+    assert [line.strip().partition(":")[0] for line in dimensions] == [
+        "student.image.width",
+        "student.image.depth",
+        "student.fusion.layers",
+        "student.fusion.placement",
+        "losses.itc.weight",
+        "losses.lm.weight",
+    ]
+    conditions = [line.rpartition("  ")[2] for line in dimensions if line.endswith("]")]
+    assert conditions == ["[only where student.fusion.layers is not 0]"]
+
+
+def test_options_of_a_loss_depend_on_its_weight(place: Path) -> None:
+    hidden = "losses.image_hidden={weight: {choice: [1], zero: 0.5}, layers: {choice: [last, all]}}"
+    lines = plan_lines(
+        prepare(place, hidden, "student.fusion.placement={choice: [last, first], default: last}")
+    )
+    (told,) = [line for line in lines if "[only where" in line]
+    assert told.startswith("  losses.image_hidden.layers: ")
+    assert told.endswith("  [only where losses.image_hidden.weight is not 0]")
+
+
+def test_what_was_rounded_is_told(place: Path) -> None:
+    assert "roundings: none" in plan_lines(prepare(place))
+    lines = plan_lines(prepare(place, "student.text.depth=0.25x"))
+    (told,) = [line for line in lines if line.startswith("  student.text.depth 0.25x of ")]
+    assert lines[lines.index(told) - 1] == "roundings:"
+
+
+def test_all_of_the_sample_is_admitted_or_rejected_with_a_reason(place: Path) -> None:
+    free = plan_lines(prepare(place))
+    admitted, total = count(free, r"admitted: (\d+) of (\d+) random candidates")
+    assert admitted == total > 0
+    tight = plan_lines(prepare(place, "limits.params.max=10"))
+    admitted, total = count(tight, r"admitted: (\d+) of (\d+) random candidates")
+    assert (admitted, count(tight, r"  rejected (\d+): params <= 10\b.*")) == (0, (total,))
+
+
+def test_students_that_can_feed_no_loss_are_counted_as_rejected(place: Path) -> None:
+    # without a fusion layer nothing feeds the caption loss, which is the only one
+    only_lm = (
+        "losses.itc.weight=0",
+        "losses.lm.weight=1",
+        "student.fusion.layers={choice: [0, 1], default: 1}",
+    )
+    lines = plan_lines(prepare(place, *only_lm))
+    admitted, total = count(lines, r"admitted: (\d+) of (\d+) random candidates")
+    (rejected,) = count(lines, r"  rejected (\d+): losses: .*")
+    assert admitted + rejected == total
+    assert admitted > 0 < rejected
+    assert any(line.startswith("estimated time: ") for line in lines)
+
+
+def test_a_run_begins_with_what_decides_its_results(place: Path) -> None:
+    inputs: Inputs = prepare(place, "losses.vqa.weight=1")
+    lines = describe(inputs)
+    assert lines[0].startswith("teacher embedded: ")
+    assert "tasks: retrieval, vqa, captioning (all that teacher and data allow)" in lines
+    assert any("rungs [1]" in line for line in lines)
+    assert not any("left out" in line for line in lines)

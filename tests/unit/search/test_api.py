@@ -1,0 +1,100 @@
+"""What a call of `search()` asks for: the same as the flags of the command. Nothing is searched here."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import search.start
+from search.api import Run
+from search.api import search as call
+from search.start import Request
+from spaces.errors import RunError
+from spaces.load import Override
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Request, dict[str, Any]]]:
+    """Return what each session was asked for; none is begun."""
+    found: list[tuple[Request, dict[str, Any]]] = []
+
+    def session(request: Request, inputs: Any, earlier: Any, **more: Any) -> Any:
+        found.append((request, more))
+        more["say"]("hello")
+        return SimpleNamespace(folder=Path("runs/tiny"))
+
+    monkeypatch.setattr(search.start, "load", lambda request, say: (None, None))
+    monkeypatch.setattr(search.start, "run_session", session)
+    return found
+
+
+Asked = list[tuple[Request, dict[str, Any]]]
+
+
+def test_a_plain_call_searches_the_default_space(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call() == Run(Path("runs/tiny"))
+    ((request, more),) = asked
+    assert request == Request(space=Path("spaces/dlip.yaml"))
+    assert (more["callbacks"], more["stream"]) == ((), sys.stderr)
+    assert capsys.readouterr().err == "hello\n"
+
+
+def test_a_quiet_call_prints_nothing(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    call(quiet=True)
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "")
+
+
+def test_overrides_are_a_mapping_or_texts(asked: Asked) -> None:
+    call("a.yaml", overrides={"losses.itc.weight": 0.5, "training.lr": {"log": [1e-4, 1e-3]}})
+    call("a.yaml", overrides=["losses.itc.weight=0.5"], trials=8)
+    mapping, texts = (request.changes for request, _ in asked)
+    assert mapping == (
+        Override("overrides['losses.itc.weight']", "losses.itc.weight", 0.5),
+        Override("overrides['training.lr']", "training.lr", {"log": [1e-4, 1e-3]}),
+    )
+    assert texts == ("losses.itc.weight=0.5", Override("trials=8", "search.trials", 8))
+
+
+def test_options_are_those_of_the_command(asked: Asked) -> None:
+    call("a.yaml", out="here", warm_start=["runs/a", Path("runs/b")], always_train=True)
+    call("a.yaml", warm_start="runs/a")
+    call(resume="runs/a", trials=9, overrides={"search.stop.wall_hours": 1})
+    first, second, third = (request for request, _ in asked)
+    assert first == Request(
+        space=Path("a.yaml"),
+        out=Path("here"),
+        warm_start=(Path("runs/a"), Path("runs/b")),
+        always_train=True,
+    )
+    assert second.warm_start == (Path("runs/a"),)
+    assert third.resume == Path("runs/a")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"overrides": {"training.lr": 1}}, "--set training.lr=1"),
+        ({"overrides": ["training.lr=1"]}, "--set training.lr=1"),
+        ({"out": "there"}, "out"),
+        ({"space": "other.yaml"}, "space"),
+        ({"warm_start": ["runs/b"]}, "--warm-start"),
+    ],
+)
+def test_a_resumed_run_takes_no_other_changes_than_the_command_allows(
+    options: dict[str, Any], said: str, asked: Asked
+) -> None:
+    with pytest.raises(RunError, match=f"--resume runs/a: got {said}"):
+        call(resume="runs/a", **options)
+    assert not asked
+
+
+@pytest.mark.parametrize("name", ["dry_run", "seeds", "changes"])
+def test_an_unknown_option_is_refused(name: str, asked: Asked) -> None:
+    with pytest.raises(
+        TypeError, match=f"got {name}; allowed options: address, always_train, out, resume, warm_start"
+    ):
+        call("a.yaml", **{name: True})
+    assert not asked

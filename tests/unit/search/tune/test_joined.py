@@ -1,0 +1,114 @@
+"""Being part of a cluster for a while: Ray and the environment are left as they were found. Ray itself is a stand-in."""
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from search.tune import cluster
+from spaces.errors import ResourceError
+
+HERE = "10.0.0.1:6379"
+
+
+class Ray:
+    """What `cluster` asks of Ray."""
+
+    def __init__(self, *, running: bool = False, refuses: Exception | None = None) -> None:
+        self.running, self.refuses = running, refuses
+        self.began: list[dict[str, Any]] = []
+        self.util = SimpleNamespace(get_node_ip_address=lambda: "10.0.0.1")
+
+    def is_initialized(self) -> bool:
+        return self.running
+
+    def init(self, **options: Any) -> Any:
+        if self.refuses:
+            raise self.refuses
+        assert not self.running
+        self.running = True
+        self.began.append(options)
+        return SimpleNamespace(dashboard_url="", address_info={})
+
+    def shutdown(self) -> None:
+        self.running = False
+
+    def get_runtime_context(self) -> Any:
+        return SimpleNamespace(gcs_address=HERE)
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> Ray:
+    """Put a Ray that does not run in the place of the real one."""
+    made = Ray()
+    monkeypatch.setattr(cluster, "ray", made)
+    return made
+
+
+def test_a_ray_that_was_started_is_shut_down_and_the_environment_is_as_before(ray: Ray) -> None:
+    before = dict(os.environ)
+    with cluster.joined(None):
+        assert ray.running
+        assert os.environ["RAY_ADDRESS"].startswith("10.0.0.1:")
+        assert os.environ["TUNE_DISABLE_SIGINT_HANDLER"] == "1"
+    assert not ray.running
+    assert dict(os.environ) == before
+
+
+def test_what_the_user_has_set_holds_and_comes_back(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "their-own")
+    monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "9")
+    monkeypatch.setenv("RAY_GCS_SERVER_PORT", "1234")
+    before = dict(os.environ)
+    with cluster.joined(None):
+        assert os.environ["RAY_ADDRESS"] == "10.0.0.1:1234"
+        assert os.environ["TUNE_MAX_PENDING_TRIALS_PG"] == "9"
+        os.environ["TUNE_MADE_WHILE_SEARCHING"] = "1"
+        del os.environ["RAY_GCS_SERVER_PORT"]
+    assert dict(os.environ) == before
+
+
+def test_an_error_changes_none_of_that(ray: Ray) -> None:
+    before = dict(os.environ)
+    with pytest.raises(ZeroDivisionError), cluster.joined(None):
+        raise ZeroDivisionError
+    assert not ray.running
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("address", [None, "auto", HERE])
+def test_a_ray_that_runs_already_is_used_and_left_running(ray: Ray, address: str | None) -> None:
+    ray.running, before = True, dict(os.environ)
+    with cluster.joined(address) as lines:
+        assert lines == [f"Ray runs in this process already ({HERE}): it is used, and left running"]
+        assert os.environ["RAY_ADDRESS"] == HERE
+    assert ray.running
+    assert ray.began == []
+    assert dict(os.environ) == before
+
+
+def test_another_cluster_than_the_one_that_was_joined_is_refused(ray: Ray) -> None:
+    ray.running, before = True, dict(os.environ)
+    with (
+        pytest.raises(ResourceError, match=f"has joined the cluster at {HERE} already"),
+        cluster.joined("10.0.0.2:1"),
+    ):
+        raise AssertionError("unreachable")
+    assert ray.running
+    assert dict(os.environ) == before
+
+
+def test_a_cluster_that_is_joined_is_found_once_and_entered_by_its_address(ray: Ray) -> None:
+    with cluster.joined("auto"):
+        assert [options["address"] for options in ray.began] == ["auto", HERE]
+        assert ray.began[1]["runtime_env"]["env_vars"]["RAY_ADDRESS"] == HERE
+    assert not ray.running
+
+
+def test_a_cluster_that_does_not_answer_is_told_and_leaves_nothing(ray: Ray) -> None:
+    before = dict(os.environ)
+    ray.refuses = ConnectionError("nobody there")
+    with pytest.raises(ResourceError, match="no Ray cluster answers"), cluster.joined("10.0.0.2:1"):
+        raise AssertionError("unreachable")
+    assert dict(os.environ) == before
