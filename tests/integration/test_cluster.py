@@ -93,8 +93,11 @@ def test_two_workers_per_trial_finish_a_search(visit: Visit) -> None:
 
 def test_stopped_trials_leave_no_placement_group_and_all_cpus_free(visit: Visit) -> None:
     rows = sorted(runs.trial_rows(visit.folder).values(), key=lambda row: row["proposal"])
-    # one was stopped before the last: had it kept its group, the next had never found two CPUs
-    assert [row["status"] for row in rows] == ["finished", "stopped", "finished", "stopped"]
+    # one was stopped before the last two: had it kept its group, they had never found two CPUs. What becomes of these is
+    # chance, for they know nothing either
+    assert [row["status"] for row in rows[:2]] == ["finished", "stopped"]
+    assert len(rows) == 4
+    assert all(row["epochs"] >= 1 for row in rows)
     assert visit.leftovers["groups"] == []
     assert visit.leftovers["seen"] >= 2  # there had been some: the actor of the trials, and its workers
     assert visit.leftovers["free"] == visit.leftovers["whole"] == 2.0
