@@ -136,6 +136,21 @@ def test_a_dry_run_prints_the_plan_and_makes_no_folder(
     assert list(tmp_path.iterdir()) == [space]
 
 
+def test_students_that_do_only_some_of_the_tasks_are_planned_where_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from search.run import main
+
+    monkeypatch.chdir(tmp_path)
+    dual = runs.SPACE.replace("layers: 1", "layers: {choice: [0, 1], default: 0}") + "allow_partial: true\n"
+    assert main(["--space", str(runs.write_space(tmp_path, dual)), "--dry-run"]) == 0
+    told = capsys.readouterr()
+    found = re.search(r"^admitted: (\d+) of (\d+) ", told.out, re.MULTILINE)
+    assert found, told.out
+    assert found.group(1) == found.group(2)
+    assert "tasks: retrieval, vqa, captioning" in told.err + told.out
+
+
 @pytest.mark.parametrize(
     ("room", "known"),
     [
