@@ -18,7 +18,7 @@ from analysis.run_folder import Run, Trial, number
 Numbers = tuple[float | None, ...]
 AXIS_TITLES = {
     "params": "parameters",
-    "flops": "FLOPs, one forward pass",
+    "flops": "FLOPs, one example",
     "latency_ms": "latency, thread-CPU ms",
 }
 TEACHER_HOVER = "teacher: <b>%{y:.1f}</b><extra></extra>"

@@ -51,8 +51,9 @@ def facts_section(run: Run) -> Markup:
         *(join([element("h3", title), _listed(content)]) for title, content in groups if content),
         *(details(title, _listed(content)) for title, content in folded if content),
         paragraph(
-            "Parameters are counted as integers, embeddings included. FLOPs are 2 per multiply-add of one "
-            "forward pass in each mode of the task; matrix products, convolutions and attention only.",
+            "Parameters are counted as integers, embeddings included. FLOPs are 2 per multiply-add of all "
+            "that serves one example in the tasks, every step of decoding included; matrix products, "
+            "convolutions and attention only.",
             class_="note",
         ),
         id_="facts",
