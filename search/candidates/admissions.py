@@ -11,7 +11,6 @@ from search.proposal import Admitted, Proposal, Rejected
 from search.run_folder.recorder import Recorder
 from search.searchers.base import Values
 from spaces.candidate import Candidate
-from spaces.errors import ShapeError
 from spaces.objectives import COSTS
 from trainables.teachers.cache.read import TeacherCache
 from trainables.training.job import Job
@@ -64,7 +63,7 @@ class StudentAdmissions:
         """
         space = self._inputs.space
         candidate = space.build(values, self._inputs.students, space.search.seed)
-        return Proposal(candidate=feedable_part(candidate, self._inputs), index=index, values=dict(values))
+        return Proposal(candidate=self._inputs.feedable_part(candidate), index=index, values=dict(values))
 
     def admit(self, candidate: Candidate) -> Admitted | Rejected:
         """Return whether the candidate keeps the limits, with its costs."""
@@ -128,16 +127,3 @@ class StudentAdmissions:
                 f"candidate {candidate.candidate_id}: the teacher cache lacks what it needs; runs with a live teacher"
             )
         return folder if held else ""
-
-
-def feedable_part(candidate: Candidate, inputs: Inputs) -> Candidate:
-    """Return the candidate without the losses that its student or the data cannot feed.
-
-    Raises:
-        IllegalCandidate: no loss is left.
-    """
-    try:
-        unfed = inputs.students.unfed(candidate)
-    except ShapeError:
-        return candidate  # the cost filter names the reason and records it
-    return candidate.without_losses({*inputs.absent_losses, *unfed})

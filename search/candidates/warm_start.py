@@ -10,7 +10,6 @@ import numpy as np
 
 from analysis.pareto import nondominated
 from analysis.table import FAILED
-from search.candidates.admissions import feedable_part
 from search.inputs.inputs import Inputs
 from search.objectives import to_minimise
 from search.proposal import NOT_PROPOSED, Past
@@ -179,4 +178,4 @@ def _first(past: Sequence[Past], inputs: Inputs) -> list[Past]:
 def _identity(values: Values, inputs: Inputs) -> str:
     """Return what is equal for equal trainings: the id that this run will give the candidate."""
     space = inputs.space
-    return feedable_part(space.build(values, inputs.students, space.search.seed), inputs).candidate_id
+    return inputs.feedable_part(space.build(values, inputs.students, space.search.seed)).candidate_id

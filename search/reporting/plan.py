@@ -4,7 +4,6 @@ import random
 import time
 from typing import Any
 
-from search.candidates.admissions import feedable_part
 from search.candidates.cost_filter import CostFilter, shown
 from search.inputs.inputs import Inputs
 from search.inputs.plugins import rungs_of
@@ -102,7 +101,7 @@ def _sample(inputs: Inputs) -> tuple[list[tuple[Candidate, dict[str, float]]], d
             break
         values = {path: domain.sample(rng) for path, domain in space.domains().items()}
         try:
-            candidate = feedable_part(space.build(values, inputs.students, space.search.seed), inputs)
+            candidate = inputs.feedable_part(space.build(values, inputs.students, space.search.seed))
             counted = checker.counted(candidate)
         except IllegalCandidate as error:
             reasons[str(error)] = reasons.get(str(error), 0) + 1

@@ -164,7 +164,10 @@ def test_each_kind_takes_its_own_options_under_its_name(load: Load) -> None:
     ("own", "said"),
     [
         ("convnet: {width: 8, dept: 2}", "toy.yaml:7, student.convnet.dept: "),
-        ("convnet: {width: 8, depth: 2}\n  fusion: {layers: 1}", "toy.yaml:8, student.fusion: "),
+        (
+            "convnet: {width: 8, depth: 2}\n  fusion: {layers: 1}",
+            "toy.yaml:8, student.fusion of the kind convnet: ",
+        ),
         ("convnet: {width: wide, depth: 2}", "toy.yaml:7, student.convnet.width: "),
     ],
 )
@@ -196,8 +199,8 @@ def test_what_teacher_and_data_allow_is_chosen_and_told(load: Load, teacher: Tea
     able, notes = chosen_tasks(space, dual, EVERYTHING)
     assert list(able) == ["retrieval"]
     assert notes == [
-        "tasks: retrieval (all that teacher and data allow; without vqa: the teacher needs answer.logits; "
-        "without captioning: the teacher needs decoder.logits)"
+        "tasks: retrieval (all that teacher and data allow; without vqa: it needs answer.logits, which the teacher does not "
+        "have; without captioning: it needs decoder.logits, which the teacher does not have)"
     ]
 
 
@@ -209,11 +212,11 @@ def test_a_named_task_that_cannot_be_done_is_told_with_its_line_and_the_reason(
         chosen_tasks(space, dual, fields_of((CAPTION,)))
     captioning, vqa = str(caught.value).splitlines()
     assert captioning == (
-        "toy.yaml:14, tasks.captioning: got captioning, but the teacher needs decoder.logits; allowed here: retrieval. "
-        "Drop it, or change teacher or data."
+        "toy.yaml:14, tasks.captioning: got captioning, but it needs decoder.logits, which the teacher does not have; "
+        "allowed here: retrieval. Drop it, or change teacher or data."
     )
     assert vqa.startswith(
-        "toy.yaml:15, tasks.vqa: got vqa, but the teacher needs answer.logits; it needs question"
+        "toy.yaml:15, tasks.vqa: got vqa, but it needs answer.logits, which the teacher does not have; it needs question"
     )
 
 
