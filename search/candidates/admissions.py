@@ -63,7 +63,7 @@ class StudentAdmissions:
         """
         space = self._inputs.space
         candidate = space.build(values, self._inputs.students, space.search.seed)
-        return Proposal(candidate=self._inputs.feedable(candidate), index=index, values=dict(values))
+        return Proposal(candidate=self._inputs.feedable_part(candidate), index=index, values=dict(values))
 
     def admit(self, candidate: Candidate) -> Admitted | Rejected:
         """Return whether the candidate keeps the limits, with its costs."""

@@ -178,4 +178,4 @@ def _first(past: Sequence[Past], inputs: Inputs) -> list[Past]:
 def _identity(values: Values, inputs: Inputs) -> str:
     """Return what is equal for equal trainings: the id that this run will give the candidate."""
     space = inputs.space
-    return inputs.feedable(space.build(values, inputs.students, space.search.seed)).candidate_id
+    return inputs.feedable_part(space.build(values, inputs.students, space.search.seed)).candidate_id

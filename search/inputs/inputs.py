@@ -84,18 +84,6 @@ class Inputs:
             *(name for task in self.students.made.values() for name in task.metrics),
         )
 
-    def feedable(self, candidate: Candidate) -> Candidate:
-        """Return the candidate without the losses that its student or the data cannot feed.
-
-        Raises:
-            IllegalCandidate: no loss is left.
-        """
-        try:
-            unfed = self.students.unfed(candidate)
-        except ShapeError:
-            return candidate  # the cost filter names the reason and records it
-        return candidate.without_losses({*self.absent_losses, *unfed})
-
     @property
     def counts(self) -> tuple[str, ...]:
         """The metric of each task that retention is made of."""
@@ -157,6 +145,18 @@ class Inputs:
         check_capable(self.space.teachers[0], found["val"], self.counts)
         check_measurable(self.space, found["val"])
         return TeacherFigures(metrics=found["val"], test_metrics=found.get("test", {}))
+
+    def feedable_part(self, candidate: Candidate) -> Candidate:
+        """Return the candidate without the losses that its student or the data cannot feed.
+
+        Raises:
+            IllegalCandidate: no loss is left.
+        """
+        try:
+            unfed = self.students.unfed(candidate)
+        except ShapeError:
+            return candidate  # the cost filter names the reason and records it
+        return candidate.without_losses({*self.absent_losses, *unfed})
 
     def run_facts(self) -> dict[str, Any]:
         """Return what run.json says of teacher, tasks and data."""

@@ -101,7 +101,7 @@ def _sample(inputs: Inputs) -> tuple[list[tuple[Candidate, dict[str, float]]], d
             break
         values = {path: domain.sample(rng) for path, domain in space.domains().items()}
         try:
-            candidate = inputs.feedable(space.build(values, inputs.students, space.search.seed))
+            candidate = inputs.feedable_part(space.build(values, inputs.students, space.search.seed))
             counted = checker.counted(candidate)
         except IllegalCandidate as error:
             reasons[str(error)] = reasons.get(str(error), 0) + 1

@@ -13,16 +13,23 @@ from spaces.objectives import COSTS
 
 
 def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
-    """Return what the run knows of a student: costs, metrics, origin, and the hardware of every figure."""
+    """Return what the run knows of a student: costs, metrics, origin, and the hardware of every figure.
+
+    Figures of a teacher are those of the reference; a student of another one has its name alone.
+    """
     teacher, dataset = run.facts.get("teacher", {}), run.facts.get("dataset", {})
+    own = trial.config.get("teacher", teacher.get("name"))
+    reference = {
+        "name": own,
+        "fingerprint": teacher.get("fingerprint", "").partition("+")[
+            0
+        ],  # of several, the reference comes first
+        "metrics": {"validation": teacher.get("metrics", {}), "test": teacher.get("test_metrics", {})},
+        "costs": {name: teacher[name] for name in COSTS if name in teacher},
+    }
     return {
         "candidate_id": trial.candidate_id,
-        "teacher": {
-            "name": teacher.get("name"),
-            "fingerprint": teacher.get("fingerprint"),
-            "metrics": {"validation": teacher.get("metrics", {}), "test": teacher.get("test_metrics", {})},
-            "costs": {name: teacher[name] for name in COSTS if name in teacher},
-        },
+        "teacher": reference if own == teacher.get("name") else {"name": own},
         "dataset": f"{dataset.get('description', '')} (fingerprint {dataset.get('fingerprint', '')})",
         "costs": {
             **_known({**trial.costs, "wall_latency_ms": trial.wall_latency_ms}),

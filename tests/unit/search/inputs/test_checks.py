@@ -199,8 +199,8 @@ def test_what_teacher_and_data_allow_is_chosen_and_told(load: Load, teacher: Tea
     able, notes = chosen_tasks(space, dual, EVERYTHING)
     assert list(able) == ["retrieval"]
     assert notes == [
-        "tasks: retrieval (all that teacher and data allow; without vqa: it needs answer.logits, which the teacher does "
-        "not have; without captioning: it needs decoder.logits, which the teacher does not have)"
+        "tasks: retrieval (all that teacher and data allow; without vqa: it needs answer.logits, which the teacher does not "
+        "have; without captioning: it needs decoder.logits, which the teacher does not have)"
     ]
 
 
@@ -212,9 +212,8 @@ def test_a_named_task_that_cannot_be_done_is_told_with_its_line_and_the_reason(
         chosen_tasks(space, dual, fields_of((CAPTION,)))
     captioning, vqa = str(caught.value).splitlines()
     assert captioning == (
-        "toy.yaml:14, tasks.captioning: got captioning, but it needs decoder.logits, which the teacher does not "
-        "have; allowed here: retrieval. "
-        "Drop it, or change teacher or data."
+        "toy.yaml:14, tasks.captioning: got captioning, but it needs decoder.logits, which the teacher does not have; "
+        "allowed here: retrieval. Drop it, or change teacher or data."
     )
     assert vqa.startswith(
         "toy.yaml:15, tasks.vqa: got vqa, but it needs answer.logits, which the teacher does not have; it needs question"

@@ -58,7 +58,7 @@ def candidates(inputs: Inputs) -> Iterator[Candidate]:
     for values in product(*(domain.values() for domain in domains.values())):
         try:
             made = inputs.space.build(dict(zip(domains, values, strict=True)), inputs.students, 0)
-            yield inputs.feedable(made)
+            yield inputs.feedable_part(made)
         except IllegalCandidate:
             continue
 
@@ -77,7 +77,7 @@ def test_the_default_space_caches_what_any_of_its_candidates_reads() -> None:
     while seen < 200:
         values = {path: domain.sample(rng) for path, domain in domains.items()}
         try:
-            candidate = inputs.feedable(inputs.space.build(values, inputs.students, 0))
+            candidate = inputs.feedable_part(inputs.space.build(values, inputs.students, 0))
         except IllegalCandidate:
             continue
         assert read_by_losses(inputs, candidate) <= wants
