@@ -29,7 +29,7 @@ from search.tune.tune_callback import RunCallback, Watched
 from search.tune.tuner import make_tuner
 from search.tune.user_callbacks import Guarded
 from search.tune.watchdog import Watchdog
-from trainables.trial import Launch
+from trainables.trial import Launch, release
 
 NOTICE = "stopping: results are kept, the report is drawn; once more to quit at once"
 BROKEN_OFF = Ending(ended_by="failed", reason="Ray Tune ended before the search did")
@@ -247,6 +247,7 @@ class Session:
             callback.settle()
         finally:
             progress.close(callback.tally())
+            release(Path(launch.storage))
 
     def _report(self, ending: Ending, rules: StopRules) -> Path:
         """Write down how the search ended, and draw it."""

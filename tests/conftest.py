@@ -15,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 SKIP_MARKERS = ("browser", "gpu", "java", "weights")
 ORDER = ("unit", "house", "contracts", "integration", "e2e")  # what answers soonest comes first
 RAY = ("integration", "e2e", "campaign")  # start Ray: one at a time, and mostly waiting
+WITHOUT_RAY = ("test_bad_data.py", "test_bad_space.py", "test_simulate.py")  # of those: never come so far
 RAY_TIMEOUT_S = 1800  # of one test there with its fixtures, as `timeout` in pyproject.toml is of all others
 
 collect_ignore = [] if os.environ.get("CAMPAIGN") else ["campaign"]
@@ -78,8 +79,9 @@ class OneRay(LoadScopeScheduling):  # type: ignore[misc]
     """With `-n 2`: one process takes all that starts Ray, from the beginning, since it mostly waits; the other the rest."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = nodeid.removeprefix("tests/").partition("/")[0]
-        return "ray" if folder in RAY else nodeid
+        path = nodeid.partition("::")[0].removeprefix("tests/")
+        with_ray = path.partition("/")[0] in RAY and not path.endswith(WITHOUT_RAY)
+        return "ray" if with_ray else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneRay:

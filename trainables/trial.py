@@ -6,6 +6,7 @@ each trial would cost 25. Same loop, same rows, same checkpoints.
 """
 
 import gc
+import os
 import threading
 import traceback
 import uuid
@@ -19,6 +20,7 @@ import torch
 from ray import train, tune
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from spaces.errors import ResourceError
@@ -31,6 +33,16 @@ from trainables.training.loop import train as train_candidate
 HEAD_SHARE = 0.001
 """What the driver of a nested trial takes of `node:__internal_head__`, which every cluster has; never a CPU,
 which its workers may be waiting for."""
+
+SETTINGS = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1.0",  # a lost worker is seen so late; rows come another way
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
+}
+"""Ray Train reads them where `fit` is called, and hands them on; whoever started this Ray need not know of them."""
+
+GROUPS = "groups"  # in `Launch.storage`: one file for each group of workers, named after its placement group
 
 IDLE_S = 30.0  # of workers without a candidate, before they give their CPUs back
 ATTEMPTS = 3  # at one candidate, each with new workers, where workers were lost
@@ -124,9 +136,30 @@ def _ray_logs() -> Path:
     return Path(node.get_logs_dir_path())
 
 
+def _note_group(storage: Path) -> None:
+    """Write down which placement group this worker is in, for `release`."""
+    held = ray.util.get_current_placement_group()
+    assert held is not None, "Ray Train puts its workers into one"
+    (storage / GROUPS).mkdir(parents=True, exist_ok=True)
+    (storage / GROUPS / held.id.hex()).touch()
+
+
+def release(storage: Path) -> None:
+    """Give back what workers still hold when no trial is left; to be called by the driver of the search.
+
+    Ray Train's own clean-up asks the dashboard, and gives up where Ray runs without one (up to 2.60): the CPUs of a Ray that
+    goes on running would be lost.
+    """
+    for file in (storage / GROUPS).glob("*"):
+        ray.util.remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(file.name)))
+        file.unlink()
+
+
 def _work(config: Mapping[str, Any]) -> None:
     """Run in each worker process of nested trials: train one candidate after another, until no more come."""
     exchange, first = config["exchange"], train.get_context().get_world_rank() == 0
+    if first:
+        _note_group(Path(config["storage"]))
     while broadcast_from_rank_zero(ray.get(exchange.wait_for_order.remote()) if first else None):
         order = ray.get(exchange.order.remote())
         try:
@@ -164,10 +197,12 @@ class Workers:
 
     def _run(self) -> None:
         launch = self.kind
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
         try:
             TorchTrainer(
                 _work,
-                train_loop_config={"exchange": self._exchange},
+                train_loop_config={"exchange": self._exchange, "storage": launch.storage},
                 torch_config=TorchConfig(backend="nccl" if launch.gpus else "gloo"),
                 scaling_config=train.ScalingConfig(
                     num_workers=launch.workers,

@@ -1,5 +1,6 @@
 """Joining or starting Ray, and what its resources allow. Needs nothing of a cluster that plain `ray start` did not give."""
 
+import logging
 import os
 import shutil
 import socket
@@ -14,14 +15,6 @@ import ray
 import torch
 
 from spaces.errors import ResourceError
-
-SETTINGS = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1.0",  # a lost worker is seen so late; rows come another way
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
-}
-"""For every process of a nested trial; through runtime_env, since a running cluster takes them no other way."""
 
 DRIVER_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search owns Ctrl-C
@@ -60,16 +53,21 @@ def project_root() -> Path:
 
 @contextmanager
 def joined(address: str | None) -> Iterator[list[str]]:
-    """Be part of a cluster for a while, see `connect`; Ray and the environment are left as they were found.
+    """Be part of a cluster for a while, see `connect`; Ray, its logger and the environment are left as they were found.
 
     A Ray that runs in this process already is used where no address is given, and goes on running.
     """
     found, owned = dict(os.environ), not ray.is_initialized()
+    logger = logging.getLogger("ray")
+    level = logger.level
     try:
-        yield connect(address)
+        lines = connect(address)
+        logger.setLevel(logging.ERROR)  # Tune misses files of its own, which the recorder replaces
+        yield lines
     finally:
         if owned:
             ray.shutdown()
+        logger.setLevel(level)
         for name in [name for name in os.environ if name.startswith(("RAY_", "TUNE_")) and name not in found]:
             del os.environ[name]
         os.environ.update(
@@ -85,7 +83,7 @@ def connect(address: str | None) -> list[str]:
     Raises:
         ResourceError: no cluster answers there, or it asks for a token.
     """
-    for name, value in {**SETTINGS, **DRIVER_SETTINGS}.items():
+    for name, value in DRIVER_SETTINGS.items():
         os.environ.setdefault(name, value)
     if ray.is_initialized():
         return _running(address)
@@ -142,7 +140,7 @@ def _start(options: dict[str, Any]) -> Any:
 
 
 def _join(address: str, options: dict[str, Any]) -> Any:
-    """Join a cluster; its processes get the address as they get our settings, through the runtime environment.
+    """Join a cluster; its processes get the address through the runtime environment, with our code.
 
     Joined twice: what `auto` means is known only once it was found.
     """
@@ -174,11 +172,11 @@ def _environment(**values: str) -> Iterator[None]:
 
 
 def _code_for_cluster() -> dict[str, Any]:
-    """Return the runtime environment that brings our code and settings to nodes that have neither.
+    """Return the runtime environment that brings our code, and the cluster's address, to nodes that have neither.
 
     A package that was installed, not checked out, is expected on every node: its folder is all of site-packages.
     """
-    settings: dict[str, Any] = {"env_vars": {**SETTINGS, "RAY_ADDRESS": os.environ["RAY_ADDRESS"]}}
+    settings: dict[str, Any] = {"env_vars": {"RAY_ADDRESS": os.environ["RAY_ADDRESS"]}}
     # `ray job submit` has brought a working directory already
     submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     if (project_root() / "pyproject.toml").exists() and not submitted:

@@ -68,7 +68,7 @@ found["started"] = state()
 
 def beside():
     texts = ["training.epochs=2", "losses.itc.weight=0.5"]
-    runs.append(search(space, trials=2, overrides=texts, quiet=True, out=str(place / "two")))
+    runs.append(search(space, trials=2, overrides=texts, quiet=True, always_train=True, out=str(place / "two")))
 
 
 print("the quiet one begins", flush=True)

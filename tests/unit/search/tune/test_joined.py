@@ -1,5 +1,6 @@
 """Being part of a cluster for a while: Ray and the environment are left as they were found. Ray itself is a stand-in."""
 
+import logging
 import os
 from types import SimpleNamespace
 from typing import Any
@@ -75,6 +76,19 @@ def test_an_error_changes_none_of_that(ray: Ray) -> None:
         raise ZeroDivisionError
     assert not ray.running
     assert dict(os.environ) == before
+
+
+def test_ray_is_quiet_meanwhile_and_as_talkative_as_before_afterwards(ray: Ray) -> None:
+    logger = logging.getLogger("ray")
+    before = logger.level
+    try:
+        logger.setLevel(logging.INFO)
+        ray.running = True
+        with cluster.joined(None):
+            assert not logging.getLogger("ray.tune").isEnabledFor(logging.WARNING)
+        assert logger.level == logging.INFO
+    finally:
+        logger.setLevel(before)
 
 
 @pytest.mark.parametrize("address", [None, "auto", HERE])
