@@ -1,6 +1,6 @@
 """A model that knows the truth about a split, and says it of some pictures: what tasks must score as they do."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, final
 
 import pytest
@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from tests.unit.trainables.answering import Answering
 from trainables.datasets.encoded import EncodedSplit
-from trainables.families.base import Family, Inputs, Resolved, Surroundings
+from trainables.families.base import Inputs
 from trainables.signals import CAPTION, PICTURE, PIXELS, QUESTION, Batch, Offer, Offers, Signals, Want, Wants
 
 Say = Callable[[Batch], Tensor]
 
 
 @final
-class Oracle(Family):
+class Oracle(Answering):
     """Right about the pictures below `right` and about their texts, wrong about all others; in training mode always wrong.
 
     A new task whose wants it does not know needs a line in `answers`.
@@ -86,21 +87,3 @@ class Oracle(Family):
         missing = self.inputs(wants).fields - set(batch.fields)
         assert not missing, missing
         return Signals({want: self.answers[want](batch) for want in wants})
-
-    @classmethod
-    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
-        raise NotImplementedError
-
-    @classmethod
-    def draft(cls, config: Any, around: Surroundings) -> Any:
-        raise NotImplementedError
-
-    @classmethod
-    def sizes(cls, architecture: Any) -> dict[str, int]:
-        raise NotImplementedError
-
-    def pass_inputs(self, mode: str, tokens: int) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-    def run_pass(self, mode: str, inputs: Mapping[str, Tensor]) -> object:
-        raise NotImplementedError

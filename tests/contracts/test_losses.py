@@ -17,6 +17,7 @@ from tests.unit.trainables.losses.factory import (
     make_batch,
     make_signals,
     mapped,
+    needs_of,
     offers_of,
     student_architecture,
     teacher_architecture,
@@ -24,16 +25,10 @@ from tests.unit.trainables.losses.factory import (
     with_padding_changed,
 )
 from trainables.losses import LOSSES
-from trainables.losses.base import Ends, data_lack, source_lack, student_lack
+from trainables.losses.base import data_lack, source_lack, student_lack
 from trainables.losses.itm import LABELS
 from trainables.signals import Batch, Offers, Signals
 from trainables.training.build import build_losses
-
-
-def needs_of(name: str, student: Offers = STUDENT, source: Offers = TEACHER) -> tuple[Any, Ends]:
-    kind: Any = loss_class(name)
-    ends = Ends(name=name, student=student, source=source)
-    return kind.needs_of(kind.Config(), ends), ends
 
 
 def both(

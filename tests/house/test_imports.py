@@ -1,12 +1,8 @@
 """Rooms import one way only, and the light rooms stay light."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from tests.house.tree import ROOT, dotted, modules
+from tests.house.tree import dotted, modules, python
 
 HEAVY = ("ray", "timm", "torch", "torchvision", "transformers")
 GONE = """
@@ -17,19 +13,6 @@ class Gone:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Gone())
 """
-
-
-def python(program: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
 
 
 def importing(names: list[str]) -> str:

@@ -1,6 +1,9 @@
-"""The files of the project, found without git: everything that .gitignore does not name."""
+"""The files of the project, found without git: everything that .gitignore does not name; and a Python that sees them."""
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from functools import cache
@@ -57,3 +60,17 @@ def short(path: Path) -> str:
 def syntax(path: Path) -> ast.Module:
     """Return the syntax tree of a Python file."""
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def python(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a fresh Python, from the root, and return how it ended and what it said."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )

@@ -1,12 +1,8 @@
 """What answers a user at once does so without Ray, and a mistake in a space without torch."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from tests.house.tree import ROOT
+from tests.house.tree import python
 
 PLAN = (
     "search.inputs.inputs",
@@ -32,13 +28,5 @@ def test_modules_load_without_what_is_slow(modules: tuple[str, ...], absent: lis
         f"import importlib, sys\n[importlib.import_module(one) for one in {modules!r}]\n"
         f"print([one for one in {absent!r} if one in sys.modules])"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python(program)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

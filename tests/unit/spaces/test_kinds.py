@@ -192,7 +192,7 @@ def test_only_what_counts_needs_a_default_or_a_start_value(both: Both, problems)
     )
 
 
-def test_one_literal_kind_may_have_options_under_its_name_too(both: Both, toy: ToyPlugins) -> None:
+def test_one_literal_kind_may_have_options_under_its_name_too(both: Both) -> None:
     space = both(overrides=["student.kind=head", "teacher=embedded"])
     assert "student.blip.text.width" in space.domains()  # no kind: an option that `head` will be asked about
     assert space.kind_options("head")["blip"] == {

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.house.tree import ROOT
 from tests.unit.trainables.small import candidate_config, make_job
 from trainables.training import checkpoint
 from trainables.training.control import PlainControl, Row
@@ -20,7 +21,6 @@ from trainables.training.loop import train
 from trainables.training.trainer import Trainer
 from trainables.worker import main
 
-ROOT = Path(__file__).parents[3]
 WITHOUT_RAY = """
 import runpy, sys
 for name in ("ray", "pydantic"):

@@ -1,9 +1,6 @@
 """What `--list` says is what the plug-ins are, though none of them is imported for it."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 import typing
 from collections.abc import Iterator
 
@@ -11,7 +8,7 @@ import pytest
 
 from search.reporting.catalogue import ROOMS, catalogue
 from spaces.plugins import resolve
-from tests.house.tree import ROOT
+from tests.house.tree import python
 
 HEAVY = ("hyperopt", "ray", "timm", "torch", "transformers")
 
@@ -54,13 +51,5 @@ def test_no_plugin_is_imported(room: str) -> None:
         "import sys\nfrom search.reporting.catalogue import catalogue\n"
         f"catalogue({room!r})\nprint([name for name in {HEAVY!r} if name in sys.modules])"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python(program)
     assert done.stdout.strip() == "[]", done.stderr

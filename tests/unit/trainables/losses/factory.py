@@ -13,7 +13,7 @@ from spaces.plugins import resolve
 from trainables.families.base import Blueprint
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
 from trainables.losses import LOSSES
-from trainables.losses.base import Ends, Loss
+from trainables.losses.base import Ends, Loss, Needs
 from trainables.signals import PIXELS, Batch, Offer, Offers, Signals, Want
 from trainables.tokenizer import VocabularyConfig
 
@@ -65,6 +65,13 @@ def build(name: str, student: Offers = STUDENT, source: Offers = TEACHER, **opti
     kind: Any = loss_class(name)
     made: Loss = kind(kind.Config(**options), Ends(name=name, student=student, source=source))
     return made
+
+
+def needs_of(name: str, student: Offers = STUDENT, source: Offers = TEACHER) -> tuple[Needs, Ends]:
+    """Return what a loss with its default options needs between two models, and the two."""
+    kind: Any = loss_class(name)
+    ends = Ends(name=name, student=student, source=source)
+    return kind.needs_of(kind.Config(), ends), ends
 
 
 def make_batch(num_pairs: int = 5, *, tokens: int = 7, seed: int = 0) -> Batch:

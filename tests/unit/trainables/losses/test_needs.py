@@ -1,22 +1,18 @@
 """Who can feed which loss, told by name: what the table's rows are for, worked by hand."""
 
-from typing import Any
-
 import pytest
 
 from spaces.errors import ShapeError, TeacherError
 from tests.unit.trainables.losses.factory import (
-    STUDENT,
-    TEACHER,
     build,
-    loss_class,
+    needs_of,
     offers_of,
     student_architecture,
     teacher_architecture,
 )
 from trainables.losses import LOSSES
 from trainables.losses.base import Ends, Needs, data_lack, source_lack, student_lack
-from trainables.signals import NOTHING, Offers, Want
+from trainables.signals import NOTHING, Want
 
 DUAL = offers_of(student_architecture(fusion=()))
 OF_FUSION = {
@@ -34,16 +30,10 @@ FIELDS = {
 }
 
 
-def needs(name: str, student: Offers = STUDENT, source: Offers = TEACHER) -> tuple[Needs, Ends]:
-    kind: Any = loss_class(name)
-    ends = Ends(name=name, student=student, source=source)
-    return kind.needs_of(kind.Config(), ends), ends
-
-
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_dual_encoder_cannot_feed_what_looks_at_picture_and_text_together(name: str) -> None:
-    reason = student_lack(*needs(name, DUAL))
-    assert source_lack(*needs(name, DUAL)) is None
+    reason = student_lack(*needs_of(name, DUAL))
+    assert source_lack(*needs_of(name, DUAL)) is None
     assert (reason is not None) == (name in OF_FUSION)
     if reason is None:
         build(name, DUAL)
@@ -55,8 +45,8 @@ def test_a_dual_encoder_cannot_feed_what_looks_at_picture_and_text_together(name
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_teacher_without_decoder_cannot_feed_what_reads_it(name: str) -> None:
     bare = offers_of(teacher_architecture(decoder=False))
-    reason = source_lack(*needs(name, source=bare))
-    assert student_lack(*needs(name, source=bare)) is None
+    reason = source_lack(*needs_of(name, source=bare))
+    assert student_lack(*needs_of(name, source=bare)) is None
     assert (reason is not None) == (name in OF_THE_TEACHERS_DECODER)
     if reason is not None:
         with pytest.raises(TeacherError, match=rf"losses\.{name}: needs .* of the teacher.*Drop the loss"):
@@ -65,14 +55,14 @@ def test_a_teacher_without_decoder_cannot_feed_what_reads_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_task_loss_asks_nothing_of_the_teacher(name: str) -> None:
-    assert (needs(name)[0].source == NOTHING) == (name in OF_NO_TEACHER)
+    assert (needs_of(name)[0].source == NOTHING) == (name in OF_NO_TEACHER)
     if name in OF_NO_TEACHER:
         build(name, source={})
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_fields_of_the_batch_are_named_beforehand(name: str) -> None:
-    asked, _ = needs(name)
+    asked, _ = needs_of(name)
     assert asked.fields == FIELDS.get(name, set())
     assert data_lack(asked, asked.fields | {"picture.pixels"}) is None
     if asked.fields:
@@ -93,6 +83,6 @@ def test_lacks_name_the_signals() -> None:
 
 
 def test_a_model_without_layers_of_a_mode_is_told_the_mode() -> None:
-    assert student_lack(*needs("decoder_hidden", DUAL)) == (
+    assert student_lack(*needs_of("decoder_hidden", DUAL)) == (
         "needs decoder.hidden, which this student does not have; left out for it."
     )

@@ -1,17 +1,16 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.house.tree import ROOT
 from tests.unit.trainables.losses import two_workers
 from tests.unit.trainables.losses.factory import EPS
 from trainables.losses import LOSSES
 
-ROOT = Path(__file__).parents[4]
 ROUNDINGS = 64  # of the largest entry: sums over at most 84 tokens or 128 channels, in another order
 
 

@@ -1,13 +1,13 @@
 """A model whose every answer is known beforehand: it says the word that follows most often, whatever it sees."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.families.base import Family, Inputs, Offers, Resolved, Surroundings
+from tests.unit.trainables.answering import Answering
+from trainables.families.base import Inputs
 from trainables.families.blip.architecture import BlipArchitecture
 from trainables.signals import PIXELS, Batch, Signals, Want, Wants
 
@@ -15,7 +15,7 @@ IMAGE, TEXT, MATCH = Want("image", "embedding"), Want("text", "embedding"), Want
 SPOKEN = {Want("decoder", "logits"): "caption", Want("answer", "logits"): "question"}
 
 
-class FakeSpeaker(Family):
+class FakeSpeaker(Answering):
     """Says after each token `successors[token]`; embeds a picture by its pixels and a text by its tokens.
 
     Nothing of a picture is kept for later passes, so that whoever asks has to show it each time.
@@ -37,28 +37,6 @@ class FakeSpeaker(Family):
             table[token, following] = 1.0
         self.register_buffer("table", table)
         self.seen_images: list[Tensor] = []
-
-    @classmethod
-    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
-        raise NotImplementedError
-
-    @classmethod
-    def draft(cls, config: Any, around: Surroundings) -> Any:
-        raise NotImplementedError
-
-    @classmethod
-    def sizes(cls, architecture: Any) -> dict[str, int]:
-        raise NotImplementedError
-
-    @classmethod
-    def offers(cls, architecture: Any) -> Offers:
-        raise NotImplementedError
-
-    def pass_inputs(self, mode: str, tokens: int) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-    def run_pass(self, mode: str, inputs: Mapping[str, Tensor]) -> object:
-        raise NotImplementedError
 
     def inputs(self, wants: Wants) -> Inputs:
         """Return pixels for all but the text-only pass, and the texts."""

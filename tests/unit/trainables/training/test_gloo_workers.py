@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from tests.house.tree import ROOT
 from tests.unit.trainables.small import EPS
 from tests.unit.trainables.training import gloo_worker
 
-ROOT = Path(__file__).parents[4]
 EXACT = ("means", "accumulated")  # with negatives, each worker draws its own among its own pairs
 
 

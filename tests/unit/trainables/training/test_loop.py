@@ -176,7 +176,7 @@ def test_rows_carry_losses_each_epoch_and_metrics_at_rungs_and_the_end(finished:
 
 
 def test_metrics_are_those_of_the_saved_student(
-    teacher: Teacher, straight: Path, finished: list[Row], val_split: EncodedSplit
+    straight: Path, finished: list[Row], val_split: EncodedSplit
 ) -> None:
     student, _ = checkpoint.load_model(straight)
     size = EvaluationSize(images=16, captions_per_image=1, questions_per_image=2)

@@ -149,7 +149,7 @@ def test_several_record_batches_read_as_one_array(cache: Path, monkeypatch: pyte
     assert np.array_equal(read(make(train_images=25)).pixels, whole)
 
 
-def test_interrupted_drawing_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_drawing_leaves_nothing(cache: Path) -> None:
     def interrupted(line: str) -> None:
         raise KeyboardInterrupt
 
