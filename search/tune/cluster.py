@@ -209,11 +209,14 @@ def resources(*, workers: int, cpus: int, gpus: float | None) -> Resources:
 def check_machine(*, workers: int, cpus: int, gpus: float | None) -> None:
     """Refuse a trial that this machine cannot hold, before anything is prepared or started.
 
-    Ray may count less, in a container with a quota; `resources` then tells.
+    Ray may count less, in a container with a quota; `resources` then tells. A Ray that runs in this process already may
+    have more nodes than this machine: `resources` asks that one.
 
     Raises:
         ResourceError: too few cores or GPUs.
     """
+    if ray.is_initialized():
+        return
     have = {"num_cpus": os.cpu_count() or 1, "num_gpus": torch.cuda.device_count()}
     _check_fit(workers, cpus, gpus or 0.0, **have, where="this machine")
 

@@ -47,9 +47,11 @@ class Watchdog:
 
 
 def _reserved() -> int:
-    """Return how many placement groups hold a CPU or GPU, or wait for one that leaked."""
+    """Return how many placement groups of this job hold a CPU or GPU, or wait for one that leaked."""
+    job = ray.get_runtime_context().get_job_id()  # others of a shared cluster have groups of their own
     return sum(
-        group["state"] != "REMOVED"
+        name.endswith(job)  # Ray ends the id of a group with that of its job
+        and group["state"] != "REMOVED"
         and any("CPU" in bundle or "GPU" in bundle for bundle in group["bundles"].values())
-        for group in ray.util.placement_group_table().values()
+        for name, group in ray.util.placement_group_table().items()
     )

@@ -41,7 +41,9 @@ class Ray:
 
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> Ray:
-    """Put a Ray that does not run in the place of the real one."""
+    """Put a Ray that does not run in the place of the real one, in an environment that says nothing of Ray."""
+    for name in [name for name in os.environ if name.startswith(("RAY_", "TUNE_"))]:
+        monkeypatch.delenv(name)
     made = Ray()
     monkeypatch.setattr(cluster, "ray", made)
     return made
@@ -126,3 +128,24 @@ def test_a_cluster_that_does_not_answer_is_told_and_leaves_nothing(ray: Ray) -> 
     with pytest.raises(ResourceError, match="no Ray cluster answers"), cluster.joined("10.0.0.2:1"):
         raise AssertionError("unreachable")
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("InvalidAuthToken: no"), type("AuthenticationError", (Exception,), {})()]
+)
+def test_a_cluster_that_refuses_the_token_is_told_and_leaves_nothing(ray: Ray, error: Exception) -> None:
+    before = dict(os.environ)
+    ray.refuses = error
+    with (
+        pytest.raises(ResourceError, match=r"^--address 10.0.0.2:1: the cluster refused the token"),
+        cluster.joined("10.0.0.2:1"),
+    ):
+        raise AssertionError("unreachable")
+    assert dict(os.environ) == before
+
+
+def test_a_ray_that_runs_already_is_judged_in_the_place_of_this_machine(ray: Ray) -> None:
+    with pytest.raises(ResourceError, match="this machine has"):
+        cluster.check_machine(workers=10_000, cpus=1, gpus=0)
+    ray.running = True
+    cluster.check_machine(workers=10_000, cpus=1, gpus=0)

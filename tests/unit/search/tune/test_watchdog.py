@@ -1,10 +1,14 @@
 """Worker groups that outlive their trials end the search, but not before two minutes."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from search.tune import watchdog
 from search.tune.watchdog import Watchdog
 from spaces.errors import ResourceError
+
+JOB = "01000000"
 
 
 class Clock:
@@ -23,6 +27,8 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict]:
     """Return the table of groups that Ray is made to tell."""
     found: dict[str, dict] = {}
     monkeypatch.setattr(watchdog.ray.util, "placement_group_table", lambda: found)
+    context = SimpleNamespace(get_job_id=lambda: JOB)
+    monkeypatch.setattr(watchdog.ray, "get_runtime_context", lambda: context)
     return found
 
 
@@ -40,11 +46,21 @@ def watched(seconds: range, running: int) -> float | None:
 
 
 def test_a_group_too_many_is_told_after_two_minutes(groups: dict[str, dict]) -> None:
-    groups |= {"a": group(CPU=1.0), "b": group("PENDING", CPU=1.0)}
+    groups |= {f"a{JOB}": group(CPU=1.0), f"b{JOB}": group("PENDING", CPU=1.0)}
     assert watched(range(400), running=1) == 147  # seen at 21, and looked at every 21 s
     assert watched(range(400), running=2) is None
 
 
-def test_removed_groups_and_those_without_devices_do_not_count(groups: dict[str, dict]) -> None:
-    groups |= {"a": group(CPU=1.0), "b": group("REMOVED", CPU=1.0), "c": group(memory=1.0)}
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        (f"b{JOB}", group("REMOVED", CPU=1.0)),
+        (f"b{JOB}", group(memory=1.0)),
+        ("b02000000", group(CPU=1.0)),  # of another job on the same cluster
+    ],
+)
+def test_groups_removed_without_devices_or_of_others_do_not_count(
+    name: str, other: dict, groups: dict[str, dict]
+) -> None:
+    groups |= {f"a{JOB}": group(CPU=1.0), name: other}
     assert watched(range(400), running=1) is None
