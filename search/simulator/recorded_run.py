@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from analysis.run_folder import Run, Trial, read_run
+from search.run_folder.facts import SPACE_FILE
 from search.run_folder.proposal_log import ProposalLog
 from search.simulator.goals import Goal
 from search.simulator.table import CurveTable, infer_domain
@@ -16,7 +17,6 @@ from spaces.errors import TableError
 from spaces.load import load_space
 from spaces.objectives import COSTS
 
-SPACE_FILE = "space.yaml"
 CLOCKS = {"cpu_s": "s of CPU", "wall_s": "s"}
 
 Rows = Sequence[Mapping[str, Any]]

@@ -2,6 +2,7 @@
 
 import functools
 import heapq
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -86,7 +87,7 @@ class Trace:
         duplicates: proposals refused because their candidate was known.
         compute: spent in ended epochs; what runs when a limit on it is met is not counted.
         clock: virtual time of the last event.
-        ended_by: "trials", "exhausted" (nothing new is proposed) or "compute"; `ended_reason`: the same as a clause.
+        ended_by: "trials", "exhausted" (nothing new is proposed) or "compute".
     """
 
     starts: list[Start] = field(default_factory=list)
@@ -97,7 +98,6 @@ class Trace:
     compute: float = 0.0
     clock: float = 0.0
     ended_by: str = ""
-    ended_reason: str = ""
 
     @property
     def finished(self) -> list[Event]:
@@ -179,7 +179,6 @@ class _Simulation:
                 told(self._share())
         if not trace.ended_by:
             trace.ended_by = self._searcher.ended_by or ""
-            trace.ended_reason = self._searcher.ended_reason
         trace.duplicates = self._searcher.duplicates
         return trace
 
@@ -215,7 +214,7 @@ class _Simulation:
         trace, limit = self._trace, self._setup.compute
         spent = trace.compute + float(self._table.costs[row])
         if limit is not None and spent > limit * (1 + 1e-9):
-            trace.ended_by, trace.ended_reason = "compute", f"{trace.compute:g} of {limit:g} spent"
+            trace.ended_by = "compute"
             return
         trace.clock, trace.compute = when, spent
         candidate_id, epoch = trace.starts[trial].candidate_id, int(self._table.epochs[row])
@@ -279,5 +278,5 @@ def check_setup(table: CurveTable, setup: Setup) -> None:
             "a table with several epochs per candidate. Use --scheduler none."
         )
     for name, value in (("workers", setup.workers), ("trials", setup.trials), ("compute", setup.compute)):
-        if value is not None and value <= 0:
-            raise TableError(f"--{name}: got {value}; allowed: above 0. Give a positive number.")
+        if value is not None and not 0 < value < math.inf:  # nan, too
+            raise TableError(f"--{name}: got {value}; allowed: above 0, and finite. Give a positive number.")

@@ -75,7 +75,7 @@ def run_study(study: Study, out: TextIO, progress: TextIO) -> Comparison:
     Raises:
         StudentSearchError: whatever the user has to mend.
     """
-    _check_targets([study.json, study.html])
+    _check_targets(study.json, study.html)
     if not study.seeds:
         raise TableError(f"--seeds: got {len(study.seeds)}; allowed: 1 or more. Give a positive number.")
     asked = parse_goals(study.objectives) if study.objectives else ()
@@ -106,8 +106,13 @@ def run_study(study: Study, out: TextIO, progress: TextIO) -> Comparison:
 def _setups(study: Study, table: CurveTable, goals: Goals) -> list[Setup]:
     """Return the setups of a study, all of them checked."""
     schedulers = study.schedulers or [NONE if table.final_only else "moasha"]
-    rungs = None
-    if any(name != NONE for name in schedulers) and not table.final_only:
+    rungs, stopping = None, any(name != NONE for name in schedulers)
+    if study.rungs and not stopping:
+        raise TableError(
+            f"--rungs: got {' '.join(study.rungs)}, but --scheduler none stops nobody; allowed: with a scheduler that "
+            f"does ({', '.join(SCHEDULERS)}). Drop --rungs, or name one."
+        )
+    if stopping and not table.final_only:
         rungs = Rungs.parse(study.rungs) if study.rungs else Rungs.of(table, goals)
         rungs.all_stations(table, goals)
     made = setups(study.searchers, schedulers, study.settings, base=replace(study.setup, rungs=rungs))
@@ -138,7 +143,8 @@ def setups(
             if name not in known:
                 raise PluginError(f"--{flag}: {unknown(f'{flag}s', name, known)}")
     stopping = [name for name in schedulers if name != NONE]
-    given = _parse(settings, ["searcher", "scheduler", *searchers, *stopping])
+    # a setting for schedulers where there is none would be read by nobody
+    given = _parse(settings, ["searcher", *(["scheduler"] if stopping else []), *searchers, *stopping])
     configs = {name: resolve(SEARCHERS, name, "searchers").Config for name in searchers}
     by_searcher = {name: _options(given, "searcher", name, config) for name, config in configs.items()}
     by_scheduler = {
@@ -172,6 +178,8 @@ def _parse(settings: Sequence[str], rooms: Sequence[str]) -> dict[str, dict[str,
         if room not in rooms:
             guess = near(room, rooms)
             hint = f"Did you mean {guess!r}?" if guess else "Use one of these."
+            if room == "scheduler":
+                hint = "--scheduler none takes no settings: drop this one, or name a scheduler."
             raise PluginError(
                 f"--set {text}: got {room!r}; allowed: {', '.join(dict.fromkeys(rooms))}. {hint}"
             )
@@ -236,9 +244,13 @@ def write_text(path: Path, text: str) -> None:
         raise ResourceError(f"{path}: cannot be written ({error.strerror}). Name another file.") from error
 
 
-def _check_targets(targets: Sequence[Path | None]) -> None:
-    """Raise ResourceError for a file that could not be written when the simulations are through."""
-    for target in targets:
+def _check_targets(json: Path | None, html: Path | None) -> None:
+    """Raise ResourceError for a file that could not be written, or would be twice, when the simulations are through."""
+    if json is not None and html is not None and json.resolve() == html.resolve():
+        raise ResourceError(
+            f"--json {json}, --html {html}: got the same file twice; allowed: two files. Name another one."
+        )
+    for target in (json, html):
         if target is not None and (target.is_dir() or not target.parent.is_dir()):
             what = "is a folder" if target.is_dir() else f"there is no folder {target.parent}"
             raise ResourceError(

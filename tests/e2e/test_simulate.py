@@ -88,12 +88,17 @@ def test_a_comparison_from_table_to_files_without_torch(tmp_path: Path) -> None:
         ([*GOALS, "--rungs", "8"], "at which no candidate is judged; measured before the end: 1, 2, 3, 4, 5"),
         ([*GOALS, "--rungs", "1", "1/3"], "allowed: rising epochs (1 3), or rising fractions"),
         ([*GOALS, "--workers", "0"], "--workers: got 0; allowed: above 0"),
+        ([*GOALS, "--compute", "nan"], "--compute: got nan; allowed: above 0"),
+        ([*GOALS, "--compute", "inf"], "--compute: got inf; allowed: above 0, and finite"),
+        ([*GOALS, "--rungs", "1/3", "--scheduler", "none"], "--rungs: got 1/3, but --scheduler none stops nobody"),
+        ([*GOALS, "--scheduler", "none", "--set", "scheduler.reduction_factor=2"], "got 'scheduler'; allowed: searcher, random"),
+        ([*GOALS, "--json", "one", "--html", "./one"], "got the same file twice; allowed: two files"),
         ([*GOALS, "--seeds", "0"], "--seeds: got 0; allowed: 1 or more"),
         ([*GOALS, "--json", "no/such/folder.json"], "there is no folder no/such"),
         ([*GOALS, "--ignore", "width", "act"], "nothing is searched"),
         ([], "needs --objectives"),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_ends_with_one_message_and_writes_nothing(
     flags: list[str],
     told: str,
