@@ -3,6 +3,7 @@
 import dataclasses
 import typing
 from collections.abc import Mapping
+from dataclasses import MISSING
 from typing import Any, TypeVar
 
 from spaces.errors import PluginError
@@ -28,13 +29,32 @@ def made_config(config_class: type[T], options: Mapping[str, Any], place: str = 
             f"{_path(place, unknown[0])}: got an unknown option; allowed: {', '.join(fields) or 'none'}. Delete it."
         )
     types = typing.get_type_hints(config_class)
+    needed = [
+        name for name, one in fields.items() if one.default is MISSING and one.default_factory is MISSING
+    ]
+    if missing := [name for name in needed if name not in options]:
+        raise PluginError(f"{_path(place, missing[0])}: the option is missing. Give it.")
     values = {name: _value(types[name], value, _path(place, name)) for name, value in options.items()}
     try:
         return config_class(**values)
-    except TypeError as error:
+    except TypeError as error:  # of a check that compares
         raise PluginError(
-            f"{place or config_class.__qualname__}: {error}. Give the missing option."
+            f"{place or config_class.__qualname__}: got a value of the wrong type ({error}). Mend it."
         ) from error
+    except PluginError as error:
+        raise PluginError(_path(place, str(error))) from error
+
+
+def require_counts(config: Any, *names: str) -> None:
+    """Accept fields of a config that count something: integers, 1 or more.
+
+    Raises:
+        PluginError: any other value.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or value < 1:
+            raise PluginError(f"{name}: got {value!r}; allowed: an integer, 1 or more. Change it.")
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -52,6 +72,9 @@ def _value(kind: Any, value: Any, place: str) -> Any:
             raise PluginError(
                 f"{place}: got {value!r}; allowed is a mapping of the options {options}. Give one."
             )
+    if typing.get_origin(kind) is typing.Literal and value not in typing.get_args(kind):
+        allowed = ", ".join(map(str, typing.get_args(kind)))
+        raise PluginError(f"{place}: got {value!r}; allowed: {allowed}. Use one of those.")
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -5,8 +5,8 @@ kinds are open words: a new family may say `statement.hidden.2` without an edit 
 `trainables.shapes`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -185,11 +185,8 @@ class Source(Protocol):
         """Return the signals for the given examples, without gradient."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class NoSource:
     """The source of a training without a teacher."""
-
-    answers: Collection[Want] = field(default_factory=tuple)
 
     def signals(self, batch: Batch, wants: Wants) -> Signals:
         """Return nothing."""

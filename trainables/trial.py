@@ -23,7 +23,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from spaces.errors import ResourceError
+from spaces.errors import ResourceError, StudentSearchError
 from trainables.exchange import DONE, ROW, Exchange
 from trainables.training.checkpoint import FILE
 from trainables.training.control import Row
@@ -269,6 +269,21 @@ def _workers_for(launch: Launch) -> Workers:
     return _workers
 
 
+def _own_fault(error: Exception) -> Exception | None:
+    """Return what a worker says of its candidate, which new workers would say again; None where it may have been lost.
+
+    Where one of several workers is lost, the others end with errors of their own, so only clear cases count.
+    """
+    said = error.worker_failures.values() if isinstance(error, train.WorkerGroupError) else ()
+    return next((one for one in said if isinstance(one, StudentSearchError | torch.OutOfMemoryError)), None)
+
+
+def _reason(error: Exception) -> str:
+    """Return one line on an error; of worker groups the last one, since the first says only that workers failed."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[-1 if isinstance(error, train.WorkerGroupError) else 0]}"
+
+
 def _run_nested(job: Job, launch: Launch) -> None:
     """Train with a group of workers; where one is lost, new ones go on from the checkpoint."""
     lost = 0
@@ -278,6 +293,8 @@ def _run_nested(job: Job, launch: Launch) -> None:
             if workers.train(job, launch.log):
                 return
         except Exception as error:
+            if (own := _own_fault(error)) is not None:
+                raise own from error
             lost += 1
             if not workers.gone or lost == ATTEMPTS:
                 raise
@@ -309,7 +326,7 @@ def run_trial(config: Mapping[str, Any]) -> None:
             train_candidate(job, TuneControl(log))
     except Exception as error:  # the boundary of a trial: whatever it was, it is told and kept
         note(log, traceback.format_exc())
-        text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        text = _reason(error)
         oom = isinstance(error, torch.OutOfMemoryError) or "OutOfMemoryError" in str(error)
         tune.report(
             {

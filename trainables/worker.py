@@ -13,7 +13,12 @@ from trainables.training.job import Job
 from trainables.training.loop import train
 
 
-def _make_folder(folder: Path) -> None:
+def make_out(folder: Path) -> None:
+    """Make the folder of `--out`.
+
+    Raises:
+        RunError: it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -35,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         job = Job.read(options.candidate, options.out)
-        _make_folder(options.out)
+        make_out(options.out)
         control = PlainControl()
         train(job, control)
     except StudentSearchError as error:

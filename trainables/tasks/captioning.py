@@ -23,13 +23,13 @@ class Captioning(Task):
     losses: ClassVar[tuple[str, ...]] = ("lm",)
 
     def evaluate(self, pool: Pool) -> dict[str, float]:
-        """Return the share of caption tokens that are predicted right from those before them."""
+        """Return the share of caption tokens that are predicted right from those before them; {} without captions."""
         right = total = 0
         for batch, signals in pool.chunks(CAPTION, frozenset({LOGITS})):
             ids, real = batch["caption.ids"], batch["caption.targets"][:, :-1]
             right += int(((signals[LOGITS][:, :-1].argmax(-1) == ids[:, 1:]) & real).sum())
             total += int(real.sum())
-        return {"caption_token_accuracy": 100.0 * right / total}
+        return {"caption_token_accuracy": 100.0 * right / total} if total else {}
 
     def serving(self, offers: Offers) -> Sequence[Serving]:
         """Return one picture, and a decoder's pass for each token."""

@@ -26,7 +26,7 @@ class Matching(Task):
     losses: ClassVar[tuple[str, ...]] = ("itm",)
 
     def evaluate(self, pool: Pool) -> dict[str, float]:
-        """Return the share of pairs that are told right; {} for one picture, which has no other to be told from."""
+        """Return the share of pairs that are told right; {} without captions, or for one picture, which has no other."""
         if len(pool.pictures) < 2:
             return {}
         right = total = 0
@@ -35,7 +35,7 @@ class Matching(Task):
                 said = signals[LOGITS].argmax(-1)
                 right += int((said == 1 - shift).sum())
                 total += len(said)
-        return {"match_accuracy": 100.0 * right / total}
+        return {"match_accuracy": 100.0 * right / total} if total else {}
 
     def serving(self, offers: Offers) -> Sequence[Serving]:
         """Return one picture, and one text that is read with it."""

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.configs import require_counts
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families.base import Family
 from trainables.signals import CAPTION, PICTURE, QUESTION, Batch, NoSource, Signals, Source, Want, Wants
@@ -16,11 +17,18 @@ CHUNK = 100
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSize:
-    """How much of a split is evaluated: the first pictures, with their first captions and questions."""
+    """How much of a split is evaluated: the first pictures, with their first captions and questions.
+
+    Raises:
+        PluginError: a number below 1.
+    """
 
     images: int = 1000
     captions_per_image: int = 1
     questions_per_image: int = 2
+
+    def __post_init__(self) -> None:
+        require_counts(self, "images", "captions_per_image", "questions_per_image")
 
 
 class Pool:

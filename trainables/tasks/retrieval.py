@@ -33,7 +33,9 @@ class Retrieval(Task):
     losses: ClassVar[tuple[str, ...]] = ("itc",)
 
     def evaluate(self, pool: Pool) -> dict[str, float]:
-        """Return R@1, R@5 and R@10 both ways (tr: image to text, ir: text to image) and their mean."""
+        """Return R@1, R@5 and R@10 both ways (tr: image to text, ir: text to image) and their mean; {} without captions."""
+        if not len(pool.rows(CAPTION)[0]):
+            return {}
         image_BE, text_BE = pool.of_pictures(IMAGE), pool.of_texts(CAPTION, TEXT)
         owners = torch.from_numpy(pool.rows(CAPTION)[1]).to(image_BE.device)
         return recalls(image_BE.float() @ text_BE.float().T, owners)

@@ -5,3 +5,5 @@ from spaces.plugins import Table
 TEACHERS = Table("teachers", {"embedded": "trainables.teachers.embedded:EmbeddedTeacher"})
 LOADERS = Table("teacher_loaders", {"blip": "trainables.teachers.blip.huggingface:load_huggingface"})
 """`model_type` of a Hugging Face config -> what makes a Teacher of a folder or hub id."""
+
+FIRST = "blip"  # reads hub ids, and folders whose model type has no row: it names what it cannot hold

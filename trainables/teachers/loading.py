@@ -1,5 +1,6 @@
 """One door for teachers: a name of the table, a folder in either format, or a hub id."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from spaces.errors import TeacherError
 from spaces.plugins import resolve
 from trainables.datasets.base import Dataset
 from trainables.model_folder import is_model_folder
-from trainables.teachers import LOADERS, TEACHERS
+from trainables.teachers import FIRST, LOADERS, TEACHERS
 from trainables.teachers.embedded import folder_teacher
 from trainables.teachers.teacher import Teacher
 
@@ -31,8 +32,7 @@ def load_teacher(name: str) -> Teacher:
     if folder.is_dir() and is_model_folder(folder):
         return folder_teacher(name, folder)
     if folder.is_dir() or name.count("/") == 1:
-        # one model type is known so far, and its loader names every other one that it meets
-        load: Callable[[str], Teacher] = resolve(LOADERS, next(iter(LOADERS)), "teachers")
+        load: Callable[[str], Teacher] = resolve(LOADERS, _model_type(folder), "teachers")
         return load(str(folder) if folder.is_dir() else name)
     if "/" in name or folder.exists():
         raise TeacherError(
@@ -40,6 +40,18 @@ def load_teacher(name: str) -> Teacher:
         )
     resolve(TEACHERS, name, "teachers")
     raise AssertionError("unreachable: resolve refuses unknown names")
+
+
+def _model_type(folder: Path) -> str:
+    """Return the row of `LOADERS` for a Hugging Face folder; the first loader names what it cannot hold.
+
+    Files of a hub id are not here yet, and whether they can be fetched is the loader's business.
+    """
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, LookupError, TypeError):  # told by the loader, with its remedy
+        kind = None
+    return kind if kind in LOADERS else FIRST
 
 
 def check_pairing(teacher: Teacher, dataset: Dataset, texts: list[str]) -> None:

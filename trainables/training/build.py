@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from spaces.errors import PluginError, ShapeError
+from spaces.errors import ShapeError
 from spaces.plugins import resolve
 from trainables.configs import made_config
 from trainables.datasets import DATASETS
@@ -125,10 +125,7 @@ def loss_config(name: str, options: Mapping[str, Any]) -> Loss.Config:
         PluginError: an unknown loss or option.
     """
     kind = resolve(LOSSES, name, "losses")
-    try:
-        made: Loss.Config = made_config(kind.Config, options)
-    except PluginError as error:
-        raise PluginError(f"losses.{name}: {str(error).rstrip('.')}.") from error
+    made: Loss.Config = made_config(kind.Config, options, f"losses.{name}")
     return made
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from trainables.training.job import PATIENCE
+
 MARGIN = 0.005  # around the value of guessing
-PATIENCE = 5000
 
 
 class Diverged(Exception):

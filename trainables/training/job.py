@@ -10,6 +10,10 @@ from spaces.errors import RunError
 from trainables.tasks import DEFAULT
 
 REQUIRED = ("student.kind", "losses", "training.epochs")
+PATIENCE = 5000
+MAPPINGS = ("config", "dataset", "tasks", "evaluation", "teacher_metrics", "blind_metrics", "costs")
+TEXTS = ("candidate_id", "folder", "teacher", "teacher_fingerprint", "cache", "device")
+NUMBERS = ("seed", "threads", "patience")
 
 
 def _absent(config: Any) -> list[str]:
@@ -26,6 +30,22 @@ def _absent(config: Any) -> list[str]:
     return [path for path in REQUIRED if not has(path)]
 
 
+def _wrong_types(fields: Mapping[str, Any]) -> str:
+    """Return what stands in the wrong form, "" if nothing does."""
+    config = fields["config"] if isinstance(fields["config"], Mapping) else {}
+    parts = {f"config.{name}": config[name] for name in ("student", "losses", "training") if name in config}
+    for names, kind, what in (
+        (MAPPINGS, Mapping, "a mapping"),
+        (TEXTS, str, "a text"),
+        (NUMBERS, int, "an integer"),
+    ):
+        found = {name: fields[name] for name in names if name in fields} | (parts if kind is Mapping else {})
+        for name, value in found.items():
+            if not isinstance(value, kind):
+                return f"{name}: got {value!r}; allowed is {what}"
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """Everything that training one candidate needs; JSON all through, so that it travels to any node.
@@ -34,7 +54,7 @@ class Job:
         candidate_id: eight hex digits.
         config: resolved config of the candidate: student, losses, training, blind.
         seed: seed of all randomness of this training.
-        teacher: name, folder or hub id; None trains without a teacher.
+        teacher: name, folder or hub id.
         teacher_fingerprint: refused if the loaded weights differ; empty skips the check.
         dataset: `{"kind": ..., options}`.
         tasks: what the student is made to do, name -> options; measured in this order.
@@ -43,7 +63,6 @@ class Job:
         teacher_metrics: the teacher's metrics on the validation split; retention is relative to them.
         blind_metrics: those of the blind student, if it is known already.
         cache: folder of the teacher cache, or empty to run the teacher live.
-        cache_precision: float16 or float32.
         costs: params, flops, latency_ms, size_mib: copied into every row, so that a scheduler can rank.
         folder: where this candidate's checkpoint and rows are kept.
         device: auto, cpu or cuda.
@@ -56,7 +75,7 @@ class Job:
     seed: int
     dataset: Mapping[str, Any]
     folder: str
-    teacher: str | None = "embedded"
+    teacher: str = "embedded"
     teacher_fingerprint: str = ""
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {name: {} for name in DEFAULT})
     evaluate_at: tuple[int, ...] = ()
@@ -64,11 +83,10 @@ class Job:
     teacher_metrics: Mapping[str, float] = field(default_factory=dict)
     blind_metrics: Mapping[str, float] = field(default_factory=dict)
     cache: str = ""
-    cache_precision: str = "float16"
     costs: Mapping[str, float] = field(default_factory=dict)
     device: str = "auto"
     threads: int = 1
-    patience: int = 5000
+    patience: int = PATIENCE
 
     @property
     def epochs(self) -> int:
@@ -88,7 +106,7 @@ class Job:
         """Return the job that `to_dict` wrote.
 
         Raises:
-            RunError: a field is missing or unknown, in the job or in its config.
+            RunError: a field is missing, unknown or of the wrong type, in the job or in its config.
         """
         known = set(cls.__dataclass_fields__)
         unknown = sorted(set(fields) - known)
@@ -98,6 +116,8 @@ class Job:
                 f"candidate file: unknown fields {unknown}, missing fields {missing}; "
                 f"allowed: {', '.join(sorted(known))}."
             )
+        if wrong := _wrong_types(fields):
+            raise RunError(f"candidate file: {wrong}. Give one that a run wrote.")
         if absent := _absent(fields["config"]):
             raise RunError(f"candidate file: config lacks {', '.join(absent)}. Give one that a run wrote.")
         return cls(**{**fields, "evaluate_at": tuple(fields.get("evaluate_at", ()))})

@@ -13,11 +13,10 @@ import torch
 
 from spaces.errors import (
     CheckpointError,
-    PluginError,
     ResourceError,
-    RunError,
     TeacherError,
 )
+from trainables.configs import made_config
 from trainables.signals import Source
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
@@ -87,20 +86,6 @@ def _check_owner(job: Job, state: Mapping[str, Any]) -> None:
         )
 
 
-def _training_config(job: Job) -> TrainingConfig:
-    try:
-        return TrainingConfig(**job.config["training"])
-    except TypeError as error:
-        raise PluginError(f"training: {error}.") from error
-
-
-def _evaluation_size(job: Job) -> EvaluationSize:
-    try:
-        return EvaluationSize(**job.evaluation)
-    except TypeError as error:
-        raise RunError(f"evaluation: {error}.") from error
-
-
 class TrialLoop:
     """One candidate's training: builds it, resumes it, and tells a row per epoch."""
 
@@ -111,19 +96,18 @@ class TrialLoop:
         self.job, self.control = job, control
         self.device = pick_device(job.device)
         self.folder = Path(job.folder)
-        self.size = _evaluation_size(job)
-        name = job.teacher or "embedded"
-        self.teacher = shared_teacher(name, str(self.device))
+        self.size = made_config(EvaluationSize, job.evaluation, "evaluation")
+        self.teacher = shared_teacher(job.teacher, str(self.device))
         _check_teacher(job, self.teacher)
-        self.val = shared_split(name, str(self.device), job.dataset, "val")
+        self.val = shared_split(job.teacher, str(self.device), job.dataset, "val")
         self.tasks = make_tasks(job.tasks)
         step, self.blueprint = build_step(job.config, self.teacher, seed=job.seed)
         self.source = _source(job, self.teacher)
         self.trainer = Trainer(
             step.to(self.device),
-            shared_split(name, str(self.device), job.dataset, "train"),
+            shared_split(job.teacher, str(self.device), job.dataset, "train"),
             self.source,
-            _training_config(job),
+            made_config(TrainingConfig, job.config["training"], "training"),
             seed=job.seed,
             placement=Placement(device=self.device, rank=control.rank, world=control.world),
         )

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from spaces.errors import ShapeError
+from spaces.errors import PluginError, ShapeError
+from trainables.configs import require_counts
 from trainables.datasets.encoded import EncodedSplit
 from trainables.signals import Batch, NoSource, Signals, Source
 from trainables.training.health import Diverged, Health
@@ -36,6 +37,9 @@ class TrainingConfig:
         itm_negatives: `teacher` or `student`: whose similarities draw hard negatives; a family with such reads it.
         fused_every: run the mode `fused`, and the losses that look at it, every so many batches.
         fused_from: share of the training before which it is not run at all: matching teaches little until contrast has.
+
+    Raises:
+        PluginError: a number below 1, or an unknown word.
     """
 
     epochs: int = 9
@@ -49,6 +53,13 @@ class TrainingConfig:
     itm_negatives: str = "teacher"
     fused_every: int = 1
     fused_from: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_counts(self, "epochs", "pairs_per_epoch", "batch_size", "accumulate", "fused_every")
+        if self.itm_negatives not in ("teacher", "student"):
+            raise PluginError(
+                f"itm_negatives: got {self.itm_negatives!r}; allowed: teacher, student. Use one of those."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,8 +62,8 @@ def test_plain_options_are_read_back() -> None:
             {"left": {"width": 1, "high": 2}},
             r"^student.left.high: got an unknown option; allowed: width, ratio\.",
         ),
-        ({"right": {"width": 1}}, r"^student: .*'left'.* Give the missing option\."),
-        ({"left": {}}, r"^student.left: .*'width'.* Give the missing option\."),
+        ({"right": {"width": 1}}, r"^student\.left: the option is missing\."),
+        ({"left": {}}, r"^student\.left\.width: the option is missing\."),
         ({"left": {"width": 0}}, r"width: got 0; allowed: 1 or more"),
         ({"left": 3}, r"^student.left: got 3; allowed is a mapping of the options width, ratio\."),
     ],
@@ -76,5 +76,5 @@ def test_mistakes_are_told_with_their_path(options: dict[str, object], message: 
 def test_without_a_place_the_path_begins_with_the_option() -> None:
     with pytest.raises(PluginError, match=r"^colour: got an unknown option"):
         made_config(Options, {"colour": 1})
-    with pytest.raises(PluginError, match=r"^Options: .*'left'"):
+    with pytest.raises(PluginError, match=r"^left: the option is missing"):
         made_config(Options, {})

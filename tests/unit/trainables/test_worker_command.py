@@ -139,7 +139,18 @@ def test_a_bad_order_is_one_message_and_exit_code_2(
     [
         ({"teacher": "nobody"}, "no plug-in is called 'nobody'"),
         ({"dataset": {"kind": "scenes", "train_images": 1}}, "dataset.train_images: got 1"),
-        ({"config": candidate_config(epochs=2, colour=1)}, "training: "),
+        ({"config": candidate_config(epochs=2, colour=1)}, "training.colour: got an unknown option"),
+        ({"config": candidate_config(epochs=2, batch_size=0)}, "training.batch_size: got 0; allowed"),
+        ({"config": candidate_config(epochs=2, itm_negatives="studnet")}, "itm_negatives: got 'studnet'"),
+        ({"config": candidate_config(epochs=0)}, "training.epochs: got 0; allowed"),
+        ({"config": candidate_config(epochs=2) | {"losses": ["itc"]}}, "config.losses: got ['itc']"),
+        (
+            {"config": candidate_config(epochs=2) | {"losses": {"itc": {"weight": "a"}}}},
+            "losses.itc: got a value",
+        ),
+        ({"evaluation": {"images": 0}}, "evaluation.images: got 0; allowed"),
+        ({"teacher": None}, "teacher: got None; allowed is a text"),
+        ({"seed": "1"}, "seed: got '1'; allowed is an integer"),
         ({"device": "abacus"}, "device: got 'abacus'"),
     ],
 )

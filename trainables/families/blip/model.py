@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spaces.errors import ShapeError
 from trainables.families.base import Family, Resolved, Sample, Surroundings
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig, fusion_positions
 from trainables.families.blip.image_encoder import ImageEncoder
@@ -76,15 +77,17 @@ class Blip(Family):
         """
         sides = {
             name: EncoderConfig(
-                width=int(side.width),
-                depth=int(side.depth),
-                heads=int(side.heads or 1),
+                width=_absolute(side.width, f"{name}.width"),
+                depth=_absolute(side.depth, f"{name}.depth"),
+                heads=_absolute(side.heads or 1, f"{name}.heads"),
                 mlp_ratio=side.mlp_ratio,
             )
             for name, side in (("image", config.image), ("text", config.text))
         }
-        fusion = fusion_positions(sides["text"].depth, int(config.fusion.layers), config.fusion.placement)
-        parts: dict[str, Any] = {**sides, "fusion": fusion, "embedding": int(config.embedding)}
+        layers = _absolute(config.fusion.layers, "fusion.layers")
+        fusion = fusion_positions(sides["text"].depth, layers, config.fusion.placement)
+        embedding = _absolute(config.embedding, "embedding")
+        parts: dict[str, Any] = {**sides, "fusion": fusion, "embedding": embedding}
         if isinstance(around.teacher, BlipArchitecture):
             return replace(around.teacher, **parts, matching=True)
         return BlipArchitecture(
@@ -318,6 +321,17 @@ class Blip(Family):
         if Want(mode, "logits") in wants:
             found[Want(mode, "logits")] = self.text_network.logits(states)
         _keep(trace, mode, found)
+
+
+def _absolute(size: Any, path: str) -> int:
+    """Return a size of a resolved candidate.
+
+    Raises:
+        ShapeError: it is relative, or no number.
+    """
+    if not isinstance(size, int):
+        raise ShapeError(f"student.{path}: got {size!r}; allowed in a candidate: a whole number. Give that.")
+    return size
 
 
 def _trace(wants: Wants, mode: str) -> TraceLayers:

@@ -33,6 +33,7 @@ from trainables.tokenizer import Tokenizer, write_word_tokenizer
 from trainables.training.build import build_losses
 from trainables.training.step import DistillationStep
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
+from trainables.worker import make_out
 
 MAX_TOKENS = 24
 CHECK_EVERY = 5
@@ -135,6 +136,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     options = parser.parse_args(arguments)
+    for name, least in (("epochs", 1), ("seed", 0), ("threads", 1)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name}: got {getattr(options, name)}; allowed: {least} or more")
     torch.set_num_threads(options.threads)
     config = TrainingConfig(
         epochs=options.epochs,
@@ -145,6 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
         fused_from=0.35,
     )
     try:
+        make_out(options.out)
         measured = pretrain(options.out, config, seed=options.seed)
     except StudentSearchError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -67,7 +67,6 @@ def test_unknown_fields_are_refused(job: Job) -> None:
     ("path", "value", "lacks"),
     [
         ("config", {}, r"student.kind, losses, training.epochs\."),
-        ("config", None, r"student.kind, losses, training.epochs\."),
         ("config.student", {"image": {"width": 8}}, r"student.kind\."),
         ("config.losses", ..., r"losses\."),
         ("config.training", {"lr": 1.0}, r"training.epochs\."),
