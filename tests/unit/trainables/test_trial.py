@@ -1,0 +1,162 @@
+"""How the driver of nested trials keeps, replaces and gives back its workers; with stand-ins for them, without a Ray."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.unit.trainables.small import make_job
+from trainables import trial
+from trainables.training.job import Job
+from trainables.trial import ATTEMPTS, GROUPS, Launch
+
+LEFT, LOST, TRAINED = "left", "lost", "trained"
+
+
+class FakeWorkers:
+    """Workers who do what `script` says: they have left, get lost, are asked what they cannot do, or train."""
+
+    script: list[str | Exception]
+    made: list["FakeWorkers"]
+
+    def __init__(self, launch: Launch) -> None:
+        self.kind, self.gone, self.ended = replace(launch, log=""), False, False
+        self.jobs: list[tuple[Job, str]] = []
+        assert all(other.ended for other in self.made), "two groups would hold twice the CPUs"
+        self.made.append(self)
+
+    def train(self, job: Job, log: str) -> bool:
+        """Do the next thing of the script."""
+        self.jobs.append((job, log))
+        does = self.script.pop(0)
+        if isinstance(does, Exception):
+            raise does
+        self.gone = does != TRAINED
+        if does == LOST:
+            raise ConnectionError(f"worker of group {len(self.made)}")
+        return does == TRAINED
+
+    def end(self) -> None:
+        """Leave."""
+        self.ended = True
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> list[str | Exception]:
+    """Return what the workers of this process are going to do, one item for each candidate offered; to be filled."""
+    steps: list[str | Exception] = []
+    monkeypatch.setattr(FakeWorkers, "script", steps, raising=False)
+    monkeypatch.setattr(FakeWorkers, "made", [], raising=False)
+    monkeypatch.setattr(trial, "Workers", FakeWorkers)
+    monkeypatch.setattr(trial, "_workers", None)
+    return steps
+
+
+@pytest.fixture
+def notes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what is written into trials' logs."""
+    told: list[str] = []
+    monkeypatch.setattr(trial, "note", lambda log, text: told.append(f"{log.name}: {text}"))
+    return told
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Launch:
+    """Return the launch of a trial with two workers."""
+    log = str(tmp_path / "one.log")
+    return Launch(nested=True, workers=2, cpus=1.0, gpus=0.0, storage=str(tmp_path), log=log)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """Return an order that nobody carries out."""
+    return make_job(tmp_path / "teacher", tmp_path / "trial")
+
+
+def test_workers_stay_for_the_next_candidate(
+    script: list[str | Exception], notes: list[str], job: Job, launch: Launch
+) -> None:
+    script += [TRAINED, TRAINED]
+    trial._run_nested(job, launch)
+    trial._run_nested(job, replace(launch, log="two.log"))
+    (workers,) = FakeWorkers.made
+    assert workers.jobs == [(job, launch.log), (job, "two.log")]
+    assert not workers.ended
+    assert notes == []
+
+
+def test_workers_that_left_before_it_began_are_replaced_however_often(
+    script: list[str | Exception], notes: list[str], job: Job, launch: Launch
+) -> None:
+    script += [*[LEFT] * (ATTEMPTS + 1), TRAINED]
+    trial._run_nested(job, launch)
+    assert script == []
+    assert [workers.ended for workers in FakeWorkers.made] == [*[True] * (ATTEMPTS + 1), False]
+    assert notes == []
+
+
+def test_lost_workers_are_replaced_and_the_log_says_so(
+    script: list[str | Exception], notes: list[str], job: Job, launch: Launch
+) -> None:
+    script += [*[LOST] * (ATTEMPTS - 1), TRAINED]
+    trial._run_nested(job, launch)
+    assert script == []
+    assert [workers.ended for workers in FakeWorkers.made] == [*[True] * (ATTEMPTS - 1), False]
+    assert all(workers.jobs == [(job, launch.log)] for workers in FakeWorkers.made)
+    assert notes == [
+        f"one.log: new workers are started: worker of group {group}" for group in range(1, ATTEMPTS)
+    ]
+
+
+def test_workers_lost_at_every_attempt_are_told_with_the_last_error(
+    script: list[str | Exception], notes: list[str], job: Job, launch: Launch
+) -> None:
+    script += [LOST] * (ATTEMPTS + 1)
+    with pytest.raises(ConnectionError, match=f"worker of group {ATTEMPTS}"):
+        trial._run_nested(job, launch)
+    assert script == [LOST]
+    assert len(FakeWorkers.made) == ATTEMPTS
+    script[:] = [TRAINED]
+    trial._run_nested(job, launch)
+    assert len(FakeWorkers.made) == ATTEMPTS + 1, "the next candidate of this process has new workers"
+
+
+def test_an_error_that_cost_no_worker_is_not_tried_again(
+    script: list[str | Exception], notes: list[str], job: Job, launch: Launch
+) -> None:
+    script += [OSError("no disk for a row"), TRAINED]
+    with pytest.raises(OSError, match="no disk"):
+        trial._run_nested(job, launch)
+    assert script == [TRAINED]
+    assert notes == []
+    trial._run_nested(job, launch)
+    assert len(FakeWorkers.made) == 1
+
+
+def test_workers_of_another_kind_end_before_new_ones_start(
+    script: list[str | Exception], launch: Launch
+) -> None:
+    first = trial._workers_for(launch)
+    assert trial._workers_for(replace(launch, log="two.log")) is first
+    second = trial._workers_for(replace(launch, cpus=2.0))
+    assert second is not first
+    assert [workers.ended for workers in FakeWorkers.made] == [True, False]
+    assert second.kind == replace(launch, cpus=2.0, log="")
+
+
+def test_each_group_that_workers_noted_is_given_back_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[str] = []
+    monkeypatch.setattr(
+        trial.ray.util, "remove_placement_group", lambda group: removed.append(group.id.hex())
+    )
+    trial.release(tmp_path)
+    assert removed == [], "no workers, no folder"
+    groups = ["0a" * 18, "0b" * 18]
+    (tmp_path / GROUPS).mkdir()
+    for group in groups:
+        (tmp_path / GROUPS / group).touch()
+    trial.release(tmp_path)
+    trial.release(tmp_path)
+    assert sorted(removed) == groups
