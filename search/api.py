@@ -19,6 +19,7 @@ from analysis.report import draw_report
 from analysis.run_folder import Run as Folder
 from analysis.run_folder import Trial, read_run
 from analysis.table import TRIALS_FILE, read_history, read_trials
+from search.arguments import DEFAULT_SPACE
 from spaces.load import Override
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from search.start import Request
     from trainables.export import Student
 
-DEFAULT_SPACE = Path("spaces/dlip.yaml")
 OPTIONS = ("address", "always_train", "out", "resume", "warm_start")
 
 
@@ -114,15 +114,16 @@ def search(
 
     Raises:
         StudentSearchError: whatever has to be mended.
-        TypeError: an unknown option.
+        TypeError: an unknown option, or an argument of another type.
     """
     from search.start import load, run_session
 
-    request = _request(Path(space), trials, overrides, options)
+    request = _request(space, trials, overrides, options)
     if request.address:
         from search.tune.cluster_token import offer_token
 
         offer_token()
+    _check_callbacks(callbacks)
     stream: TextIO = io.StringIO() if quiet else sys.stderr
 
     def say(text: str) -> None:
@@ -133,8 +134,26 @@ def search(
     return Run(outcome.folder)
 
 
+def _check_callbacks(callbacks: Any) -> None:
+    """Refuse what Ray Tune could not call.
+
+    Raises:
+        TypeError: says what was got.
+    """
+    odd = [] if isinstance(callbacks, list | tuple) else [callbacks]
+    if not odd and callbacks:
+        from ray.tune import Callback  # slow, and needed only here
+
+        odd = [one for one in callbacks if not isinstance(one, Callback)]
+    if odd:
+        what = f"the class {odd[0].__name__}" if isinstance(odd[0], type) else repr(odd[0])
+        raise TypeError(
+            f"search: callbacks: got {what}; allowed: a list of ray.tune.Callback instances. Write callbacks=[MyCallback()]."
+        )
+
+
 def _request(
-    space: Path,
+    space: str | Path,
     trials: int | None,
     overrides: Mapping[str, Any] | Sequence[str],
     options: Mapping[str, Any],
@@ -143,13 +162,15 @@ def _request(
 
     Raises:
         RunError: what a resumed run does not allow.
-        TypeError: an unknown option.
+        TypeError: an unknown option, or an argument of another type.
     """
     from search.start import Request
 
     unknown = sorted(options.keys() - set(OPTIONS))
     if unknown:
         raise TypeError(f"search: got {', '.join(unknown)}; allowed options: {', '.join(OPTIONS)}.")
+    overrides = [overrides] if isinstance(overrides, str) else overrides
+    _check_types(space, overrides, options)
     changes: list[str | Override] = [] if isinstance(overrides, Mapping) else list(overrides)
     texts = [str(change) for change in changes]
     if isinstance(overrides, Mapping):
@@ -164,18 +185,52 @@ def _request(
         from search.run_folder.resume import check_changes
 
         given = [
-            name for name, asked in (("space", space != DEFAULT_SPACE), ("out", "out" in folders)) if asked
+            name
+            for name, asked in (("space", Path(space) != DEFAULT_SPACE), ("out", "out" in folders))
+            if asked
         ]
         check_changes(folders["resume"], given=given, settings=texts, warm_start=bool(earlier))
     return Request(
-        space=space,
+        space=Path(space),
         changes=tuple(changes),
         resume=folders.get("resume"),
         out=folders.get("out"),
         warm_start=earlier,
         address=options.get("address"),
-        always_train=bool(options.get("always_train")),
+        always_train=options.get("always_train", False),
     )
+
+
+def _check_types(space: Any, overrides: Any, options: Mapping[str, Any]) -> None:
+    """Refuse arguments of other types at once: later on they would fail in a place that does not name them.
+
+    Raises:
+        TypeError: names the argument.
+    """
+
+    def refuse(name: str, got: Any, allowed: str) -> None:
+        raise TypeError(f"search: {name}: got {got!r} ({type(got).__name__}); allowed: {allowed}.")
+
+    def is_path(value: Any) -> bool:
+        return isinstance(value, str | Path)
+
+    if not is_path(space):
+        refuse("space", space, "the path of a space file")
+    texts = isinstance(overrides, list | tuple) and all(isinstance(one, str | Override) for one in overrides)
+    paths = isinstance(overrides, Mapping) and all(isinstance(one, str) for one in overrides)
+    if not texts and not paths:
+        refuse("overrides", overrides, "a mapping from dotted paths to values, or texts path=value")
+    for name in ("out", "resume"):
+        if options.get(name) is not None and not is_path(options[name]):
+            refuse(name, options[name], "the path of a run folder, or None")
+    earlier = options.get("warm_start")
+    several = isinstance(earlier, list | tuple) and all(map(is_path, earlier))
+    if earlier is not None and not is_path(earlier) and not several:
+        refuse("warm_start", earlier, "the path of a run folder, or a list of them")
+    if not isinstance(options.get("address"), str | None):
+        refuse("address", options["address"], "the address of a Ray cluster as text, or None")
+    if not isinstance(options.get("always_train", False), bool):
+        refuse("always_train", options["always_train"], "True or False")
 
 
 def open_run(folder: str | Path) -> Run:

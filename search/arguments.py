@@ -2,6 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
+
+DEFAULT_SPACE = Path("spaces/dlip.yaml")
 
 
 def add_settings(parser: argparse.ArgumentParser, *, metavar: str, help: str) -> None:
@@ -36,8 +39,16 @@ def parse(
     for name in lists:
         words = getattr(options, name)
         if words:
-            found += [str(word) for word in words if "=" in str(word)]
-            setattr(options, name, [word for word in words if "=" not in str(word)])
+            settings = [str(word) for word in words if "=" in str(word)]
+            kept = [word for word in words if "=" not in str(word)]
+            if not kept:
+                action = next(one for one in parser._actions if one.dest == name)
+                parser.error(
+                    f"{action.option_strings[0]}: got only settings, {' '.join(settings)}; allowed: one "
+                    f"{action.metavar} or more before them. Name one, or put the settings before the flag."
+                )
+            found += settings
+            setattr(options, name, kept)
     options.set = [*options.set, *found]
     return options
 

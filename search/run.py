@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.arguments import add_settings, parse
+from search.arguments import DEFAULT_SPACE, add_settings, parse
 from spaces.errors import StudentSearchError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from spaces.load import Override
 
 LISTS = ("families", "tasks", "losses", "teachers", "datasets", "searchers", "schedulers")
-DEFAULT_SPACE = Path("spaces/dlip.yaml")
 SMOKE = {
     "training.epochs": 2,
     "training.pairs_per_epoch": 256,
@@ -141,14 +140,31 @@ def overrides(options: argparse.Namespace) -> list["str | Override"]:
 
     found: list[str | Override] = []
     if options.smoke:
-        fields = {**SMOKE, **(SMOKE_SCENES if (options.dataset or "scenes") == "scenes" else {})}
-        found += [Override("--smoke", path, value) for path, value in fields.items()]
+        found += [Override("--smoke", path, value) for path, value in SMOKE.items()]
     if options.dataset:
         kind, _, file = options.dataset.partition(":")
         section = {"kind": kind, **({"file": file} if file else {})}
         found.append(Override(f"--dataset {options.dataset}", "dataset", section))
-        if options.smoke and kind == "scenes":
-            found += [Override("--smoke", path, value) for path, value in SMOKE_SCENES.items()]
+    later = [*_flags(options), *options.set]
+    if options.smoke and _has_scenes(options.space or DEFAULT_SPACE, [*found, *later]):
+        found += [Override("--smoke", path, value) for path, value in SMOKE_SCENES.items()]
+    return [*found, *later]
+
+
+def _has_scenes(space: Path, changes: "Sequence[str | Override]") -> bool:
+    """Return whether a space, changed, draws its data; False where it is wrong, which `start` then tells."""
+    from spaces.load import load_space
+
+    try:
+        return load_space(space, changes).dataset.kind == "scenes"
+    except StudentSearchError:
+        return False
+
+
+def _flags(options: argparse.Namespace) -> list["str | Override"]:
+    """Return the fields that flags with one value set."""
+    from spaces.load import Override
+
     flags = {
         "--teacher": ("teacher", options.teacher),
         "--trials": ("search.trials", options.trials),
@@ -158,10 +174,9 @@ def overrides(options: argparse.Namespace) -> list["str | Override"]:
         "--device-hours": ("search.stop.device_hours", options.device_hours),
         "--workers-per-trial": ("resources.workers_per_trial", options.workers_per_trial),
     }
-    found += [
+    return [
         Override(f"{flag} {value}", path, value) for flag, (path, value) in flags.items() if value is not None
     ]
-    return [*found, *options.set]
 
 
 def say(text: str) -> None:

@@ -71,6 +71,10 @@ def load(request: Request, *, say: Say) -> tuple[Any, Any]:
     Raises:
         StudentSearchError: whatever the user has to mend.
     """
+    if request.out is not None and request.resume is None:
+        from search.run_folder.facts import check_out
+
+        check_out(request.out)  # before all that takes long
     space = chosen_space(request)
     say(
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"

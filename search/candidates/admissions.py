@@ -8,6 +8,7 @@ from typing import Any, final
 from search.candidates.cost_filter import CostFilter
 from search.inputs.inputs import Inputs
 from search.proposal import Admitted, Proposal, Rejected
+from search.run_folder.facts import CANDIDATE_FILE, CHECKPOINTS
 from search.run_folder.recorder import Recorder
 from search.searchers.base import Values
 from spaces.candidate import Candidate
@@ -16,9 +17,7 @@ from trainables.teachers.cache.read import TeacherCache
 from trainables.training.job import Job
 from trainables.trial import Launch, launch_dict
 
-CHECKPOINTS = "checkpoints"
 LOGS = "logs"
-CANDIDATE_FILE = "candidate.json"
 
 
 @final
@@ -107,7 +106,6 @@ class StudentAdmissions:
             evaluation=inputs.space.evaluation.model_dump(),
             teacher_metrics=inputs.figures.metrics,
             cache=self._cache(candidate, name),
-            cache_precision=inputs.space.teacher_cache.precision,
             costs={name: costs[name] for name in COSTS},
             folder=str(folder),
         )

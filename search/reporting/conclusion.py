@@ -8,6 +8,7 @@ from typing import Any
 from analysis.table import TEST_PREFIX
 from search.inputs.inputs import Inputs
 from search.inputs.teacher_figures import Say
+from search.run_folder.facts import CHECKPOINTS
 from search.run_folder.recorder import Recorder
 from spaces.errors import StudentSearchError
 from spaces.objectives import FRONT_COSTS
@@ -44,7 +45,7 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
         say(f"test set: student {number} of {len(blind) + len(members)}")
         candidate_id = row["candidate_id"]
         try:
-            model, blueprint = load_model(folder / "checkpoints" / candidate_id)
+            model, blueprint = load_model(folder / CHECKPOINTS / candidate_id)
         except StudentSearchError as error:
             say(f"no test figures for {candidate_id}: {error}")
             continue

@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.pareto import front, pick
 from analysis.run_folder import Run, Trial
+from search.run_folder.facts import CANDIDATE_FILE, CHECKPOINTS
 from spaces.errors import RunError
 from spaces.plugins import resolve
 from trainables.configs import plain
@@ -121,10 +122,10 @@ def orders(run: Run, trials: Sequence[Trial], seeds: int) -> list[Order]:
     teacher = cache(load_teacher)
     made = []
     for trial in trials:
-        source = run.folder / "checkpoints" / trial.candidate_id
-        job = Job.read(source / "candidate.json", source)
+        source = run.folder / CHECKPOINTS / trial.candidate_id
+        job = Job.read(source / CANDIDATE_FILE, source)
         clean = {**job.dataset, "mismatched": 0.0}
-        config = plain_config(job, teacher(job.teacher or "embedded"))
+        config = plain_config(job, teacher(job.teacher))
         undistilled = replace(job, config=config, evaluate_at=(), cache="")
         for seed in range(seeds):
             shifted = job.seed + seed

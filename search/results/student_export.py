@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.pareto import pick
 from analysis.run_folder import Run, Trial, read_run
-from search.run_folder.facts import check_format
+from search.run_folder.facts import CANDIDATE_FILE, CHECKPOINTS, check_format
 from spaces.errors import ExportError
 from spaces.objectives import COSTS
 
@@ -58,7 +58,7 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
     run = read_run(folder)
     check_format(folder, run.facts, str(folder))
     trial = pick(run, which, axis)
-    source = folder / (trial.checkpoint or f"checkpoints/{trial.candidate_id}")
+    source = folder / (trial.checkpoint or f"{CHECKPOINTS}/{trial.candidate_id}")
     if not (source / "checkpoint.pt").is_file():
         raise ExportError(
             f"{source}: the checkpoint of trial {trial.candidate_id} is missing. Pick another trial, or train it again."
@@ -70,8 +70,8 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
     from trainables.training.checkpoint import load_model
     from trainables.training.job import Job
 
-    job = Job.read(source / "candidate.json", source)
-    teacher = load_teacher(job.teacher or "embedded")
+    job = Job.read(source / CANDIDATE_FILE, source)
+    teacher = load_teacher(job.teacher)
     trained = load_model(source)[1].offers
     able = {name: task for name, task in make_tasks(job.tasks).items() if task.model_lack(trained) is None}
     student, blueprint = load_model(source, wants_of(able.values()))

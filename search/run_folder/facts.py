@@ -19,6 +19,8 @@ from spaces.load import Override, dump_space, load_space
 from spaces.schema import Space
 
 SPACE_FILE = "space.yaml"
+CHECKPOINTS = "checkpoints"
+CANDIDATE_FILE = "candidate.json"
 FORMAT = 2  # of a run; the first had no number. Raise it when candidates, costs or checkpoints come to mean something else
 RUNS = Path("runs")
 PACKAGES = (
@@ -43,11 +45,7 @@ def new_folder(name: str, out: Path | None) -> Path:
         ResourceError: it cannot be made.
     """
     if out is not None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            what = _what_is_in(out)
-            raise RunError(
-                f"--out {out}: {what}; nothing is ever overwritten. Give a new folder, or --resume {out} to go on with it."
-            )
+        check_out(out)
         folders = [out]
     else:
         folders = [RUNS / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000)]
@@ -62,6 +60,19 @@ def new_folder(name: str, out: Path | None) -> Path:
             ) from error
         return folder
     raise RunError(f"{RUNS}: holds 9,999 runs called {name}. Give a folder with --out.")
+
+
+def check_out(out: Path) -> None:
+    """Refuse a folder for a new run that holds something already.
+
+    Raises:
+        RunError: says what it holds.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = _what_is_in(out)
+        raise RunError(
+            f"--out {out}: {what}; nothing is ever overwritten. Give a new folder, or --resume {out} to go on with it."
+        )
 
 
 def discard_untrained(folder: Path) -> None:
@@ -172,6 +183,7 @@ def read_space(folder: Path, overrides: Sequence[str | Override]) -> Space:
 
     Raises:
         RunError: `space.yaml` is missing or damaged.
+        SpaceError: an override does not fit.
     """
     read_facts(folder)
     if not (folder / TRIALS_FILE).exists():
@@ -179,13 +191,12 @@ def read_space(folder: Path, overrides: Sequence[str | Override]) -> Space:
             f"{folder}: damaged ({TRIALS_FILE} is missing). {saved(folder)} Put back a copy, or start a new run."
         )
     try:
-        return load_space(folder / SPACE_FILE, overrides)
+        space = load_space(folder / SPACE_FILE)  # alone first: what is wrong now is the file's fault
     except SpaceError as error:
-        if "--" in str(error):
-            raise
         raise RunError(
             f"{folder / SPACE_FILE}: damaged ({error.problems[0]}). {saved(folder)} Put back a copy, or start a new run."
         ) from error
+    return load_space(folder / SPACE_FILE, overrides) if overrides else space
 
 
 def write_space(folder: Path, space: Space) -> None:

@@ -7,7 +7,11 @@ from search.run_folder.facts import check_format, read_facts
 from search.run_folder.warm_start_file import WARM_START_FILE, check_kept
 from spaces.errors import RunError
 
-CHANGEABLE = ("resources.", "search.stop.")  # fields that decide when and where, not what comes out
+CHANGEABLE = (
+    "resources.",
+    "search.stop.",
+    "search.trials=",
+)  # what decides when, where and how long, not what comes out
 
 
 def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str], warm_start: bool) -> None:
@@ -33,7 +37,7 @@ def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str]
         raise RunError(
             f"--resume {folder}: got {', '.join(refused)}; allowed beside --resume: --trials, "
             "--wall-hours, --device-hours, --address, --workers-per-trial, --train, --set resources.*, "
-            "--set search.stop.*. Everything else is as the run began; start a new one."
+            "--set search.stop.*, --set search.trials. Everything else is as the run began; start a new one."
         )
 
 

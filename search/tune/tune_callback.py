@@ -8,13 +8,12 @@ from ray.tune import Callback
 
 from analysis.table import FAILED
 from search.reporting.progress import Progress, Tally
+from search.run_folder.facts import CHECKPOINTS
 from search.run_folder.recorder import Recorder
 from search.schedulers.base import RungScheduler
 from search.stopping.stop_rules import StopRules
 from search.tune.gauges import Gauges
 from search.tune.watchdog import Watchdog
-
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,10 +28,13 @@ def test_out_that_holds_another_run_is_refused(copy: Path, tmp_path: Path, refus
     assert f"--resume {copy}" in told
 
 
-def test_out_that_holds_other_files_is_refused(tmp_path: Path, refused: Refused) -> None:
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_out_that_holds_other_files_is_refused(
+    more: tuple[str, ...], tmp_path: Path, refused: Refused
+) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")
-    told = refused("--space", str(runs.write_space(tmp_path)), "--out", str(tmp_path / "full"))
+    told = refused("--space", str(runs.write_space(tmp_path)), "--out", str(tmp_path / "full"), *more)
     assert "is not empty" in told
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.tune import Callback
 
 import search.start
 from search.api import Run
@@ -98,3 +99,44 @@ def test_an_unknown_option_is_refused(name: str, asked: Asked) -> None:
     ):
         call("a.yaml", **{name: True})
     assert not asked
+
+
+class Heard(Callback):
+    """A callback of a user's."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"callbacks": Heard()}, "callbacks: got <"),
+        ({"callbacks": Heard}, "callbacks: got the class Heard"),
+        ({"callbacks": [Heard]}, "callbacks: got the class Heard; allowed: a list of ray.tune.Callback instances"),
+        ({"callbacks": [Heard(), print]}, "callbacks: got <built-in function print>"),
+        ({"callbacks": None}, "callbacks: got None"),
+        ({"space": 3}, r"search: space: got 3 \(int\); allowed: the path of a space file"),
+        ({"overrides": 3}, r"search: overrides: got 3 \(int\); allowed: a mapping"),
+        ({"overrides": [3]}, r"search: overrides: got \[3\] \(list\)"),
+        ({"overrides": {3: 3}}, "search: overrides: got {3: 3}"),
+        ({"out": 3}, r"search: out: got 3 \(int\); allowed: the path of a run folder"),
+        ({"resume": 3}, "search: resume: got 3"),
+        ({"warm_start": 3}, "search: warm_start: got 3"),
+        ({"warm_start": [3]}, r"search: warm_start: got \[3\]"),
+        ({"address": 6379}, "search: address: got 6379"),
+        ({"always_train": "always"}, "search: always_train: got 'always' .str.; allowed: True or False"),
+    ],
+)  # fmt: skip
+def test_an_argument_of_another_type_is_refused_at_once(
+    arguments: dict[str, Any], said: str, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search.start, "load", lambda request, say: pytest.fail("something was loaded"))
+    with pytest.raises(TypeError, match=said):
+        call(**arguments)
+    assert not asked
+
+
+def test_callbacks_of_ray_tune_and_a_single_text_are_taken(asked: Asked) -> None:
+    heard = Heard()
+    call("a.yaml", callbacks=[heard], overrides="search.trials=3")
+    ((request, more),) = asked
+    assert more["callbacks"] == [heard]
+    assert request.changes == ("search.trials=3",)

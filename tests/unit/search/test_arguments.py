@@ -1,11 +1,15 @@
 """Settings beside --set, in both commands that take them."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from search import run, simulate
 from search.arguments import parse
+from spaces.load import Override, load_space
+from tests.unit.search.earlier_run import SPACE
 
 
 @pytest.mark.parametrize(
@@ -49,3 +53,47 @@ def test_a_word_that_is_no_setting_is_told(capsys: pytest.CaptureFixture[str]) -
         parse(run.parser(), ["spaces/dlip.yaml"])
     assert ended.value.code == 2
     assert "got 'spaces/dlip.yaml'; allowed: flags, and PATH=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("parser", "lists", "words", "said"),
+    [
+        (run.parser, ["warm_start"], ["--warm-start", "search.trials=2"],
+         "--warm-start: got only settings, search.trials=2; allowed: one RUN"),
+        (simulate.parser, simulate.LISTS, ["--table", "t", "--searcher", "searcher.step=1"],
+         "--searcher: got only settings, searcher.step=1; allowed: one NAME"),
+    ],
+)  # fmt: skip
+def test_a_list_of_settings_alone_is_told(
+    parser: Any, lists: Sequence[str], words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(parser(), words, lists=lists)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "expected"),
+    [
+        ("{kind: scenes}", [], 256),
+        ("{kind: scenes}", ["--dataset", "scenes"], 256),
+        ("{kind: scenes}", ["--set", "dataset.train_images=5"], 5),
+        ("{kind: scenes}", ["--dataset", "jsonl:a.jsonl"], None),
+        ("{kind: scenes}", ["--set", "dataset={kind: jsonl, file: a.jsonl}"], None),
+        ("{kind: jsonl, file: a.jsonl}", [], None),
+        ("{kind: jsonl, file: a.jsonl}", ["--dataset", "scenes"], 256),
+    ],
+)
+def test_smoke_makes_small_what_is_drawn_and_nothing_else(
+    data: str, words: list[str], expected: int | None, tmp_path: Path
+) -> None:
+    space = tmp_path / "tiny.yaml"
+    drawn = "dataset: {kind: scenes, train_images: 48, val_images: 32, test_images: 32}"
+    assert drawn in SPACE
+    space.write_text(SPACE.replace(drawn, f"dataset: {data}"))
+    options = parse(run.parser(), ["--space", str(space), "--smoke", *words], lists=["warm_start"])
+    changes = run.overrides(options)
+    assert load_space(space, changes).resolved()["dataset"].get("train_images") == expected
+    smoke = [one.path for one in changes if isinstance(one, Override) and one.flag == "--smoke"]
+    assert len(set(smoke)) == len(smoke)

@@ -42,6 +42,7 @@ def test_a_rule_that_cannot_be_names_its_flag(space_file: Path) -> None:
         ["--wall-hours", "2"],
         ["--device-hours", "2", "--trials", "9"],
         ["--set", "search.stop.plateau.trials=null", "--set", "resources.cpus_per_worker=2"],
+        ["search.trials=9"],
     ],
 )
 def test_a_resume_may_change_every_rule(flags: list[str]) -> None:
