@@ -88,16 +88,6 @@ class CandidateSearcher(Searcher):
         return self.ended.ended_by if self.ended else None
 
     @property
-    def ended_reason(self) -> str:
-        """The same as a clause for the user, "" before that."""
-        return self.ended.reason if self.ended else ""
-
-    @property
-    def admitted(self) -> int:
-        """Candidates of the whole run that were admitted so far, without the blind one."""
-        return self._admitted
-
-    @property
     def trials(self) -> int:
         """Candidates that the whole run is to have."""
         return self._plan.trials

@@ -32,7 +32,7 @@ def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | 
     trials = members(run, which, limit)
     made = orders(run, trials, seeds)
     print(f"control of {', '.join(t.candidate_id for t in trials)}: {len(made)} trainings", file=sys.stderr)
-    run_control(run, made, address=address, gpus=None)
+    run_control(run, made, address=address)
     from analysis.gains import gains
     from analysis.report import draw_report
 
@@ -60,22 +60,20 @@ def train_order(job_fields: Mapping[str, Any], folder: str) -> dict[str, Any]:
     return control.rows[-1]
 
 
-def run_control(
-    run: Run, made: Sequence[Order], *, address: str | None, gpus: float | None
-) -> list[dict[str, Any]]:
-    """Train all orders on Ray, side by side, and return the rows of `control.json`; each is kept as it comes."""
+def run_control(run: Run, made: Sequence[Order], *, address: str | None) -> None:
+    """Train all orders on Ray, side by side; each row of `control.json` is kept as it comes."""
     from search.tune import cluster
 
     with cluster.joined(address):
-        return _train_all(run, made, gpus=gpus)
+        _train_all(run, made)
 
 
-def _train_all(run: Run, made: Sequence[Order], *, gpus: float | None) -> list[dict[str, Any]]:
+def _train_all(run: Run, made: Sequence[Order]) -> None:
     import ray
 
     from search.tune import cluster
 
-    found = cluster.resources(workers=1, cpus=1, gpus=gpus)
+    found = cluster.resources(workers=1, cpus=1, gpus=None)
     remote = ray.remote(num_cpus=1, num_gpus=found.gpus, max_calls=0)(train_order)
     rows = [
         _row(trial, 0, "noisy", True, {**trial.metrics})
@@ -101,7 +99,6 @@ def _train_all(run: Run, made: Sequence[Order], *, gpus: float | None) -> list[d
             file=sys.stderr,
             flush=True,
         )
-    return rows
 
 
 def _row(trial: Trial, seed: int, data: str, distilled: bool, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -128,19 +128,11 @@ class Recorder:
             KeyError: the candidate was never added.
             OSError: the row could not be put on disk; it is then not kept in memory either.
         """
-        return self.backfill([row]) == 1
-
-    def backfill(self, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Keep those epochs that are not known yet, as from workers' ledgers; return how many there were."""
-        new: dict[tuple[str, int], Mapping[str, Any]] = {}
-        for row in rows:
-            candidate_id, epoch = row["candidate_id"], int(row["epoch"])
-            if epoch not in self._epochs[candidate_id] and row.get("status") not in FAILED:
-                new[candidate_id, epoch] = row
-        for written in self._history.append(list(new.values())):
+        new = int(row["epoch"]) not in self._epochs[row["candidate_id"]] and row.get("status") not in FAILED
+        for written in self._history.append([row] if new else []):
             self._enter(written)
         self.tick()
-        return len(new)
+        return new
 
     def finish(self, candidate_id: str, status: str, reason: str = "") -> None:
         """Set the last status of a candidate and write the table.

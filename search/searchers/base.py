@@ -4,7 +4,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, final
+from typing import Any, Literal, final
 
 from search.objectives import to_minimise
 from spaces.conditions import Conditions, active
@@ -40,10 +40,6 @@ class Outcome:
     def last(self) -> Row | None:
         """The row that counts; None without one."""
         return self.rows[-1] if self.state == "measured" and self.rows else None
-
-
-class ProposerConfig(Protocol):
-    """The nested, frozen `Config` dataclass of a proposer; each has its own fields."""
 
 
 class Proposer(ABC):

@@ -105,7 +105,12 @@ def test_an_epoch_that_is_told_again_is_kept_once(tmp_path: Path) -> None:
     recorder, (one,) = started(tmp_path)
     assert recorder.record_epoch(epoch(one, 1))
     assert not recorder.record_epoch(epoch(one, 1))
-    assert recorder.backfill([epoch(one, 1), epoch(one, 2), epoch(one, 3), epoch(one, 3)]) == 2
+    assert [recorder.record_epoch(epoch(one, number)) for number in (1, 2, 3, 3)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
     assert read_history(tmp_path).table.column("epoch").to_pylist() == [1, 2, 3]
 
 

@@ -176,7 +176,7 @@ def test_failed_candidates_have_no_offspring() -> None:
         values = {**proposer.draw(index), "width": "0.25x" if index % 2 else "1x"}
         failures = (Outcome(state="failed"), measured(values, retention=math.nan), Outcome(state="measured"))
         proposer.observe(index, values, failures[index % 3] if index % 2 else measured(values))
-    assert all(one.values["width"] == "1x" for one, _ in proposer._population.parents())
+    assert [one.values["width"] for one, _ in proposer._population.parents()] == ["1x"] * 4
 
 
 def test_is_led_into_the_limits_by_what_was_refused() -> None:

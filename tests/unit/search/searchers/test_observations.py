@@ -159,7 +159,7 @@ def test_a_plateau_hands_out_what_an_earlier_session_had_begun_and_nothing_else(
         ids = [config["candidate_id"] for config in handed[:2]]
         assert ids == [queued.proposal.candidate.candidate_id for queued in begun]
         assert handed[2] == Searcher.FINISHED
-        assert (searcher.ended_by, searcher.ended_reason) == ("plateau", "no gain")
+        assert (searcher.ended_by, searcher.ended.reason) == ("plateau", "no gain")
 
 
 def test_a_waiting_candidate_is_pending_once_it_is_admitted() -> None:
