@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 Path = tuple[str | int, ...]
+DEEPEST = 40  # levels; reading them is recursive
 
 _SCALARS = (
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -153,14 +154,24 @@ def _convert(node: yaml.Node, path: Path, document: Document, *, flag: Mark | No
     return values
 
 
-def _aliases(text: str, source: str) -> list[Problem]:
-    """Return a problem for each alias: one could hold itself."""
-    advice = "got the alias *{}; allowed: plain values. Write the value out."
-    return [
-        Problem(Mark(source, _line(event.start_mark)), "", advice.format(event.anchor))
-        for event in yaml.parse(text, Loader=_Loader)
-        if isinstance(event, yaml.AliasEvent)
-    ]
+def _unreadable(text: str, source: str) -> list[Problem]:
+    """Return a problem for each alias, since one could hold itself, and for values too deep to be read by recursion."""
+    problems: list[Problem] = []
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        mark = Mark(source, _line(event.start_mark))
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            return [*problems, Problem(mark, "", too_deep())]
+        if isinstance(event, yaml.AliasEvent):
+            told = f"got the alias *{event.anchor}; allowed: plain values. Write the value out."
+            problems.append(Problem(mark, "", told))
+    return problems
+
+
+def too_deep() -> str:
+    """Return the message for values inside values inside values."""
+    return f"got more than {DEEPEST} levels; allowed: up to {DEEPEST}. Write it flatter."
 
 
 def _tabs(text: str, source: str) -> list[Problem]:
@@ -197,7 +208,7 @@ def read_document(text: str, source: str, *, flag: bool = False) -> Document:
     document.problems = _tabs(text, source)
     node = None
     try:
-        document.problems = document.problems or _aliases(text, source)
+        document.problems = document.problems or _unreadable(text, source)
         node = yaml.compose(text, Loader=_Loader) if not document.problems else None
     except yaml.YAMLError as error:
         document.problems = [_syntax(error, source)]

@@ -13,6 +13,7 @@ from spaces.rules import Number, Option, Refused, Rule, Word, show
 KINDS = ("choice", "int", "float", "log")
 KEYS = (*KINDS, "zero", "default", "when")
 PROBLEMS = "space_problems"
+DOTTED = "got a key with a dot; allowed: options below one another. Write `a: {b: ...}` for `a.b`."
 _NAMES = "a list of names, or a mapping name: options"
 
 # One problem inside a field: the part of the field it is about, and the text without its place.
@@ -74,8 +75,10 @@ def chosen() -> PlainValidator:
 
 def within(domain: Domain) -> str:
     """Return the words for `allowed: ...` of a value that a domain must hold."""
-    joint = "one of" if isinstance(domain, Choice) else "a value between the bounds of"
-    return f"{joint} {', '.join(map(show, domain.corners()))}"
+    if isinstance(domain, Choice):
+        return f"one of {', '.join(map(show, domain.corners()))}"
+    low, high, *zero = map(show, domain.corners())
+    return f"a value from {low} to {high}{', or 0' if zero else ''}"
 
 
 def _stop(findings: list[Finding]) -> NoReturn:
@@ -133,8 +136,7 @@ def _option(value: Any, part: tuple[str | int, ...], *, findings: list[Finding],
     kept = {}
     for key, inner in value.items():
         if "." in key:
-            text = "got a key with a dot; allowed: options below one another. Write `a: {b: ...}` for `a.b`."
-            findings.append(((*part, key), text))
+            findings.append(((*part, key), DOTTED))
         kept[key] = _option(inner, (*part, key), findings=findings, searched=searched)
     return kept
 
@@ -165,12 +167,12 @@ class _Reading:
         Raises:
             PydanticCustomError: all that is wrong with it.
         """
+        kinds = [key for key in spec if key in KINDS]
         for key in spec:
-            if key not in KEYS:
-                guess = near(key, KEYS)
+            guess = near(key, KEYS)
+            if key not in KEYS and (kinds or guess):  # else it is no domain at all, as is told below
                 hint = f"Did you mean {guess}?" if guess else "Delete it."
                 self.note((key,), f"got an unknown key; allowed: {', '.join(KEYS)}. {hint}")
-        kinds = [key for key in spec if key in KINDS]
         if len(kinds) != 1:
             got = " and ".join(kinds) if kinds else f"the keys {', '.join(spec) or '(none)'}"
             allowed = f"{self.rule.allowed()}, or a domain with exactly one of {', '.join(KINDS)}"
@@ -257,8 +259,8 @@ class _Reading:
         """Note when 0 is not allowed in the field, or is in the domain already."""
         try:
             self.rule.read(0)
-        except Refused as refused:
-            self.note(("zero",), f"0 is not allowed here: {refused} Drop `zero`.")
+        except Refused:
+            self.note(("zero",), f"got `zero`; allowed: {self.rule.allowed()}. Drop `zero`.")
             return
         if domain.contains(0):
             text = f"got `zero` beside a {domain.kind} that holds 0; allowed: one of the two. Drop `zero`."

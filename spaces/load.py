@@ -8,10 +8,10 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from spaces.document import Document, Mark, Problem, dotted, read_document, write_document
+from spaces.document import DEEPEST, Document, Mark, Problem, dotted, read_document, too_deep, write_document
 from spaces.domains import Domain
 from spaces.errors import SpaceError
-from spaces.leaves import PROBLEMS
+from spaces.leaves import DOTTED, PROBLEMS
 from spaces.objectives import COSTS
 from spaces.plugins import near
 from spaces.rules import show
@@ -43,6 +43,8 @@ def _parse(text: str) -> tuple[Override | None, list[Problem]]:
     if not equals or not all(parts):
         advice = "allowed: path=value. Write for example --set losses.itc.weight=0.5."
         return None, [Problem(mark, "", f"got {text!r}; {advice}")]
+    if len(parts) > DEEPEST:
+        return None, [Problem(mark, "", too_deep())]
     document = read_document(value, mark.source, flag=True)
     return Override(mark.source, ".".join(parts), document.value), document.problems
 
@@ -120,7 +122,7 @@ def _validate(document: Document) -> tuple[Space | None, list[Problem]]:
         space = Space.loaded(document.value, document.marks, document.source)
     except ValidationError as error:
         return None, list(_translate(error, document))
-    return space, list(_whole(space))
+    return space, list(_whole(space, document))
 
 
 def _translate(error: ValidationError, document: Document) -> Iterable[Problem]:
@@ -175,7 +177,7 @@ def _missing_key(loc: Sequence[str | int], section: Any) -> str:
     return f"got nothing; allowed: this key is needed. {hint}"
 
 
-def _whole(space: Space) -> Iterable[Problem]:
+def _whole(space: Space, document: Document) -> Iterable[Problem]:
     """Yield what is wrong between sections that are right one by one."""
     weights = [loss.weight for loss in space.losses.values()]
     if not any(isinstance(weight, Domain) or weight > 0 for weight in weights):
@@ -191,6 +193,13 @@ def _whole(space: Space) -> Iterable[Problem]:
             f"got {space.name!r}; allowed: letters, digits, - _ and dots inside. Rename: runs are called so."
         )
         yield Problem(space.mark("name"), "name", text)
+    options: dict[tuple[str, ...], Any] = {("student",): space.student.options}
+    options |= {("losses", name): loss.options for name, loss in space.losses.items()}
+    for keys, found in options.items():
+        for name in found:
+            if "." in name:
+                at = (*keys, name)
+                yield Problem(document.mark(at), dotted(at), DOTTED)
     for kind in space.student.kinds:
         own = space.student.options.get(kind, {})
         if not isinstance(own, dict):

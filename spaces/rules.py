@@ -118,12 +118,8 @@ class Word(Rule):
         if isinstance(value, list) and self.searched:
             raise self.refuse(value, "Write {choice: [a, b]} to search several.")
         if not isinstance(value, str) or not value.strip():
-            quote = (
-                "Write one of them."
-                if self.options
-                else "Put a number or true/false in quotes to make it a text."
-            )
-            raise self.refuse(value, quote)
+            plain = "Write it in quotes." if isinstance(value, bool | int | float) else "Write a name."
+            raise self.refuse(value, "Write one of them." if self.options else plain)
         if self.options and value not in self.options:
             guess = near(value, self.options)
             raise self.refuse(value, f"Did you mean {guess}?" if guess else "Write one of them.")

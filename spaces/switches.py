@@ -1,6 +1,6 @@
 """Which searched values count where: what follows from kinds and weights, and what a domain's own `when` adds."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from spaces.conditions import Condition, Conditions, circle
@@ -67,12 +67,32 @@ def when_findings(
             misfit = _misfit(one, domains, literals=literals, where=where)
             if misfit:
                 yield (*keys, one.path), misfit
+        if domain.when:
+            yield from ((keys, text) for text in _never(conditions.get(path, ()), domains))
     ring = circle(conditions)
     if ring:
         first = next(path for path in ring if path in domains and domains[path].when)
         steps = ", ".join(f"{a} on {b}" for a, b in zip(ring, (*ring[1:], ring[0]), strict=True))
         text = f"got conditions in a circle ({steps}); allowed: conditions that end. Drop one `when`."
         yield (*first.split("."), "when"), text
+
+
+def _never(conditions: Sequence[Condition], domains: Mapping[str, Domain]) -> Iterator[str]:
+    """Yield what conditions ask of a path that its domain never gives: the value behind them would be searched in vain."""
+    for about in dict.fromkeys(one.path for one in conditions):
+        if about not in domains:
+            continue  # told by `_misfit`
+        domain, asked = domains[about], [one for one in conditions if one.path == about]
+        exact = [value for one in asked if not one.negated for value in one.values]
+        tries = exact or domain.values()
+        if not any(all(one.holds(value) for one in asked) and domain.contains(value) for value in tries):
+            joint = " and ".join(
+                f"{'not ' if one.negated else ''}{', '.join(map(show, one.values))}" for one in asked
+            )
+            yield (
+                f"got conditions that {about} never meets ({joint}, of {within(domain)}); "
+                "allowed: those that some value meets. Change or drop one."
+            )
 
 
 def _misfit(

@@ -16,7 +16,7 @@ from search.inputs.checks import (
 from search.inputs.students import Students
 from search.inputs.teacher_figures import Say, TeacherFigures, TeacherMeasure
 from spaces.candidate import Candidate
-from spaces.errors import ShapeError
+from spaces.errors import PluginError, ShapeError, SpaceError, TeacherError
 from spaces.schema import Space
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
@@ -52,7 +52,7 @@ class Inputs:
             if self.dataset_settings.get(name) is not None:
                 self.dataset_settings[name] = str(Path(self.dataset_settings[name]).expanduser().absolute())
         self.dataset: Dataset = make_dataset(self.dataset_settings)
-        self.teachers: dict[str, Teacher] = {name: load_teacher(name) for name in space.teachers}
+        self.teachers = _load_teachers(space)
         fields = fields_of(self.dataset.kinds if self.teacher.tokenizer else ())
         tasks, self.notes = chosen_tasks(space, self.teacher.offers, fields)
         for name, teacher in self.teachers.items():
@@ -188,3 +188,21 @@ class Inputs:
             size=self.evaluation,
             say=self.say,
         )
+
+
+def _load_teachers(space: Space) -> dict[str, Teacher]:
+    """Return name -> teacher, in the order of the space.
+
+    Raises:
+        SpaceError: all that cannot be loaded, with file and line.
+    """
+    teachers: dict[str, Teacher] = {}
+    problems = []
+    for name in space.teachers:
+        try:
+            teachers[name] = load_teacher(name)
+        except (PluginError, TeacherError) as error:
+            problems.append(f"{space.place('teacher')}: got {name!r}; {error}")
+    if problems:
+        raise SpaceError(problems)
+    return teachers

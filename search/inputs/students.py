@@ -62,7 +62,7 @@ class Students:
                 f"got a student that cannot do {', '.join(lacking)} ({what}); allowed: one that does every task of the space. "
                 "Change its sizes, name fewer `tasks:`, or set allow_partial: true."
             )
-            raise IllegalCandidate(f"student: {text}", [("kind", text)])
+            raise IllegalCandidate(f"student: {text}", [("", text)])
         return found
 
     def roundings(self, section: dict[str, Any], teacher: str) -> list[str]:

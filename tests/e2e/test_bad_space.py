@@ -80,7 +80,7 @@ MISTAKES: dict[str, tuple[Edit, str, tuple[str, ...]]] = {
     ),
     "a student that cannot do what is asked": (
         put("fusion: {layers: 1}", "fusion: {layers: 0}"),
-        "kind: blip",
+        "student:",
         ("cannot do vqa, captioning", "answer.logits", "allow_partial: true"),
     ),
     "a condition on what is not searched": (
@@ -170,7 +170,7 @@ def test_all_losses_at_zero_are_told(tmp_path: Path, refused: Refused) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--teacher", "embeded"), ("'embeded'", "embedded")),
+        (("--teacher", "embeded"), ("--teacher embeded", "Did you mean 'embedded'?", "a hub id")),
         (("--teacher", "no/such/folder"), ("no/such/folder", "folder")),
         (("--dataset", "scene"), ("--dataset scene", "scenes")),
         (("--set", "training.epochs"), ("path=value",)),

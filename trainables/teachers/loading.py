@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from spaces.errors import TeacherError
-from spaces.plugins import resolve
+from spaces.errors import PluginError, TeacherError
+from spaces.plugins import resolve, unknown
 from trainables.datasets.base import Dataset
 from trainables.model_folder import is_model_folder
 from trainables.teachers import FIRST, LOADERS, TEACHERS
@@ -38,8 +38,9 @@ def load_teacher(name: str) -> Teacher:
         raise TeacherError(
             f"teacher {name}: is no folder. Give a model folder, a hub id (owner/model) or 'embedded'."
         )
-    resolve(TEACHERS, name, "teachers")
-    raise AssertionError("unreachable: resolve refuses unknown names")
+    raise PluginError(
+        f"{unknown('teachers', name, TEACHERS)} Or give a model folder, or a hub id (owner/model)."
+    )
 
 
 def _model_type(folder: Path) -> str:

@@ -142,7 +142,7 @@ def test_a_mistake_is_one_message_with_place_got_allowed_and_what_to_do(
         ("{choice: [1, [2]]}", "weight.choice", ["got [2] as an option"]),
         ("{choice: [1, -2]}", "weight.choice", ["got -2", "a number >= 0"]),
         ("{choice: [1, 2], default: 3}", "weight.default", ["got 3", "one of 1.0, 2.0"]),
-        ("{log: [1, 9], default: 0}", "weight.default", ["got 0", "between the bounds of 1.0, 9.0"]),
+        ("{log: [1, 9], default: 0}", "weight.default", ["got 0", "a value from 1.0 to 9.0"]),
         ("{choice: [1, 2], default: [1]}", "weight.default", ["got [1]", "one of 1.0, 2.0"]),
         (f"{{log: [1, 1{'0' * 400}]}}", "weight.log", ["plain numbers"]),
         ("{log: [1, 9], default: null}", "weight.default", ["got null"]),
@@ -164,7 +164,7 @@ def test_a_broken_domain_says_which_part(
 
 def test_zero_is_refused_where_the_field_cannot_be_zero(problems: Problems) -> None:
     (found,) = problems(("lr: 1e-3", "lr: {log: [1e-4, 1e-2], zero: 0.1}"))
-    assert found.startswith("space.yaml:13, training.lr.zero: 0 is not allowed here: ")
+    assert found.startswith("space.yaml:13, training.lr.zero: got `zero`; allowed: a number above 0.")
 
 
 def test_whole_number_fields_refuse_real_ranges(problems: Problems) -> None:
@@ -288,3 +288,26 @@ def test_a_resolved_space_loads_back_to_the_same(load: Load, tmp_path: Path) -> 
     assert again.domains() == space.domains()
     assert again.dataset.options["path"] == "010"
     assert again != load()
+
+
+def test_values_too_deep_to_be_read_are_refused_not_run_into(problems: Problems) -> None:
+    deep = "[" * 5000
+    for told in (
+        *problems(("itc: {weight: 1.0}", f"itc: {deep}")),
+        *problems(overrides=[f"losses.itc={deep}"]),
+        *problems(overrides=[f"student.{'.'.join('a' * 3000)}=1"]),
+    ):
+        assert "got more than 40 levels; allowed: up to 40." in told
+
+
+def test_a_dotted_option_is_told_where_it_stands(problems: Problems) -> None:
+    (found,) = problems(("itc: {weight: 1.0}", "itc: {weight: 1.0, a.b: {choice: [1, 2]}}"))
+    assert found.startswith("space.yaml:10, losses.itc.a.b: got a key with a dot")
+
+
+def test_options_of_a_kind_that_are_no_mapping_are_told(problems: Problems) -> None:
+    (found,) = problems(overrides=["student.blip=null"])
+    assert found == (
+        "--set student.blip=null, student.blip: got null; allowed: a mapping with the options of this kind alone. "
+        "Write them indented below it."
+    )
