@@ -38,17 +38,20 @@ def words(number: int, least: int) -> str:
     return " ".join(digits + ["a"] * (number % 3) + ["b"] * least)
 
 
-def make_split(folder: Path, *, captions: bool = True, questions: bool = True) -> EncodedSplit:
-    """Return pictures with two captions and two questions each; a task looks at the first caption alone."""
+def make_split(
+    folder: Path, *, captions: bool = True, questions: bool = True, first: int = 0
+) -> EncodedSplit:
+    """Return pictures with two captions and two questions each, but those before `first`; tasks read the first caption."""
     vocabulary = write_word_tokenizer(folder, WORDS, MAX_TOKENS)
-    owners = np.repeat(np.arange(NUM), 2)
+    owners = np.repeat(np.arange(first, NUM), 2)
+    texts = len(owners)
     split = Split(
         name="val",
         pixels=np.zeros((NUM, 8, 8, 3), dtype=np.uint8),
-        captions=[words(n, least=0) for n in range(2 * NUM)] if captions else [],
+        captions=[words(n, least=0) for n in range(texts)] if captions else [],
         caption_images=owners if captions else owners[:0],
-        questions=["which a ?", "which b c ?"] * NUM if questions else [],
-        answers=[words(n, least=1) for n in range(2 * NUM)] if questions else [],
+        questions=["which a ?", "which b c ?"] * (texts // 2) if questions else [],
+        answers=[words(n, least=1) for n in range(texts)] if questions else [],
         question_images=owners if questions else owners[:0],
     )
     tokenizer = Tokenizer.from_folder(folder, vocabulary, MAX_TOKENS)
@@ -178,6 +181,11 @@ class TestEveryTask:
             bare = make_split(tmp_path, **lacking)
             expected = {} if task.data_lack(bare.fields) else measured(name, split, 0.5)
             assert measured(name, bare, 0.5) == expected
+
+    def test_says_nothing_where_the_pictures_looked_at_have_no_texts(self, name: str, tmp_path: Path) -> None:
+        silent = make_split(tmp_path, first=3)
+        assert measured(name, silent, size=EvaluationSize(images=2)) == {}
+        assert set(measured(name, silent)) == set(one(name).metrics)
 
     def test_is_served_by_passes_that_such_a_model_has(self, name: str) -> None:
         task = one(name)

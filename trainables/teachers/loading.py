@@ -49,9 +49,9 @@ def _model_type(folder: Path) -> str:
     Files of a hub id are not here yet, and whether they can be fetched is the loader's business.
     """
     try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+        kind = str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
     except (OSError, ValueError, LookupError, TypeError):  # told by the loader, with its remedy
-        kind = None
+        kind = FIRST
     return kind if kind in LOADERS else FIRST
 
 

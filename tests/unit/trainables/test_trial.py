@@ -4,7 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ray import train
 
+from spaces.errors import ShapeError
 from tests.unit.trainables.small import make_job
 from trainables import trial
 from trainables.training.job import Job
@@ -131,6 +133,20 @@ def test_an_error_that_cost_no_worker_is_not_tried_again(
     assert notes == []
     trial._run_nested(job, launch)
     assert len(FakeWorkers.made) == 1
+
+
+def test_what_a_worker_says_of_its_candidate_is_not_tried_again(
+    script: list[str | Exception], notes: list[str], job: Job, launch: Launch
+) -> None:
+    said = ShapeError("student.image.width: got 7")
+    headline = train.WorkerGroupError("[Rank 1 Error]\nShapeError: got 7", {1: said})
+    script += [headline, TRAINED]
+    with pytest.raises(ShapeError, match="got 7") as caught:
+        trial._run_nested(job, launch)
+    assert caught.value is said
+    assert script == [TRAINED]
+    assert trial._reason(headline) == "WorkerGroupError: ShapeError: got 7"
+    assert trial._reason(said) == "ShapeError: student.image.width: got 7"
 
 
 def test_workers_of_another_kind_end_before_new_ones_start(

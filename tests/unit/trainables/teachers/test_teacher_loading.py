@@ -10,6 +10,7 @@ from spaces.errors import PluginError, TeacherError
 from tests.unit.trainables.small import SCENES, silent, write_teacher
 from trainables.datasets.base import Dataset, Progress, Split
 from trainables.datasets.scenes.dataset import ScenesDataset
+from trainables.teachers import LOADERS
 from trainables.teachers.loading import check_pairing, load_teacher
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import make_dataset, prepare_split
@@ -57,6 +58,21 @@ def test_unknown_names_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TeacherError, match="is no folder"):
         load_teacher(str(tmp_path / "file"))
+
+
+def test_a_hugging_face_folder_goes_to_the_loader_of_its_model_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {"albef": "a.module:of_its_own", **LOADERS}
+    monkeypatch.setattr("trainables.teachers.loading.LOADERS", rows)
+    monkeypatch.setattr(
+        "trainables.teachers.loading.resolve", lambda table, kind, room: asked.append(kind) or str
+    )
+    asked: list[str] = []
+    for content in ('{"model_type": "albef"}', '{"model_type": "blip"}', '{"model_type": "clip"}'):
+        (tmp_path / "config.json").write_text(content)
+        load_teacher(str(tmp_path))
+    assert asked == ["albef", "blip", "blip"]
 
 
 def test_a_teacher_of_its_own_task_passes(teacher: Teacher) -> None:

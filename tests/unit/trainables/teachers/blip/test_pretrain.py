@@ -65,6 +65,26 @@ def test_the_same_seed_makes_the_same_teacher(tmp_path: Path) -> None:
     assert prints[0] == prints[1] != prints[2]
 
 
+@pytest.mark.parametrize(
+    "wrong", [("--epochs", "0"), ("--seed", "-1"), ("--threads", "0"), ("--out", "file/teacher")]
+)
+def test_a_wrong_flag_is_one_message_before_anything_is_drawn(
+    wrong: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    try:
+        code = pretrain.main(["--out", "teacher", *wrong])
+    except SystemExit as left:  # as argparse ends
+        code = left.code
+    assert code == 2
+    assert f"error: {wrong[0]}" in capsys.readouterr().err
+    assert not Path("teacher").exists()
+
+
 def test_the_embedded_teacher_has_the_published_sizes(tmp_path: Path) -> None:
     config = pretrain.teacher_config(tmp_path)
     assert (config.image.width, config.image.depth, config.text.width, config.text.depth) == (128, 6, 128, 6)
