@@ -285,7 +285,7 @@ def test_a_space_of_both_kinds_is_planned_with_the_options_of_each(tmp_path: Pat
         (
             "tasks: [scene_shape]",
             "tasks: [scene_shape, vqa]",
-            "space.yaml:5, student.kind: with kind convnet: got a student that cannot do vqa (vqa needs answer.logits)",
+            "space.yaml:4, student: with kind convnet: got a student that cannot do vqa (vqa needs answer.logits)",
         ),
     ],
     ids=["none of its kind", "under the other name", "shared by both", "condition", "task"],
