@@ -199,11 +199,11 @@ def storage_error(
 ) -> StorageError:
     """Return an error of the system as one message: where, why, what to do."""
     verb = "be made" if what == "folder" else "be written"
-    return StorageError(f"{path}: cannot {verb}: {_why(path, error, needed)}")
+    return StorageError(f"{path}: cannot {verb}: {refusal(path, error, needed)}")
 
 
-def _why(path: Path, error: OSError, needed: int | None) -> str:
-    """Return cause and remedy of an error of the system."""
+def refusal(path: Path, error: OSError, needed: int | None = None) -> str:
+    """Return cause and remedy of an error of the system, for readers too: what they may not read is not damaged."""
     number, folder = error.errno, _standing(path)
     if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return _no_room(number, folder, needed)
@@ -245,10 +245,10 @@ def _no_room(number: int | None, folder: Path, needed: int | None) -> str:
 
 def _not_allowed(path: Path, folder: Path) -> str:
     """Return whose the thing in the way is."""
-    held = path if os.path.exists(path) and not os.access(path, os.W_OK) else folder
+    held = path if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK) else folder
     return (
         f"no permission: {held} belongs to {owner(held)}, and you are {_user(os.geteuid())}. "
-        "Ask for write permission, or name a folder of your own."
+        "Ask for permission, or name a folder of your own."
     )
 
 

@@ -193,7 +193,7 @@ def test_ledger_that_cannot_grow_holds_what_it_held(tmp_path: Path, monkeypatch:
     ledger = tmp_path / "rows.jsonl"
     append(ledger, "1\n")
     monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
-    with pytest.raises(StorageError, match="rows.jsonl: cannot be written: .* is full"):
+    with pytest.raises(StorageError, match=r"rows.jsonl: cannot be written: .* is full"):
         append(ledger, "2\n")
     assert ledger.read_text() == "1\n"
 
@@ -229,7 +229,7 @@ def test_free_space_is_looked_at_where_none_can_be_taken(
 ) -> None:
     monkeypatch.setattr(os, "posix_fallocate", failing(number))
     reserve(tmp_path / "a", 2**20)
-    with pytest.raises(StorageError, match="is full .* MiB needed"):
+    with pytest.raises(StorageError, match=r"is full .* MiB needed"):
         reserve(tmp_path / "a", 2**60)
 
 
