@@ -6,6 +6,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from analysis.figures.front import draw_front, front_info
@@ -20,8 +21,8 @@ from analysis.page.shell import page
 from analysis.page.students import members_section
 from analysis.run_folder import Run, read_run
 from analysis.summary import summarise
-from analysis.table import atomic_path
-from spaces.errors import RunError, StudentSearchError
+from spaces.errors import StudentSearchError
+from spaces.files import atomic_path, write_text
 from spaces.objectives import FRONT_COSTS
 
 REPORT_FILE = "report.html"
@@ -36,18 +37,13 @@ def draw_report(folder: Path, out: Path | None = None) -> Path:
         out: the HTML file, `report.html` in the run folder by default.
 
     Raises:
-        RunError: the folder is no run or damaged, or the report cannot be written.
+        RunError: the folder is no run or damaged.
+        StorageError: the report cannot be written; an earlier one stays.
     """
     run = read_run(folder)
     target = folder / REPORT_FILE if out is None else out
     text = report_html(run)
-    try:
-        with atomic_path(target) as draft:
-            draft.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(
-            f"{target}: the report cannot be written ({error.strerror}). Name another file by --out."
-        ) from error
+    write_text(target, text)
     return target
 
 
@@ -91,17 +87,15 @@ def draw_pngs(folder: Path) -> list[Path] | str:
     targets = [folder / f"front_{axis}.png" for axis in FRONT_COSTS]
     figures = [draw_front(front_info(run, axis), legend=True) for axis in FRONT_COSTS]
     width, height = PNG_SIZE
-    specs = [
-        {
-            "fig": figure,
-            "path": target,
-            "opts": {"format": "png", "width": width, "height": height, "scale": 2},
-        }
-        for figure, target in zip(figures, targets, strict=True)
-    ]
+    options = {"format": "png", "width": width, "height": height, "scale": 2}
     try:
-        # mathjax would come from a network, and is not used.
-        kaleido.write_fig_from_object_sync(specs, cancel_on_error=True, kopts={"mathjax": False})
+        with ExitStack() as drafts:
+            specs = [
+                {"fig": figure, "path": drafts.enter_context(atomic_path(target)), "opts": options}
+                for figure, target in zip(figures, targets, strict=True)
+            ]
+            # mathjax would come from a network, and is not used.
+            kaleido.write_fig_from_object_sync(specs, cancel_on_error=True, kopts={"mathjax": False})
     except (
         RuntimeError,
         OSError,

@@ -6,10 +6,7 @@ and flushed; a driver that dies in the middle of a write leaves a torn tail, whi
 counts.
 """
 
-import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from spaces.errors import RunError
+from spaces.files import atomic_path
 
 SCHEMA_VERSION = "1"
 TRIALS_FILE = "trials.arrow"
@@ -107,7 +105,7 @@ def write_trials(
 
     Raises:
         KeyError: a row has a column that the schema does not know.
-        OSError: the file cannot be written; the old one is left as it was.
+        StorageError: the file cannot be written; the old one is left as it was.
     """
     schema = trials_schema(metric_names, others)
     rows = list(rows)
@@ -124,22 +122,6 @@ def write_trials(
         pa.ipc.new_file(sink, schema) as writer,
     ):
         writer.write_table(table)
-
-
-@contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
-    """Give a draft path beside `target`; on a clean exit the draft is synced and takes the target's place."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.fchmod(handle, 0o644)  # mkstemp makes it private; a run folder is read by others
-    os.close(handle)
-    draft = Path(name)
-    try:
-        yield draft
-        with draft.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)  # gone already when it took the target's place
 
 
 def read_trials(path: Path) -> pa.Table:

@@ -10,6 +10,7 @@
     ├── RunError            a folder that is no run, is damaged, or belongs to another space
     ├── TableError          a table that cannot be simulated, or a column it does not have
     ├── ResourceError       not enough CPUs, GPUs or disk
+    │   └── StorageError    a file that the system does not let us write: disk full, no permission, ...
     ├── LimitError          no candidate meets the limits
     ├── ExportError         what to export does not exist or is not finished
     └── ShapeError          sizes that do not fit together
@@ -77,6 +78,10 @@ class TableError(StudentSearchError):
 
 class ResourceError(StudentSearchError):
     """Not enough CPUs, GPUs or disk."""
+
+
+class StorageError(ResourceError):
+    """A file that cannot be written for want of room, permission or a folder; no fault of what was to be kept in it."""
 
 
 class LimitError(StudentSearchError):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from spaces.errors import StudentSearchError, TeacherError
+from spaces.errors import ShapeError, StudentSearchError, TeacherError
+from spaces.files import atomic_path, make_folder, refusal, write_text
 from trainables.families.base import Blueprint, Family
 from trainables.preprocess import PreprocessConfig
 from trainables.tokenizer import FILES, Tokenizer, VocabularyConfig
@@ -21,6 +23,21 @@ VERSION = 2
 READABLE = (1, 2)  # version 1 named no family, since there was one
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+LAYERS = ("depth", "layers")  # options that count layers, each of which has weights
+FEW = 64  # layers, that may be asked for by any config: they cost nothing, and the weights then tell what is wrong
+LARGEST = 1 << 24  # of any other whole number in a config: more rows than any vocabulary has
+WRONG = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+    StudentSearchError,
+)  # what a config of wrong contents raises when a model is made of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,17 +102,24 @@ def write_model_folder(
         reading: from raw input to the model's.
         measured: kept in the config as it is.
         dtype: stored precision of the weights; float16 halves the file.
+
+    Raises:
+        StorageError: a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     weights = {
         name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in model.state_dict().items()
     }
-    save_file(weights, str(folder / WEIGHTS), metadata={"format": "pt"})
-    (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it readable by its writer alone
+    needed = sum(tensor.nbytes for tensor in weights.values())
+    with atomic_path(folder / WEIGHTS, needed=needed) as draft:
+        mode = draft.stat().st_mode
+        save_file(weights, str(draft), metadata={"format": "pt"})
+        draft.chmod(mode)  # safetensors leaves it readable by its writer alone
     for name in FILES if reading.tokenizer else ():
         source = reading.folder / name
         if source.is_file() and source.resolve() != (folder / name).resolve():
-            shutil.copyfile(source, folder / name)
+            with atomic_path(folder / name) as draft:
+                shutil.copyfile(source, draft)
     config = {
         "format": FORMAT,
         "version": VERSION,
@@ -104,7 +128,37 @@ def write_model_folder(
         "tokenizer": reading.tokenizer.to_dict() if reading.tokenizer else None,
         "measured": measured,
     }
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+
+
+def sized_blueprint(fields: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> Blueprint:
+    """Return the blueprint of a config that was read, once it is clear that it asks for no more than its weights hold.
+
+    Raises:
+        ShapeError: a size that no model of these weights can have.
+        KeyError, TypeError, ValueError, StudentSearchError: no blueprint.
+    """
+    for name, value in _sizes(fields):
+        most = max(len(weights), FEW) if name in LAYERS else LARGEST
+        if not isinstance(value, bool) and isinstance(value, int) and not -LARGEST <= value <= most:
+            raise ShapeError(f"{name}: got {value}; allowed by the weights beside it: {most} at most.")
+    return Blueprint.from_dict(fields)
+
+
+def _sizes(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the options of a config, nested ones too, by their last names."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _sizes(value)
+        else:
+            yield name, value
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Return one line on why a file cannot be read."""
+    if isinstance(error, OSError) and error.errno:
+        return refusal(path, error).rstrip(".")
+    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
 def is_model_folder(folder: Path) -> bool:
@@ -114,9 +168,11 @@ def is_model_folder(folder: Path) -> bool:
 
 def _settings(folder: Path) -> dict[str, Any]:
     try:
-        settings = json.loads((folder / CONFIG).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise TeacherError(f"{folder / CONFIG}: cannot be read ({error}).") from error
+        settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise TeacherError(
+            f"{folder / CONFIG}: cannot be read ({_reason(folder / CONFIG, error)}). Put back the model's own file."
+        ) from error
     return settings if isinstance(settings, dict) else {}
 
 
@@ -133,20 +189,21 @@ def read_model_folder(folder: Path) -> ModelFolder:
             f"allowed: {FORMAT!r} version {VERSION} or older. Export the model again with search/export.py."
         )
     try:
-        blueprint = Blueprint.from_dict(settings["model"])
-        preprocess = PreprocessConfig.from_dict(settings["preprocess"])
-    except (KeyError, TypeError, StudentSearchError) as error:
-        raise TeacherError(
-            f"{folder / CONFIG}: not a model config ({error}). Export the model again."
-        ) from error
-    model = blueprint.build()
-    try:
         weights = load_file(str(folder / WEIGHTS))
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise TeacherError(
-            f"{folder / WEIGHTS}: cannot be read ({error}). Export the model again."
+            f"{folder / WEIGHTS}: cannot be read ({_reason(folder / WEIGHTS, error)}). Export the model again."
         ) from error
-    check_keys(folder / WEIGHTS, expected=model.state_dict(), got=weights)
+    try:
+        blueprint = sized_blueprint(settings["model"], weights)
+        preprocess = PreprocessConfig.from_dict(settings["preprocess"])
+        shapes = blueprint.on_meta().state_dict()
+    except WRONG as error:
+        raise TeacherError(
+            f"{folder / CONFIG}: not a model config ({_reason(folder / CONFIG, error)}). Export the model again."
+        ) from error
+    check_keys(folder / WEIGHTS, expected=shapes, got=weights)
+    model = blueprint.build()  # as large as the weights that are there already
     model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return ModelFolder(
         model=model.eval(),
@@ -165,7 +222,7 @@ def _tokenizer(folder: Path, settings: dict[str, Any]) -> Tokenizer | None:
         return None
     try:
         vocabulary, longest = VocabularyConfig(**fields["vocabulary"]), int(fields["max_tokens"])
-    except (KeyError, TypeError, ValueError) as error:
+    except WRONG as error:
         raise TeacherError(
             f"{folder / CONFIG}: no tokenizer settings ({error}). Export the model again."
         ) from error

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.implementations.base_tokenizer import BaseTokenizer
 
 from spaces.errors import TeacherError
+from spaces.files import atomic_path, write_text
 
 FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
 
@@ -124,8 +125,9 @@ def write_word_tokenizer(folder: Path, words: tuple[str, ...], max_tokens: int) 
     vocabulary = {token: index for index, token in enumerate([*special, *words])}
     tokenizer = BertWordPieceTokenizer(vocab=vocabulary, lowercase=True)
     tokenizer.add_special_tokens(special)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    with atomic_path(folder / "tokenizer.json") as draft:
+        tokenizer.save(str(draft))
+    write_text(folder / "vocab.txt", "\n".join(vocabulary) + "\n")
     settings = {
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": True,
@@ -136,5 +138,5 @@ def write_word_tokenizer(folder: Path, words: tuple[str, ...], max_tokens: int) 
         "cls_token": "[CLS]",
         "additional_special_tokens": ["[DEC]", "[ENC]"],
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    write_text(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
     return VocabularyConfig(size=len(vocabulary), pad=0, cls=2, sep=3, dec=4, enc=5)

@@ -11,6 +11,7 @@ import threading
 import traceback
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from spaces.errors import ResourceError, StudentSearchError
+from spaces.errors import ResourceError, StorageError, StudentSearchError
+from spaces.files import append, make_folder, write_text
 from trainables.exchange import DONE, ROW, Exchange
 from trainables.training.checkpoint import FILE
 from trainables.training.control import Row
@@ -123,10 +125,10 @@ def note(log: Path, text: str) -> None:
     """
     line = f"[{log.stem}] {text}"
     print(line, flush=True)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    for path in (log, _ray_logs() / f"candidate-{log.name}"):
-        with path.open("a") as sink:
-            sink.write(line + "\n")
+    make_folder(log.parent)
+    append(log, line + "\n")
+    with suppress(StorageError):  # the copy; Ray's disk may be another, and the line is in the log already
+        append(_ray_logs() / f"candidate-{log.name}", line + "\n")
 
 
 def _ray_logs() -> Path:
@@ -140,8 +142,7 @@ def _note_group(storage: Path) -> None:
     """Write down which placement group this worker is in, for `release`."""
     held = ray.util.get_current_placement_group()
     assert held is not None, "Ray Train puts its workers into one"
-    (storage / GROUPS).mkdir(parents=True, exist_ok=True)
-    (storage / GROUPS / held.id.hex()).touch()
+    write_text(make_folder(storage / GROUPS) / held.id.hex(), "")
 
 
 def release(storage: Path) -> None:

@@ -7,22 +7,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from spaces.errors import RunError, StudentSearchError
+from spaces.errors import StudentSearchError
+from spaces.files import make_folder
 from trainables.training.control import PlainControl
 from trainables.training.job import Job
 from trainables.training.loop import train
-
-
-def make_out(folder: Path) -> None:
-    """Make the folder of `--out`.
-
-    Raises:
-        RunError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"--out {folder}: {error.strerror}. Give a folder that can be made.") from error
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         job = Job.read(options.candidate, options.out)
-        make_out(options.out)
+        make_folder(options.out)
         control = PlainControl()
         train(job, control)
     except StudentSearchError as error:

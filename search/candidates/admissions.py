@@ -12,6 +12,7 @@ from search.run_folder.facts import CANDIDATE_FILE, CHECKPOINTS
 from search.run_folder.recorder import Recorder
 from search.searchers.base import Values
 from spaces.candidate import Candidate
+from spaces.files import make_folder
 from spaces.objectives import COSTS
 from trainables.teachers.cache.read import TeacherCache
 from trainables.training.job import Job
@@ -109,8 +110,7 @@ class StudentAdmissions:
             costs={name: costs[name] for name in COSTS},
             folder=str(folder),
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        job.write(folder / CANDIDATE_FILE)
+        job.write(make_folder(folder) / CANDIDATE_FILE)
         return job
 
     def _cache(self, candidate: Candidate, name: str) -> str:

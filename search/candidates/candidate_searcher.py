@@ -18,6 +18,7 @@ from search.searchers.base import Proposer
 from search.searchers.points import PointSource
 from search.stopping.stop_rules import Ending
 from spaces.errors import IllegalCandidate, LimitError, RunError
+from spaces.files import write_text
 
 WINDOW = 500  # new proposals of which, if the limits are to be met at all, at least one per cent is admitted
 PATIENCE_S = 1.0  # while trials run, Tune goes on after so long without an admission
@@ -149,7 +150,7 @@ class CandidateSearcher(Searcher):
     def save(self, checkpoint_path: str) -> None:
         """Write what a reader of Ray's folder may want to know; nothing is ever restored from it."""
         state = {"admitted": self._admitted, "next_index": self._index, "duplicates": self.duplicates}
-        Path(checkpoint_path).write_text(json.dumps(state), encoding="utf-8")
+        write_text(Path(checkpoint_path), json.dumps(state))
 
     def restore(self, checkpoint_path: str) -> None:
         """Refuse: Ray would bring back the searcher but not the rungs.

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from spaces.errors import StorageError
+from spaces.files import write_text
 from trainables.costs.latency import Latency
 from trainables.costs.static import StaticCosts
-from trainables.datasets.cache_folder import atomic_file, cache_folder
+from trainables.datasets.cache_folder import cache_folder
 from trainables.datasets.encoded import EncodedSplit
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import evaluate
@@ -69,8 +71,10 @@ class TeacherFigures:
             tasks=tasks.values(),
             size=size,
         )
-        with atomic_file(kept) as draft:
-            draft.write_text(json.dumps(metrics))
+        try:
+            write_text(kept, json.dumps(metrics))
+        except StorageError as error:
+            say(f"the teacher's figures are measured, but not kept for the next time: {error}")
         return metrics
 
 

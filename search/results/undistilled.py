@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.run_folder import CONTROL_FILE, Run, Trial, read_run
-from analysis.table import atomic_path
 from search.results.orders import Order, members, orders
 from search.run_folder.facts import check_format
+from spaces.files import make_folder, write_text
 
 
 def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | None) -> Path:
@@ -54,7 +54,7 @@ def train_order(job_fields: Mapping[str, Any], folder: str) -> dict[str, Any]:
     from trainables.training.job import Job
     from trainables.training.loop import train
 
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    make_folder(Path(folder))
     control = PlainControl(quiet=True)
     train(Job.from_dict({**job_fields, "folder": folder}), control)
     return control.rows[-1]
@@ -117,5 +117,4 @@ def _write(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     kept = json.loads(path.read_text())["rows"] if path.exists() else []
     merged = [row for row in kept if row["candidate_id"] not in fresh] + list(rows)
     seeds = sorted({row["seed"] for row in merged})
-    with atomic_path(path) as draft:
-        draft.write_text(json.dumps({"seeds": seeds, "rows": merged}, indent=1) + "\n")
+    write_text(path, json.dumps({"seeds": seeds, "rows": merged}, indent=1) + "\n")

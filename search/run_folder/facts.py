@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, final
 
 from analysis.run_folder import FACTS_FILE
-from analysis.table import HISTORY_FOLDER, TRIALS_FILE, atomic_path, saved
-from spaces.errors import ResourceError, RunError, SpaceError
+from analysis.table import HISTORY_FOLDER, TRIALS_FILE, saved
+from spaces.errors import RunError, SpaceError
+from spaces.files import storage_error, write_text
 from spaces.load import Override, dump_space, load_space
 from spaces.schema import Space
 
@@ -42,7 +43,7 @@ def new_folder(name: str, out: Path | None) -> Path:
 
     Raises:
         RunError: `out` holds something already.
-        ResourceError: it cannot be made.
+        StorageError: it cannot be made.
     """
     if out is not None:
         check_out(out)
@@ -55,9 +56,7 @@ def new_folder(name: str, out: Path | None) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise ResourceError(
-                f"run folder {folder}: {error.strerror}. Give a folder that you may write with --out."
-            ) from error
+            raise storage_error(folder, error, what="folder") from error
         return folder
     raise RunError(f"{RUNS}: holds 9,999 runs called {name}. Give a folder with --out.")
 
@@ -114,7 +113,7 @@ class RunFacts:
         """Add or change facts, and write them all.
 
         Raises:
-            OSError: the file cannot be written.
+            StorageError: the file cannot be written; the facts are known all the same.
         """
         self._known.update(facts)
         write_facts(self._folder, self._known)
@@ -122,8 +121,7 @@ class RunFacts:
 
 def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     """Replace `run.json`."""
-    with atomic_path(folder / FACTS_FILE) as draft:
-        draft.write_text(json.dumps(facts, indent=1, default=str) + "\n", encoding="utf-8")
+    write_text(folder / FACTS_FILE, json.dumps(facts, indent=1, default=str) + "\n")
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -201,8 +199,7 @@ def read_space(folder: Path, overrides: Sequence[str | Override]) -> Space:
 
 def write_space(folder: Path, space: Space) -> None:
     """Write the resolved space, which a resume reads."""
-    with atomic_path(folder / SPACE_FILE) as draft:
-        draft.write_text(dump_space(space), encoding="utf-8")
+    write_text(folder / SPACE_FILE, dump_space(space))
 
 
 def first_facts(space: Space) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, final
 
 import pyarrow as pa
 
 from analysis.table import HISTORY_FOLDER, history_schema
+from spaces.errors import StorageError
+from spaces.files import guarded, make_folder
 
 _TEXT = ("candidate_id", "status")
 
@@ -27,7 +30,7 @@ class HistoryWriter:
         """Write rows as one batch and return them with the columns of the schema, missing numbers NaN.
 
         Raises:
-            OSError: the disk is full. The part is then given up, because what follows a torn batch is
+            StorageError: the disk is full. The part is then given up, because what follows a torn batch is
                 unreadable; the next rows go into a new one.
         """
         if not rows:
@@ -35,25 +38,29 @@ class HistoryWriter:
         cells = [{name: _cell(name, row) for name in self._schema.names} for row in rows]
         batch = pa.RecordBatch.from_pylist(cells, schema=self._schema)
         try:
-            sink = self._open()
-            self._writer.write_batch(batch)
-            sink.flush()
-            os.fsync(sink.fileno())
-        except OSError:
+            with guarded(self._folder):
+                sink = self._open()
+                self._writer.write_batch(batch)
+                sink.flush()
+                os.fsync(sink.fileno())
+        except StorageError:
             self._abandon()
             raise
         return cells
 
     def close(self) -> None:
         """End the part; the next row would begin another."""
-        if self._writer is not None:
-            self._writer.close()
-        self._abandon()
+        try:
+            if self._writer is not None:
+                with guarded(self._folder):
+                    self._writer.close()
+        finally:
+            self._abandon()
 
     def _open(self) -> BinaryIO:
         """Return the file of this session's part, made with the first row."""
         if self._sink is None:
-            self._folder.mkdir(exist_ok=True)
+            make_folder(self._folder)
             numbers = [int(part.stem.removeprefix("part-")) for part in self._folder.glob("part-*.arrow")]
             path = self._folder / f"part-{max(numbers, default=0) + 1:04d}.arrow"
             self._sink = path.open("xb")
@@ -64,7 +71,10 @@ class HistoryWriter:
         """Let go of the file without writing to it."""
         sink, self._sink, self._writer = self._sink, None, None
         if sink is not None:
-            sink.close()
+            with suppress(
+                OSError
+            ):  # what it could not write before it cannot write now, which is told already
+                sink.close()
 
 
 def _cell(name: str, row: Mapping[str, Any]) -> Any:

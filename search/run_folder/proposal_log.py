@@ -1,12 +1,12 @@
 """`proposals.jsonl`: the values that a searcher proposed, for its memory after a resume."""
 
 import json
-import os
 from pathlib import Path
 from typing import final
 
 from search.proposal import Proposal
 from spaces.domains import Scalar
+from spaces.files import append
 
 PROPOSALS_FILE = "proposals.jsonl"
 
@@ -33,18 +33,12 @@ class ProposalLog:
                 continue  # torn: the searcher then knows the candidate, but learns nothing from it
 
     def append(self, proposal: Proposal) -> None:
-        """Add a proposal; it is on disk when this returns."""
+        """Add a proposal; it is on disk when this returns.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
         candidate_id = proposal.candidate.candidate_id
         self.values[candidate_id] = dict(proposal.values)
         fields = {"candidate_id": candidate_id, "proposal": proposal.index, "values": dict(proposal.values)}
-        torn = self.path.exists() and self.path.stat().st_size > 0 and not self._ends_with_newline()
-        with self.path.open("ab") as stream:
-            stream.write(b"\n" * torn + json.dumps(fields).encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-
-    def _ends_with_newline(self) -> bool:
-        """Return whether the last line is whole."""
-        with self.path.open("rb") as stream:
-            stream.seek(-1, os.SEEK_END)
-            return stream.read() == b"\n"
+        append(self.path, json.dumps(fields) + "\n")

@@ -126,7 +126,7 @@ class Recorder:
 
         Raises:
             KeyError: the candidate was never added.
-            OSError: the row could not be put on disk; it is then not kept in memory either.
+            StorageError: the row could not be put on disk; it is then not kept in memory either.
         """
         new = int(row["epoch"]) not in self._epochs[row["candidate_id"]] and row.get("status") not in FAILED
         for written in self._history.append([row] if new else []):
@@ -229,7 +229,7 @@ class Recorder:
         """Replace `trials.arrow` by the present rows.
 
         Raises:
-            OSError: it cannot be written; the old file is left as it was.
+            StorageError: it cannot be written; the old file is left as it was.
         """
         path = self.folder / TRIALS_FILE
         write_trials(path, self._rows.values(), self.metric_names, others=self._others)

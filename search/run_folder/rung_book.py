@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from analysis.rungs import RUNGS_FILE, VERSION, Decision, read_rungs
-from analysis.table import atomic_path
 from spaces.errors import RunError
+from spaces.files import write_text
 
 
 class RungBook:
@@ -71,7 +71,7 @@ class RungBook:
         """Replace the file by the present state, where there is one.
 
         Raises:
-            OSError: it cannot be written; the old file is left as it was.
+            StorageError: it cannot be written; the old file is left as it was.
         """
         if self.path is None:
             return
@@ -80,8 +80,7 @@ class RungBook:
         )
         head = f'"version": {VERSION}, "scheduler": {json.dumps(self.scheduler)}'
         text = f'{{{head},\n"rungs": {{{rungs}}},\n"decisions": [{_lines(self._decision_lines)}]}}\n'
-        with atomic_path(self.path) as draft:
-            draft.write_text(text, encoding="utf-8")
+        write_text(self.path, text)
 
     def _load(self, path: Path) -> None:
         """Take over the file of an earlier session."""

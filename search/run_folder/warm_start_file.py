@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis.table import atomic_path
 from search.proposal import NOT_PROPOSED, Past, Proposal
 from spaces.candidate import Candidate
 from spaces.domains import Scalar
 from spaces.errors import RunError
+from spaces.files import write_text
 
 WARM_START_FILE = "warm_start.jsonl"
 
@@ -35,13 +35,12 @@ def write_earlier(folder: Path, earlier: EarlierResults) -> None:
     """Write the file, whole or not at all: one line per candidate, then one per candidate to train first.
 
     Raises:
-        OSError: it cannot be written.
+        StorageError: it cannot be written.
     """
     lines: list[Mapping[str, Any]] = [_line(past) for past in earlier.past]
     lines += [{"first": dict(values)} for values in earlier.first]
     text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-    with atomic_path(folder / WARM_START_FILE) as draft:
-        draft.write_text(text, encoding="utf-8")
+    write_text(folder / WARM_START_FILE, text)
 
 
 def read_earlier(folder: Path) -> EarlierResults:

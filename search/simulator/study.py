@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TextIO, final
 
 from analysis import wording
-from analysis.table import atomic_path
 from search.inputs.plugins import tuples
 from search.reporting.status_line import StatusLine
 from search.schedulers import SCHEDULERS
@@ -24,6 +23,7 @@ from search.simulator.table import CurveTable
 from search.simulator.user_table import Selection
 from spaces.document import read_document
 from spaces.errors import PluginError, ResourceError, TableError
+from spaces.files import make_folder, write_text
 from spaces.options import check_options
 from spaces.plugins import near, resolve, unknown
 
@@ -231,19 +231,6 @@ class _Ticker:
         self._line.close(keep=False)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file, all of it or nothing.
-
-    Raises:
-        ResourceError: it cannot be written.
-    """
-    try:
-        with atomic_path(path) as draft:
-            draft.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot be written ({error.strerror}). Name another file.") from error
-
-
 def _check_targets(json: Path | None, html: Path | None) -> None:
     """Raise ResourceError for a file that could not be written, or would be twice, when the simulations are through."""
     if json is not None and html is not None and json.resolve() == html.resolve():
@@ -262,11 +249,8 @@ def _new_page() -> Path:
     """Return a page that is not there yet: runs/simulation.html, runs/simulation-2.html, ...
 
     Raises:
-        ResourceError: the folder cannot be made.
+        StorageError: the folder cannot be made.
     """
-    try:
-        RUNS.mkdir(exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"{RUNS}: cannot be made ({error.strerror}). Name a file with --html.") from error
+    make_folder(RUNS)
     names = (f"{PAGE}.html" if number == 1 else f"{PAGE}-{number}.html" for number in itertools.count(1))
     return next(RUNS / name for name in names if not (RUNS / name).exists())

@@ -15,6 +15,7 @@ import ray
 import torch
 
 from spaces.errors import ResourceError
+from spaces.files import write_text
 
 DRIVER_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search owns Ctrl-C
@@ -240,7 +241,7 @@ def check_shared_storage(folder: Path) -> None:
     if len(nodes) < 2:
         return
     probe = folder / ".seen"
-    probe.write_text("ok")
+    write_text(probe, "ok")
 
     @ray.remote(num_cpus=0)
     def sees(path: str) -> bool:

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 
+from spaces.errors import StorageError
+from spaces.files import make_folder, write_text
 from trainables.costs.hardware import device_name
 from trainables.costs.latency import REPEATS, Latency, measure_latency
 from trainables.costs.static import StaticCosts, measure_static
 from trainables.costs.subject import Subject
-from trainables.datasets.cache_folder import atomic_file, cache_folder
+from trainables.datasets.cache_folder import cache_folder
 
 VERSION = 2  # raise it whenever a change in this room changes a figure
 
@@ -24,13 +26,14 @@ class CostStore:
     """Reads costs from a folder and measures what is not there.
 
     An entry is one small JSON file that repeats its whole key, so that a look tells what was measured. A
-    damaged one is measured again, and said. Several processes may share the folder.
+    damaged one is measured again, and said; so is that nothing can be kept. Several processes and users may share the folder.
     """
 
     def __init__(self, folder: Path | None = None, *, say: Say = print) -> None:
         """Use `folder`, by default `costs` of the cache; `say` takes one line about a damaged entry."""
         self.folder = folder or cache_folder("costs")
         self.say = say
+        self._told = False  # that nothing can be kept
 
     def static(self, subject: Subject) -> StaticCosts:
         """Return params, flops and size of an architecture."""
@@ -81,7 +84,10 @@ class CostStore:
         return value
 
     def _write(self, key: Mapping[str, Any], value: Mapping[str, Any]) -> None:
-        path = self._path(key)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as temporary:
-            temporary.write_text(json.dumps({"key": key, "value": value}, indent=1) + "\n")
+        text = json.dumps({"key": key, "value": value}, indent=1) + "\n"
+        try:
+            write_text(make_folder(self.folder) / self._path(key).name, text)
+        except StorageError as error:
+            if not self._told:
+                self.say(f"costs: measured, but not kept for the next time: {error}")
+            self._told = True

@@ -1,51 +1,60 @@
-"""Where derived data lives: `$XDG_CACHE_HOME/student-search`, by default `~/.cache/student-search`."""
+"""Where derived data lives: `$XDG_CACHE_HOME/student-search`, by default `~/.cache/student-search`.
+
+The folder may be shared: what is complete is read, and never written again. Where it cannot be written, that is told; no
+other folder is taken in its place, since some entries are large.
+"""
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from pathlib import Path
 
-from spaces.errors import ResourceError
+from spaces.errors import ResourceError, StorageError
+from spaces.files import make_folder, refusal
+
+VARIABLE = "XDG_CACHE_HOME"
+ELSEWHERE = f"Or point {VARIABLE} to a folder of your own: export {VARIABLE}=/a/folder"
 
 
 def cache_folder(*parts: str) -> Path:
     """Return (and make) a folder of the cache.
 
     Raises:
-        ResourceError: the folder cannot be made.
+        StorageError: the folder cannot be made.
+        ResourceError: there is no home folder that it could be in.
     """
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(base) / "student-search" / Path(*parts)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(
-            f"cache folder {folder}: {error.strerror}. Point XDG_CACHE_HOME to a folder you may write."
-        ) from error
-    return folder
+        return make_folder(_base() / "student-search" / Path(*parts))
+    except StorageError as error:
+        raise StorageError(f"cache folder {error} {ELSEWHERE}") from error
 
 
-@contextmanager
-def atomic_file(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside `target`, synced and renamed over it only when the block ends well.
+def unusable(path: Path, error: Exception, then: str) -> str:
+    """Return what is told of a file of the cache that cannot be read.
 
-    Raises:
-        ResourceError: the disk is full or the file cannot be written; the previous file stays as it was.
+    Args:
+        path: the file.
+        error: what reading it raised.
+        then: what becomes of it once it is deleted, where it is damaged: `it is drawn again`.
     """
-    temporary: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        temporary = Path(name)
-        os.close(handle)
-        yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise ResourceError(
-            f"{target}: could not be written ({error.strerror or error}). Free disk space and try again."
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    if isinstance(error, OSError) and error.errno:  # the system's refusal says nothing of what is in the file
+        return f"{path}: cannot be read: {refusal(path, error)} {ELSEWHERE}"
+    return f"{path}: damaged ({(str(error) or type(error).__name__).splitlines()[0]}). Delete it; {then}."
+
+
+def _base() -> Path:
+    """Return the folder of all caches of this user."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        try:
+            return (Path.home() / ".cache").absolute()
+        except RuntimeError as error:  # no HOME, and nobody of this number in the list of users
+            raise ResourceError(
+                f"cache folder: HOME is not set, and this user has no home folder. Name one: export {VARIABLE}=/a/folder"
+            ) from error
+    base = Path(named)
+    if not base.is_absolute():
+        base = base.absolute()
+        # workers have other working folders, so it is settled here, once
+        os.environ[VARIABLE] = str(base)
+        print(f"{VARIABLE}: got the relative path {named!r}; taken as {base}", file=sys.stderr, flush=True)
+    return base

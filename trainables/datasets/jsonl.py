@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from spaces.errors import DatasetError
+from spaces.files import atomic_path
 from trainables.datasets.base import SPLITS, Dataset, Progress, Split
-from trainables.datasets.cache_folder import atomic_file, cache_folder
+from trainables.datasets.cache_folder import cache_folder, unusable
 from trainables.datasets.jsonl_rows import Fields, Picture, Problems, read_pictures
 from trainables.datasets.pictures import BROKEN, check_header, read_square
 from trainables.signals import CAPTION, PICTURE, QUESTION
@@ -206,7 +207,7 @@ class JsonlDataset(Dataset):
         try:
             pixels: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise DatasetError(f"{path}: damaged ({error}). Delete it; it is made again.") from error
+            raise DatasetError(unusable(path, error, "it is made again")) from error
         if pixels.shape != (len(pictures), side, side, 3) or pixels.dtype != np.uint8:
             raise DatasetError(f"{path}: damaged (shape {pixels.shape}). Delete it; it is made again.")
         return pixels
@@ -216,7 +217,11 @@ class JsonlDataset(Dataset):
         problems = Problems(self.file)
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(pictures), side, side, 3)}
         # written in order, not through a map: a full disk is then an error and not a bus error
-        with atomic_file(path) as temporary, temporary.open("wb") as sink, ThreadPoolExecutor() as pool:
+        with (
+            atomic_path(path, needed=len(pictures) * side * side * 3) as temporary,
+            temporary.open("wb") as sink,
+            ThreadPoolExecutor() as pool,
+        ):
             np.lib.format.write_array_header_1_0(sink, header)
             for first in range(0, len(pictures), CHUNK):
                 chunk = pictures[first : first + CHUNK]

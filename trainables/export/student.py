@@ -10,8 +10,6 @@ Needs neither ray nor pydantic.
 """
 
 import json
-import shutil
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor
 
 from spaces.errors import ExportError, TeacherError
+from spaces.files import atomic_folder, make_folder, write_text
 from trainables.datasets.pictures import square
 from trainables.families.base import Blueprint, Family
 from trainables.model_folder import Reading, read_model_folder, write_model_folder
@@ -251,35 +249,23 @@ def export_student(
         The folder.
 
     Raises:
-        ExportError: `out` exists and is not empty, or cannot be written; the tokenizer's files are gone.
+        ExportError: `out` exists and is not empty; the tokenizer's files are gone.
+        StorageError: it cannot be written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExportError(f"{out}: exists already; allowed: a new or an empty folder. Give another --out.")
     tokenizer = _tokenizer(teacher) if reads_texts(blueprint.offers) else None
-    temporary: Path | None = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-        temporary.chmod(0o755)
+    make_folder(out.parent)
+    with atomic_folder(out) as draft:
         write_model_folder(
-            temporary,
+            draft,
             student,
             kind=blueprint.kind,
             reading=Reading(preprocess=teacher.preprocess, tokenizer=tokenizer, folder=teacher.files.folder),
             measured=measured,
         )
-        (temporary / PREPROCESSOR).write_text(
-            json.dumps(_image_processor(teacher.preprocess), indent=2) + "\n"
-        )
-        (temporary / CARD).write_text(card)
-        temporary.replace(out)
-    except (OSError, SafetensorError) as error:
-        raise ExportError(
-            f"{out}: could not be written ({error}). Free disk space or give another --out."
-        ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        write_text(draft / PREPROCESSOR, json.dumps(_image_processor(teacher.preprocess), indent=2) + "\n")
+        write_text(draft / CARD, card)
     return out
 
 

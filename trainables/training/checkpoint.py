@@ -1,28 +1,48 @@
 """One checkpoint file per candidate, replaced atomically: after a crash the last complete one is there."""
 
-import os
+import pickle
 import random
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 
-from spaces.errors import CheckpointError
+from spaces.errors import CheckpointError, StorageError, StudentSearchError
+from spaces.files import atomic_path, make_folder, refusal
 from trainables.families.base import Blueprint, Family
+from trainables.model_folder import sized_blueprint
 from trainables.signals import Wants
 
 FILE = "checkpoint.pt"
 STUDENT = "student."  # what the student's weights are called by in a step
 VERSION = 2
+PARTS = {
+    "candidate_id": str,
+    "config": dict,
+    "model": dict,
+    "trainer": dict,
+    "progress": dict,
+    "random": dict,
+}
+EARLIER: list[
+    Any
+] = [  # what the state of NumPy's generator stood in until it became a tensor; none of it runs code
+    np.zeros(0).__reduce__()[0],
+    np.ndarray,
+    np.dtype,
+    np.dtypes.UInt32DType,
+]
 
 
 def random_state() -> dict[str, Any]:
-    """Return the state of all global generators."""
+    """Return the state of all global generators, as tensors and plain values: a checkpoint must not need code to be read."""
+    kind, keys, *rest = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
-        "numpy": np.random.get_state(),
+        "numpy": (kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
@@ -31,7 +51,8 @@ def random_state() -> dict[str, Any]:
 def set_random_state(state: dict[str, Any]) -> None:
     """Put all global generators where `random_state` found them."""
     random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, np.asarray(keys).astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -41,25 +62,56 @@ def save(folder: Path, state: dict[str, Any]) -> Path:
     """Write the checkpoint beside its predecessor, sync it, and rename it over.
 
     Raises:
-        CheckpointError: it could not be written (disk full, no permission); the predecessor is untouched.
+        StorageError: it could not be written (disk full, no permission); the predecessor is untouched.
     """
-    target, temporary = folder / FILE, folder / f".{FILE}.{os.getpid()}"
+    target = make_folder(folder) / FILE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as sink:
-            torch.save({"version": VERSION, **state}, sink)
-            sink.flush()
-            os.fsync(sink.fileno())
-        os.replace(temporary, target)
-    except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
-        raise CheckpointError(
-            f"{target}: the checkpoint could not be written ({error}). "
-            "The previous one is kept. Free disk space, then --resume the run."
+        with atomic_path(target) as draft, draft.open("wb") as sink:
+            _write({"version": VERSION, **state}, sink)
+    except StorageError as error:
+        if not target.exists():
+            raise
+        raise StorageError(
+            f"{error} The checkpoint before it is kept: the same candidate goes on from there."
         ) from error
-    finally:
-        with suppress(OSError):  # gone after the rename; or its folder never was
-            temporary.unlink()
     return target
+
+
+def _write(state: dict[str, Any], sink: IO[bytes]) -> None:
+    """Write a checkpoint; a refusal of the system comes as itself."""
+    watched: Any = _Watched(sink)
+    try:
+        torch.save(state, watched)
+    except RuntimeError as error:
+        raise watched.refused or error from error
+
+
+class _Watched:
+    """A file for torch, which would make a RuntimeError of a full disk and say no more.
+
+    Attributes:
+        refused: why the system did not take what was written.
+    """
+
+    def __init__(self, sink: IO[bytes]) -> None:
+        self._sink = sink
+        self.refused: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write, and remember a refusal."""
+        try:
+            return self._sink.write(data)
+        except OSError as error:
+            self.refused = error
+            raise
+
+    def flush(self) -> None:
+        """Flush, and remember a refusal."""
+        try:
+            self._sink.flush()
+        except OSError as error:
+            self.refused = error
+            raise
 
 
 def load(folder: Path) -> dict[str, Any] | None:
@@ -69,21 +121,65 @@ def load(folder: Path) -> dict[str, Any] | None:
         CheckpointError: the file is damaged or of another version.
     """
     path = folder / FILE
-    if not path.exists():
-        return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # unpickling a damaged file raises almost anything
-        raise CheckpointError(
-            f"{path}: damaged ({type(error).__name__}). "
-            "Delete its folder: the candidate is trained again from the start."
-        ) from error
+        with torch.serialization.safe_globals(EARLIER):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # a damaged file raises almost anything
+        raise CheckpointError(_unreadable(path, error)) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(_unreadable(path, TypeError("no mapping")))
     if state.get("version") != VERSION:
         raise CheckpointError(
-            f"{path}: has version {state.get('version')}, this program reads {VERSION}. "
+            f"{path}: has version {str(state.get('version'))[:40]}, this program reads {VERSION}. "
             "Go on with the version that wrote it, or train the candidate again in another folder."
         )
+    if wrong := [name for name, kind in PARTS.items() if not isinstance(state.get(name), kind)]:
+        raise CheckpointError(_unreadable(path, TypeError(f"without {', '.join(wrong)}")))
     return state
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """Return what is told of a checkpoint that cannot be read."""
+    if isinstance(error, OSError) and error.errno:
+        return f"{path}: cannot be read: {refusal(path, error)}"
+    said = str(error).splitlines()[0][:200] if isinstance(error, TypeError) else type(error).__name__
+    if isinstance(error, pickle.UnpicklingError) and any(
+        word in str(error) for word in ("Unsupported global", "Unsupported class")
+    ):
+        return (
+            f"{path}: holds more than tensors and plain values, which could run code; it is not opened. "
+            "Delete its folder: the candidate is trained again from the start."
+        )
+    return f"{path}: damaged ({said}). Delete its folder: the candidate is trained again from the start."
+
+
+@contextmanager
+def fitting(folder: Path) -> Iterator[None]:
+    """Tell what a checkpoint of good form, but with wrong contents, raises where it is taken over.
+
+    Raises:
+        CheckpointError: it does not fit.
+    """
+    try:
+        yield
+    except (StudentSearchError, torch.OutOfMemoryError):
+        raise
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        RuntimeError,
+    ) as error:
+        raise CheckpointError(
+            f"{folder / FILE}: damaged, its contents do not fit together "
+            f"({type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}). "
+            "Delete its folder: the candidate is trained again from the start."
+        ) from error
 
 
 def load_model(folder: Path, wants: Wants | None = None) -> tuple[Family, Blueprint]:
@@ -101,14 +197,15 @@ def load_model(folder: Path, wants: Wants | None = None) -> tuple[Family, Bluepr
         raise CheckpointError(
             f"{folder / FILE}: missing. The candidate was never checkpointed, or its folder was deleted."
         )
-    blueprint = Blueprint.from_dict(state["model"])
-    if wants is not None:
-        blueprint = blueprint.deployed(wants)
-    model = blueprint.build()
-    trained = {
-        name.removeprefix(STUDENT): value
-        for name, value in state["trainer"]["step"].items()
-        if name.startswith(STUDENT)
-    }
-    model.load_state_dict({name: trained[name] for name in model.state_dict()})
+    with fitting(folder):
+        trained = {
+            name.removeprefix(STUDENT): value
+            for name, value in state["trainer"]["step"].items()
+            if name.startswith(STUDENT)
+        }
+        blueprint = sized_blueprint(state["model"], trained)
+        if wants is not None:
+            blueprint = blueprint.deployed(wants)
+        model = blueprint.build()
+        model.load_state_dict({name: trained[name] for name in model.state_dict()})
     return model.eval(), blueprint

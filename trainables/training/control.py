@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from spaces.errors import CheckpointError
+from spaces.files import append
 
 Row = dict[str, Any]
 
@@ -46,13 +46,6 @@ def append_row(path: Path, row: Row) -> None:
     """Append one row as a JSON line.
 
     Raises:
-        CheckpointError: it cannot be written (disk full, no permission).
+        StorageError: it cannot be written (disk full, no permission).
     """
-    try:
-        with path.open("a") as sink:
-            sink.write(json.dumps(row) + "\n")
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: the row of epoch {row.get('epoch')} could not be written ({error.strerror}). "
-            "Free disk space, then run it again: it goes on from the checkpoint."
-        ) from error
+    append(path, json.dumps(row) + "\n")

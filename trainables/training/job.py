@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spaces.errors import RunError
+from spaces.files import write_text
 from trainables.tasks import DEFAULT
 
 REQUIRED = ("student.kind", "losses", "training.epochs")
@@ -98,8 +99,12 @@ class Job:
         return asdict(self) | {"evaluate_at": list(self.evaluate_at)}
 
     def write(self, path: Path) -> None:
-        """Write the job as JSON; `read` takes it, in a folder of the reader's choice."""
-        path.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+        """Write the job as JSON; `read` takes it, in a folder of the reader's choice.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        write_text(path, json.dumps(self.to_dict(), indent=1) + "\n")
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Job":

@@ -11,11 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from spaces.errors import (
-    CheckpointError,
-    ResourceError,
-    TeacherError,
-)
+from spaces.errors import CheckpointError, ResourceError, TeacherError
+from spaces.files import make_folder, write_text
 from trainables.configs import made_config
 from trainables.signals import Source
 from trainables.tasks.evaluation import evaluate, make_tasks
@@ -145,13 +142,12 @@ class TrialLoop:
         if state is None:
             return
         _check_owner(self.job, state)
-        self.trainer.restore(state["trainer"])
-        self.progress = Progress(**state["progress"])
-        checkpoint.set_random_state(state["random"])
+        with checkpoint.fitting(self.folder):
+            self.trainer.restore(state["trainer"])
+            self.progress = Progress(**state["progress"])
+            checkpoint.set_random_state(state["random"])
         if self.control.rank == 0:
-            (self.folder / ROWS).unlink(missing_ok=True)
-            for row in self.progress.rows:
-                append_row(self.folder / ROWS, row)
+            write_text(self.folder / ROWS, "".join(json.dumps(row) + "\n" for row in self.progress.rows))
         # the driver may have died before it wrote them down; it knows duplicates
         for row in self.progress.rows:
             self.control.report(row)
@@ -213,7 +209,7 @@ class TrialLoop:
     def _end_early(self, status: str, reason: str) -> None:
         row = self._row(status, {"reason": f"trial {self.job.candidate_id}, {reason}"})
         if self.control.rank == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             append_row(self.folder / ROWS, row)
         self.control.report(row)
 

@@ -189,7 +189,7 @@ def test_an_unwritable_report_is_one_message(
     make_run: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(make_run()), "--out", str(tmp_path / "no" / "such" / "r.html")]) == 2
-    assert "the report cannot be written (No such file or directory)" in capsys.readouterr().err
+    assert "r.html: cannot be written: its folder " in capsys.readouterr().err
 
 
 def test_pictures_without_a_browser_are_one_line(make_run: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,9 +92,9 @@ def test_a_full_disk_keeps_the_previous_checkpoint_and_is_told_once(
             assert main(order) == 2
         (message,) = capsys.readouterr().err.splitlines()
         assert message.startswith(
-            f"error: {tmp_path / 'checkpoint.pt'}: the checkpoint could not be written ("
+            f"error: {tmp_path / 'checkpoint.pt'}: cannot be written: a file may not grow"
         )
-        assert message.endswith("The previous one is kept. Free disk space, then --resume the run.")
+        assert message.endswith("The checkpoint before it is kept: the same candidate goes on from there.")
         assert (tmp_path / "checkpoint.pt").read_bytes() == before
         assert (tmp_path / "rows.jsonl").read_text() == rows
         assert {path.name for path in tmp_path.iterdir()} == {"candidate.json", "checkpoint.pt", "rows.jsonl"}
@@ -108,7 +108,7 @@ def test_rows_that_cannot_be_written_are_told(
     (tmp_path / "out" / "rows.jsonl").mkdir(parents=True)
     assert main([str(tmp_path / "candidate.json"), "--out", str(tmp_path / "out")]) == 2
     (message,) = capsys.readouterr().err.splitlines()
-    assert "rows.jsonl: the row of epoch 1 could not be written" in message
+    assert "rows.jsonl: cannot be written: there is a folder of this name" in message
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from spaces.errors import DatasetError
+from spaces.files import atomic_path
 from trainables.datasets.base import SPLITS, Dataset, Progress, Split
-from trainables.datasets.cache_folder import atomic_file, cache_folder
+from trainables.datasets.cache_folder import cache_folder, unusable
 from trainables.datasets.scenes import drawing, language
 from trainables.datasets.scenes.integers import IntegerStream
 from trainables.signals import CAPTION, PICTURE, QUESTION
@@ -90,7 +91,7 @@ _SCHEMA = pa.schema(
 
 def _write(path: Path, count: int, scenes: Iterator[dict[str, Any]], progress: Progress) -> None:
     with (
-        atomic_file(path) as temporary,
+        atomic_path(path) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, _SCHEMA) as writer,
     ):
@@ -174,8 +175,8 @@ class ScenesDataset(Dataset):
             _write(path, count, make_scenes(seed, count, unique=name != "train"), progress)
         try:
             return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        except pa.ArrowInvalid as error:
-            raise DatasetError(f"{path}: damaged ({error}). Delete it; it is drawn again.") from error
+        except (pa.ArrowException, OSError) as error:
+            raise DatasetError(unusable(path, error, "it is drawn again")) from error
 
     def split(self, name: str, *, image_size: int, progress: Progress) -> Split:
         """Return one split; the train split with its mismatched texts.

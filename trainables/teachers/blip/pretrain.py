@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from spaces.errors import StudentSearchError
+from spaces.files import make_folder
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes import language
@@ -33,7 +34,6 @@ from trainables.tokenizer import Tokenizer, write_word_tokenizer
 from trainables.training.build import build_losses
 from trainables.training.step import DistillationStep
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
-from trainables.worker import make_out
 
 MAX_TOKENS = 24
 CHECK_EVERY = 5
@@ -49,7 +49,7 @@ def say(text: str) -> None:
 
 def teacher_config(folder: Path) -> BlipArchitecture:
     """Return the sizes of the embedded teacher, and write its tokenizer into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return BlipArchitecture(
         image=EncoderConfig(width=128, depth=6, heads=4),
         text=EncoderConfig(width=128, depth=6, heads=4),
@@ -149,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
         fused_from=0.35,
     )
     try:
-        make_out(options.out)
+        make_folder(options.out)
         measured = pretrain(options.out, config, seed=options.seed)
     except StudentSearchError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -5,10 +5,10 @@ A live teacher would more than double the time of a search; reading 64 rows cost
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from spaces.errors import ResourceError, TeacherError
+from spaces.files import atomic_path, make_folder, reserve, write_text
 from trainables.datasets.base import Progress
 from trainables.datasets.encoded import EncodedSplit
 from trainables.signals import PICTURE, Signals, Want, Wants
@@ -35,42 +36,43 @@ def build_cache(
     """Compute and store what is not in `folder` yet.
 
     Each array is written beside its place and renamed when it is complete, so that an interrupted build
-    leaves nothing that could be taken for a result. A folder that holds everything is not touched.
+    leaves nothing that could be taken for a result, and that two searches may fill one folder at the same time. A
+    folder that holds everything is not touched.
 
     Raises:
-        ResourceError: not enough disk.
+        ResourceError: not enough disk, or a folder that cannot be written.
         TeacherError: an unknown precision.
     """
     if precision not in PRECISIONS:
         raise TeacherError(f"teacher_cache.precision: got {precision!r}; allowed: {', '.join(PRECISIONS)}.")
     usable = cacheable(wants, teacher.offers, split)
     missing = sorted((want for want in usable if not array_path(folder, want).exists()), key=str)
-    if not missing and (folder / META).exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    shapes = {want: array_shape(teacher.offers[want], split) for want in missing}
-    _check_disk(folder, shapes, precision)
-    temporaries = {want: folder / f".{want}.{os.getpid()}.npy" for want in missing}
-    try:
-        arrays = {
-            want: np.lib.format.open_memmap(
-                temporaries[want],
-                mode="w+",
-                dtype=precision if teacher.offers[want].rows else "float32",  # one number costs nothing
-                shape=shapes[want],
-            )
-            for want in missing
-        }
-        _Filling(teacher, split, arrays, _ticker(arrays, teacher, split, progress)).run()
-        for want, array in arrays.items():
-            array.flush()
-            os.replace(temporaries[want], array_path(folder, want))
-    finally:
-        for path in temporaries.values():
-            path.unlink(missing_ok=True)
-    temporary = folder / f".{META}.{os.getpid()}"
-    temporary.write_text(json.dumps({"teacher": teacher.files.fingerprint}))
-    os.replace(temporary, folder / META)
+    if missing:
+        make_folder(folder)
+        shapes = {want: array_shape(teacher.offers[want], split) for want in missing}
+        _check_disk(folder, shapes, precision)
+        with ExitStack() as drafts:
+            arrays = {
+                want: _reserved(
+                    drafts.enter_context(atomic_path(array_path(folder, want))),
+                    dtype=precision if teacher.offers[want].rows else "float32",  # one number costs nothing
+                    shape=shapes[want],
+                )
+                for want in missing
+            }
+            _Filling(teacher, split, arrays, _ticker(arrays, teacher, split, progress)).run()
+            for array in arrays.values():
+                array.flush()
+    if not (folder / META).exists():
+        make_folder(folder)
+        write_text(folder / META, json.dumps({"teacher": teacher.files.fingerprint}))
+
+
+def _reserved(draft: Path, *, dtype: str, shape: tuple[int, ...]) -> np.memmap:
+    """Return a mapped array in a draft, whose space is taken: a disk that fills later does not kill the process."""
+    array = np.lib.format.open_memmap(draft, mode="w+", dtype=dtype, shape=shape)
+    reserve(draft, draft.stat().st_size)
+    return array
 
 
 def _check_disk(folder: Path, shapes: Mapping[Want, tuple[int, ...]], precision: str) -> None:

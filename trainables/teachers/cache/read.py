@@ -75,7 +75,7 @@ class TeacherCache:
         if want not in self._arrays:
             path = array_path(self.folder, want)
             try:
-                self._arrays[want] = np.load(path, mmap_mode="r")
+                self._arrays[want] = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:
                 raise TeacherError(
                     f"teacher cache {path}: cannot be read ({error}). Delete it; it is computed again."

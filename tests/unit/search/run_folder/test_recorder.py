@@ -11,7 +11,7 @@ from analysis.table import read_history, read_trials
 from search.proposal import Admitted, Proposal, Rejected
 from search.run_folder.recorder import Recorder
 from spaces.candidate import Candidate
-from spaces.errors import RunError
+from spaces.errors import RunError, StorageError
 from tests.unit.search.toy_admissions import make_candidate
 
 METRICS = ("retention", "mean_recall")
@@ -211,7 +211,7 @@ def test_a_full_disk_gives_up_the_part_and_the_next_row_begins_another(tmp_path:
     monkeypatch.setattr(
         "search.run_folder.history.os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "disk full"))
     )
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageError, match=r"history: cannot be written: .* is full"):
         recorder.record_epoch(epoch(one, 2))
     assert recorder.row(one)["epochs"] == 1
     monkeypatch.undo()

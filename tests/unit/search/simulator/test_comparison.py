@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 
@@ -10,8 +9,6 @@ from search.simulator.comparison import Comparison, head_lines, result_lines, re
 from search.simulator.measures import Engine, Measures, Volume
 from search.simulator.rungs import Rungs
 from search.simulator.simulation import Setup
-from search.simulator.study import write_text
-from spaces.errors import ResourceError
 from tests.unit.search.simulator.curves import GOALS, make_table
 
 TABLE = make_table(
@@ -85,11 +82,6 @@ def test_json_holds_every_seed_and_null_for_what_was_never_reached() -> None:
     assert engine["curve"]["median"] == [0.2, 0.9]
     assert engine["median"]["share"] == pytest.approx(0.9)
     assert to_json(comparison())["exact"]["hypervolume"] == pytest.approx(0.46)
-
-
-def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ResourceError, match="cannot be written"):
-        write_text(tmp_path / "no" / "out.json", "{}")
 
 
 def test_the_page_stands_alone_and_shows_figure_and_numbers() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from spaces.errors import CheckpointError
+from spaces.errors import CheckpointError, StorageError, StudentSearchError
 from tests.unit.trainables.small import lively, small_config
 from trainables.families.base import Blueprint
 from trainables.signals import Want
@@ -20,6 +20,10 @@ def state(model: torch.nn.Module | None = None) -> dict[str, Any]:
     weights = {f"student.{name}": value for name, value in made.state_dict().items()}
     extra = {"losses.image_hidden.weight": torch.ones(3)}
     return {
+        "candidate_id": "0123abcd",
+        "config": {},
+        "progress": {},
+        "random": checkpoint.random_state(),
         "model": Blueprint("blip", small_config()).to_dict(),
         "trainer": {"step": weights | extra},
         "number": 1,
@@ -76,19 +80,23 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
         checkpoint.load(tmp_path)
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("file write failed")])
+@pytest.mark.parametrize("wrapped", [False, True])  # torch makes a RuntimeError of it
 def test_a_failed_write_keeps_the_predecessor_and_leaves_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrapped: bool
 ) -> None:
     before = checkpoint.save(tmp_path, state()).read_bytes()
 
     def fail(content: object, sink: Any) -> None:
-        sink.write(b"half")
-        raise error
+        with Path("/dev/full").open("wb", buffering=0) as full:
+            sink._sink = full
+            try:
+                sink.write(b"half")
+            except OSError as error:
+                raise RuntimeError("file write failed") if wrapped else error from error
 
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(
-        CheckpointError, match=r"could not be written .*The previous one is kept. Free disk space"
+        StorageError, match=r"cannot be written: .* is full .*The checkpoint before it is kept"
     ):
         checkpoint.save(tmp_path, state())
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
@@ -97,8 +105,70 @@ def test_a_failed_write_keeps_the_predecessor_and_leaves_nothing_else(
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="could not be written"):
+    with pytest.raises(StorageError, match="cannot be made"):
         checkpoint.save(tmp_path / "file" / "folder", state())
+
+
+class Payload:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("place", ["version", "random", "config", "trainer"])
+def test_a_checkpoint_that_would_run_code_is_not_opened(tmp_path: Path, place: str) -> None:
+    torch.save({"version": 2, **state(), place: Payload(tmp_path / "ran")}, tmp_path / "checkpoint.pt")
+    for read in (checkpoint.load, checkpoint.load_model):
+        with pytest.raises(
+            CheckpointError, match=r"checkpoint.pt: holds more than .* could run code; it is not opened"
+        ):
+            read(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_checkpoint_from_before_numbers_were_tensors_is_still_read(tmp_path: Path) -> None:
+    before = {**checkpoint.random_state(), "numpy": np.random.get_state()}
+    first = draw()
+    torch.save({"version": 2, **state(), "random": before}, tmp_path / "checkpoint.pt")
+    found = checkpoint.load(tmp_path)
+    assert found is not None
+    checkpoint.set_random_state(found["random"])
+    assert draw() == first
+
+
+def test_what_is_saved_now_needs_no_exceptions(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, state())
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(path) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"trainer": {}},
+        {"trainer": {"step": []}},
+        {"model": {}},
+        {"model": {"family": "nobody"}},
+        {"model": {**state()["model"], "embedding": 10**12}},  # would take a terabyte
+        {"model": {**state()["model"], "image": {"width": 8, "depth": 10**7, "heads": 2}}},
+        {"model": {**state()["model"], "embedding": "8"}},
+    ],
+    ids=str,
+)
+def test_contents_that_do_not_fit_are_told(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    checkpoint.save(tmp_path, {**state(), **wrong})
+    with pytest.raises(StudentSearchError):
+        checkpoint.load_model(tmp_path)
+
+
+@pytest.mark.parametrize("content", [[], 7, {"version": 2}, {"version": 2, **state(), "progress": 3}])
+def test_another_form_is_told(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match=r"checkpoint.pt: damaged .*Delete its folder"):
+        checkpoint.load(tmp_path)
 
 
 def draw() -> tuple[float, float, float]:

@@ -134,13 +134,13 @@ def test_killed_while_a_checkpoint_is_written_goes_on_from_the_one_before(
     job = make_job(teacher_folder, tmp_path)
     with pytest.raises(Killed):
         train(job, KilledAfter(1))
-    (tmp_path / ".checkpoint.pt.4711").write_bytes(b"half a checkpoint")
+    (tmp_path / ".draft-01234567-4711-00000000-checkpoint.pt").write_bytes(b"half a checkpoint")
 
     def dying(*args: Any) -> None:
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint.os, "replace", dying)
+        patched.setattr("spaces.files.os.replace", dying)
         with pytest.raises(Killed):
             run(job)
     run(job)
