@@ -56,8 +56,10 @@ def pytest_configure() -> None:
     """Hold torch to one thread where a plugin has imported it already, and time no example of hypothesis."""
     from hypothesis import HealthCheck, settings  # reads where it may write when it is imported
 
-    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("any machine")
+    unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("any machine", unhurried, max_examples=100)
+    settings.register_profile("campaign", unhurried, max_examples=5000)
+    settings.load_profile("campaign" if os.environ.get("CAMPAIGN") else "any machine")
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
