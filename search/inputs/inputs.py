@@ -1,5 +1,6 @@
 """What a search works with: a checked space, its teachers, its tasks and its data."""
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -50,7 +51,9 @@ class Inputs:
         self.dataset_settings = {"kind": space.dataset.kind, **space.dataset.options}
         for name in PATH_OPTIONS:
             if self.dataset_settings.get(name) is not None:
-                self.dataset_settings[name] = str(Path(self.dataset_settings[name]).expanduser().absolute())
+                self.dataset_settings[name] = str(
+                    Path(os.path.expanduser(self.dataset_settings[name])).absolute()
+                )
         self.dataset: Dataset = make_dataset(self.dataset_settings)
         self.teachers = _load_teachers(space)
         fields = fields_of(self.dataset.kinds if self.teacher.tokenizer else ())
@@ -73,7 +76,7 @@ class Inputs:
     def fingerprints(self) -> Mapping[str, str]:
         """What tells whether another run had the same teachers and data."""
         teachers = "+".join(teacher.files.fingerprint for teacher in self.teachers.values())
-        return {"teacher": teachers, "dataset": self.dataset.fingerprint}
+        return {"teacher": teachers, "dataset": self.dataset.fingerprinted(self.say)}
 
     @property
     def metrics(self) -> tuple[str, ...]:

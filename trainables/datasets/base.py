@@ -44,7 +44,11 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Hash of everything that decides what the splits hold."""
+        """Hash of everything that decides what the splits hold: contents, not places and times."""
+
+    def fingerprinted(self, progress: Progress) -> str:
+        """Return `fingerprint`, telling the progress where that is long work."""
+        return self.fingerprint
 
     @property
     @abstractmethod

@@ -4,28 +4,35 @@
     {"image": "dogs/2.jpg", "captions": ["two dogs", "dogs at play"], "split": "val"}
     {"image": "dogs/3.jpg", "caption": "a dog", "question": "how many dogs?", "answer": "1", "split": "val"}
 
-Rows of one image are joined. Pictures are decoded and resized once, into one array in the cache folder.
+Rows of one image are joined, however they spell its path. A field that is null counts as one that is not there. Pictures
+are decoded and resized once, into one array in the cache folder.
 """
 
 import hashlib
 import json
+import os
+import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from PIL import UnidentifiedImageError
 
 from spaces.errors import DatasetError
 from spaces.files import atomic_path
 from trainables.datasets.base import SPLITS, Dataset, Progress, Split
 from trainables.datasets.cache_folder import cache_folder, unusable
+from trainables.datasets.contents import Contents, reason
+from trainables.datasets.jsonl_files import shown, what_it_is
 from trainables.datasets.jsonl_rows import Fields, Picture, Problems, read_pictures
-from trainables.datasets.pictures import BROKEN, check_header, read_square
+from trainables.datasets.pictures import VERSION as PIXELS
+from trainables.datasets.pictures import check_header, read_square
 from trainables.signals import CAPTION, PICTURE, QUESTION
 
-VERSION = 1  # raise it whenever a change here changes a pixel, a text or a split
+VERSION = 2  # raise it whenever a change here changes a pixel, a text or a split
 CHUNK = 250  # pictures in memory at a time
 
 
@@ -55,16 +62,18 @@ class JsonlDataset(Dataset):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.file = Path(config.file).expanduser().absolute()
-        if not self.file.is_file():
-            raise DatasetError(
-                f"dataset.file: {self.file} does not exist. Give a JSONL file: --dataset jsonl:FILE."
-            )
-        self.root = Path(config.image_root).expanduser().absolute() if config.image_root else self.file.parent
-        if not self.root.is_dir():
-            raise DatasetError(
-                f"dataset.image_root: {self.root} is no folder. Give the folder of the pictures."
-            )
+        self._known_fingerprint: str | None = None
+        self.file = _absolute(config.file)
+        self.root = _absolute(config.image_root) if config.image_root else self.file.parent
+        _check_places(self.file, self.root)
+        names = {"image_field": config.image_field, "caption_field": config.caption_field}
+        names["split_field"] = config.split_field
+        for option, field in names.items():
+            if not field or list(names.values()).count(field) > 1:
+                given = ", ".join(f"{name} {one!r}" for name, one in names.items())
+                raise DatasetError(
+                    f"dataset.{option}: got {given}; allowed: three different names of fields."
+                )
         for name, value in (("val_ratio", config.val_ratio), ("test_ratio", config.test_ratio)):
             if not 0 <= value < 1:
                 raise DatasetError(f"dataset.{name}: got {value}; allowed: 0 or more, below 1.")
@@ -79,18 +88,41 @@ class JsonlDataset(Dataset):
         """Empty: own data is bound to no task. Whether a teacher can read it is a matter of unknown words."""
         return ""
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """Hash of the file, the options, and size and time of every picture file."""
-        digest = hashlib.sha256(self.file.read_bytes())
-        options = {
-            key: value for key, value in asdict(self.config).items() if key not in ("file", "image_root")
-        }
-        digest.update(json.dumps({"version": VERSION, **options}, sort_keys=True).encode())
-        for picture in self._pictures:
-            status = picture.path.stat()
-            digest.update(f"{picture.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        """Hash of what counts: the rows of each split in their order, with texts and bytes of the pictures; and of the code.
+
+        Paths and times do not count: a copy elsewhere has the same. `contents.py` says what keeps it cheap.
+        """
+        return self.fingerprinted(lambda line: None)
+
+    def fingerprinted(self, progress: Progress) -> str:
+        """Return `fingerprint`, telling the progress of reading pictures for the first time.
+
+        Raises:
+            DatasetError: all that is wrong with the file, and pictures that cannot be read.
+        """
+        if self._known_fingerprint is None:
+            self._known_fingerprint = self._fingerprint(progress)
+        return self._known_fingerprint
+
+    def _fingerprint(self, progress: Progress) -> str:
+        rows = [(name, picture) for name in SPLITS for picture in self._splits[name]]
+        problems = Problems(self.file)
+        digest = hashlib.sha256(json.dumps({"version": VERSION, "pixels": PIXELS}).encode())
+        hashes = self._contents.hashes([picture.path for _, picture in rows], progress)
+        for (name, picture), content in zip(rows, hashes, strict=True):
+            if isinstance(content, OSError):
+                problems.add(picture.line, _broken(picture, content))
+                continue
+            told = [name, content, picture.captions, picture.questions, picture.answers]
+            digest.update(json.dumps(told).encode())
+        problems.raise_any()
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def _contents(self) -> Contents:
+        return Contents(f"{self.file}|{self.root}")
 
     @property
     def split_names(self) -> tuple[str, ...]:
@@ -171,14 +203,16 @@ class JsonlDataset(Dataset):
                 f"{self.file}:{bare[0].line}: no field {field!r}, which other rows have ({len(bare)} of "
                 f"{len(pictures)} pictures lack it); allowed: {', '.join(SPLITS)} in every row, or in none."
             )
-        names = self._divide([p.name for p in bare]) if bare else {p.name: p.split for p in pictures}
-        splits = {name: [p for p in pictures if names[p.name] == name] for name in SPLITS}
+        divided = {p.identity: p.split for p in pictures}
+        if bare:
+            divided = self._divide(list(divided))
+        splits = {name: [p for p in pictures if divided[p.identity] == name] for name in SPLITS}
         for name in ("train", "val"):
             if not splits[name]:
                 c, word = self.config, "validation" if name == "val" else "training"
                 got = f"val_ratio {c.val_ratio:g}, test_ratio {c.test_ratio:g} of {len(bare)} pictures"
                 if not bare:
-                    got = f"{len(pictures)} pictures in {' and '.join(sorted(set(names.values())))}"
+                    got = f"{len(pictures)} pictures in {' and '.join(sorted(set(divided.values())))}"
                 raise DatasetError(
                     f"{self.file}: no {word} rows: got {got}. Mark some rows with {field!r}: {name!r}, "
                     "or change the ratios."
@@ -200,7 +234,7 @@ class JsonlDataset(Dataset):
 
     def _pixels(self, side: int, progress: Progress) -> np.ndarray:
         """Return (N, S, S, 3) uint8 of all splits one after the other, mapped from disk."""
-        path = cache_folder("jsonl") / f"{self.fingerprint}-{side}.npy"
+        path = cache_folder("jsonl") / f"{self.fingerprinted(progress)}-{side}.npy"
         pictures = [picture for name in SPLITS for picture in self._splits[name]]
         if not path.exists():
             self._write_pixels(path, pictures, side, progress)
@@ -216,24 +250,68 @@ class JsonlDataset(Dataset):
         """Decode all pictures; all broken ones are told in one error, and nothing is kept then."""
         problems = Problems(self.file)
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(pictures), side, side, 3)}
-        # written in order, not through a map: a full disk is then an error and not a bus error
+        needed = len(pictures) * side * side * 3
         with (
-            atomic_path(path, needed=len(pictures) * side * side * 3) as temporary,
-            temporary.open("wb") as sink,
+            warnings.catch_warnings(),
+            atomic_path(path, needed=needed) as temporary,
             ThreadPoolExecutor() as pool,
         ):
-            np.lib.format.write_array_header_1_0(sink, header)
-            for first in range(0, len(pictures), CHUNK):
-                chunk = pictures[first : first + CHUNK]
-                for picture, pixels in zip(chunk, pool.map(lambda p: _decode(p, side), chunk), strict=True):
-                    if isinstance(pixels, np.ndarray):
-                        sink.write(pixels.tobytes())
-                    else:
-                        problems.add(picture.line, pixels)
-                done = first + len(chunk)
-                if done == len(pictures) or done % (4 * CHUNK) == 0:
-                    progress(f"jsonl: {done:,} of {len(pictures):,} pictures prepared")
+            # of damaged metadata, and of pictures that are large, but not too large
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            # written in order, not through a map: a full disk is then an error and not a bus error
+            with temporary.open("wb") as sink:
+                np.lib.format.write_array_header_1_0(sink, header)
+                for first in range(0, len(pictures), CHUNK):
+                    chunk = pictures[first : first + CHUNK]
+                    decoded = pool.map(lambda picture: self._decode(picture, side), chunk)
+                    for picture, pixels in zip(chunk, decoded, strict=True):
+                        if isinstance(pixels, np.ndarray):
+                            sink.write(pixels.tobytes())
+                        else:
+                            problems.add(picture.line, pixels)
+                    done = first + len(chunk)
+                    if done == len(pictures) or done % (4 * CHUNK) == 0:
+                        progress(f"jsonl: {done:,} of {len(pictures):,} pictures prepared")
             problems.raise_any()
+
+    def _decode(self, picture: Picture, side: int) -> np.ndarray | str:
+        """Return the pixels (side, side, 3), or what is wrong with the file.
+
+        Pillow's readers raise whatever their formats lead them to, so that all is caught here and told with the file's name.
+        """
+        try:
+            pixels = read_square(picture.path, side)
+            if not self._contents.is_as_it_was(picture.path):
+                return f"{shown(str(picture.path))} was changed while the data was read; start again."
+        except Exception as error:
+            return _broken(picture, error)
+        return pixels
+
+
+def _absolute(text: str) -> Path:
+    """Return a path from wherever one stands; os.path, since pathlib raises for a user that does not exist."""
+    return Path(os.path.expanduser(text)).absolute()
+
+
+def _check_places(file: Path, root: Path) -> None:
+    """Refuse a file that is none, without opening it, and a root that is no folder."""
+    give = "Give a JSONL file: --dataset jsonl:FILE."
+    try:
+        wrong = what_it_is(file)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
+        wrong = "does not exist"
+    except OSError as error:
+        wrong = f"cannot be read ({reason(error)})"
+    if wrong:
+        raise DatasetError(f"dataset.file: {shown(str(file))} {wrong}. {give}")
+    try:
+        is_folder = root.is_dir()
+    except (OSError, ValueError):
+        is_folder = False
+    if not is_folder:
+        raise DatasetError(
+            f"dataset.image_root: {shown(str(root))} is no folder. Give the folder of the pictures."
+        )
 
 
 def _owners(counts: Iterable[int]) -> np.ndarray:
@@ -242,25 +320,20 @@ def _owners(counts: Iterable[int]) -> np.ndarray:
     return np.repeat(np.arange(len(numbers)), numbers)
 
 
-def _broken(picture: Picture, error: BaseException) -> str:
-    reason = str(error) or type(error).__name__
-    return f"{picture.path} cannot be read as a picture ({reason}); replace it or remove its rows."
-
-
-def _decode(picture: Picture, side: int) -> np.ndarray | str:
-    """Return the pixels (side, side, 3), or what is wrong with the file."""
-    try:
-        return read_square(picture.path, side)
-    except BROKEN as error:
-        return _broken(picture, error)
+def _broken(picture: Picture, error: Exception) -> str:
+    path = shown(str(picture.path))
+    if isinstance(error, DatasetError):
+        return f"{path}: {error}; or remove its rows."
+    why = reason(error) if isinstance(error, OSError) else shown(str(error)) or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        why = "it is of no format that Pillow knows"
+    return f"{path} cannot be read as a picture ({why}); replace it or remove its rows."
 
 
 def _check_headers(pictures: list[Picture], problems: Problems) -> None:
     """Note the files that are no pictures; missing ones are noted already."""
     for picture in pictures:
-        if not picture.path.is_file():
-            continue
         try:
             check_header(picture.path)
-        except BROKEN as error:
+        except Exception as error:  # see `_decode`
             problems.add(picture.line, _broken(picture, error))

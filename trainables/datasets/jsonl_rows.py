@@ -1,16 +1,21 @@
-"""Reads the lines of a JSONL data set; every problem of the file is collected before one is told."""
+"""Reads the lines of a JSONL data set; every problem of the file is collected before one is told.
+
+Whatever a line holds, it gives a row or a problem with its line: nothing that is raised inside leaves it otherwise.
+"""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from spaces.errors import DatasetError
 from trainables.datasets.base import SPLITS
+from trainables.datasets.jsonl_files import Files, NoPicture, shown
 
 SHOWN = 10
+KEPT = 1000  # problems of which the text is kept
+LONGEST = 1 << 24  # bytes of a line; a file without line ends would fill the memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +33,8 @@ class Picture:
 
     Attributes:
         path: the file.
-        name: as the rows give it.
+        name: as its first row gives it.
+        identity: the resolved file, relative to the resolved root: the same however a row spells it.
         line: its first row.
         split: train, val, test; "" where the rows do not say.
         captions, questions, answers: in the order of the file; the last two are parallel.
@@ -36,6 +42,7 @@ class Picture:
 
     path: Path
     name: str
+    identity: str
     line: int
     split: str
     captions: list[str] = field(default_factory=list)
@@ -49,10 +56,13 @@ class Problems:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.lines: list[tuple[int, str]] = []
+        self.count = 0
 
     def add(self, line: int, text: str) -> None:
         """Note one problem."""
-        self.lines.append((line, text))
+        self.count += 1
+        if len(self.lines) < KEPT:
+            self.lines.append((line, text))
 
     def raise_any(self) -> None:
         """Raise all problems as one error: the first ten in the order of the file, and how many there are.
@@ -62,17 +72,26 @@ class Problems:
         """
         if not self.lines:
             return
-        shown = [f"{self.file}:{line}: {text}" for line, text in sorted(self.lines)[:SHOWN]]
-        count = len(self.lines)
-        if count > SHOWN:
-            shown.append(
-                f"... and {count - SHOWN} more: {count} problems in all. Mend or remove these lines."
+        told = [f"{self.file}:{line}: {text}" for line, text in sorted(self.lines)[:SHOWN]]
+        if self.count > SHOWN:
+            told.append(
+                f"... and {self.count - SHOWN} more: {self.count} problems in all. Mend or remove these lines."
             )
-        raise DatasetError("\n".join(shown))
+        raise DatasetError("\n".join(told))
 
 
 class _RowError(Exception):
     """One thing that is wrong with a row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """What one line says."""
+
+    name: str
+    split: str
+    captions: list[str]
+    asked: list[tuple[str, str]]
 
 
 def read_pictures(file: Path, root: Path, fields: Fields, problems: Problems) -> list[Picture]:
@@ -85,78 +104,143 @@ def read_pictures(file: Path, root: Path, fields: Fields, problems: Problems) ->
         problems: takes what is wrong; rows with a problem give nothing.
     """
     pictures: dict[str, Picture] = {}
-    for line, row in _rows(file, problems):
+    found: dict[str, tuple[Path, str] | None] = {}  # by the name of a row; None: told already
+    files = Files(root)
+    for line, raw in _lines(file, problems):
         try:
-            name = os.path.normpath(_text(row, fields.image))
-            split = _split(row, fields.split)
-            captions, asked = _captions(row, fields.caption), _questions(row)
-            if not captions and not asked:
-                raise _RowError(
-                    f"no caption: allowed are fields {fields.caption!r} or '{fields.caption}s', "
-                    "or a question with its answer"
-                )
+            row = _read(raw, fields)
+            if row.name not in found:
+                found[row.name] = None
+                found[row.name] = files.find(row.name, row.captions[0] if row.captions else "")
+        except NoPicture as error:
+            problems.add(line, f"{fields.image}: {error}{'' if str(error).endswith('?') else '.'}")
         except _RowError as error:
             problems.add(line, f"{error}.")
-            continue
-        picture = pictures.get(name)
-        if picture is None:
-            picture = pictures[name] = Picture(path=root / name, name=name, line=line, split=split)
-            if not picture.path.is_file():
-                problems.add(
-                    line, f"{fields.image}: {picture.path} does not exist; check the path or image_root."
+        except Exception as error:  # whatever a row can do to us, its line is told
+            problems.add(line, f"cannot be used ({type(error).__name__}: {shown(str(error))}).")
+        else:
+            place = found[row.name]
+            if place is not None:
+                _join(
+                    pictures,
+                    row,
+                    Picture(path=place[0], name=row.name, identity=place[1], line=line, split=row.split),
+                    problems,
+                    fields,
                 )
-        elif picture.split != split:
-            problems.add(
-                line,
-                f"{fields.split}: {name} is in {split or 'no split'!r} here and in "
-                f"{picture.split or 'no split'!r} at line {picture.line}; allowed: one split per picture, "
-                "or the test figures mean nothing.",
-            )
-        picture.captions += captions
-        picture.questions += [question for question, _ in asked]
-        picture.answers += [answer for _, answer in asked]
     for picture in pictures.values():
         if not picture.captions:
             problems.add(
                 picture.line,
-                f"{fields.caption}: {picture.name} has no caption in any of its rows; give it one.",
+                f"{fields.caption}: {shown(picture.name)} has no caption in any of its rows; give it one.",
             )
     return list(pictures.values())
 
 
-def _rows(file: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+def _join(pictures: dict[str, Picture], row: _Row, seen: Picture, problems: Problems, fields: Fields) -> None:
+    """Add what a row says to its picture."""
+    picture = pictures.setdefault(seen.identity, seen)
+    if picture.split != seen.split:
+        other = "" if picture.name == seen.name else f" as {shown(picture.name)}"
+        problems.add(
+            seen.line,
+            f"{fields.split}: {shown(seen.name)} is in {seen.split or 'no split'!r} here and in "
+            f"{picture.split or 'no split'!r} at line {picture.line}{other}; allowed: one split per picture, "
+            "or the test figures mean nothing.",
+        )
+    picture.captions += row.captions
+    picture.questions += [question for question, _ in row.asked]
+    picture.answers += [answer for _, answer in row.asked]
+
+
+def _lines(file: Path, problems: Problems) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not empty, with their numbers."""
+    number = 0
     try:
-        with file.open("rb") as lines:
-            for number, raw in enumerate(lines, start=1):
-                if not raw.strip():
-                    continue
-                try:
-                    row = json.loads(raw.decode("utf-8-sig"))
-                except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
-                    problems.add(number, f"not JSON ({error}); allowed: one JSON object per line.")
-                    continue
-                if isinstance(row, dict):
-                    yield number, row
-                else:
-                    problems.add(number, f"got a {type(row).__name__}; allowed: one JSON object per line.")
+        with file.open("rb") as source:
+            while raw := source.readline(LONGEST):
+                number += 1
+                if len(raw) == LONGEST and not raw.endswith(b"\n"):
+                    problems.add(
+                        number, f"has more than {LONGEST:,} bytes; allowed: one JSON object per line."
+                    )
+                    while raw and not raw.endswith(b"\n"):
+                        raw = source.readline(LONGEST)
+                elif raw.strip():
+                    yield number, raw
     except OSError as error:
         raise DatasetError(
             f"{file}: cannot be read ({error.strerror or error}). Give the JSONL file of the data set."
         ) from error
 
 
-def _text(row: Mapping[str, Any], name: str) -> str:
-    if name not in row:
-        raise _RowError(f"no field {name!r}; the row has {', '.join(sorted(row)) or 'no field'}")
-    return _checked(row[name], name)
+def _read(raw: bytes, fields: Fields) -> _Row:
+    row = _object(raw)
+    captions, asked = _captions(row, fields.caption), _questions(row)
+    one = _Row(
+        name=_text(row, fields.image, strip=False),
+        split=_split(row, fields.split),
+        captions=captions,
+        asked=asked,
+    )
+    if not captions and not asked:
+        raise _RowError(
+            f"no caption: allowed are fields {fields.caption!r} or '{fields.caption}s', "
+            "or a question with its answer"
+        )
+    return one
 
 
-def _checked(value: object, name: str) -> str:
+def _object(raw: bytes) -> dict[str, Any]:
+    allowed = "allowed: one JSON object per line"
+    try:
+        row = _DECODER.decode(raw.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise _RowError(f"not JSON ({error.msg}, at character {error.pos + 1}); {allowed}") from error
+    except UnicodeDecodeError as error:
+        raise _RowError(f"not JSON (byte {error.start + 1} is no UTF-8); {allowed}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets in brackets
+        why = "nested too deeply" if isinstance(error, RecursionError) else shown(str(error))
+        raise _RowError(f"not JSON that can be read ({why}); {allowed}") from error
+    if not isinstance(row, dict):
+        raise _RowError(f"got a {type(row).__name__}; {allowed}")
+    return row
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _RowError(f"{shown(name, 40)}: stands twice in one object; allowed: once")
+        found[name] = value
+    return found
+
+
+def _no_number(name: str) -> NoReturn:
+    raise _RowError(f"not JSON ({name} is no JSON value); allowed: numbers, or null")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)
+
+
+def _text(row: Mapping[str, Any], name: str, *, strip: bool = True) -> str:
+    if row.get(name) is None:
+        has = [f"{shown(key, 40)}{' (null)' if value is None else ''}" for key, value in sorted(row.items())]
+        rest = f" and {len(has) - SHOWN} more" if len(has) > SHOWN else ""
+        raise _RowError(f"no field {name!r}; the row has {', '.join(has[:SHOWN]) or 'no field'}{rest}")
+    return _checked(row[name], name, strip=strip)
+
+
+def _checked(value: object, name: str, *, strip: bool = True) -> str:
     if not isinstance(value, str):
-        raise _RowError(f"{name}: got {type(value).__name__} {value!r:.40}; allowed: text")
-    if not value.strip():
+        raise _RowError(f"{name}: got {type(value).__name__} {shown(repr(value), 40)}; allowed: text")
+    if not any(letter.isprintable() and not letter.isspace() for letter in value):
         raise _RowError(f"{name}: is empty; allowed: at least one word")
-    return value.strip()
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise _RowError(
+            f"{name}: {shown(value, 60)} holds half a character (a lone surrogate); allowed: text"
+        )
+    return value.strip() if strip else value
 
 
 def _split(row: Mapping[str, Any], name: str) -> str:
@@ -164,34 +248,47 @@ def _split(row: Mapping[str, Any], name: str) -> str:
     if value is None:
         return ""
     if value not in SPLITS:
-        raise _RowError(f"{name}: got {value!r}; allowed: {', '.join(SPLITS)}")
+        raise _RowError(f"{name}: got {shown(repr(value), 40)}; allowed: {', '.join(SPLITS)}")
     return str(value)
 
 
 def _captions(row: Mapping[str, Any], name: str) -> list[str]:
     captions: list[str] = []
     for field_name in (name, f"{name}s"):
-        if field_name not in row:
+        value = row.get(field_name)
+        if value is None:
             continue
-        value = row[field_name]
         if isinstance(value, list):
             if not value:
                 raise _RowError(f"{field_name}: is empty; allowed: at least one caption")
-            captions += [_checked(item, f"{field_name}[{index}]") for index, item in enumerate(value)]
+            captions += [
+                _checked(item, f"{field_name}[{index}]")
+                for index, item in enumerate(value)
+                if item is not None
+            ]
         else:
             captions.append(_checked(value, field_name))
     return captions
 
 
 def _questions(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    asked: list[tuple[str, str]] = []
-    if "question" in row or "answer" in row:
-        asked.append((_text(row, "question"), _text(row, "answer")))
-    items = row.get("questions", [])
-    if not isinstance(items, list):
+    asked = _asked(row)
+    items = row.get("questions")
+    if items is not None and not isinstance(items, list):
         raise _RowError(f"questions: got {type(items).__name__}; allowed: a list of {{question, answer}}")
-    for index, item in enumerate(items):
+    for index, item in enumerate(items or []):
+        if item is None:
+            continue
         if not isinstance(item, dict):
             raise _RowError(f"questions[{index}]: got {type(item).__name__}; allowed: {{question, answer}}")
-        asked.append((_text(item, "question"), _text(item, "answer")))
+        if "question" not in item:  # under another name it would be lost; null is none
+            _text(item, "question")
+        asked += _asked(item)
     return asked
+
+
+def _asked(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the question and answer of an object, if it has one; null stands for none."""
+    if row.get("question") is None and row.get("answer") is None:
+        return []
+    return [(_text(row, "question"), _text(row, "answer"))]

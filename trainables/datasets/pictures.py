@@ -1,37 +1,159 @@
-"""A picture as the square of pixels that the models see, up to normalisation."""
+"""A picture as the square of pixels that the models see, up to normalisation. Training and exported students share it.
 
-import struct
-import zlib
+| mode of the file | what is seen |
+|---|---|
+| 1, L, P, RGB, CMYK, YCbCr, LAB, HSV | as Pillow converts it to RGB |
+| LA, RGBA, PA and the like, a transparent colour or palette | composited on white |
+| I;16 and its byte orders | white is 65,535, or what the bits of a TIFF say (4,095 with 12) |
+| F (floats) | white is 1; a value outside of 0 to 1 is refused |
+| I (32 bit integers) | white is 65,535 in PNG and PGM; others say no white and are refused |
+
+No rule looks at one picture's values to choose its scale: two pictures of one data set could come out differently then.
+"""
+
+import threading
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-# What Pillow raises for data that is no picture, or is cut off or damaged.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+from spaces.errors import DatasetError
+
+VERSION = 2  # raise it whenever a change here changes a pixel; it is part of every fingerprint of pictures
+LARGE = 16_000_000  # pixels; larger pictures are decoded one at a time, so that memory stays bounded
+
+_one_large = threading.Lock()
+_ORIENTATION = 0x0112  # of EXIF
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ROUNDING = 1e-5  # by which a float may lie outside of 0 to 1
 
 
 def square(picture: Image.Image, side: int) -> np.ndarray:
-    """Return (side, side, 3) uint8: RGB, resized without regard to its proportions, bicubic."""
-    resized = picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(resized, dtype=np.uint8)
+    """Return (side, side, 3) uint8: upright RGB on white, resized without regard to its proportions, bicubic.
+
+    Of several frames the current one is taken: the first, where none was chosen.
+
+    Raises:
+        DatasetError: it has no pixels, or they do not say which value is white.
+        Exception: whatever Pillow raises for data that is broken or cut off; it is not bound to some types.
+    """
+    key = _transparent(picture)  # before it is loaded: then nothing tells any more how many bits the file has
+    picture.load()
+    if not (picture.width and picture.height):
+        raise DatasetError(f"a picture of {picture.width} x {picture.height} has no pixels. Give another")
+    turn = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))
+    flat = _on_white(picture, key)
+    upright = flat if turn is None else flat.transpose(turn)
+    return np.asarray(upright.resize((side, side), Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
 def read_square(path: Path, side: int) -> np.ndarray:
     """Return (side, side, 3) uint8 of a file.
 
     Raises:
-        OSError, SyntaxError, ValueError: one of `BROKEN`.
+        DatasetError: its values do not say which of them is white.
+        Exception: see `square`.
     """
     with Image.open(path) as picture:
-        return square(picture, side)
+        large = picture.width * picture.height > LARGE
+        with _one_large if large else nullcontext():
+            return square(picture, side)
 
 
 def check_header(path: Path) -> None:
     """Read as much of a file as tells that it is a picture.
 
     Raises:
-        OSError, SyntaxError, ValueError: one of `BROKEN`.
+        Exception: see `square`.
     """
     with Image.open(path):
         pass
+
+
+def _transparent(picture: Image.Image) -> Any:
+    """Return the transparent colour as the decoded pixels have it, or None.
+
+    Pillow 13 leaves that of a PNG as it stands in the file, and compares it with pixels of 8 bits.
+    """
+    key = picture.info.get("transparency")
+    tile = getattr(picture, "tile", None)
+    raw = tile[0][3] if tile else None
+    if raw in ("L;2", "L;4") and isinstance(key, int):
+        return key * (85 if raw == "L;2" else 17)
+    if raw == "RGB;16B" and isinstance(key, tuple):
+        return tuple(value >> 8 for value in key)
+    return key
+
+
+def _on_white(picture: Image.Image, key: Any) -> Image.Image:
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return _scaled(picture, key).convert("RGB")
+    if picture.mode == "La":  # Pillow takes it to LA only
+        picture = picture.convert("LA")
+    if not (key is not None or picture.has_transparency_data):
+        return picture.convert("RGB")
+    if key is not None and key != picture.info.get("transparency"):
+        picture = picture.copy()
+        picture.info["transparency"] = key
+    seen = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+
+
+def _scaled(picture: Image.Image, key: Any) -> Image.Image:
+    """Return a picture of one channel with more than 8 bits as grey of 8 bits."""
+    values = np.asarray(picture)
+    if picture.mode == "F":
+        low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # NaN, too
+            raise DatasetError(
+                f"mode F holds floats from {low:g} to {high:g}; allowed: 0 (black) to 1 (white). "
+                "Save it so, or with 8 or 16 bits"
+            )
+        grey = np.rint(np.clip(values, 0, 1).astype(np.float64) * 255).astype(np.uint8)
+    else:
+        white = _white(picture, values)
+        grey = ((values.astype(np.int64) * 255 + white // 2) // white).astype(np.uint8)
+    tags = getattr(picture, "tag_v2", {})
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow 13 turns 8 bits only
+        grey = 255 - grey
+    if isinstance(key, int):
+        grey = np.where(values == key, np.uint8(255), grey)
+    return Image.fromarray(grey)
+
+
+def _white(picture: Image.Image, values: np.ndarray) -> int:
+    """Return which value of a picture of integers is white, as its format says.
+
+    Raises:
+        DatasetError: it does not say so, or a value lies beyond.
+    """
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    white = 65535
+    if picture.mode == "I":
+        told = picture.format in ("PNG", "PPM")  # Pillow's readers scale to 16 bits there
+    else:
+        told = picture.format != "FITS"  # its 16 bits are signed, with an offset that Pillow does not read
+        bits = getattr(picture, "tag_v2", {}).get(_BITS, (16,))
+        white = 2 ** int(bits[0] if isinstance(bits, tuple) else bits) - 1
+    if not told:
+        raise DatasetError(
+            f"mode {picture.mode} of {picture.format or 'a picture in memory'} holds integers from {low} to {high} and "
+            "does not say which is white. Save it with 8 or 16 bits unsigned (PNG, TIFF), or as floats from 0 to 1"
+        )
+    if low < 0 or high > white:
+        raise DatasetError(
+            f"mode {picture.mode} holds integers from {low} to {high}; allowed: 0 (black) to {white} (white). "
+            "Save it so, or with 8 bits"
+        )
+    return white

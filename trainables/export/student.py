@@ -37,7 +37,7 @@ PREPROCESSOR = "preprocessor_config.json"
 
 Picture = Image.Image | np.ndarray
 Pictures = Sequence[Picture] | np.ndarray
-"""Pictures as PIL images or uint8 arrays (H, W, 3), or one array (N, H, W, 3)."""
+"""Pictures as PIL images of any mode, seen as in training, or uint8 arrays (H, W, 3), or one array (N, H, W, 3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,13 +175,29 @@ class Student:
         side = self.preprocess.image_size
         squares = np.zeros((0, side, side, 3), dtype=np.uint8)
         if len(images):
-            squares = np.stack([square(_picture(image), side) for image in images])
+            squares = np.stack([_square(number, image, side) for number, image in enumerate(images)])
         return self.preprocess.normalise(torch.from_numpy(squares).to(self.model.device))
 
     def _captions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         if self.tokenizer is None:
             raise ExportError("this student reads no texts; it can embed_images.")
         return padded(self.tokenizer.captions(list(texts)), self.tokenizer.vocabulary.pad, self.model.device)
+
+
+def _square(number: int, image: Picture, side: int) -> np.ndarray:
+    """Return the pixels that training would see of a picture.
+
+    Raises:
+        ExportError: it is no picture, or its file is broken.
+    """
+    try:
+        return square(_picture(image), side)
+    except ExportError:
+        raise
+    except Exception as error:  # Pillow reads a file only now, and raises whatever its format leads to
+        name = getattr(image, "filename", "") or ""
+        place = f"image {number}{f' ({name})' if name else ''}"
+        raise ExportError(f"{place}: cannot be used ({error or type(error).__name__}).") from error
 
 
 def _picture(image: Picture) -> Image.Image:

@@ -1,7 +1,6 @@
 """Own data: what a JSONL file becomes, and what is said about a bad one."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -114,19 +113,6 @@ def test_pictures_are_prepared_once_and_mapped_from_disk(tmp_path: Path, own_cac
     dataset(file).split("train", image_size=16, progress=lines.append)
     assert len(lines) == 2
     assert len(list(own_cache.iterdir())) == 2
-
-
-def test_the_fingerprint_follows_texts_pictures_and_options(tmp_path: Path) -> None:
-    rows = rows_of(tmp_path, {"train": 3, "val": 1})
-    file = write(tmp_path, rows)
-    first = dataset(file).fingerprint
-    assert dataset(file).fingerprint == first
-    assert dataset(file, seed=1).fingerprint != first
-    os.utime(tmp_path / "val0.png", ns=(1, 1))
-    touched = dataset(file).fingerprint
-    assert touched != first
-    write(tmp_path, [*rows[:3], rows[3] | {"caption": "another"}])
-    assert dataset(file).fingerprint not in (first, touched)
 
 
 def test_it_is_bound_to_no_task_and_describes_itself(tmp_path: Path) -> None:
@@ -244,8 +230,9 @@ def test_a_broken_picture_is_told_and_nothing_is_kept(
     (tmp_path / "broken.png").write_bytes(content)
     file = write(tmp_path, [*rows, {"image": "broken.png", "caption": "a", "split": "train"}])
     message = error_of(file)
-    assert f"{file}:3: {tmp_path / 'broken.png'} cannot be read as a picture" in message
-    assert not list(own_cache.iterdir())
+    assert message.startswith(f"{file}:3: ")
+    assert f"{tmp_path / 'broken.png'} cannot be read as a picture" in message
+    assert not list(own_cache.glob("*"))
 
 
 def test_a_cut_off_picture_is_told(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a loaded student says about raw pictures and texts, and what it refuses."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.unit.trainables.export.students import (
     said,
 )
 from trainables.datasets.encoded import EncodedSplit
+from trainables.datasets.jsonl import JsonlDataset
 from trainables.export import Student, load
 from trainables.families.blip.model import Blip
 from trainables.signals import QUESTION, Want
@@ -205,3 +207,58 @@ def test_a_student_that_was_not_made_to_match_captions_all_the_same(
     with pytest.raises(ExportError, match=r"search with `tasks: \[matching, \.\.\.\]`"):
         student.match(pictures(1), ["a"])
     assert len(student.caption(pictures(2))) == 2
+
+
+def odd_pictures(folder: Path) -> list[str]:
+    """Write a picture of 16 bits, one with a transparent ground, one with a transparent colour, and one taken upright."""
+    ramp = np.linspace(0, 65535, 400).reshape(20, 20).astype(np.uint16)
+    Image.fromarray(ramp).save(folder / "sixteen.png")
+    alpha = Image.new("RGBA", (20, 20))
+    alpha.paste((0, 0, 0, 255), (5, 5, 9, 15))
+    alpha.save(folder / "alpha.png")
+    Image.fromarray(pictures(1, side=20)[0]).quantize(8).save(folder / "palette.png", transparency=3)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pictures(1, side=40)[0]).save(folder / "turned.jpg", exif=exif)
+    return ["sixteen.png", "alpha.png", "palette.png", "turned.jpg"]
+
+
+def test_a_student_sees_the_pixels_that_it_was_trained_on(
+    student: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    names = odd_pictures(tmp_path)
+    rows = [{"image": name, "caption": name, "split": "train"} for name in names]
+    rows[0]["split"] = "val"
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = JsonlDataset(JsonlDataset.Config(file=str(tmp_path / "data.jsonl")))
+    side = student.preprocess.image_size
+    trained = {}
+    for split in ("train", "val"):
+        read = data.split(split, image_size=side, progress=lambda line: None)
+        trained |= dict(zip(read.captions, read.pixels, strict=True))
+    found = student.embed_images([Image.open(tmp_path / name) for name in names])
+    assert torch.equal(found, student.embed_images([np.array(trained[name]) for name in names]))
+    plain = student.embed_images([Image.open(tmp_path / name).convert("RGB") for name in names])
+    assert not torch.allclose(found[:3], plain[:3], atol=1e-3), "Pillow's conversion alone loses them"
+
+
+@pytest.mark.parametrize("kind", ["floats", "cut off", "no pixels"])
+def test_a_picture_that_cannot_be_used_is_told_by_number_and_name(
+    student: Student, tmp_path: Path, kind: str
+) -> None:
+    good = Image.fromarray(pictures(1, side=20)[0])
+    if kind == "floats":
+        bad, told = (
+            Image.new("F", (4, 4), 200),
+            "image 1: cannot be used (mode F holds floats from 200 to 200",
+        )
+    elif kind == "cut off":
+        good.save(tmp_path / "cut.png")
+        (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:200])
+        bad, told = Image.open(tmp_path / "cut.png"), f"image 1 ({tmp_path}/cut.png): cannot be used ("
+    else:
+        bad, told = Image.new("RGB", (0, 4)), "image 1: cannot be used ("
+    with pytest.raises(ExportError) as caught:
+        student.embed_images([good, bad])
+    assert told in str(caught.value)
