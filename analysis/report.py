@@ -21,6 +21,7 @@ from analysis.page.students import members_section
 from analysis.run_folder import Run, read_run
 from analysis.summary import summarise
 from analysis.table import atomic_path
+from spaces.console import command
 from spaces.errors import RunError, StudentSearchError
 from spaces.objectives import FRONT_COSTS
 
@@ -111,6 +112,7 @@ def draw_pngs(folder: Path) -> list[Path] | str:
     return targets
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description="Draw the report of a run.")

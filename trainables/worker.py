@@ -5,8 +5,10 @@ python -m trainables.worker candidate.json --out DIR
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from spaces.console import command
 from spaces.errors import RunError, StudentSearchError
 from trainables.training.control import PlainControl
 from trainables.training.job import Job
@@ -25,7 +27,8 @@ def make_out(folder: Path) -> None:
         raise RunError(f"--out {folder}: {error.strerror}. Give a folder that can be made.") from error
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m trainables.worker",

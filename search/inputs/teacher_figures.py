@@ -10,6 +10,7 @@ from trainables.costs.latency import Latency
 from trainables.costs.static import StaticCosts
 from trainables.datasets.cache_folder import atomic_file, cache_folder
 from trainables.datasets.encoded import EncodedSplit
+from trainables.share import within_share
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import evaluate
 from trainables.tasks.pool import EvaluationSize
@@ -63,12 +64,13 @@ class TeacherFigures:
             except json.JSONDecodeError:
                 say(f"{kept}: damaged; the teacher is measured again")
         say(f"measuring the teacher on the {key[1]} split")
-        metrics = evaluate(
-            teacher.model,
-            split(),
-            tasks=tasks.values(),
-            size=size,
-        )
+        with within_share():
+            metrics = evaluate(
+                teacher.model,
+                split(),
+                tasks=tasks.values(),
+                size=size,
+            )
         with atomic_file(kept) as draft:
             draft.write_text(json.dumps(metrics))
         return metrics

@@ -22,6 +22,7 @@ from trainables.datasets.base import SPLITS, Dataset, Progress, Split
 from trainables.datasets.cache_folder import atomic_file, cache_folder
 from trainables.datasets.jsonl_rows import Fields, Picture, Problems, read_pictures
 from trainables.datasets.pictures import BROKEN, check_header, read_square
+from trainables.share import usable_cores
 from trainables.signals import CAPTION, PICTURE, QUESTION
 
 VERSION = 1  # raise it whenever a change here changes a pixel, a text or a split
@@ -216,7 +217,11 @@ class JsonlDataset(Dataset):
         problems = Problems(self.file)
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(pictures), side, side, 3)}
         # written in order, not through a map: a full disk is then an error and not a bus error
-        with atomic_file(path) as temporary, temporary.open("wb") as sink, ThreadPoolExecutor() as pool:
+        with (
+            atomic_file(path) as temporary,
+            temporary.open("wb") as sink,
+            ThreadPoolExecutor(usable_cores()) as pool,
+        ):
             np.lib.format.write_array_header_1_0(sink, header)
             for first in range(0, len(pictures), CHUNK):
                 chunk = pictures[first : first + CHUNK]
