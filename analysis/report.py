@@ -21,6 +21,7 @@ from analysis.page.shell import page
 from analysis.page.students import members_section
 from analysis.run_folder import Run, read_run
 from analysis.summary import summarise
+from spaces.console import command
 from spaces.errors import StudentSearchError
 from spaces.files import atomic_path, write_text
 from spaces.objectives import FRONT_COSTS
@@ -105,6 +106,7 @@ def draw_pngs(folder: Path) -> list[Path] | str:
     return targets
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description="Draw the report of a run.")

@@ -7,7 +7,6 @@ run.front("params")                     # a pandas table
 run.export("knee", out="student/")
 """
 
-import io
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from analysis.run_folder import Run as Folder
 from analysis.run_folder import Trial, read_run
 from analysis.table import TRIALS_FILE, read_history, read_trials
 from search.arguments import DEFAULT_SPACE
+from spaces.console import tolerant
 from spaces.load import Override
 
 if TYPE_CHECKING:
@@ -124,10 +124,10 @@ def search(
 
         offer_token()
     _check_callbacks(callbacks)
-    stream: TextIO = io.StringIO() if quiet else sys.stderr
+    stream: TextIO | None = None if quiet else sys.stderr
 
     def say(text: str) -> None:
-        print(text, file=stream, flush=True)
+        print(text, file=tolerant(stream), flush=True)
 
     inputs, earlier = load(request, say=say)
     outcome = run_session(request, inputs, earlier, callbacks=callbacks, stream=stream, say=say)

@@ -4,6 +4,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from spaces.console import command
+
 COMMANDS = {
     "run": "search.run",
     "report": "analysis.report",
@@ -14,6 +16,7 @@ COMMANDS = {
 USAGE = f"usage: student-search {{{','.join(COMMANDS)}}} ...\n       student-search COMMAND --help"
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from spaces.console import command, say
 from spaces.errors import StudentSearchError
+from spaces.interruption import exit_code_of
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -30,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     return made
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = _parser()
@@ -50,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StudentSearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; what is trained is kept, the same command goes on", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        say("interrupted; what is trained is kept, the same command goes on")
+        return exit_code_of(error)
     return 0
 
 

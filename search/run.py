@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.arguments import DEFAULT_SPACE, add_settings, parse
+from spaces.console import command, say
 from spaces.errors import StudentSearchError
+from spaces.interruption import exit_code_of
 
 if TYPE_CHECKING:
     from search.start import Request
@@ -179,13 +181,12 @@ def _flags(options: argparse.Namespace) -> list["str | Override"]:
     ]
 
 
-def say(text: str) -> None:
-    """Print one line for the user."""
-    print(text, file=sys.stderr, flush=True)
-
-
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 a candidate finished, 1 none did, 2 a mistake to mend, 130 Ctrl-C."""
+    """Run the command; return its exit code: 0 a candidate finished, 1 none did, 2 a mistake to mend.
+
+    130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP.
+    """
     options = parse(parser(), arguments, lists=["warm_start"])
     try:
         if options.list:
@@ -201,11 +202,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return start(request_of(options), say=say)
     except StudentSearchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; what is finished is kept, --resume RUN goes on", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        say("interrupted; what is finished is kept, --resume RUN goes on")
+        return exit_code_of(error)
 
 
 if __name__ == "__main__":

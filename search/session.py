@@ -7,7 +7,6 @@ from typing import Any, TextIO
 
 from ray.tune import Callback
 
-from analysis.report import draw_pngs, draw_report
 from search.candidates.admissions import StudentAdmissions
 from search.candidates.candidate_searcher import CandidateSearcher
 from search.candidates.first_candidates import plan_search
@@ -15,20 +14,22 @@ from search.inputs.inputs import Inputs
 from search.inputs.plugins import make_proposer, make_scheduler, rungs_of
 from search.inputs.teacher_cache import fill_teacher_caches
 from search.inputs.teacher_figures import Say
-from search.reporting.conclusion import conclude, finished_count
+from search.reporting.conclusion import finished_count
+from search.reporting.finish import Finish
 from search.reporting.progress import Progress
 from search.run_folder.facts import RunFacts, first_facts, read_facts, stamp, write_space
 from search.run_folder.recorder import Recorder
 from search.run_folder.warm_start_file import EarlierResults, write_earlier
 from search.stopping.hypervolume import Growth, growth_of
+from search.stopping.interrupt import Interrupt
 from search.stopping.stop_rules import INTERRUPTED, Ending, StopRules
 from search.stopping.time_used import TimeUsed
 from search.tune import cluster
-from search.tune.interrupt import Interrupt
 from search.tune.tune_callback import RunCallback, Watched
 from search.tune.tuner import make_tuner
 from search.tune.user_callbacks import Guarded
 from search.tune.watchdog import Watchdog
+from spaces.interruption import shielded
 from trainables.trial import Launch, release
 
 NOTICE = "stopping: results are kept, the report is drawn; once more to quit at once"
@@ -52,7 +53,7 @@ class Options:
     address: str | None
     always_train: bool
     resume: bool
-    stream: TextIO
+    stream: TextIO | None
     notes: Mapping[str, Any] = field(default_factory=dict)
     earlier: EarlierResults | None = None
     callbacks: Sequence[Callback] = ()
@@ -60,12 +61,13 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a search ended: exit code, run folder, report, and what ended it."""
+    """How a search ended: exit code, run folder, report, what ended it, and what was left out after that, in words."""
 
     code: int
     folder: Path
     report: Path
     ending: Ending
+    cut: str = ""
 
 
 class Session:
@@ -102,7 +104,7 @@ class Session:
             StudentSearchError: the cluster cannot take a trial, or no candidate meets the limits.
         """
         interrupt = Interrupt(notice=NOTICE)
-        # until the first trial there is nothing to end in good order: Ctrl-C simply quits, --resume goes on
+        # until the first trial there is nothing to end in good order: a signal simply quits, --resume goes on
         self._write_down()
         rules = StopRules(
             self.space.search.stop,
@@ -113,24 +115,30 @@ class Session:
         searcher = self._line_up(rules)
         caches = fill_teacher_caches(self.inputs)
         with interrupt:
-            ending = self._search_and_keep(searcher, rules, caches=caches)
-            if not interrupt.requested:
+            end = Finish(self.folder, self._named, interrupt, say=self.say)
+            try:
+                ending = self._search_and_keep(searcher, rules, caches=caches)
+            except BaseException as error:
+                end.failed(error)
+                raise
+            if ending is not INTERRUPTED:
                 self.say(f"the search ended ({ending.ended_by.replace('_', ' ')}): {ending.reason}")
-                self.facts.note(**conclude(self.inputs, self.recorder, folder=self.folder, say=self.say))
-            ending = INTERRUPTED if interrupt.requested else ending
-            report = self._report(ending, rules)
-        if interrupt.requested:
-            self.say("no pictures after an interrupted search")
-            return Outcome(folder=self._named, code=interrupt.exit_code, report=report, ending=ending)
-        pictures = draw_pngs(self.folder)
-        names = pictures if isinstance(pictures, str) else f"pictures: {', '.join(p.name for p in pictures)}"
-        self.say(names)
+                end.measure(self.inputs, self.recorder, self.facts)
+            with shielded():
+                self._note_ending(ending, rules)
+            report = end.draw()
         found = finished_count(self.recorder) and ending.ended_by != "failures"
-        return Outcome(folder=self._named, code=0 if found else 1, report=report, ending=ending)
+        code = end.code or (0 if found else 1)
+        return Outcome(folder=self._named, code=code, report=report, ending=ending, cut=end.cut)
 
     def _write_down(self) -> None:
         """Write what is known before the first trial, so that an early end can be resumed."""
-        facts: dict[str, Any] = {"ended": None, "ended_by": None, "ended_reason": None}
+        facts: dict[str, Any] = {
+            "ended": None,
+            "ended_by": None,
+            "ended_reason": None,
+            "conclusion_cut": None,
+        }
         if self.options.resume:
             facts["resumed"] = [*self.facts.known.get("resumed", []), stamp()]
         if self.options.earlier:  # before all that makes a resume possible, which must not go without it
@@ -160,6 +168,7 @@ class Session:
             self.admissions,
             plan=plan_search(self.inputs, self.recorder, self.admissions),
             ending=lambda: rules.ending,
+            stopped=self.scheduler.has_stopped,
         )
         try:
             searcher.prime()
@@ -176,13 +185,19 @@ class Session:
             with cluster.joined(self.options.address) as dashboard:
                 return self._search(searcher, rules, caches=caches, dashboard=dashboard)
         except BaseException as error:
+            if isinstance(error, Exception) and rules.ending is INTERRUPTED:  # the signal took Ray with it
+                self.say(
+                    f"Ray ended before its trials did ({type(error).__name__}); what they reported is kept"
+                )
+                return INTERRUPTED
             told = str(error).strip().splitlines()
             by = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             how = {"ended_by": by, "ended_reason": told[0] if told else type(error).__name__}
             raise
         finally:
-            self.recorder.close()
-            self.facts.note(ended=stamp(), **how, **rules.to_dict())
+            with shielded():
+                self.recorder.close()
+                self.facts.note(ended=stamp(), **how, **rules.to_dict())
 
     def _search(
         self,
@@ -249,8 +264,8 @@ class Session:
             progress.close(callback.tally())
             release(Path(launch.storage))
 
-    def _report(self, ending: Ending, rules: StopRules) -> Path:
-        """Write down how the search ended, and draw it."""
+    def _note_ending(self, ending: Ending, rules: StopRules) -> None:
+        """Write down how the search ended."""
         maximise = self.space.objectives[self.space.quality] == "max"
         self.recorder.mark_fronts(self.space.quality, maximise=maximise)
         self.facts.note(
@@ -260,4 +275,3 @@ class Session:
             ended=stamp(),
             **rules.to_dict(),
         )
-        return draw_report(self._named)  # commands in it name the folder as the user does

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.arguments import add_settings, parse
+from spaces.console import command, say
 from spaces.errors import StudentSearchError
+from spaces.interruption import exit_code_of
 
 if TYPE_CHECKING:
     from search.simulator.study import Study
@@ -116,6 +118,7 @@ def study_of(options: argparse.Namespace) -> "Study":
     )
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 2 for a mistake to mend, 130 for Ctrl-C."""
     options = parse(parser(), arguments, lists=LISTS)
@@ -126,9 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StudentSearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        say("interrupted; nothing was written")
+        return exit_code_of(error)
     return 0
 
 

@@ -58,7 +58,9 @@ def start(request: Request, *, say: Say) -> int:
     print(f"report: {outcome.report}")
     if outcome.code == 1 and outcome.ending.ended_by != "failures":  # that is told already, with its reason
         say("no candidate was trained to the end; the report says why")
-    if outcome.code > 1:
+    if outcome.cut:
+        say(outcome.cut)
+    elif outcome.code > 1:
         say(f"interrupted; go on with: python search/run.py --resume {outcome.folder}")
     if outcome.ending.more:
         say(f"go on with: python search/run.py --resume {outcome.folder} {outcome.ending.more}")
@@ -83,13 +85,10 @@ def load(request: Request, *, say: Say) -> tuple[Any, Any]:
     from search.inputs.plugins import check_fidelity
     from search.reporting.plan import describe
 
+    if not request.dry_run:
+        check_place(request.address, space, say=say)
     inputs = Inputs(space, say=say)
     check_fidelity(space)
-    if request.address is None and not request.dry_run:
-        from search.tune.cluster import check_machine
-
-        asked = space.resources
-        check_machine(workers=asked.workers_per_trial, cpus=asked.cpus_per_worker, gpus=asked.gpus_per_worker)
     if request.resume:
         from search.run_folder.resume import check_same_inputs
 
@@ -98,6 +97,28 @@ def load(request: Request, *, say: Say) -> tuple[Any, Any]:
     for line in describe(inputs):
         say(line)
     return inputs, earlier
+
+
+def check_place(address: str | None, space: Space, *, say: Say) -> None:
+    """Look where the trials are to run, before teacher and data are prepared; tell what is unusual there.
+
+    Raises:
+        ResourceError: this machine does not hold a trial or Ray itself, or there is no cluster at the address.
+    """
+    from search.tune.machine import check_machine, ray_runs_here
+
+    if ray_runs_here():
+        return  # `cluster` asks that one
+    if address is not None:
+        from search.tune.address import check_address
+
+        check_address(address)
+        return
+    asked = space.resources
+    for line in check_machine(
+        workers=asked.workers_per_trial, cpus=asked.cpus_per_worker, gpus=asked.gpus_per_worker
+    ):
+        say(line)
 
 
 def chosen_space(request: Request) -> Space:
@@ -142,7 +163,7 @@ def run_session(
     inputs: Any,
     earlier: Any,
     *,
-    stream: TextIO,
+    stream: TextIO | None,
     say: Say,
     callbacks: Sequence[Any] = (),
 ) -> Any:

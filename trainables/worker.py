@@ -5,8 +5,10 @@ python -m trainables.worker candidate.json --out DIR
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from spaces.console import command
 from spaces.errors import StudentSearchError
 from spaces.files import make_folder
 from trainables.training.control import PlainControl
@@ -14,7 +16,8 @@ from trainables.training.job import Job
 from trainables.training.loop import train
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m trainables.worker",

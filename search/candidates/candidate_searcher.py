@@ -46,6 +46,7 @@ class CandidateSearcher(Searcher):
         *,
         plan: SearchPlan,
         ending: Callable[[], Ending | None] = lambda: None,
+        stopped: Callable[[str], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Tell the proposer about the past and line up the queue.
@@ -56,13 +57,15 @@ class CandidateSearcher(Searcher):
             plan: how far to search, and from where.
             ending: asked before each proposal; what it returns ends the search. Unless it cuts running trials off,
                 the unfinished ones of an earlier session are still handed out.
+            stopped: whether the scheduler has stopped a candidate. One that ends neither so nor with a last row of status
+                `finished` has failed. None: whoever ends without an error is through.
             clock: seconds, monotonic.
         """
         super().__init__()
         self.ended: Ending | None = None
         self.duplicates = 0
         self._proposer, self._admissions, self._plan = proposer, admissions, plan
-        self._ending, self._clock = ending, clock
+        self._ending, self._stopped, self._clock = ending, stopped, clock
         self._queue = deque(plan.queue)
         self._primed: deque[Ticket] = deque()
         self._live: dict[str, Proposal] = {}
@@ -137,6 +140,10 @@ class CandidateSearcher(Searcher):
         if result and not failed:
             self.on_trial_result(trial_id, result)  # Tune does not tell the row at which a trial was stopped
         proposal, (rows, lacks) = self._live.pop(trial_id, None), self._outcomes.drop(trial_id)
+        if proposal is not None and self._stopped is not None and (result or {}).get("status") != "finished":
+            failed = failed or not self._stopped(
+                proposal.candidate.candidate_id
+            )  # it is `crashed` in the table
         ending = self._ending()
         if proposal is not None and not (ending and ending.cut):
             self._outcomes.ended(proposal, rows, failed=failed or lacks)

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from search.inputs.checks import loss_configs
 from search.inputs.inputs import Inputs
 from spaces.errors import IllegalCandidate, StudentSearchError
 from trainables.datasets.cache_folder import cache_folder
 from trainables.families.base import Blueprint
 from trainables.losses.base import Ends, source_lack, student_lack
+from trainables.share import within_share
 from trainables.signals import Want, Wants
 from trainables.teachers.cache.fill import build_cache
 from trainables.teachers.cache.layout import cache_key
@@ -22,12 +21,8 @@ def fill_teacher_caches(inputs: Inputs) -> dict[str, str]:
     settings = inputs.space.teacher_cache
     if settings.kind == "live":
         return {}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, torch.multiprocessing.cpu_count()))
-    try:
+    with within_share():
         return {name: str(_fill(inputs, name)) for name in inputs.teachers}
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _fill(inputs: Inputs, name: str) -> Path:

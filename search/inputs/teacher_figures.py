@@ -12,6 +12,7 @@ from trainables.costs.latency import Latency
 from trainables.costs.static import StaticCosts
 from trainables.datasets.cache_folder import cache_folder
 from trainables.datasets.encoded import EncodedSplit
+from trainables.share import within_share
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import evaluate
 from trainables.tasks.pool import EvaluationSize
@@ -65,12 +66,13 @@ class TeacherFigures:
             except json.JSONDecodeError:
                 say(f"{kept}: damaged; the teacher is measured again")
         say(f"measuring the teacher on the {key[1]} split")
-        metrics = evaluate(
-            teacher.model,
-            split(),
-            tasks=tasks.values(),
-            size=size,
-        )
+        with within_share():
+            metrics = evaluate(
+                teacher.model,
+                split(),
+                tasks=tasks.values(),
+                size=size,
+            )
         try:
             write_text(kept, json.dumps(metrics))
         except StorageError as error:

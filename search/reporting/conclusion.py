@@ -14,6 +14,7 @@ from spaces.errors import StudentSearchError
 from spaces.objectives import FRONT_COSTS
 from trainables.costs.latency import measure_latency
 from trainables.families.base import Family
+from trainables.share import within_share
 from trainables.tasks.evaluation import evaluate
 from trainables.tasks.retention import ABOVE_BLIND, RETENTION, retention, retention_above_blind
 from trainables.training.checkpoint import load_model
@@ -71,14 +72,15 @@ def _test_metrics(model: Family, inputs: Inputs, teacher: str, *, blind: bool) -
     """Return what one student measures on the test split; {} where the data has none."""
     if "test" not in inputs.splits:
         return {}
-    return evaluate(
-        model,
-        inputs.split("test", teacher),
-        tasks=inputs.students.made.values(),
-        size=inputs.evaluation,
-        blind=blind,
-        source=inputs.teachers[teacher],
-    )
+    with within_share():
+        return evaluate(
+            model,
+            inputs.split("test", teacher),
+            tasks=inputs.students.made.values(),
+            size=inputs.evaluation,
+            blind=blind,
+            source=inputs.teachers[teacher],
+        )
 
 
 def _test_cells(

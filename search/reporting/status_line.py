@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO, final
 
+from spaces.console import tolerant
+
 REFRESH_S = 0.5  # on a terminal, where the line is rewritten in place
 QUIET_S = 10.0  # elsewhere, where each line stays
 
@@ -20,7 +22,7 @@ class StatusLine:
 
     def __init__(
         self,
-        stream: TextIO,
+        stream: TextIO | None,
         *,
         clock: Callable[[], float] = time.monotonic,
         columns: Callable[[], int] = lambda: shutil.get_terminal_size().columns,
@@ -28,12 +30,12 @@ class StatusLine:
         """Start the time.
 
         Args:
-            stream: where to print.
+            stream: where to print; one that fails says nothing, and costs nothing.
             clock: seconds, monotonic.
             columns: width of the terminal.
         """
-        self._stream, self._clock, self._columns = stream, clock, columns
-        self.terminal = stream.isatty()
+        self._stream, self._clock, self._columns = tolerant(stream), clock, columns
+        self.terminal = self._stream.isatty()
         self._started = clock()
         self._shown_at = -math.inf
         self._in_place = False

@@ -104,6 +104,11 @@ class RungScheduler(FIFOScheduler, ABC):
         """Return the latest decision on a candidate; its `reason` is for the table."""
         return self.book.last(candidate_id)
 
+    def has_stopped(self, candidate_id: str) -> bool:
+        """Return whether a candidate's latest decision was to stop it."""
+        decision = self.verdict(candidate_id)
+        return decision is not None and decision.stopped
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Answer Ray Tune's question whether the trial goes on."""
         candidate_id = trial.config.get("candidate_id") or result["candidate_id"]

@@ -93,7 +93,7 @@ class StopRules:
             ended: why the searcher had no more candidates, None where it was not asked to the end.
             unfinished: whether a candidate is not through. Else no time was short, however late it is by now.
         """
-        late = self._cut is not None and self._cut.ended_by != "failures"
+        late = self._interrupted() or (self._cut is not None and self._cut.ended_by != "failures")
         if ended is not None and late and not unfinished:
             return ended
         return self.ending if self.over() else ended

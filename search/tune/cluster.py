@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 
+from search.tune.address import find_cluster, refusal
+from search.tune.code_for_nodes import project_root, runtime_env
+from search.tune.machine import check_fit, cluster_secret, default_folder, temporary_folder
 from spaces.errors import ResourceError
 from spaces.files import write_text
+from spaces.interruption import kept_handlers, shielded
+from trainables.share import usable_cores
+
+OURS = ("RAY_", "TUNE_")  # what variables begin with that are left as they were found
 
 DRIVER_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search owns Ctrl-C
@@ -28,8 +35,6 @@ DRIVER_SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-EXCLUDES = ["/.venv/", "/runs/", "/.git/", "__pycache__", "*.pyc", "/tests/", "/student/"]
-ROOMS = ("spaces", "trainables", "search", "analysis")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +52,6 @@ class Resources:
         return f"{self.slots} trials at a time, each {self.workers} worker(s) of {self.cpus} CPU{gpus}"
 
 
-def project_root() -> Path:
-    """Return the folder that holds the four rooms."""
-    return Path(__file__).resolve().parents[2]
-
-
 @contextmanager
 def joined(address: str | None) -> Iterator[list[str]]:
     """Be part of a cluster for a while, see `connect`; Ray, its logger and the environment are left as they were found.
@@ -66,14 +66,14 @@ def joined(address: str | None) -> Iterator[list[str]]:
         logger.setLevel(logging.ERROR)  # Tune misses files of its own, which the recorder replaces
         yield lines
     finally:
-        if owned:
-            ray.shutdown()
-        logger.setLevel(level)
-        for name in [name for name in os.environ if name.startswith(("RAY_", "TUNE_")) and name not in found]:
-            del os.environ[name]
-        os.environ.update(
-            {name: value for name, value in found.items() if name.startswith(("RAY_", "TUNE_"))}
-        )
+        with shielded():
+            if owned:
+                with kept_handlers():
+                    ray.shutdown()
+            logger.setLevel(level)
+            for name in [name for name in os.environ if name.startswith(OURS) and name not in found]:
+                del os.environ[name]
+            os.environ.update({name: value for name, value in found.items() if name.startswith(OURS)})
 
 
 def connect(address: str | None) -> list[str]:
@@ -82,29 +82,15 @@ def connect(address: str | None) -> list[str]:
     To be called by `joined`, which takes all of it back.
 
     Raises:
-        ResourceError: no cluster answers there, or it asks for a token.
+        ResourceError: Ray does not start, or no cluster answers there, or it asks for a token.
     """
     for name, value in DRIVER_SETTINGS.items():
         os.environ.setdefault(name, value)
     if ray.is_initialized():
         return _running(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    try:
+    with kept_handlers():
         context = _start(options) if address is None else _join(address, options)
-    except ConnectionError as error:
-        raise ResourceError(
-            f"--address {address}: no Ray cluster answers ({_first_line(error)}). Start one with `ray start --head`, give its "
-            "address, or leave the flag out to run on this machine. If the cluster runs: it may want a token (any since Ray "
-            "2.60 does): copy what `ray get-auth-token` prints on its head into RAY_AUTH_TOKEN here, and set "
-            "RAY_AUTH_MODE=token."
-        ) from error
-    except Exception as error:
-        if "token" in str(error).lower() or "auth" in type(error).__name__.lower():
-            raise ResourceError(
-                f"--address {address}: the cluster refused the token ({_first_line(error)}). Copy the head's token: run "
-                "`ray get-auth-token` there, and put it into ~/.ray/auth_token or RAY_AUTH_TOKEN here."
-            ) from error
-        raise
     return _dashboard_lines(context.dashboard_url or "", context.address_info.get("metrics_export_port"))
 
 
@@ -129,26 +115,77 @@ def _first_line(error: Exception) -> str:
 
 
 def _start(options: dict[str, Any]) -> Any:
-    """Start Ray here, at an address that every process below it knows.
+    """Start Ray here, at an address that every process below it knows, with what is ours of the machine.
 
     Ray Train's clean-up of stopped nested trials looks for the cluster by itself, and gives up where a second one runs on
     the machine (up to 2.60); RAY_ADDRESS tells it, and processes inherit it only if it is known before they start.
+
+    Raises:
+        ResourceError: it did not start.
     """
+    folder, _ = temporary_folder()
+    token, _ = cluster_secret()
+    if token:
+        os.environ["RAY_AUTH_TOKEN"] = token
     port = os.environ.get("RAY_GCS_SERVER_PORT") or _free_port()
-    with _environment(RAY_GCS_SERVER_PORT=port):
-        os.environ["RAY_ADDRESS"] = f"{ray.util.get_node_ip_address()}:{port}"
-        return ray.init(address="local", include_dashboard=True, dashboard_host="127.0.0.1", **options)
+    more: dict[str, Any] = {"_temp_dir": folder} if folder else {}
+    try:
+        with _environment(RAY_GCS_SERVER_PORT=port), _own_process_groups():
+            os.environ["RAY_ADDRESS"] = f"{ray.util.get_node_ip_address()}:{port}"
+            return ray.init(
+                address="local",
+                num_cpus=usable_cores(),
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                **more,
+                **options,
+            )
+    except Exception as error:
+        raise ResourceError(
+            f"Ray could not be started on this machine ({type(error).__name__}: {_first_line(error)}). Its logs lie in "
+            f"{folder or default_folder()}/session_latest/logs. Free memory, disk and process slots, or join a "
+            "running cluster with --address."
+        ) from error
 
 
 def _join(address: str, options: dict[str, Any]) -> Any:
     """Join a cluster; its processes get the address through the runtime environment, with our code.
 
-    Joined twice: what `auto` means is known only once it was found.
+    Raises:
+        ResourceError: there is none at the address, or none that can be joined.
     """
-    ray.init(address=address, **options)
-    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
-    ray.shutdown()
-    return ray.init(address=os.environ["RAY_ADDRESS"], runtime_env=_code_for_cluster(), **options)
+    os.environ["RAY_ADDRESS"] = find_cluster(address)
+    with tempfile.TemporaryDirectory(prefix="student-search-") as staged:
+        code = runtime_env(project_root(), Path(staged))
+        try:
+            return ray.init(address=os.environ["RAY_ADDRESS"], runtime_env=code, **options)
+        except Exception as error:
+            raise refusal(f"--address {address}", type(error).__name__, str(error)) from error
+
+
+@contextmanager
+def _own_process_groups() -> Iterator[None]:
+    """Start processes each in a group of its own.
+
+    `timeout`, a closed terminal and others send their signal to the whole group of a command. Ray's processes would end
+    with it at once, and with them the trials that are to end in good order.
+    """
+    _GROUPS["own"] = True
+    try:
+        yield
+    finally:
+        _GROUPS["own"] = False
+
+
+_GROUPS = {"own": False}
+
+
+def _leave_group() -> None:
+    if _GROUPS["own"]:
+        os.setpgid(0, 0)
+
+
+os.register_at_fork(after_in_child=_leave_group)
 
 
 def _free_port() -> str:
@@ -172,19 +209,6 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _code_for_cluster() -> dict[str, Any]:
-    """Return the runtime environment that brings our code, and the cluster's address, to nodes that have neither.
-
-    A package that was installed, not checked out, is expected on every node: its folder is all of site-packages.
-    """
-    settings: dict[str, Any] = {"env_vars": {"RAY_ADDRESS": os.environ["RAY_ADDRESS"]}}
-    # `ray job submit` has brought a working directory already
-    submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    if (project_root() / "pyproject.toml").exists() and not submitted:
-        settings |= {"working_dir": str(project_root()), "excludes": EXCLUDES}
-    return settings
-
-
 def resources(*, workers: int, cpus: int, gpus: float | None) -> Resources:
     """Return what a trial takes here.
 
@@ -200,35 +224,11 @@ def resources(*, workers: int, cpus: int, gpus: float | None) -> Resources:
     num_cpus, num_gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
     if gpus is None:
         gpus = 1.0 if num_gpus else 0.0
-    _check_fit(workers, cpus, gpus, num_cpus=num_cpus, num_gpus=num_gpus, where="the cluster")
+    check_fit(workers, cpus, gpus, num_cpus=num_cpus, num_gpus=num_gpus, where="the cluster")
     slots = int(num_cpus // (workers * cpus))
     if gpus:
         slots = min(slots, int(num_gpus / (workers * gpus)))
     return Resources(workers=workers, cpus=cpus, gpus=gpus, slots=max(1, slots))
-
-
-def check_machine(*, workers: int, cpus: int, gpus: float | None) -> None:
-    """Refuse a trial that this machine cannot hold, before anything is prepared or started.
-
-    Ray may count less, in a container with a quota; `resources` then tells. A Ray that runs in this process already may
-    have more nodes than this machine: `resources` asks that one.
-
-    Raises:
-        ResourceError: too few cores or GPUs.
-    """
-    if ray.is_initialized():
-        return
-    have = {"num_cpus": os.cpu_count() or 1, "num_gpus": torch.cuda.device_count()}
-    _check_fit(workers, cpus, gpus or 0.0, **have, where="this machine")
-
-
-def _check_fit(workers: int, cpus: int, gpus: float, *, num_cpus: float, num_gpus: float, where: str) -> None:
-    for name, need, got in (("CPU", workers * cpus, num_cpus), ("GPU", workers * gpus, num_gpus)):
-        if need > got:
-            raise ResourceError(
-                f"resources: one trial needs {need:g} {name}s ({workers} workers of {need / workers:g}), {where} has "
-                f"{got:g}. Lower resources.workers_per_trial or resources.{name.lower()}s_per_worker, or add nodes."
-            )
 
 
 def check_shared_storage(folder: Path) -> None:

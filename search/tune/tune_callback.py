@@ -14,6 +14,7 @@ from search.schedulers.base import RungScheduler
 from search.stopping.stop_rules import StopRules
 from search.tune.gauges import Gauges
 from search.tune.watchdog import Watchdog
+from spaces.interruption import shielded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +75,12 @@ class RunCallback(Callback):
         """Record an epoch."""
         candidate_id = trial.config["candidate_id"]
         failed = result.get("status") in FAILED
-        if result.get("epoch", 0) or failed:
-            self._last[candidate_id] = result
-        if result.get("epoch", 0) and not failed:
-            self._recorder.record_epoch({**result, "candidate_id": candidate_id})
-        self._gauges.show_epoch(candidate_id, trial.config["role"], result)
+        with shielded():
+            if result.get("epoch", 0) or failed:
+                self._last[candidate_id] = result
+            if result.get("epoch", 0) and not failed:
+                self._recorder.record_epoch({**result, "candidate_id": candidate_id})
+            self._gauges.show_epoch(candidate_id, trial.config["role"], result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Set the last status of a candidate."""
@@ -107,7 +109,8 @@ class RunCallback(Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Show progress, write what is due, and compare placement groups with live trials."""
-        self._recorder.tick()
+        with shielded():
+            self._recorder.tick()
         if self._watched.progress.due:
             self._watched.progress.show(self.tally())
         if self._watched.watchdog is not None:
@@ -120,13 +123,14 @@ class RunCallback(Callback):
                 self._end(candidate_id, "finished", "")
 
     def _end(self, candidate_id: str, status: str, reason: str) -> None:
-        self._last.pop(candidate_id, None)
-        self._recorder.finish(candidate_id, status, reason)
-        if status in ("finished", "stopped"):
-            self._recorder.update(candidate_id, {"checkpoint": f"{CHECKPOINTS}/{candidate_id}"})
-        row = self._recorder.row(candidate_id)
-        self._watched.on_end(row)
-        self._gauges.show_end(candidate_id, row["role"], status)
+        with shielded():  # the table, and what counts its rows, change together
+            self._last.pop(candidate_id, None)
+            self._recorder.finish(candidate_id, status, reason)
+            if status in ("finished", "stopped"):
+                self._recorder.update(candidate_id, {"checkpoint": f"{CHECKPOINTS}/{candidate_id}"})
+            row = self._recorder.row(candidate_id)
+            self._watched.on_end(row)
+            self._gauges.show_end(candidate_id, row["role"], status)
         self._watched.progress.show(self.tally())
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, final
 
 from ray import tune
 from ray.tune import Callback
+from ray.tune.stopper import Stopper
 
 from search.candidates.candidate_searcher import CandidateSearcher
 from search.schedulers.base import RungScheduler
-from search.tune.interrupt import SearchStopper
 from trainables.trial import Launch, run_trial
 
 RESTARTS = 1  # of a trial whose process was lost; it continues from its checkpoint
@@ -55,3 +56,28 @@ def make_tuner(
             verbose=0,
         ),
     )
+
+
+@final
+class SearchStopper(Stopper):
+    """Ends all trials of a Tune run once the search is over."""
+
+    def __init__(self, over: Callable[[], bool]) -> None:
+        """Take the question whether running trials are to end."""
+        self._over = over
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return False: no trial is ended alone."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether all trials are to end."""
+        return self._over()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return no question: Ray pickles its stopper again and again, and never reads it back."""
+        return {"_over": _never}
+
+
+def _never() -> bool:
+    return False

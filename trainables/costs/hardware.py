@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from trainables.share import usable_cores
+
 CPUINFO = Path("/proc/cpuinfo")
 GIB = 2**30
 
@@ -34,13 +36,6 @@ def cpu_model() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use, which in a container is fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory_bytes() -> int:

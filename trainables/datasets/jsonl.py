@@ -30,6 +30,7 @@ from trainables.datasets.jsonl_files import shown, what_it_is
 from trainables.datasets.jsonl_rows import Fields, Picture, Problems, read_pictures
 from trainables.datasets.pictures import VERSION as PIXELS
 from trainables.datasets.pictures import check_header, read_square
+from trainables.share import usable_cores
 from trainables.signals import CAPTION, PICTURE, QUESTION
 
 VERSION = 2  # raise it whenever a change here changes a pixel, a text or a split
@@ -254,7 +255,7 @@ class JsonlDataset(Dataset):
         with (
             warnings.catch_warnings(),
             atomic_path(path, needed=needed) as temporary,
-            ThreadPoolExecutor() as pool,
+            ThreadPoolExecutor(usable_cores()) as pool,
         ):
             # of damaged metadata, and of pictures that are large, but not too large
             warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -9,12 +9,14 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from spaces.console import command
 from spaces.errors import StudentSearchError
 from spaces.files import make_folder
 from trainables.datasets.base import Dataset
@@ -126,7 +128,8 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
     return measured
 
 
-def main(arguments: list[str] | None = None) -> int:
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m trainables.teachers.blip.pretrain", description=(__doc__ or "").split("\n")[0]

@@ -94,6 +94,25 @@ def test_a_failure_is_told_as_one_and_never_as_a_value(told: dict[str, Any] | No
     assert (last(listener).state, last(listener).rows, last(listener).last) == ("failed", (), None)
 
 
+@pytest.mark.parametrize(
+    ("told", "stopped", "state"),
+    [
+        (result(2, 60.0), False, "failed"),  # its process ended without an error, and without a last row
+        (None, False, "failed"),
+        (result(2, 60.0), True, "measured"),
+        (result(9, 60.0, status="finished"), False, "measured"),
+    ],
+)
+def test_a_trial_without_a_last_row_has_failed_for_the_proposer_as_in_the_table(
+    told: dict[str, Any] | None, stopped: bool, state: str
+) -> None:
+    searcher, listener = make(SearchPlan(trials=5), stopped=lambda candidate_id: stopped)
+    searcher.suggest("t0")
+    searcher.on_trial_result("t0", result(1, 40.0))
+    searcher.on_trial_complete("t0", told)
+    assert last(listener).state == state
+
+
 @pytest.mark.parametrize("lost", [{"mean_recall": math.nan}, {"mean_recall": None}, {}])
 def test_a_row_that_lacks_an_objective_is_no_measurement(lost: dict[str, Any]) -> None:
     searcher, listener = make(SearchPlan(trials=5), objectives={**OBJECTIVES, "mean_recall": "max"})

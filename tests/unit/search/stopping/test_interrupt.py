@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from search.tune.interrupt import Interrupt, SearchStopper
+from search.stopping.interrupt import Interrupt
+from search.tune.tuner import SearchStopper
 
 
 def test_the_first_signal_asks_and_is_announced_once(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,163 @@
+"""What this machine must have for a Ray of our own, looked at before anything is prepared. Needs no Ray."""
+
+import os
+import secrets
+import shutil
+import sys
+from pathlib import Path
+
+from spaces.errors import ResourceError
+from trainables.share import core_share, free_memory
+
+SOCKETS = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store_10"  # the longest that Ray makes
+SOCKET_BYTES = 107  # of the path of a Unix socket, on Linux
+LEAST_DISK = 100 * 2**20  # Ray's logs of a short search take a tenth of it
+GIB = 2**30
+LEAST_MEMORY = 1.0 * GIB  # with less, Ray's own processes leave nothing for a trial
+RAY_MEMORY, TRIAL_MEMORY = (
+    0.8 * GIB,
+    0.6 * GIB,
+)  # measured: proportional set sizes of a search of two trials at a time
+
+
+def check_machine(*, workers: int, cpus: int, gpus: float | None) -> list[str]:
+    """Refuse what this machine cannot hold, before anything is prepared or started; return what the user is told of it.
+
+    Raises:
+        ResourceError: too few cores, GPUs or memory, or no place for Ray's files.
+    """
+    cores, why = core_share()
+    where = f"this process ({why})" if why else "this machine"
+    check_fit(workers, cpus, gpus or 0.0, num_cpus=cores, num_gpus=_num_gpus(gpus), where=where)
+    lines = []
+    if why and cores < (os.cpu_count() or 1):
+        lines.append(f"uses {cores} of the {os.cpu_count()} cores of this machine: {why}")
+    _, moved = temporary_folder()
+    _, token = cluster_secret()
+    return [*lines, *_memory(cores // (workers * cpus)), *filter(None, (moved, token))]
+
+
+def ray_runs_here() -> bool:
+    """Return whether a Ray runs in this process already; it may have more nodes than this machine, or be no local one."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(getattr(ray, "is_initialized", bool)())
+
+
+def check_fit(workers: int, cpus: int, gpus: float, *, num_cpus: float, num_gpus: float, where: str) -> None:
+    """Refuse a trial that does not fit.
+
+    Raises:
+        ResourceError: says of what there is too little.
+    """
+    for name, need, got in (("CPU", workers * cpus, num_cpus), ("GPU", workers * gpus, num_gpus)):
+        if need > got:
+            raise ResourceError(
+                f"resources: one trial needs {need:g} {name}s ({workers} workers of {need / workers:g}), {where} has "
+                f"{got:g}. Lower resources.workers_per_trial or resources.{name.lower()}s_per_worker, or add nodes."
+            )
+
+
+def temporary_folder() -> tuple[str | None, str]:
+    """Return where Ray's files are to lie, None for where Ray puts them by itself, and a line if that is unusual.
+
+    Raises:
+        ResourceError: it cannot be written there, or nearly nothing is free.
+    """
+    name = next((one for one in ("RAY_TMPDIR", "TMPDIR") if one in os.environ), "")
+    given = os.environ.get(name, "/tmp")
+    root = os.path.abspath(given)  # Ray takes no relative one
+    told = f"{name}={given}" if name else given
+    longest = SOCKET_BYTES - len(SOCKETS) - len("/ray")
+    if len(os.fsencode(root)) <= longest:
+        _check_folder(root, told, name)
+        return (None, "") if given == root else (f"{root}/ray", "")
+    _check_folder(
+        "/tmp",
+        f"{told} has {len(os.fsencode(root))} bytes, of at most {longest} for Ray's sockets, and /tmp",
+        name,
+    )
+    return "/tmp/ray", (
+        f"{told}: {len(os.fsencode(root))} bytes are too long a path for Ray's sockets (at most {longest}); Ray's files lie "
+        f"in /tmp/ray. To have them elsewhere, set RAY_TMPDIR to a shorter one."
+    )
+
+
+def default_folder() -> str:
+    """Return where Ray puts its files by itself."""
+    return os.path.join(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp", "ray")
+
+
+def _check_folder(root: str, told: str, name: str) -> None:
+    """Refuse a folder in which Ray cannot keep its sockets and logs."""
+    remedy = f"Set {name or 'TMPDIR'} to a folder that you may write" + (", or unset it." if name else ".")
+    for folder in (root, f"{root}/ray"):
+        if folder == root and not os.path.isdir(folder):
+            raise ResourceError(f"{told}: no such folder; Ray keeps its sockets and logs there. {remedy}")
+        if os.path.exists(folder) and not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
+            raise ResourceError(
+                f"{told}: {folder} cannot be written; Ray keeps its sockets and logs there. {remedy}"
+            )
+    free = shutil.disk_usage(root).free
+    if free < LEAST_DISK:
+        raise ResourceError(
+            f"{told}: {free / 2**20:.0f} MiB are free; Ray's sockets and logs need {LEAST_DISK / 2**20:.0f} MiB there. Free "
+            f"disk space. {remedy}"
+        )
+
+
+def cluster_secret() -> tuple[str, str]:
+    """Return a token for a Ray of our own, "" where Ray keeps one by itself, and a line if that is unusual.
+
+    Ray (2.60) keeps it in the user's home, and does not start where that cannot be written.
+    """
+    mode = os.environ.get("RAY_AUTH_MODE", "token").lower()
+    if mode != "token" or os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return "", ""
+    try:
+        home = Path.home()
+    except RuntimeError:  # no HOME, and nobody of this number
+        home = Path("/")
+    kept = home / ".ray" / "auth_token"
+    if os.access(kept, os.R_OK):
+        return "", ""
+    nearest = next((one for one in (kept.parent, home) if one.exists()), None)
+    if nearest is not None and nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+        return "", ""
+    return secrets.token_hex(32), (
+        f"HOME={home} cannot be written: the token of this Ray is not kept. To open its dashboard, set RAY_AUTH_TOKEN to a "
+        "secret of your own."
+    )
+
+
+def _memory(slots: int) -> list[str]:
+    """Return a warning where memory is short for so many trials at a time.
+
+    Raises:
+        ResourceError: not even one trial would fit.
+    """
+    found = free_memory()
+    if found is None:
+        return []
+    free, whence = found
+    have, slots = f"{free / GIB:.1f} GiB {whence}", max(1, slots)
+    if free < LEAST_MEMORY:
+        raise ResourceError(
+            f"memory: {have}; Ray and one small trial need {LEAST_MEMORY / GIB:.1f} GiB. End other programs, ask for more, "
+            "or join a cluster with --address."
+        )
+    if free < RAY_MEMORY + slots * TRIAL_MEMORY:
+        return [
+            f"memory may run short: {have}; Ray and {slots} small trials at a time need about "
+            f"{(RAY_MEMORY + slots * TRIAL_MEMORY) / GIB:.1f} GiB, and Ray ends trials when it runs out. Ask for more, or use "
+            "fewer cores (taskset)."
+        ]
+    return []
+
+
+def _num_gpus(wanted: float | None) -> int:
+    """Return how many GPUs this machine has; not counted where none is wanted."""
+    if not wanted:
+        return 0
+    import torch  # slow, and needed only here
+
+    return torch.cuda.device_count()
