@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from search.inputs.capability import BLIND, GUESSING, caveat
 from search.inputs.checks import (
     check_capable,
     check_losses,
@@ -21,6 +22,8 @@ from spaces.schema import Space
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import EncodedSplit, fields_of
+from trainables.tasks.chance import Chance
+from trainables.tasks.evaluation import chances
 from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.retention import ABOVE_BLIND, RETENTION
 from trainables.teachers.loading import load_teacher
@@ -58,7 +61,7 @@ class Inputs:
         for name, teacher in self.teachers.items():
             check_losses(space, name, teacher)
         self.absent_losses: Mapping[str, str] = data_lacks(space, self.teacher.offers, fields)
-        self._others: dict[tuple[str, str], EncodedSplit] = {}
+        self._prepared: dict[tuple[str, str], EncodedSplit] = {}
         self.students = Students(tasks, self.teachers, allow_partial=space.allow_partial)
         self.store = CostStore(say=say)
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
@@ -120,31 +123,59 @@ class Inputs:
     @cached_property
     def splits(self) -> dict[str, EncodedSplit]:
         """The splits in the reference teacher's encoding; prepared on disk at the first use. `test` may be missing."""
-        return {
-            name: prepare_split(self.teacher, self.dataset, name, self.say)
-            for name in self.dataset.split_names
-        }
+        return {name: self.split(name, self.space.teachers[0]) for name in self.dataset.split_names}
 
     def split(self, name: str, teacher: str) -> EncodedSplit:
         """Return a split in the encoding of one of the teachers: its students have its tokenizer and preprocessing."""
-        if self.teachers[teacher] is self.teacher:
-            return self.splits[name]
-        if (name, teacher) not in self._others:
-            self._others[name, teacher] = prepare_split(self.teachers[teacher], self.dataset, name, self.say)
-        return self._others[name, teacher]
+        if (name, teacher) not in self._prepared:
+            self._prepared[name, teacher] = prepare_split(
+                self.teachers[teacher], self.dataset, name, self.say
+            )
+        return self._prepared[name, teacher]
 
     @cached_property
-    def figures(self) -> TeacherFigures:
-        """The figures of the reference teacher; its metrics are kept in the cache folder.
+    def teacher_metrics(self) -> dict[str, float]:
+        """What the reference teacher scores on the validation split; kept in the cache folder.
 
         Raises:
             TeacherError: it can do no task at all on this data.
             SpaceError: an objective that it does not have.
         """
-        found = {name: self._metrics(name) for name in self.dataset.split_names if name != "train"}
-        check_capable(self.space.teachers[0], found["val"], self.counts)
-        check_measurable(self.space, found["val"])
-        return TeacherFigures(metrics=found["val"], test_metrics=found.get("test", {}))
+        found = self._metrics("val")
+        check_capable(self.space.teachers[0], found, self.counts)
+        check_measurable(self.space, found)
+        return found
+
+    @cached_property
+    def figures(self) -> TeacherFigures:
+        """The figures of the reference teacher on both held-out splits.
+
+        Raises:
+            TeacherError, SpaceError: as `teacher_metrics` does.
+        """
+        test = self._metrics("test") if "test" in self.dataset.split_names else {}
+        return TeacherFigures(metrics=self.teacher_metrics, test_metrics=test)
+
+    @cached_property
+    def chances(self) -> dict[str, Chance]:
+        """What guessing scores on the validation split, by the metric that counts; of tasks that know it."""
+        return chances(self._reference_split("val"), tasks=self.students.made.values(), size=self.evaluation)
+
+    def caveats(self, blind: Mapping[str, float] | None = None) -> list[str]:
+        """Return sentences on the tasks in which the teacher is not clearly better than guessing, or than the blind student.
+
+        Args:
+            blind: metrics of the blind student, once they are known.
+        """
+        counted = {name: chance.count for name, chance in self.chances.items()}
+        unseen = {
+            name: Chance(level=level, count=counted.get(name, self.evaluation.images))
+            for name, level in (blind or {}).items()
+        }
+        name, metrics = self.space.teachers[0], self.teacher_metrics
+        rivals = ((GUESSING, self.chances), (BLIND, unseen))
+        found = [caveat(name, metrics, levels, counts=self.counts, rival=rival) for rival, levels in rivals]
+        return [sentence for sentence in found if sentence]
 
     def feedable_part(self, candidate: Candidate) -> Candidate:
         """Return the candidate without the losses that its student or the data cannot feed.
@@ -169,7 +200,9 @@ class Inputs:
                 "latency": self.measure.latency.to_dict(),
                 "metrics": figures.metrics,
                 "test_metrics": figures.test_metrics,
+                "guessing": {name: chance.level for name, chance in self.chances.items()},
             },
+            "caveats": self.caveats(),
             "tasks": list(self.students.made),
             "dataset": {
                 "kind": self.space.dataset.kind,
@@ -178,12 +211,15 @@ class Inputs:
             },
         }
 
+    def _reference_split(self, name: str) -> EncodedSplit:
+        return self.split(name, self.space.teachers[0])
+
     def _metrics(self, split: str) -> dict[str, float]:
         """Return the reference teacher's metrics on one split."""
         return TeacherFigures.measured(
             self.teacher,
             self.students.made,
-            lambda: self.splits[split],
+            lambda: self._reference_split(split),
             key=(self.dataset.fingerprint, split, *map(str, vars(self.evaluation).values())),
             size=self.evaluation,
             say=self.say,
