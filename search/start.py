@@ -76,14 +76,15 @@ def load(request: Request, *, say: Say) -> tuple[Any, Any]:
 
         check_out(request.out)  # before all that takes long
     space = chosen_space(request)
-    say(
-        f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
-    )
     from search.inputs.inputs import Inputs
     from search.inputs.plugins import check_fidelity
     from search.reporting.plan import describe
 
     inputs = Inputs(space, say=say)
+    space = inputs.space
+    say(
+        f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
+    )
     check_fidelity(space)
     if request.address is None and not request.dry_run:
         from search.tune.cluster import check_machine

@@ -13,11 +13,13 @@ from search.inputs.checks import (
     check_plugins,
     chosen_tasks,
     data_lacks,
+    loss_configs,
 )
 from search.inputs.students import Students
 from search.inputs.teacher_figures import Say, TeacherFigures, TeacherMeasure
 from spaces.candidate import Candidate
 from spaces.errors import PluginError, ShapeError, SpaceError, TeacherError
+from spaces.left_out import start_points_naming, without_losses
 from spaces.schema import Space
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
@@ -39,6 +41,8 @@ class Inputs:
     Attributes:
         teachers: name -> teacher, the reference first: limits, retention and fronts refer to it.
         students: families, tasks and losses of the space.
+        space: as it is searched: less the losses that nothing can feed.
+        left_out: these losses, and why.
         notes: what the user should know of what was chosen for him.
     """
 
@@ -60,12 +64,39 @@ class Inputs:
         tasks, self.notes = chosen_tasks(space, self.teacher.offers, fields)
         for name, teacher in self.teachers.items():
             check_losses(space, name, teacher)
-        self.absent_losses: Mapping[str, str] = data_lacks(space, self.teacher.offers, fields)
+        unfed: Mapping[str, str] = data_lacks(space, self.teacher.offers, fields)
         self._prepared: dict[tuple[str, str], EncodedSplit] = {}
         self.students = Students(tasks, self.teachers, allow_partial=space.allow_partial)
         self.store = CostStore(say=say)
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
         space.check(self.students, self.teacher_costs)
+        self._leave_out(unfed)
+
+    def _leave_out(self, unfed: Mapping[str, str]) -> None:
+        """Take losses that nothing can feed out of the search, once for all candidates, and note why.
+
+        Raises:
+            SpaceError: no loss is left.
+        """
+        space = self.space
+        fed = [one for one in loss_configs(space) if one[0] not in unfed]
+        unfed = {**unfed, **self.students.unfed_by_all(space, fed)}
+        if unfed and all(name in unfed for name, _, _ in fed):
+            reasons = "; ".join(f"{name} {why.rstrip('.')}" for name, why in unfed.items())
+            raise SpaceError(
+                [
+                    f"{space.place('losses')}: got none that can be trained ({reasons}); allowed: at least one. Add one."
+                ]
+            )
+        self.left_out = {name: why.rstrip(".") for name, why in unfed.items()}
+        self.notes += [
+            f"loss {name} is left out and not searched: it {why}" for name, why in self.left_out.items()
+        ]
+        self.notes += [
+            f"start point {number} names a loss that is left out; the rest of it is taken"
+            for number in start_points_naming(space, unfed)
+        ]
+        self.space = without_losses(space, unfed)
 
     @property
     def teacher(self) -> Teacher:
@@ -178,7 +209,7 @@ class Inputs:
         return [sentence for sentence in found if sentence]
 
     def feedable_part(self, candidate: Candidate) -> Candidate:
-        """Return the candidate without the losses that its student or the data cannot feed.
+        """Return the candidate without the losses that its student cannot feed.
 
         Raises:
             IllegalCandidate: no loss is left.
@@ -187,7 +218,7 @@ class Inputs:
             unfed = self.students.unfed(candidate)
         except ShapeError:
             return candidate  # the cost filter names the reason and records it
-        return candidate.without_losses({*self.absent_losses, *unfed})
+        return candidate.without_losses(unfed)
 
     def run_facts(self) -> dict[str, Any]:
         """Return what run.json says of teacher, tasks and data."""
@@ -204,6 +235,9 @@ class Inputs:
             },
             "caveats": self.caveats(),
             "tasks": list(self.students.made),
+            **(
+                {"left_out": self.left_out} if self.left_out else {}
+            ),  # a resumed run has it from its beginning
             "dataset": {
                 "kind": self.space.dataset.kind,
                 "fingerprint": self.fingerprints["dataset"],

@@ -45,8 +45,6 @@ def describe(inputs: Inputs) -> list[str]:
         lines.append(
             f"the search ends after {space.search.trials} trials, or before that after {', or '.join(rules)}"
         )
-    for name, why in inputs.absent_losses.items():
-        lines.append(f"loss {name} is left out: it {why.rstrip('.')}")
     if len(space.teachers) > 1:
         lines.append(
             f"limits and retention refer to the teacher {space.teachers[0]}, of {', '.join(space.teachers)}"
