@@ -32,7 +32,9 @@ def unmarked(path: Path) -> list[str]:
 
 def test_only_the_four_skip_markers_and_that_of_drawn_inputs_are_registered():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
-    assert sorted(line.partition(":")[0] for line in settings["markers"]) == sorted([*SKIP_MARKERS, "properties"])
+    assert sorted(line.partition(":")[0] for line in settings["markers"]) == sorted(
+        [*SKIP_MARKERS, "properties"]
+    )
     assert "--strict-markers" in settings["addopts"]
 
 
