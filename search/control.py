@@ -17,7 +17,7 @@ def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python search/control.py",
         description="Train students of a run without distillation (same epochs, same initialisation), to see what it gained.",
-        epilog="Ctrl-C keeps what is trained; the same command goes on.",
+        epilog="Ctrl-C keeps what is trained; the same command goes on. Exit code 1: some trainings failed, the others are kept.",
     )
     made.add_argument("run", type=Path, help="run folder, such as runs/dlip")
     made.add_argument("--pick", default="front", metavar="front|ID", help="which students (default front)")
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             offer_token()  # before anything imports ray
         from search.results.undistilled import control
 
-        report = control(
+        report, failed = control(
             options.run, options.pick, seeds=options.seeds, limit=options.members, address=options.address
         )
         print(f"report: {report}")
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         say("interrupted; what is trained is kept, the same command goes on")
         return exit_code_of(error)
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

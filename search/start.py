@@ -78,9 +78,6 @@ def load(request: Request, *, say: Say) -> tuple[Any, Any]:
 
         check_out(request.out)  # before all that takes long
     space = chosen_space(request)
-    say(
-        f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
-    )
     from search.inputs.inputs import Inputs
     from search.inputs.plugins import check_fidelity
     from search.reporting.plan import describe
@@ -88,6 +85,10 @@ def load(request: Request, *, say: Say) -> tuple[Any, Any]:
     if not request.dry_run:
         check_place(request.address, space, say=say)
     inputs = Inputs(space, say=say)
+    space = inputs.space
+    say(
+        f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
+    )
     check_fidelity(space)
     if request.resume:
         from search.run_folder.resume import check_same_inputs

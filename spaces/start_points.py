@@ -37,7 +37,7 @@ def complete(
     """
     named: dict[str, Scalar] = {}
     findings: list[Finding] = []
-    for keys, value in _named(point):
+    for keys, value in parts(point):
         path = ".".join(map(str, keys))
         domain = domains.get(path)
         if path in literals:
@@ -78,11 +78,11 @@ def kept(domain: Domain, value: Any) -> Scalar:
     return float(value) if isinstance(domain, Float | Log) else domain.settle(value)
 
 
-def _named(point: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
+def parts(point: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
     """Yield the keys that lead to each value, and the value."""
     for key, value in point.items():
         if isinstance(value, dict):
-            yield from _named(value, (*above, key))
+            yield from parts(value, (*above, key))
         else:
             yield (*above, key), value
 

@@ -19,6 +19,7 @@ from trainables.preprocess import PreprocessConfig
 from trainables.tokenizer import FILES, Tokenizer, VocabularyConfig
 
 FORMAT = "student-search"
+"""Also the `model_type`: tools that read any folder (`transformers.AutoConfig`) then name what they do not know."""
 VERSION = 2
 READABLE = (1, 2)  # version 1 named no family, since there was one
 WEIGHTS = "model.safetensors"
@@ -122,6 +123,7 @@ def write_model_folder(
                 shutil.copyfile(source, draft)
     config = {
         "format": FORMAT,
+        "model_type": FORMAT,
         "version": VERSION,
         "model": Blueprint(kind, model.architecture).to_dict(),
         "preprocess": reading.preprocess.to_dict(),

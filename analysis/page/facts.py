@@ -18,6 +18,7 @@ SHOWN_ELSEWHERE = (
     "objectives",
     "limits",
     "blind",
+    "caveats",
     "resumed",
     "warm_start",
     "hypervolume",
@@ -64,7 +65,7 @@ def _teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
     """Return the teacher's facts, costs with their units, metrics in one line per split."""
     told = {**teacher}
     told |= {cost: wording.cost(cost, number(told[cost])) for cost in COSTS if cost in told}
-    for split in ("metrics", "test_metrics"):
+    for split in ("metrics", "test_metrics", "guessing"):
         told[split] = _metrics(told.get(split) or {})
     return told
 

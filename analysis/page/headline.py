@@ -43,10 +43,17 @@ def header(run: Run, result: Summary) -> Markup:
     return join(
         [
             element("header", element("h1", f"Students for {name}"), paragraph(about), links),
+            caveats(run),
             paragraph(*sentences(run, result), class_="lead"),
             tiles(run, result),
         ]
     )
+
+
+def caveats(run: Run) -> Markup:
+    """Return what is doubtful about the teacher, and so about all that follows; nothing where nothing is."""
+    said = [str(one) for one in run.facts.get("caveats") or []]
+    return join([paragraph(element("b", "Caution: "), sentence, class_="caution") for sentence in said])
 
 
 def ending(run: Run) -> str:
@@ -138,5 +145,6 @@ def _best_sentence(run: Run, student: Trial | None, share: float) -> list[str]:
     return [
         f"The best student with at most {share:g}x of the teacher's parameters is ",
         code(student.candidate_id),
-        f" ({size}): {wording.label(run.quality)} {value} in validation{on_test}. ",
+        f" ({size}): {wording.label(run.quality)} {value} in validation{on_test}"
+        f"{' (see the caution above)' if run.facts.get('caveats') else ''}. ",
     ]

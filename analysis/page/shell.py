@@ -25,6 +25,7 @@ h2 { font-size: 20px; line-height: 1.3; margin: 0 0 12px; }
 h3 { font-size: 16px; margin: 20px 0 4px; }
 p { margin: 0 0 12px; max-width: 78ch; }
 .lead { font-size: 18px; margin: 20px 0; }
+.caution { background: #fdf0d9; border-left: 4px solid #d55e00; border-radius: 6px; padding: 10px 14px; margin: 20px 0 0; }
 .note { color: var(--soft); font-size: 14px; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 18px 0 0; font-size: 14px; }
 a { color: var(--accent); text-decoration-thickness: 1px; text-underline-offset: 2px; }

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from search.inputs.capability import BLIND, GUESSING, caveat
 from search.inputs.checks import (
     check_capable,
     check_losses,
@@ -13,15 +14,19 @@ from search.inputs.checks import (
     check_plugins,
     chosen_tasks,
     data_lacks,
+    loss_configs,
 )
 from search.inputs.students import Students
 from search.inputs.teacher_figures import Say, TeacherFigures, TeacherMeasure
 from spaces.candidate import Candidate
 from spaces.errors import PluginError, ShapeError, SpaceError, TeacherError
+from spaces.left_out import start_points_naming, without_losses
 from spaces.schema import Space
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import EncodedSplit, fields_of
+from trainables.tasks.chance import Chance
+from trainables.tasks.evaluation import chances
 from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.retention import ABOVE_BLIND, RETENTION
 from trainables.teachers.loading import load_teacher
@@ -37,6 +42,8 @@ class Inputs:
     Attributes:
         teachers: name -> teacher, the reference first: limits, retention and fronts refer to it.
         students: families, tasks and losses of the space.
+        space: as it is searched: less the losses that nothing can feed.
+        left_out: these losses, and why.
         notes: what the user should know of what was chosen for him.
     """
 
@@ -60,12 +67,39 @@ class Inputs:
         tasks, self.notes = chosen_tasks(space, self.teacher.offers, fields)
         for name, teacher in self.teachers.items():
             check_losses(space, name, teacher)
-        self.absent_losses: Mapping[str, str] = data_lacks(space, self.teacher.offers, fields)
-        self._others: dict[tuple[str, str], EncodedSplit] = {}
+        unfed: Mapping[str, str] = data_lacks(space, self.teacher.offers, fields)
+        self._prepared: dict[tuple[str, str], EncodedSplit] = {}
         self.students = Students(tasks, self.teachers, allow_partial=space.allow_partial)
         self.store = CostStore(say=say)
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
         space.check(self.students, self.teacher_costs)
+        self._leave_out(unfed)
+
+    def _leave_out(self, unfed: Mapping[str, str]) -> None:
+        """Take losses that nothing can feed out of the search, once for all candidates, and note why.
+
+        Raises:
+            SpaceError: no loss is left.
+        """
+        space = self.space
+        fed = [one for one in loss_configs(space) if one[0] not in unfed]
+        unfed = {**unfed, **self.students.unfed_by_all(space, fed)}
+        if unfed and all(name in unfed for name, _, _ in fed):
+            reasons = "; ".join(f"{name} {why.rstrip('.')}" for name, why in unfed.items())
+            raise SpaceError(
+                [
+                    f"{space.place('losses')}: got none that can be trained ({reasons}); allowed: at least one. Add one."
+                ]
+            )
+        self.left_out = {name: why.rstrip(".") for name, why in unfed.items()}
+        self.notes += [
+            f"loss {name} is left out and not searched: it {why}" for name, why in self.left_out.items()
+        ]
+        self.notes += [
+            f"start point {number} names a loss that is left out; the rest of it is taken"
+            for number in start_points_naming(space, unfed)
+        ]
+        self.space = without_losses(space, unfed)
 
     @property
     def teacher(self) -> Teacher:
@@ -123,34 +157,62 @@ class Inputs:
     @cached_property
     def splits(self) -> dict[str, EncodedSplit]:
         """The splits in the reference teacher's encoding; prepared on disk at the first use. `test` may be missing."""
-        return {
-            name: prepare_split(self.teacher, self.dataset, name, self.say)
-            for name in self.dataset.split_names
-        }
+        return {name: self.split(name, self.space.teachers[0]) for name in self.dataset.split_names}
 
     def split(self, name: str, teacher: str) -> EncodedSplit:
         """Return a split in the encoding of one of the teachers: its students have its tokenizer and preprocessing."""
-        if self.teachers[teacher] is self.teacher:
-            return self.splits[name]
-        if (name, teacher) not in self._others:
-            self._others[name, teacher] = prepare_split(self.teachers[teacher], self.dataset, name, self.say)
-        return self._others[name, teacher]
+        if (name, teacher) not in self._prepared:
+            self._prepared[name, teacher] = prepare_split(
+                self.teachers[teacher], self.dataset, name, self.say
+            )
+        return self._prepared[name, teacher]
 
     @cached_property
-    def figures(self) -> TeacherFigures:
-        """The figures of the reference teacher; its metrics are kept in the cache folder.
+    def teacher_metrics(self) -> dict[str, float]:
+        """What the reference teacher scores on the validation split; kept in the cache folder.
 
         Raises:
             TeacherError: it can do no task at all on this data.
             SpaceError: an objective that it does not have.
         """
-        found = {name: self._metrics(name) for name in self.dataset.split_names if name != "train"}
-        check_capable(self.space.teachers[0], found["val"], self.counts)
-        check_measurable(self.space, found["val"])
-        return TeacherFigures(metrics=found["val"], test_metrics=found.get("test", {}))
+        found = self._metrics("val")
+        check_capable(self.space.teachers[0], found, self.counts)
+        check_measurable(self.space, found)
+        return found
+
+    @cached_property
+    def figures(self) -> TeacherFigures:
+        """The figures of the reference teacher on both held-out splits.
+
+        Raises:
+            TeacherError, SpaceError: as `teacher_metrics` does.
+        """
+        test = self._metrics("test") if "test" in self.dataset.split_names else {}
+        return TeacherFigures(metrics=self.teacher_metrics, test_metrics=test)
+
+    @cached_property
+    def chances(self) -> dict[str, Chance]:
+        """What guessing scores on the validation split, by the metric that counts; of tasks that know it."""
+        return chances(self._reference_split("val"), tasks=self.students.made.values(), size=self.evaluation)
+
+    def caveats(self, blind: Mapping[str, float] | None = None) -> list[str]:
+        """Return sentences on the tasks in which the teacher is not clearly better than guessing, or than the blind student.
+
+        Args:
+            blind: metrics of the blind student, once they are known.
+        """
+        counted = {name: chance.count for name, chance in self.chances.items()}
+        unseen = {
+            name: Chance(level=level, count=counted.get(name, self.evaluation.images))
+            for name, level in (blind or {}).items()
+        }
+        name, metrics = self.space.teachers[0], self.teacher_metrics
+        rivals = ((GUESSING, self.chances), (BLIND, unseen))
+        found = [caveat(name, metrics, levels, counts=self.counts, rival=rival) for rival, levels in rivals]
+        return [sentence for sentence in found if sentence]
 
     def feedable_part(self, candidate: Candidate) -> Candidate:
-        """Return the candidate without the losses that its student or the data cannot feed.
+        """Return the candidate without the losses that its student cannot feed.
 
         Raises:
             IllegalCandidate: no loss is left.
@@ -159,7 +221,7 @@ class Inputs:
             unfed = self.students.unfed(candidate)
         except ShapeError:
             return candidate  # the cost filter names the reason and records it
-        return candidate.without_losses({*self.absent_losses, *unfed})
+        return candidate.without_losses(unfed)
 
     def run_facts(self) -> dict[str, Any]:
         """Return what run.json says of teacher, tasks and data."""
@@ -172,8 +234,13 @@ class Inputs:
                 "latency": self.measure.latency.to_dict(),
                 "metrics": figures.metrics,
                 "test_metrics": figures.test_metrics,
+                "guessing": {name: chance.level for name, chance in self.chances.items()},
             },
+            "caveats": self.caveats(),
             "tasks": list(self.students.made),
+            **(
+                {"left_out": self.left_out} if self.left_out else {}
+            ),  # a resumed run has it from its beginning
             "dataset": {
                 "kind": self.space.dataset.kind,
                 "fingerprint": self.fingerprints["dataset"],
@@ -181,12 +248,15 @@ class Inputs:
             },
         }
 
+    def _reference_split(self, name: str) -> EncodedSplit:
+        return self.split(name, self.space.teachers[0])
+
     def _metrics(self, split: str) -> dict[str, float]:
         """Return the reference teacher's metrics on one split."""
         return TeacherFigures.measured(
             self.teacher,
             self.students.made,
-            lambda: self.splits[split],
+            lambda: self._reference_split(split),
             key=(self.dataset.fingerprint, split, *map(str, vars(self.evaluation).values())),
             size=self.evaluation,
             say=self.say,

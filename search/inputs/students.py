@@ -1,21 +1,26 @@
 """What families, tasks and losses make of a candidate: absolute sizes, what it can say and do, what it costs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
 from spaces.candidate import Candidate
-from spaces.errors import IllegalCandidate, PluginError, ShapeError
+from spaces.errors import IllegalCandidate, PluginError, ShapeError, StudentSearchError
 from spaces.plugins import resolve
+from spaces.schema import Space
 from trainables.configs import plain
 from trainables.costs.size import tokenizer_bytes
 from trainables.costs.subject import Subject
 from trainables.families import FAMILIES
 from trainables.families.base import Blueprint, Family, Resolved
-from trainables.signals import Offers, Serving, Wants, modes
+from trainables.losses.base import Ends, Loss
+from trainables.signals import Offers, Serving, Want, Wants, modes
 from trainables.tasks.base import Task, servings_of, wants_of
 from trainables.tasks.decoding import longest_text
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import Plan, build_losses, loss_config, student_plan, unfed_losses
+
+LossCorner = tuple[str, type[Loss], Loss.Config]
+"""Name of a loss, its class, and options that it may have."""
 
 
 @final
@@ -149,6 +154,43 @@ class Students:
         """
         offers = self.plan(candidate.config).training.offers
         return unfed_losses(candidate.config, offers, self.teacher_of(candidate.config).offers)
+
+    def variants(self, space: Space, teacher: str) -> Iterator[Blueprint]:
+        """Yield the students that a space makes of a teacher, those that differ in what they offer once each."""
+        seen: set[frozenset[Want]] = set()
+        for kind in space.kinds:
+            for section in space.sections(kind, teacher):
+                try:
+                    blueprint = self._drafted(self.student(section, teacher), self.teachers[teacher])
+                except StudentSearchError:
+                    continue  # it becomes a rejected candidate, with its reason
+                offered = frozenset(blueprint.offers)
+                if offered not in seen:
+                    seen.add(offered)
+                    yield blueprint
+
+    def unfed_by_all(self, space: Space, losses: Iterable[LossCorner]) -> dict[str, str]:
+        """Return loss -> why no student of a space can feed it; one that some student can feed with some options is fed.
+
+        Args:
+            space: its students, of all teachers, are asked at all sizes or at many of them.
+            losses: as `checks.loss_configs` gives them.
+        """
+        left, reasons = list(losses), dict[str, str]()
+        for teacher, known in self.teachers.items():
+            for blueprint in self.variants(space, teacher):
+                fed = set()
+                for name, kind, config in left:
+                    ends = Ends(name=name, student=blueprint.offers, source=known.offers)
+                    lacking = kind.needs_of(config, ends).student - set(blueprint.offers)
+                    if not lacking:
+                        fed.add(name)
+                    wants = ", ".join(sorted(map(str, lacking)))
+                    reasons[name] = f"needs {wants}, which no student of this space has"
+                left = [one for one in left if one[0] not in fed]
+                if not left:
+                    return {}
+        return {name: reasons[name] for name, _, _ in left if name in reasons}
 
     def _resolved(self, section: Mapping[str, Any], teacher: str) -> Resolved:
         options = dict(section)

@@ -1,11 +1,9 @@
 """The teachers' signals that trials of a space may need, computed once for all of them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from search.inputs.checks import loss_configs
 from search.inputs.inputs import Inputs
-from spaces.errors import IllegalCandidate, StudentSearchError
 from trainables.datasets.cache_folder import cache_folder
 from trainables.families.base import Blueprint
 from trainables.losses.base import Ends, source_lack, student_lack
@@ -13,7 +11,6 @@ from trainables.share import within_share
 from trainables.signals import Want, Wants
 from trainables.teachers.cache.fill import build_cache
 from trainables.teachers.cache.layout import cache_key
-from trainables.training.build import student_plan
 
 
 def fill_teacher_caches(inputs: Inputs) -> dict[str, str]:
@@ -41,10 +38,10 @@ def teacher_wants(inputs: Inputs, name: str) -> Wants:
     gets from a live teacher.
     """
     source = inputs.teachers[name].offers
-    configs = [one for one in loss_configs(inputs.space) if one[0] not in inputs.absent_losses]
+    configs = list(loss_configs(inputs.space))
     wants: set[Want] = set()
     asked: dict[tuple[object, ...], tuple[Blueprint, Wants]] = {}
-    for blueprint in _students(inputs, name):
+    for blueprint in inputs.students.variants(inputs.space, name):
         said: set[Want] = set()
         for loss, kind, config in configs:
             ends = Ends(name=loss, student=blueprint.offers, source=source)
@@ -59,20 +56,3 @@ def teacher_wants(inputs: Inputs, name: str) -> Wants:
             blueprint.on_meta().inputs(known).source
         )  # a tenth of a second each, so not one for every depth
     return frozenset(want for want in wants if want in source)
-
-
-def _students(inputs: Inputs, teacher: str) -> Iterator[Blueprint]:
-    """Yield the students of a space, those that differ in what they offer once each."""
-    around = inputs.teachers[teacher].surroundings
-    seen: set[frozenset[Want]] = set()
-    for kind in inputs.space.kinds:
-        for section in inputs.space.sections(kind, teacher):
-            try:
-                student = inputs.students.student(section, teacher)
-                blueprint = student_plan({"student": student}, around, ()).training
-            except (IllegalCandidate, StudentSearchError):
-                continue  # it becomes a rejected candidate, with its reason
-            offered = frozenset(blueprint.offers)
-            if offered not in seen:
-                seen.add(offered)
-                yield blueprint

@@ -30,10 +30,14 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
         say: takes a line of progress.
 
     Returns:
-        For run.json: `blind` and `blind_test`, the blind student's figures on the two splits, where there are any.
+        For run.json: `blind` and `blind_test`, the blind student's figures on the two splits, where there are any; `caveats`,
+        what is doubtful about the teacher.
     """
     objectives, quality = inputs.space.objectives, inputs.space.quality
     facts = _above_blind(inputs, recorder)
+    facts["caveats"] = inputs.caveats(facts.get("blind"))
+    for sentence in facts["caveats"]:
+        say(f"WARNING: {sentence}")
     recorder.mark_fronts(quality, maximise=objectives[quality] == "max")
     if "test" not in inputs.splits:
         say("the data has no test split: final figures are those of the validation split")

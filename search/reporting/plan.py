@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from search.candidates.cost_filter import CostFilter, shown
+from search.inputs.capability import figures_line
 from search.inputs.inputs import Inputs
 from search.inputs.plugins import rungs_of
 from search.proposal import Rejected
@@ -32,6 +33,7 @@ def describe(inputs: Inputs) -> list[str]:
     lines = [
         f"teacher {space.teachers[0]}: {shown('params', costs['params'])} params, {shown('flops', costs['flops'])} FLOPs, "
         f"{costs['latency_ms']:.2f} ms per example (CPU time of one thread), fingerprint {inputs.fingerprints['teacher']}",
+        figures_line(space.teachers[0], inputs.teacher_metrics, inputs.chances),
         *inputs.notes,
         inputs.dataset.describe(),
         f"full fidelity {training.epochs} epochs of {training.pairs_per_epoch} pairs, rungs {list(rungs_of(space))}; "
@@ -43,13 +45,11 @@ def describe(inputs: Inputs) -> list[str]:
         lines.append(
             f"the search ends after {space.search.trials} trials, or before that after {', or '.join(rules)}"
         )
-    for name, why in inputs.absent_losses.items():
-        lines.append(f"loss {name} is left out: it {why.rstrip('.')}")
     if len(space.teachers) > 1:
         lines.append(
             f"limits and retention refer to the teacher {space.teachers[0]}, of {', '.join(space.teachers)}"
         )
-    return lines
+    return [*lines, *(f"WARNING: {sentence}" for sentence in inputs.caveats())]
 
 
 def plan_lines(inputs: Inputs) -> list[str]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,14 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
     trained = load_model(source)[1].offers
     able = {name: task for name, task in make_tasks(job.tasks).items() if task.model_lack(trained) is None}
     student, blueprint = load_model(source, wants_of(able.values()))
-    measured = {**measured_figures(run, trial), "tasks": list(able), "model": blueprint.to_dict()}
+    measured = {
+        **measured_figures(run, trial),
+        "tasks": list(able),
+        "model": blueprint.to_dict(),
+        "job": replace(
+            job, cache="", folder=""
+        ).to_dict(),  # the teacher answers live: its cache may be gone by then
+    }
     export_student(
         student, teacher, blueprint=blueprint, measured=measured, out=out, card=model_card(measured)
     )

@@ -1,21 +1,23 @@
 """The control of a run: its students trained without distillation, to see what distillation gained."""
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis.run_folder import CONTROL_FILE, Run, Trial, read_run
+from analysis.run_folder import Run, Trial, read_run
+from search.results.control_rows import ControlRows, finished_before, note_finished
 from search.results.orders import Order, members, orders
 from search.run_folder.facts import check_format
-from spaces.files import make_folder, write_text
+from spaces.errors import RunError
+from spaces.files import make_folder
 
 
-def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | None) -> Path:
-    """Train the control of a run, print what distillation gained, and return the new report.
+def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | None) -> tuple[Path, int]:
+    """Train the control of a run, and print what distillation gained.
 
     Args:
         folder: the run.
@@ -24,15 +26,18 @@ def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | 
         limit: at most so many of the parameter front, small to large.
         address: of a running Ray cluster; None starts Ray on this machine.
 
+    Returns:
+        The new report, and how many trainings failed: they are told, and the others are kept.
+
     Raises:
         StudentSearchError: no such run or trial, or no room to train.
     """
     run = read_run(folder)
     check_format(folder, run.facts, str(folder))
     trials = members(run, which, limit)
-    made = orders(run, trials, seeds)
-    print(f"control of {', '.join(t.candidate_id for t in trials)}: {len(made)} trainings", file=sys.stderr)
-    run_control(run, made, address=address)
+    made, failures = _orders(run, trials, seeds)
+    _say(f"control of {', '.join(t.candidate_id for t in trials)}: {len(made)} trainings")
+    failures += run_control(run, made, address=address)
     from analysis.gains import gains
     from analysis.report import draw_report
 
@@ -45,7 +50,31 @@ def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | 
             )
         else:
             print(f"{head} {gain.plain:.1f} without distillation")
-    return draw_report(folder)
+    if failures:
+        _say(f"{len(failures)} failed, and are not in the figures above; the same command tries them again:")
+    for line in failures:
+        _say(f"  {line}")
+    return draw_report(folder), len(failures)
+
+
+def _orders(run: Run, trials: Sequence[Trial], seeds: int) -> tuple[list[Order], list[str]]:
+    """Return all trainings, and a line for each student that has none.
+
+    Raises:
+        RunError: no student has any.
+    """
+    made: list[Order] = []
+    failures: list[str] = []
+    for trial in trials:
+        try:
+            made += orders(run, [trial], seeds)
+        except RunError as error:
+            if len(trials) == 1:
+                raise
+            failures.append(f"{trial.candidate_id}: {error}")
+    if not made:
+        raise RunError("; ".join(failures))
+    return made, failures
 
 
 def train_order(job_fields: Mapping[str, Any], folder: str) -> dict[str, Any]:
@@ -56,65 +85,62 @@ def train_order(job_fields: Mapping[str, Any], folder: str) -> dict[str, Any]:
 
     make_folder(Path(folder))
     control = PlainControl(quiet=True)
-    train(Job.from_dict({**job_fields, "folder": folder}), control)
-    return control.rows[-1]
+    job = Job.from_dict({**job_fields, "folder": folder})
+    train(job, control)
+    last = control.rows[-1]
+    if last["status"] == "finished":
+        note_finished(job, Path(folder), last)
+    return last
 
 
-def run_control(run: Run, made: Sequence[Order], *, address: str | None) -> None:
-    """Train all orders on Ray, side by side; each row of `control.json` is kept as it comes."""
+def run_control(run: Run, made: Sequence[Order], *, address: str | None) -> list[str]:
+    """Train all orders on Ray, side by side; each row of `control.json` is kept as it comes.
+
+    Returns:
+        A line for each training that failed.
+    """
     from search.tune import cluster
 
     with cluster.joined(address):
-        _train_all(run, made)
+        return _train_all(run, made)
 
 
-def _train_all(run: Run, made: Sequence[Order]) -> None:
+def _train_all(run: Run, made: Sequence[Order]) -> list[str]:
+    """Train what is not through yet; return a line for each training that failed."""
     import ray
 
     from search.tune import cluster
 
     found = cluster.resources(workers=1, cpus=1, gpus=None)
     remote = ray.remote(num_cpus=1, num_gpus=found.gpus, max_calls=0)(train_order)
-    rows = [
-        _row(trial, 0, "noisy", True, {**trial.metrics})
-        for trial in {order.trial.candidate_id: order.trial for order in made}.values()
-    ]
+    rows = ControlRows(run.folder, {order.trial.candidate_id: order.trial for order in made}.values())
     waiting = {}
     for order in made:
         folder = run.folder.absolute() / "control" / order.name
+        known = finished_before(order, folder)
+        if known is not None:
+            rows.add(order, partial(dict, known))
+            continue
         job = replace(order.job, device="cuda" if found.gpus else "cpu")
         waiting[remote.remote(job.to_dict(), str(folder))] = order
     started, total = time.monotonic(), len(waiting)
+    if total < len(made):
+        _say(f"{len(made) - total} of {len(made)} trainings are through already")
     while waiting:
         (done,), _ = ray.wait(list(waiting), num_returns=1)
         order = waiting.pop(done)
-        last = ray.get(done)
-        if last["status"] != "finished":
-            print(f"{order.name}: {last['status']}: {last.get('reason', '')}", file=sys.stderr)
-        rows.append(_row(order.trial, order.seed, order.data, order.distilled, last))
-        _write(run.folder, rows)
+        rows.add(order, partial(_result, done))
         left = (time.monotonic() - started) / (total - len(waiting)) * len(waiting)
-        print(
-            f"{total - len(waiting)}/{total} trained, {order.name}, about {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
+        _say(f"{total - len(waiting)}/{total} through, {order.name}, about {left:.0f} s left")
+    return rows.failures
 
 
-def _row(trial: Trial, seed: int, data: str, distilled: bool, values: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = {
-        name: values[name]
-        for name in trial.metrics
-        if values.get(name) is not None and values[name] == values[name]
-    }
-    return {"candidate_id": trial.candidate_id, "data": data, "seed": seed, "distilled": distilled, **metrics}
+def _result(reference: Any) -> Mapping[str, Any]:
+    import ray
+
+    last: Mapping[str, Any] = ray.get(reference)
+    return last
 
 
-def _write(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Replace `control.json`, keeping the rows of other candidates from an earlier control."""
-    path = folder / CONTROL_FILE
-    fresh = {row["candidate_id"] for row in rows}
-    kept = json.loads(path.read_text())["rows"] if path.exists() else []
-    merged = [row for row in kept if row["candidate_id"] not in fresh] + list(rows)
-    seeds = sorted({row["seed"] for row in merged})
-    write_text(path, json.dumps({"seeds": seeds, "rows": merged}, indent=1) + "\n")
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

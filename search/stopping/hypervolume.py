@@ -19,8 +19,9 @@ class TeacherBox:
     """The box between an ideal student and the worst corner: the teacher's costs, and no quality at all.
 
     Every objective runs from 0, the ideal, to 1. A quality's ideal is the teacher's value and its worst 0 (one that is
-    minimised: 0, and twice the teacher's value); a cost's ideal is 0 and its worst the teacher's. What lies beyond an end
-    counts as that end, so the volume is never more than the box, and a student beyond the worst corner adds nothing.
+    minimised: 0, and twice the teacher's value); a cost's ideal is 0 and its worst the teacher's. A student beyond the worst
+    corner adds nothing. One that is better than the teacher reaches out of the box and counts in full: nothing is clipped
+    there, so the volume goes on growing with such students, and may be more than the box.
 
     Attributes:
         ends: objective -> (ideal, worst).
@@ -45,17 +46,20 @@ class TeacherBox:
         return all(math.isfinite(ideal + worst) and ideal != worst for ideal, worst in self.ends.values())
 
     def point(self, row: Row) -> list[float] | None:
-        """Return where a candidate lies in the box, 0 ideal to 1 worst; None where an objective was not measured."""
+        """Return where a candidate lies, 0 ideal to 1 worst, below 0 beyond the ideal; None where one was not measured."""
         point = []
         for name, (ideal, worst) in self.ends.items():
             value = row.get(name)
             if value is None or not math.isfinite(value):
                 return None
-            point.append(min(max((float(value) - ideal) / (worst - ideal), 0.0), 1.0))
+            point.append(min((float(value) - ideal) / (worst - ideal), 1.0))
         return point
 
     def percent(self, points: Iterable[list[float]]) -> float:
-        """Return how much of the box the points dominate, in per cent (Zitzler and Thiele 1998, doi 10.1007/BFb0056872)."""
+        """Return the volume that the points dominate, in per cent of the box.
+
+        Zitzler and Thiele 1998, doi 10.1007/BFb0056872.
+        """
         array = np.asarray(list(points), dtype=float).reshape(-1, len(self.ends))
         return 100.0 * float(moocore.hypervolume(array, ref=[1.0] * len(self.ends))) if len(array) else 0.0
 

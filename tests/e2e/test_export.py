@@ -65,7 +65,13 @@ def test_the_folder_holds_weights_config_tokenizer_preprocessing_and_card(
     finished: runs.Finished, exported: Path
 ) -> None:
     names = {path.name for path in exported.iterdir()}
-    assert {"model.safetensors", "config.json", "preprocessor_config.json", "README.md"} <= names
+    assert {
+        "model.safetensors",
+        "config.json",
+        "preprocessor_config.json",
+        "README.md",
+        "candidate.json",
+    } <= names
     assert {"tokenizer.json", "tokenizer_config.json"} <= names
     row = runs.trial_rows(finished.folder)[finished_id(finished)]
     measured = json.loads((exported / "config.json").read_text())["measured"]

@@ -37,8 +37,8 @@ def model_card(measured: Mapping[str, Any]) -> str:
     Args:
         measured: any of `candidate_id` (text), `metrics` ({split: {name: percent}}), `costs` ({name: value}),
             `teacher` ({name, fingerprint, metrics: {split: {..}}, costs}), `dataset` (text), `hardware` (as
-            `costs.hardware` gives it), `command` (text), `config` (the resolved candidate), `tasks` (names), `model`
-            (`Blueprint.to_dict()`).
+            `costs.hardware` gives it), `command` (text: the search), `job` (what trains this student alone), `config`
+            (the resolved candidate), `tasks` (names), `model` (`Blueprint.to_dict()`).
     """
     title = f"Student {measured['candidate_id']}" if measured.get("candidate_id") else "Student"
     teacher = measured.get("teacher") or {}
@@ -50,9 +50,26 @@ def model_card(measured: Mapping[str, Any]) -> str:
     lines += _training(measured.get("config") or {})
     calls = [CALLS[task] for task in measured.get("tasks") or () if task in CALLS]
     lines += ["## Use", "", USE.format(calls="\n".join(calls or [SIGNALS]))]
+    return "\n".join([*lines, *_reproduce(measured)])
+
+
+def _reproduce(measured: Mapping[str, Any]) -> list[str]:
+    """Return the commands: of this student alone, where its job is in the folder, and of the search that found it."""
+    lines: list[str] = []
+    if measured.get("job"):
+        which = f" {measured['candidate_id']}" if measured.get("candidate_id") else ""
+        lines += [
+            f"This student{which} alone: the same sizes, losses, seed, data and teacher, which `candidate.json` in this folder",
+            "names; beside an installed student-search, in this folder:",
+            "",
+            "```",
+            "python -m trainables.worker candidate.json --out retrained/",
+            "```",
+            "",
+        ]
     if measured.get("command"):
-        lines += ["## Reproduce", "", "```", str(measured["command"]), "```", ""]
-    return "\n".join(lines)
+        lines += ["The search that found it:", "", "```", str(measured["command"]), "```", ""]
+    return ["## Reproduce", "", *lines] if lines else []
 
 
 def _origin(measured: Mapping[str, Any], teacher: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ from trainables.tokenizer import Tokenizer
 
 IMAGE, TEXT, MATCH = Want("image", "embedding"), Want("text", "embedding"), Want("fused", "logits")
 CARD = "README.md"
+CANDIDATE = "candidate.json"
 PREPROCESSOR = "preprocessor_config.json"
 
 Picture = Image.Image | np.ndarray
@@ -257,7 +258,8 @@ def export_student(
         student: the model.
         teacher: whose tokenizer and preprocessing it was trained with.
         blueprint: of the student.
-        measured: figures and origin, JSON-able, kept in config.json.
+        measured: figures and origin, JSON-able, kept in config.json; but `job`, what trains the student again, as a file of
+            its own that `python -m trainables.worker` takes.
         out: the new folder.
         card: text of its README.md, see `model_card`.
 
@@ -278,8 +280,10 @@ def export_student(
             student,
             kind=blueprint.kind,
             reading=Reading(preprocess=teacher.preprocess, tokenizer=tokenizer, folder=teacher.files.folder),
-            measured=measured,
+            measured={name: value for name, value in measured.items() if name != "job"},
         )
+        if measured.get("job"):
+            write_text(draft / CANDIDATE, json.dumps(measured["job"], indent=1) + "\n")
         write_text(draft / PREPROCESSOR, json.dumps(_image_processor(teacher.preprocess), indent=2) + "\n")
         write_text(draft / CARD, card)
     return out

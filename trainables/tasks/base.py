@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from trainables.signals import Offers, Serving, Wants
-from trainables.tasks.pool import Pool
+from trainables.tasks.chance import Chance
+from trainables.tasks.pool import Pool, PoolRows
 
 
 class Task(ABC):
@@ -40,6 +41,17 @@ class Task(ABC):
         Args:
             pool: the model over the first pictures of a held-out split.
         """
+
+    def chance(self, rows: PoolRows) -> Chance | None:
+        """Return what guessing scores in the metric that counts, worked out without a model.
+
+        A teacher that is not clearly above it has nothing to teach here, and the user is told. None where no such level is
+        known, which is then not told: a task should say one wherever it can.
+
+        Args:
+            rows: what `evaluate` would ask.
+        """
+        return None
 
     @abstractmethod
     def serving(self, offers: Offers) -> Sequence[Serving]:

@@ -1,12 +1,14 @@
 """Captioning, measured token by token."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import ClassVar, final
 
 from trainables.signals import CAPTION, PIXELS, Offers, Serving, Wants
 from trainables.tasks.base import Task
+from trainables.tasks.chance import Chance, most_frequent
 from trainables.tasks.decoding import LOGITS, caption_steps
-from trainables.tasks.pool import Pool
+from trainables.tasks.pool import Pool, PoolRows
 
 
 @final
@@ -30,6 +32,11 @@ class Captioning(Task):
             right += int(((signals[LOGITS][:, :-1].argmax(-1) == ids[:, 1:]) & real).sum())
             total += int(real.sum())
         return {"caption_token_accuracy": 100.0 * right / total} if total else {}
+
+    def chance(self, rows: PoolRows) -> Chance | None:
+        """Return the share of the most frequent token: who says it always is right so often. Counted are whole captions."""
+        said = rows.said(CAPTION)
+        return Chance(level=most_frequent(chain.from_iterable(said)), count=len(said)) if said else None
 
     def serving(self, offers: Offers) -> Sequence[Serving]:
         """Return one picture, and a decoder's pass for each token."""

@@ -12,7 +12,8 @@ from trainables.families.base import Family
 from trainables.signals import Source
 from trainables.tasks import TASKS
 from trainables.tasks.base import Task
-from trainables.tasks.pool import EvaluationSize, Pool
+from trainables.tasks.chance import Chance
+from trainables.tasks.pool import EvaluationSize, Pool, PoolRows
 
 
 def make_tasks(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:
@@ -59,3 +60,16 @@ def evaluate(
         return found
     finally:
         nn.Module.train(model, training)
+
+
+def chances(split: EncodedSplit, *, tasks: Iterable[Task], size: EvaluationSize) -> dict[str, Chance]:
+    """Return what guessing scores, by the metric that counts; without tasks that know no such level, or that the data lacks.
+
+    Args:
+        split: a held-out split.
+        tasks: what is measured.
+        size: how much of the split.
+    """
+    rows = PoolRows(split, size)
+    found = {task.counts: task.chance(rows) for task in tasks if task.data_lack(split.fields) is None}
+    return {name: level for name, level in found.items() if level is not None}

@@ -5,8 +5,9 @@ from typing import ClassVar, final
 
 from trainables.signals import CAPTION, PIXELS, Offers, Serving, Want, Wants
 from trainables.tasks.base import Task
+from trainables.tasks.chance import Chance
 from trainables.tasks.decoding import longest_text
-from trainables.tasks.pool import Pool
+from trainables.tasks.pool import Pool, PoolRows
 
 LOGITS = Want("fused", "logits")
 
@@ -36,6 +37,11 @@ class Matching(Task):
                 right += int((said == 1 - shift).sum())
                 total += len(said)
         return {"match_accuracy": 100.0 * right / total} if total else {}
+
+    def chance(self, rows: PoolRows) -> Chance | None:
+        """Return 50: half of the pairs belong together."""
+        pairs = 2 * len(rows.rows(CAPTION)[0]) if len(rows.pictures) > 1 else 0
+        return Chance(level=50.0, count=pairs) if pairs else None
 
     def serving(self, offers: Offers) -> Sequence[Serving]:
         """Return one picture, and one text that is read with it."""

@@ -31,12 +31,40 @@ class EvaluationSize:
         require_counts(self, "images", "captions_per_image", "questions_per_image")
 
 
+class PoolRows:
+    """The first pictures of a held-out split with their first texts: what is asked, before anybody is asked.
+
+    Attributes:
+        pictures: (n,) rows of the pictures.
+        split: where they are from.
+    """
+
+    def __init__(self, split: EncodedSplit, size: EvaluationSize) -> None:
+        """Take so much of a split."""
+        self.split = split
+        self.pictures = np.arange(min(size.images, split.num_images))
+        self._most = {CAPTION: size.captions_per_image, QUESTION: size.questions_per_image}
+
+    def rows(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first texts of each picture, and the place of the picture that each belongs to, both (m,)."""
+        return self.split.tables[kind].first(self.pictures, self._most.get(kind, 1))
+
+    def said(self, kind: str) -> list[tuple[int, ...]]:
+        """Return the tokens of each of these texts that a decoder is to predict, its end included."""
+        table = self.split.tables[kind]
+        return [
+            tuple(table.ids[row, table.starts[row] : table.lengths[row]].tolist())
+            for row in self.rows(kind)[0]
+        ]
+
+
 class Pool:
     """Asks a model about pictures, and about texts that belong to them.
 
     What the model can use again of a picture (`Family.reusable`) is computed once and kept.
 
     Attributes:
+        asked: the rows.
         pictures: (n,) rows of the pictures.
         split: where they are from.
     """
@@ -63,8 +91,8 @@ class Pool:
         """
         self.model, self.split, self.device, self.blind = model, split, device, blind
         self.source = source or NoSource()
-        self.pictures = np.arange(min(size.images, split.num_images))
-        self._most = {CAPTION: size.captions_per_image, QUESTION: size.questions_per_image}
+        self.asked = PoolRows(split, size)
+        self.pictures = self.asked.pictures
         self._kept: dict[Want, Tensor] = {}
 
     def of_pictures(self, want: Want) -> Tensor:
@@ -81,7 +109,7 @@ class Pool:
 
     def rows(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the first texts of each picture, and the place of the picture that each belongs to, both (m,)."""
-        return self.split.tables[kind].first(self.pictures, self._most.get(kind, 1))
+        return self.asked.rows(kind)
 
     def of_texts(self, kind: str, want: Want) -> Tensor:
         """Return a signal about the texts alone, (m, ...) in the order of `rows`; of one size whatever the text."""

@@ -1,15 +1,18 @@
 """Image-to-text and text-to-image retrieval over a fixed pool, by similarity of embeddings."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trainables.signals import CAPTION, PIXELS, Offers, Serving, Want, Wants
 from trainables.tasks.base import Task
+from trainables.tasks.chance import Chance, first_hit
 from trainables.tasks.decoding import longest_text
-from trainables.tasks.pool import Pool
+from trainables.tasks.pool import Pool, PoolRows
 
 RANKS = (1, 5, 10)
 IMAGE, TEXT = Want("image", "embedding"), Want("text", "embedding")
@@ -39,6 +42,14 @@ class Retrieval(Task):
         image_BE, text_BE = pool.of_pictures(IMAGE), pool.of_texts(CAPTION, TEXT)
         owners = torch.from_numpy(pool.rows(CAPTION)[1]).to(image_BE.device)
         return recalls(image_BE.float() @ text_BE.float().T, owners)
+
+    def chance(self, rows: PoolRows) -> Chance | None:
+        """Return the expected mean recall of a random order, for these captions per picture, equal captions being equal."""
+        numbers, owners = rows.rows(CAPTION)
+        if not len(numbers):
+            return None
+        keys = rows.split.tables[CAPTION].keys[numbers]
+        return Chance(level=random_recall(keys, owners), count=len(np.unique(owners)))
 
     def serving(self, offers: Offers) -> Sequence[Serving]:
         """Return one picture and one text."""
@@ -79,3 +90,30 @@ def _image_retrieval_ranks(similarity: Tensor, caption_images: Tensor) -> Tensor
     """Return per caption the rank (0 = first) of its image."""
     own = similarity.gather(0, caption_images[None, :])
     return (~(similarity < own)).sum(dim=0) - 1
+
+
+def random_recall(keys: np.ndarray, caption_images: np.ndarray) -> float:
+    """Return the mean recall in percent that a random order of the pool is expected to have.
+
+    An image finds any caption that is worded like one of its own, a caption any image that has a caption worded like it.
+
+    Args:
+        keys: (m,) equal for equal captions.
+        caption_images: (m,) which image each caption describes.
+    """
+    texts, images = keys.tolist(), caption_images.tolist()
+    own: dict[int, set[int]] = {}
+    having: dict[int, set[int]] = {}
+    for key, image in zip(texts, images, strict=True):
+        own.setdefault(image, set()).add(key)
+        having.setdefault(key, set()).add(image)
+    copies = Counter(texts)
+    found = Counter(sum(copies[key] for key in wanted) for wanted in own.values())
+    finding = Counter(len(having[key]) for key in texts)
+    sides = ((found, len(texts)), (finding, len(own)))  # images look for captions, captions for images
+    shares = [
+        sum(times * first_hit(items, right, k) for right, times in counts.items()) / counts.total()
+        for counts, items in sides
+        for k in RANKS
+    ]
+    return 100.0 * sum(shares) / len(shares)

@@ -5,8 +5,9 @@ from typing import ClassVar, final
 
 from trainables.signals import PIXELS, QUESTION, Offers, Serving, Wants
 from trainables.tasks.base import Task
+from trainables.tasks.chance import Chance, most_frequent
 from trainables.tasks.decoding import ANSWER_STEPS, ANSWERS, longest_text
-from trainables.tasks.pool import Pool
+from trainables.tasks.pool import Pool, PoolRows
 
 
 @final
@@ -34,6 +35,11 @@ class Vqa(Task):
             right += int(hit.all(dim=1).sum())
             total += len(ids)
         return {"vqa_accuracy": 100.0 * right / total} if total else {}
+
+    def chance(self, rows: PoolRows) -> Chance | None:
+        """Return the share of the most frequent answer: who gives it always is right so often."""
+        said = rows.said(QUESTION)
+        return Chance(level=most_frequent(said), count=len(said)) if said else None
 
     def serving(self, offers: Offers) -> Sequence[Serving]:
         """Return one picture, and a decoder's pass for each token of an answer."""

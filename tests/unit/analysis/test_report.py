@@ -15,9 +15,10 @@ from plotly.offline import get_plotlyjs
 import analysis.report
 from analysis.page.markup import Markup, element
 from analysis.page.shell import json_text
+from analysis.pareto import mark_fronts
 from analysis.report import draw_pngs, draw_report, main
 from analysis.run_folder import read_run
-from analysis.table import FAILED
+from analysis.table import FAILED, read_trials, write_trials
 
 Make = Callable[..., Path]
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -72,6 +73,30 @@ def test_the_report_says_what_came_out(make_run: Make) -> None:
     assert f"python search/run.py --resume {folder} --trials 48" in page.text
     assert "not clear of the spread" in page.text
     assert "All 38 decisions of the scheduler (moasha)" in page.text
+
+
+def test_what_is_doubtful_about_the_teacher_stands_before_any_retention(make_run: Make) -> None:
+    doubt = "the teacher t is not clearly better than guessing (mean_recall 0.6 %, guessing 0.5 %)"
+    text = drawn(make_run(caveats=[doubt])).text
+    assert f"Caution: {doubt}" in text
+    assert text.index(doubt) < text.index("The best student with at most")
+    assert re.search(
+        r"in validation(, [\d.]+ % on the test set)? \(see the caution above\)\.", text.replace("\xa0", " ")
+    )
+    assert "aution" not in drawn(make_run(folder="another")).text
+
+
+def test_retention_above_100_is_shown_as_it_is(make_run: Make) -> None:
+    folder = make_run()
+    rows = read_trials(folder / "trials.arrow").to_pylist()
+    for row in rows:
+        if row["status"] == "finished" and row["role"] == "search":
+            row["retention"] = 108.3
+    names = read_run(folder).metric_names
+    write_trials(folder / "trials.arrow", mark_fronts(rows, "retention", maximise=True), metric_names=names)
+    text = drawn(folder).text.replace("\xa0", " ")
+    assert "retention 108.3 % in validation" in text
+    assert "best retention at 0.5x" in text
 
 
 def test_every_front_member_has_its_checkpoint_and_export_command(make_run: Make) -> None:

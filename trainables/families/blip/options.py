@@ -2,7 +2,8 @@
 
 Rules. A relative width goes to the nearest multiple of the heads where heads are absolute, else of the teacher's head
 dimension; a relative head count to the nearest divisor of the width; depths, fusion layers and embedding to the nearest
-whole number, at least 1. Halves go up. Absolute values are never changed.
+whole number, at least 1; fusion layers also at most the student's text layers, since no more can hold cross-attention.
+Halves go up. Absolute values are never changed.
 """
 
 from collections.abc import Mapping
@@ -84,9 +85,9 @@ def resolved(options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
     problems: list[Problem] = []
     for side in ("image", "text"):
         given[side] = _encoder(given[side], side, sizes, notes, problems)
-    layers = _count(given["fusion"]["layers"], "fusion.layers", sizes, notes)
-    if layers > given["text"]["depth"]:
-        depth = given["text"]["depth"]
+    depth = given["text"]["depth"]
+    layers = _fusion_layers(given["fusion"]["layers"], depth, sizes, notes)
+    if layers > depth:
         problems.append(
             (
                 "fusion.layers",
@@ -152,6 +153,18 @@ def _teacher(path: str, sizes: Mapping[str, int]) -> int:
         text = f"this teacher has no {path}; it has {', '.join(sizes) or 'no sizes'}. Take a teacher of two encoders."
         raise IllegalCandidate(f"student.{path}: {text}", [(path, text)])
     return sizes[path]
+
+
+def _fusion_layers(value: Any, depth: int, sizes: Mapping[str, int], notes: list[str]) -> int:
+    """Return how many text layers hold cross-attention: a relative number goes to the nearest that the text side has."""
+    path = "fusion.layers"
+    whole = _teacher(path, sizes)
+    absolute = resolve_count(value, whole)
+    legal = "whole number, at least 1"
+    if relative(value) is not None and absolute > depth:
+        absolute, legal = depth, f"at most the text depth {depth}"
+    _note(notes, path, value, whole=whole, absolute=absolute, legal=legal)
+    return absolute
 
 
 def _count(value: Any, path: str, sizes: Mapping[str, int], notes: list[str]) -> int:

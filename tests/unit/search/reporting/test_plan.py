@@ -89,4 +89,33 @@ def test_a_run_begins_with_what_decides_its_results(place: Path) -> None:
     assert lines[0].startswith("teacher embedded: ")
     assert "tasks: retrieval, vqa, captioning (all that teacher and data allow)" in lines
     assert any("rungs [1]" in line for line in lines)
-    assert not any("left out" in line for line in lines)
+    assert not any("left out" in line or "WARNING" in line for line in lines)
+
+
+def test_what_the_teacher_can_do_is_told_beside_guessing(place: Path) -> None:
+    (line,) = [line for line in describe(prepare(place)) if " on the validation split, in percent: " in line]
+    # 32 pictures with a caption each, all of them different: (1 + 5 + 10) / 3 of 32
+    assert re.search(r"mean_recall \d+\.\d \(guessing 16\.7\)", line)
+    assert re.search(r"vqa_accuracy \d+\.\d \(guessing \d+\.\d\)", line)
+
+
+def test_a_teacher_at_chance_is_told_loudly_before_anything_is_trained(place: Path) -> None:
+    inputs: Inputs = prepare(place, "search.seed=5")  # of its own: the figures are changed
+    inputs.teacher_metrics = {"mean_recall": 17.0, "vqa_accuracy": 80.0, "caption_token_accuracy": 70.0}
+    *_, line = describe(inputs)
+    assert line.startswith(
+        "WARNING: the teacher embedded is not clearly better than guessing (mean_recall 17.0 %, guessing 16.7 %, "
+    )
+    assert "mean_recall should not count in retention" in line
+    facts = inputs.run_facts()
+    assert [f"WARNING: {one}" for one in facts["caveats"]] == [line]
+    assert facts["teacher"]["guessing"]["mean_recall"] == pytest.approx(100 / 6)
+
+
+def test_a_teacher_no_better_than_the_blind_student_is_told_once_that_is_known(place: Path) -> None:
+    inputs: Inputs = prepare(place)
+    sees = inputs.teacher_metrics["vqa_accuracy"]
+    assert inputs.caveats({"mean_recall": 3.0, "vqa_accuracy": sees / 4, "retention": 30.0}) == []
+    (sentence,) = inputs.caveats({"mean_recall": 3.0, "vqa_accuracy": sees, "retention": 30.0})
+    told = f"not clearly better than a student that sees no image (vqa_accuracy {sees:.1f} %"
+    assert told in sentence

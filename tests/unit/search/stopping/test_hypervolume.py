@@ -55,10 +55,28 @@ def test_the_volume_does_not_depend_on_the_order_and_never_falls() -> None:
     assert volumes == sorted(volumes)
 
 
-def test_what_lies_beyond_an_end_counts_as_that_end() -> None:
+def test_what_lies_beyond_the_worst_corner_adds_nothing() -> None:
     assert grown([row("bigger than the teacher", 90, 1001)]).percent == 0.0
     assert grown([row("without quality", 0, 10)]).percent == 0.0
-    assert grown([row("better than the teacher", 130, 250)]).percent == pytest.approx(75.0)
+    assert grown([row("worse than none", -5, 10)]).percent == 0.0
+
+
+def test_students_better_than_the_teacher_count_in_full() -> None:
+    # 130 % at 0.25x the params wins 1.3 x 0.75; 108 % at 0.1x adds 1.08 x 0.15
+    growth = grown([row("a", 130, 250), row("b", 108, 100)])
+    assert growth.series == [(1, pytest.approx(97.5)), (2, pytest.approx(97.5 + 16.2))]
+    assert growth.gain(1) == (pytest.approx(97.5), pytest.approx(113.7))  # and no plateau comes of it
+
+
+def test_beyond_the_teacher_it_is_the_volume_in_plain_numbers_too() -> None:
+    rng = np.random.default_rng(2)
+    rows = [row(str(i), *rng.uniform((90, 0), (160, 1000)), latency_ms=rng.uniform(0, 10)) for i in range(40)]
+    plain = np.array([[one["retention"], one["params"], one["latency_ms"]] for one in rows])
+    volume = moocore.hypervolume(plain, ref=[0, 1000, 10], maximise=[True, False, False])
+    growth = grown(rows, THREE)
+    assert growth.percent == pytest.approx(100 * volume / (100 * 1000 * 10))
+    assert growth.percent > 100.0
+    assert growth.best["retention"].value == max(one["retention"] for one in rows)
 
 
 def test_the_directions_say_which_end_is_ideal() -> None:

@@ -119,6 +119,18 @@ def test_a_plateau_ends_the_proposals_only() -> None:
     assert not watched.rules.over()
 
 
+def test_students_that_get_better_than_the_teacher_are_no_plateau() -> None:
+    watched = Watched(plateau={"trials": 2, "gain_percent": 1})
+    for number, retention in enumerate((99, 103, 108, 113, 118)):
+        watched.end(f"c{number}", "finished", retention=retention)
+        assert watched.after(0) is None
+    for number in range(2):
+        watched.end(f"worse {number}", "finished", retention=117)
+    ending = watched.after(0)
+    assert ending is not None
+    assert ending.ended_by == "plateau"
+
+
 def test_a_gain_above_the_bound_is_no_plateau_and_failures_are_no_ends() -> None:
     watched = Watched(plateau={"trials": 2, "gain_percent": 5})
     watched.end("a", "finished", retention=50)

@@ -71,6 +71,17 @@ def test_a_card_without_a_call_of_its_own_shows_signals(measured: dict[str, Any]
     assert not any(call in card for call in CALLS.values())
 
 
+def test_reproducing_names_the_student_alone_and_its_search() -> None:
+    card = model_card(
+        {"candidate_id": "0badcafe", "job": {"seed": 1}, "command": "python search/run.py --space a.yaml"}
+    )
+    section = card.partition("## Reproduce")[2]
+    assert "This student 0badcafe alone" in section
+    assert "```\npython -m trainables.worker candidate.json --out retrained/\n```" in section
+    assert "The search that found it:\n\n```\npython search/run.py --space a.yaml\n```" in section
+    assert "worker" not in model_card({"command": "python search/run.py --space a.yaml"})
+
+
 def test_sections_without_figures_are_left_out(model: Blip) -> None:
     dual = Blueprint("blip", replace(model.architecture, fusion=()))
     card = model_card({"model": dual.to_dict()})

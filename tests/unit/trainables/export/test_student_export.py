@@ -24,11 +24,13 @@ from tests.unit.trainables.export.students import (
     metrics,
     pictures,
 )
+from tests.unit.trainables.small import make_job
 from trainables.export import Student, load
 from trainables.families.base import Blueprint
 from trainables.families.blip.model import Blip
 from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher
+from trainables.training.job import Job
 
 ELSEWHERE = """
 import json, sys
@@ -278,3 +280,19 @@ def test_a_folder_that_cannot_be_loaded_is_told(folder: Path, tmp_path: Path) ->
     (folder / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ExportError, match=r"model\.safetensors: cannot be read"):
         load(folder)
+
+
+def test_transformers_names_the_model_type_that_it_does_not_know(folder: Path) -> None:
+    from transformers import AutoConfig
+
+    with pytest.raises(ValueError, match=r"model type .student-search."):
+        AutoConfig.from_pretrained(folder)
+
+
+def test_a_job_lies_beside_the_student_as_the_worker_takes_it(
+    model: Blip, teacher: Teacher, tmp_path: Path
+) -> None:
+    job = make_job(tmp_path / "teacher", tmp_path / "work", seed=5)
+    out = export(model, teacher, tmp_path / "with-job", {**MEASURED, "job": job.to_dict()})
+    assert Job.read(out / "candidate.json", tmp_path / "work") == job
+    assert load(out).measured == MEASURED
