@@ -1,5 +1,6 @@
 """A command and its terminal: no stream that fails ends the work that speaks, and every signal ends it with its exit code."""
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +19,18 @@ class Main(Protocol):
 
 
 @final
+class _Nowhere(io.TextIOBase):
+    """The stream of a process that has none; libraries ask for its encoding without asking whether it is there."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def write(self, text: str) -> int:
+        """Drop the text."""
+        return len(text)
+
+
+@final
 class Tolerant:
     """A text stream whose writing never raises; what it cannot say is dropped.
 
@@ -27,31 +40,29 @@ class Tolerant:
 
     def __init__(self, stream: TextIO | None) -> None:
         """Take the stream; None drops everything."""
-        self.stream = stream
+        self.stream: Any = _Nowhere() if stream is None else stream
 
     def write(self, text: str) -> int:
         """Write, with an escape for each letter that the stream does not have."""
-        if self.stream is not None:
-            try:
-                self.stream.write(text)
-            except UnicodeEncodeError as error:
-                plain = text.encode(error.encoding, "backslashreplace").decode(error.encoding)
-                with suppress(OSError, ValueError):
-                    self.stream.write(plain)
-            except (OSError, ValueError):  # ValueError: it was closed
-                pass
+        try:
+            self.stream.write(text)
+        except UnicodeEncodeError as error:
+            plain = text.encode(error.encoding, "backslashreplace").decode(error.encoding)
+            with suppress(OSError, ValueError):
+                self.stream.write(plain)
+        except (OSError, ValueError):  # ValueError: it was closed
+            pass
         return len(text)
 
     def flush(self) -> None:
         """Flush what can be flushed."""
-        if self.stream is not None:
-            with suppress(OSError, ValueError):
-                self.stream.flush()
+        with suppress(OSError, ValueError):
+            self.stream.flush()
 
     def isatty(self) -> bool:
         """Return whether a person watches; a closed stream is no terminal."""
         try:
-            return self.stream is not None and self.stream.isatty()
+            return bool(self.stream.isatty())
         except ValueError:
             return False
 

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 MEMORY = Path("/proc/meminfo")
@@ -65,6 +63,8 @@ def free_memory() -> tuple[int, str] | None:
 @contextmanager
 def within_share() -> Iterator[None]:
     """Let torch use what is ours of the machine for a while, and no more."""
+    import torch  # slow, and asked for what is above without it, too
+
     threads = torch.get_num_threads()
     torch.set_num_threads(min(threads, usable_cores()))
     try:

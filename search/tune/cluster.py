@@ -16,7 +16,7 @@ import ray
 
 from search.tune.address import find_cluster, refusal
 from search.tune.code_for_nodes import project_root, runtime_env
-from search.tune.machine import check_fit, cluster_secret, default_folder, temporary_folder
+from search.tune.machine import check_fit, cluster_secret, temporary_folder
 from spaces.errors import ResourceError
 from spaces.files import write_text
 from spaces.interruption import kept_handlers, shielded
@@ -123,28 +123,26 @@ def _start(options: dict[str, Any]) -> Any:
     Raises:
         ResourceError: it did not start.
     """
-    folder, _ = temporary_folder()
+    places, _ = temporary_folder()
     token, _ = cluster_secret()
     if token:
         os.environ["RAY_AUTH_TOKEN"] = token
     port = os.environ.get("RAY_GCS_SERVER_PORT") or _free_port()
-    more: dict[str, Any] = {"_temp_dir": folder} if folder else {}
     try:
-        with _environment(RAY_GCS_SERVER_PORT=port), _own_process_groups():
+        with _environment(RAY_GCS_SERVER_PORT=port, **places), _own_process_groups():
             os.environ["RAY_ADDRESS"] = f"{ray.util.get_node_ip_address()}:{port}"
             return ray.init(
                 address="local",
                 num_cpus=usable_cores(),
                 include_dashboard=True,
                 dashboard_host="127.0.0.1",
-                **more,
                 **options,
             )
     except Exception as error:
         raise ResourceError(
             f"Ray could not be started on this machine ({type(error).__name__}: {_first_line(error)}). Its logs lie in "
-            f"{folder or default_folder()}/session_latest/logs. Free memory, disk and process slots, or join a "
-            "running cluster with --address."
+            f"{places['RAY_TMPDIR']}/ray/session_latest/logs. A machine under load may have been too slow: try again; else free "
+            "memory, disk and process slots, or join a running cluster with --address."
         ) from error
 
 

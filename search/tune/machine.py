@@ -9,7 +9,10 @@ from pathlib import Path
 from spaces.errors import ResourceError
 from trainables.share import core_share, free_memory
 
-SOCKETS = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store_10"  # the longest that Ray makes
+SOCKETS = (
+    "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store_10"  # the longest that Ray makes
+)
+PIPES = "/pymp-00000000/listener-00000000"  # of Python's multiprocessing
 SOCKET_BYTES = 107  # of the path of a Unix socket, on Linux
 LEAST_DISK = 100 * 2**20  # Ray's logs of a short search take a tenth of it
 GIB = 2**30
@@ -57,34 +60,31 @@ def check_fit(workers: int, cpus: int, gpus: float, *, num_cpus: float, num_gpus
             )
 
 
-def temporary_folder() -> tuple[str | None, str]:
-    """Return where Ray's files are to lie, None for where Ray puts them by itself, and a line if that is unusual.
+def temporary_folder() -> tuple[dict[str, str], str]:
+    """Return what a Ray of our own is to find in its environment on where its files lie, and a line if that is unusual.
 
     Raises:
         ResourceError: it cannot be written there, or nearly nothing is free.
     """
-    name = next((one for one in ("RAY_TMPDIR", "TMPDIR") if one in os.environ), "")
-    given = os.environ.get(name, "/tmp")
-    root = os.path.abspath(given)  # Ray takes no relative one
-    told = f"{name}={given}" if name else given
-    longest = SOCKET_BYTES - len(SOCKETS) - len("/ray")
-    if len(os.fsencode(root)) <= longest:
-        _check_folder(root, told, name)
-        return (None, "") if given == root else (f"{root}/ray", "")
-    _check_folder(
-        "/tmp",
-        f"{told} has {len(os.fsencode(root))} bytes, of at most {longest} for Ray's sockets, and /tmp",
-        name,
-    )
-    return "/tmp/ray", (
-        f"{told}: {len(os.fsencode(root))} bytes are too long a path for Ray's sockets (at most {longest}); Ray's files lie "
-        f"in /tmp/ray. To have them elsewhere, set RAY_TMPDIR to a shorter one."
-    )
-
-
-def default_folder() -> str:
-    """Return where Ray puts its files by itself."""
-    return os.path.join(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp", "ray")
+    name = next((one for one in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(one)), "")
+    root = os.path.abspath(os.environ.get(name) or "/tmp")  # Ray takes no relative one
+    told, size = f"{name}={os.environ[name]}" if name else root, len(os.fsencode(root))
+    longest = SOCKET_BYTES - len(SOCKETS)
+    if size > longest:
+        _check_folder(
+            "/tmp", f"{told} is too long for Ray's sockets ({size} bytes, at most {longest}), and /tmp", name
+        )
+        return {"RAY_TMPDIR": "/tmp", "TMPDIR": "/tmp"}, (
+            f"{told}: {size} bytes are too long a path for Ray's sockets (at most {longest}); Ray's files lie in /tmp/ray. To "
+            "have them elsewhere, set RAY_TMPDIR to a shorter one."
+        )
+    _check_folder(root, told, name)
+    found = {"RAY_TMPDIR": root}
+    if len(os.fsencode(os.environ.get("TMPDIR", ""))) > SOCKET_BYTES - len(
+        PIPES
+    ):  # Ray's dashboard has sockets there, too
+        found["TMPDIR"] = root
+    return found, ""
 
 
 def _check_folder(root: str, told: str, name: str) -> None:
@@ -92,7 +92,8 @@ def _check_folder(root: str, told: str, name: str) -> None:
     remedy = f"Set {name or 'TMPDIR'} to a folder that you may write" + (", or unset it." if name else ".")
     for folder in (root, f"{root}/ray"):
         if folder == root and not os.path.isdir(folder):
-            raise ResourceError(f"{told}: no such folder; Ray keeps its sockets and logs there. {remedy}")
+            what = "is no folder" if os.path.exists(folder) else "no such folder"
+            raise ResourceError(f"{told}: {what}; Ray keeps its sockets and logs there. {remedy}")
         if os.path.exists(folder) and not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
             raise ResourceError(
                 f"{told}: {folder} cannot be written; Ray keeps its sockets and logs there. {remedy}"

@@ -126,9 +126,9 @@ class Command:
         self.reader.join(10)
         return code
 
-    def interrupt(self) -> None:
-        """Press Ctrl-C: every process of the terminal's foreground group gets the signal."""
-        os.killpg(self.pid, signal.SIGINT)
+    def interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Press Ctrl-C: every process of the terminal's foreground group gets the signal; `timeout` does so with SIGTERM."""
+        os.killpg(self.pid, number)
 
     def kill(self) -> None:
         """Send kill -9 to the command itself, wait until what it had training has ended by itself, and end the rest.
@@ -225,6 +225,26 @@ def run(
     """Run `python ARGUMENTS` in `folder`; return exit code and output."""
     with started(arguments, folder=folder, env=env) as command:
         return command.wait(patience_s), command.text
+
+
+def run_unheard(arguments: Sequence[str], *, folder: Path, env: dict[str, str]) -> int:
+    """Run `python ARGUMENTS`, and go away after its first line, as `2>&1 | head -1` does; return its exit code."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        process.stdout.readline()
+        process.stdout.close()
+        return process.wait(PATIENCE_S)
+    finally:
+        if process.poll() is None:
+            end_processes([process.pid, *descendants(process.pid)])
 
 
 TRIAL = b"ImplicitFunc"  # Tune's actor, in which a trial of one worker trains

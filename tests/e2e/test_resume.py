@@ -1,4 +1,4 @@
-"""One run through everything that may happen to it: finished, extended, Ctrl-C, kill -9, and finished again.
+"""One run through everything that may happen to it: finished, extended, Ctrl-C, SIGTERM, kill -9, and finished unheard.
 
 Whatever happens, no epoch that was recorded is lost, no finished trial is trained again, and no decision of the
 scheduler is forgotten.
@@ -6,6 +6,7 @@ scheduler is forgotten.
 
 import json
 import shutil
+import signal
 import time
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,7 +23,7 @@ TRIALS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """The run folder after each session, and how each ended."""
+    """The run folder after each session, and how each ended; `killed` after kill -9, and after SIGTERM."""
 
     finished: Snapshot
     interrupted: Snapshot
@@ -33,7 +34,9 @@ class Story:
     killed: list[Snapshot]
     resumed: Snapshot
     resume_code: int
-    resume_text: str
+    terminate_code: int
+    terminate_text: str
+    terminate_facts: dict[str, Any]
     facts: dict[str, Any]
     folder: Path
 
@@ -60,13 +63,18 @@ def story(finished: runs.Finished, tmp_path_factory: pytest.TempPathFactory) -> 
     report_drawn = (folder / "report.html").stat().st_mtime > interrupted_at
 
     killed = [second]
-    for _ in range(2):
-        with runs.started(search, folder=place, env=finished.env) as command:
-            command.wait_for(lambda: new_epochs(killed[-1]), "an epoch of the resumed run")
-            command.kill()
-        killed.append(Snapshot.of(folder))
+    with runs.started(search, folder=place, env=finished.env) as command:
+        command.wait_for(lambda: new_epochs(killed[-1]), "an epoch of the resumed run")
+        command.kill()
+    killed.append(Snapshot.of(folder))
+    with runs.started(search, folder=place, env=finished.env) as command:
+        command.wait_for(lambda: new_epochs(killed[-1]), "an epoch of the run that is resumed once more")
+        command.interrupt(signal.SIGTERM)  # Ray has set handlers of its own by now
+        terminate_code, terminate_text = command.wait(), command.text
+    killed.append(Snapshot.of(folder))
+    terminate_facts = json.loads((folder / "run.json").read_text())
 
-    resume_code, resume_text = runs.run(search, folder=place, env=finished.env)
+    resume_code = runs.run_unheard(search, folder=place, env=finished.env)
     return Story(
         finished=first,
         interrupted=second,
@@ -77,7 +85,9 @@ def story(finished: runs.Finished, tmp_path_factory: pytest.TempPathFactory) -> 
         killed=killed[1:],
         resumed=Snapshot.of(folder),
         resume_code=resume_code,
-        resume_text=resume_text,
+        terminate_code=terminate_code,
+        terminate_text=terminate_text,
+        terminate_facts=terminate_facts,
         facts=json.loads((folder / "run.json").read_text()),
         folder=folder,
     )
@@ -98,15 +108,26 @@ def test_ctrl_c_keeps_every_result_and_draws_the_report(story: Story) -> None:
     assert story.interrupted.open  # it came in the middle of the search
 
 
+def test_sigterm_ends_like_ctrl_c_with_143(story: Story) -> None:
+    assert story.terminate_code == 143, story.terminate_text
+    assert story.terminate_facts["ended_by"] == "interrupted"
+    assert any(line.startswith("report: ") for line in story.terminate_text.splitlines())
+    assert "--resume" in story.terminate_text.splitlines()[-1]
+    for complaint in ("Traceback", "SIGTERM received"):  # the second is of Ray's handler, which aborts
+        assert complaint not in story.terminate_text
+
+
 def test_a_finished_run_is_extended_without_training_anything_twice(story: Story) -> None:
     searched = [row for row in story.resumed.rows.values() if row["role"] == "search"]
     assert len([row for row in searched if row["status"] != "rejected"]) == TRIALS
     check_nothing_was_lost(story.finished, story.resumed)
 
 
-def test_kill_9_loses_no_epoch_and_the_run_is_finished_after_it(story: Story) -> None:
+def test_no_signal_loses_an_epoch_and_the_run_is_finished_after_them_though_nobody_listens(
+    story: Story,
+) -> None:
     assert all(one.open for one in story.killed)  # they came in the middle of the search
-    assert story.resume_code == 0, story.resume_text
+    assert story.resume_code == 0
     for before, after in pairwise([story.interrupted, *story.killed, story.resumed]):
         check_nothing_was_lost(before, after)
     assert not story.resumed.open

@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,15 +41,28 @@ def sessions(finished: runs.Finished, tmp_path_factory: pytest.TempPathFactory) 
         tuple(f"--set=search.stop.{rule}" for rule in still),
     ):
         arguments = (runs.script("search/run.py"), "--resume", str(folder), *flags)
-        code, text = runs.run(arguments, folder=place, env=finished.env)
+        with runs.started(arguments, folder=place, env=finished.env) as command:
+            if "--device-hours" in flags:
+                command.wait_for(lambda: "test set: student 1" in command.text, "the conclusion")
+                command.interrupt(signal.SIGTERM)
+            code, text = command.wait(), command.text
         facts = json.loads((folder / "run.json").read_text())
         ended.append(Session(code=code, text=text, facts=facts, folder=Snapshot.of(folder)))
     return ended
 
 
-def test_device_hours_end_the_search_well_and_say_how_to_go_on(sessions: list[Session]) -> None:
+def test_a_signal_in_the_conclusion_cuts_the_measuring_off_and_nothing_else(sessions: list[Session]) -> None:
+    _, limited, still = sessions
+    told = "SIGTERM cut off the measuring of the finalists"
+    assert limited.code == 143, limited.text
+    assert limited.facts["conclusion_cut"] == told
+    assert f"\n{told}; measure them with: python search/run.py --resume " in limited.text
+    assert "Traceback" not in limited.text
+    assert still.facts["conclusion_cut"] is None
+
+
+def test_device_hours_end_the_search_and_say_how_to_go_on(sessions: list[Session]) -> None:
     _, limited, _ = sessions
-    assert limited.code == 0, limited.text
     assert limited.facts["ended_by"] == "device_hours"
     assert f"the search ended (device hours): {limited.facts['ended_reason']}\n" in limited.text
     assert "CPU-hours are used, search.stop.device_hours is " in limited.facts["ended_reason"]

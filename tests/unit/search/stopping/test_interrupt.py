@@ -55,3 +55,28 @@ def test_beside_the_main_thread_no_signal_is_listened_to() -> None:
     thread.start()
     thread.join()
     assert entered == [before, False, 0]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "name"),
+    [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM"), (signal.SIGHUP, 129, "SIGHUP")],
+)
+def test_every_signal_asks_first_and_has_its_exit_code(number: signal.Signals, code: int, name: str) -> None:
+    with Interrupt() as interrupt:
+        os.kill(os.getpid(), number)
+        assert interrupt.requested
+    assert (interrupt.exit_code, interrupt.name) == (code, name)
+
+
+def test_where_it_says_at_once_the_first_signal_forces() -> None:
+    with Interrupt(notice="ending") as interrupt:
+        with pytest.raises(KeyboardInterrupt), interrupt.at_once():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupt.exit_code == 143
+
+
+def test_a_notice_without_a_terminal_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    with Interrupt(notice="ending") as interrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.requested

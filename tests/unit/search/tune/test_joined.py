@@ -2,12 +2,16 @@
 
 import logging
 import os
+import signal
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from search.tune import cluster
+from search.start import check_place
+from search.stopping.interrupt import Interrupt
+from search.tune import cluster, machine
 from spaces.errors import ResourceError
 
 HERE = "10.0.0.1:6379"
@@ -46,6 +50,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Ray:
         monkeypatch.delenv(name)
     made = Ray()
     monkeypatch.setattr(cluster, "ray", made)
+    monkeypatch.setattr(cluster, "find_cluster", lambda address: HERE)
     return made
 
 
@@ -115,17 +120,61 @@ def test_another_cluster_than_the_one_that_was_joined_is_refused(ray: Ray) -> No
     assert dict(os.environ) == before
 
 
-def test_a_cluster_that_is_joined_is_found_once_and_entered_by_its_address(ray: Ray) -> None:
+def test_a_cluster_that_is_joined_is_found_first_and_entered_by_its_address(ray: Ray) -> None:
     with cluster.joined("auto"):
-        assert [options["address"] for options in ray.began] == ["auto", HERE]
-        assert ray.began[1]["runtime_env"]["env_vars"]["RAY_ADDRESS"] == HERE
+        (options,) = ray.began
+        assert options["address"] == HERE
+        assert options["runtime_env"]["env_vars"]["RAY_ADDRESS"] == HERE
+        assert "num_cpus" not in options  # that is for the cluster to say
     assert not ray.running
+
+
+def test_a_ray_of_our_own_gets_our_share_of_the_cores(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "usable_cores", lambda: 3)
+    with cluster.joined(None):
+        assert ray.began[0]["num_cpus"] == 3
+
+
+def test_a_ray_that_does_not_start_is_told_on_one_line(ray: Ray) -> None:
+    before = dict(os.environ)
+    ray.refuses = RuntimeError("Failed to start GCS.\n  Last 9 lines of error files: ...")
+    with pytest.raises(ResourceError) as caught, cluster.joined(None):
+        raise AssertionError("unreachable")
+    told = str(caught.value)
+    assert told.startswith(
+        "Ray could not be started on this machine (RuntimeError: Failed to start GCS.). Its logs lie in "
+    )
+    assert "\n" not in told
+    assert "None" not in told
+    assert dict(os.environ) == before
+
+
+def test_the_signals_stay_ours_while_ray_comes_and_goes(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    def grab(**options: Any) -> Any:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return Ray.init(ray, **options)
+
+    def let_go() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        ray.running = False
+
+    monkeypatch.setattr(ray, "init", grab)
+    monkeypatch.setattr(ray, "shutdown", let_go)
+    with Interrupt() as interrupt:
+        with cluster.joined(None):
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert interrupt.exit_code == 143
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_a_cluster_that_does_not_answer_is_told_and_leaves_nothing(ray: Ray) -> None:
     before = dict(os.environ)
     ray.refuses = ConnectionError("nobody there")
-    with pytest.raises(ResourceError, match="no Ray cluster answers"), cluster.joined("10.0.0.2:1"):
+    with (
+        pytest.raises(ResourceError, match=r"^--address 10.0.0.2:1: no Ray cluster answers"),
+        cluster.joined("10.0.0.2:1"),
+    ):
         raise AssertionError("unreachable")
     assert dict(os.environ) == before
 
@@ -144,8 +193,14 @@ def test_a_cluster_that_refuses_the_token_is_told_and_leaves_nothing(ray: Ray, e
     assert dict(os.environ) == before
 
 
-def test_a_ray_that_runs_already_is_judged_in_the_place_of_this_machine(ray: Ray) -> None:
-    with pytest.raises(ResourceError, match="this machine has"):
-        cluster.check_machine(workers=10_000, cpus=1, gpus=0)
-    ray.running = True
-    cluster.check_machine(workers=10_000, cpus=1, gpus=0)
+def test_a_ray_that_runs_already_is_judged_in_the_place_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    space: Any = SimpleNamespace(
+        resources=SimpleNamespace(workers_per_trial=10_000, cpus_per_worker=1, gpus_per_worker=0)
+    )
+    with pytest.raises(ResourceError, match="one trial needs 10000 CPUs"):
+        check_place(None, space, say=print)
+    monkeypatch.setitem(sys.modules, "ray", Ray(running=True))
+    assert machine.ray_runs_here()
+    check_place(None, space, say=print)
