@@ -19,7 +19,7 @@ from analysis.page.headline import header
 from analysis.page.markup import element
 from analysis.page.shell import page
 from analysis.page.students import members_section
-from analysis.run_folder import Run, read_run
+from analysis.run_folder import Run, check_ids, read_run
 from analysis.summary import summarise
 from spaces.console import command
 from spaces.errors import StudentSearchError
@@ -42,6 +42,7 @@ def draw_report(folder: Path, out: Path | None = None) -> Path:
         StorageError: the report cannot be written; an earlier one stays.
     """
     run = read_run(folder)
+    check_ids(run)
     target = folder / REPORT_FILE if out is None else out
     text = report_html(run)
     write_text(target, text)

@@ -1,12 +1,12 @@
 """A run folder as one value: trials, their history, rungs, control and facts."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.run_json import CANDIDATE_ID, check_facts, read_control, read_object
 from analysis.rungs import RUNGS_FILE, Rungs, read_rungs
 from analysis.table import (
     FAILED,
@@ -18,6 +18,7 @@ from analysis.table import (
     read_history,
     read_trials,
     saved,
+    trial_rows,
 )
 from spaces.errors import RunError
 from spaces.objectives import COSTS, quality_objective
@@ -158,7 +159,8 @@ def read_run(folder: Path) -> Run:
         raise RunError(
             f"{folder}: no run ({FACTS_FILE} is missing). Name a folder that python search/run.py has made."
         )
-    facts = _json(folder / FACTS_FILE)
+    facts = read_object(folder / FACTS_FILE, saved(folder))
+    check_facts(folder / FACTS_FILE, facts)
     history = read_history(folder)
     trials: tuple[Trial, ...] = ()
     names: tuple[str, ...] = tuple(facts.get("metrics") or _metric_objectives(facts))
@@ -166,7 +168,10 @@ def read_run(folder: Path) -> Run:
         table = read_trials(folder / TRIALS_FILE)
         names = metric_names(table)
         trials = tuple(
-            sorted((_trial(row, names) for row in table.to_pylist()), key=lambda trial: trial.proposal)
+            sorted(
+                (_trial(row, names) for row in trial_rows(folder / TRIALS_FILE, table)),
+                key=lambda trial: trial.proposal,
+            )
         )
     elif history.table.num_rows:
         raise RunError(
@@ -181,28 +186,32 @@ def read_run(folder: Path) -> Run:
         history=history,
         facts=facts,
         rungs=read_rungs(folder / RUNGS_FILE),
-        control=_json(control) if control.exists() else None,
+        control=read_control(control) if control.exists() else None,
     )
+
+
+def check_ids(run: Run) -> None:
+    """Refuse a run whose candidate ids are none: they enter paths, and commands to copy.
+
+    Raises:
+        RunError: names the first.
+    """
+    rows = (run.control or {}).get("rows", [])
+    for file, ids in (
+        (TRIALS_FILE, [trial.candidate_id for trial in run.trials]),
+        (CONTROL_FILE, [row["candidate_id"] for row in rows]),
+    ):
+        for candidate_id in ids:
+            if not CANDIDATE_ID.fullmatch(candidate_id):
+                raise RunError(
+                    f"{run.folder / file}, candidate_id: got {candidate_id[:80]!r}; allowed: 8 hex digits. "
+                    "Put back a copy of the file as the search wrote it."
+                )
 
 
 def _metric_objectives(facts: Mapping[str, Any]) -> list[str]:
     """Return the objectives that are metrics, for a run that has no table yet."""
     return [name for name in facts.get("objectives", {}) if name not in COSTS]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file.
-
-    Raises:
-        RunError: it cannot be read, is no JSON, or no object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: damaged, not readable as JSON ({error}). {saved(path.parent)}") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path}: damaged, got a JSON {type(content).__name__}; an object is needed.")
-    return content
 
 
 def _trial(row: Mapping[str, Any], names: tuple[str, ...]) -> Trial:
@@ -224,7 +233,7 @@ def _trial(row: Mapping[str, Any], names: tuple[str, ...]) -> Trial:
         metrics={name: number(row[name]) for name in names},
         test_metrics={name: number(row.get(TEST_PREFIX + name)) for name in names},
         checkpoint=row["checkpoint"] or "",
-        config=json.loads(row["config"]) if row["config"] else {},
+        config=row["config"],
     )
 
 

@@ -83,7 +83,7 @@ def read_rungs(path: Path) -> Rungs:
             entries={int(rung): _entries(found) for rung, found in content["rungs"].items()},
             decisions=tuple(_decision(one) for one in content["decisions"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RunError(
             f"{path}: damaged, no record of the rungs ({type(error).__name__}: {error}); allowed: the file as the search "
             "wrote it. Put back a copy, or delete it: --resume refills the rungs from history/, and the record of "

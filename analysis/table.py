@@ -6,15 +6,16 @@ and flushed; a driver that dies in the middle of a write leaves a torn tail, whi
 counts.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 
 from spaces.errors import RunError
-from spaces.files import atomic_path
+from spaces.files import atomic_path, refusal
 
 SCHEMA_VERSION = "1"
 TRIALS_FILE = "trials.arrow"
@@ -22,6 +23,9 @@ HISTORY_FOLDER = "history"
 STATUSES = ("running", "finished", "stopped", "rejected", "diverged", "collapsed", "oom", "crashed")
 FAILED = ("diverged", "collapsed", "oom", "crashed")
 TEST_PREFIX = "test_"
+MOST_EPOCHS = 10**9
+BROKEN = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
+"""What Arrow raises on bytes that it, or another program, has not written."""
 
 _TRIAL_FIELDS = (
     pa.field("candidate_id", pa.string()),
@@ -131,26 +135,93 @@ def read_trials(path: Path) -> pa.Table:
         RunError: the file is damaged, of another schema version, or lacks columns.
     """
     try:
-        with pa.OSFile(str(path), "rb") as source:
-            table = pa.ipc.open_file(source).read_all()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise RunError(
-            f"{path}: damaged, not a readable Arrow file ({str(error).splitlines()[0]}). "
-            f"{saved(path.parent)} Put back a copy of the file, or search again: python search/run.py "
-            f"--space {path.parent}/space.yaml"
-        ) from error
+        table = pa.ipc.open_file(_whole(path)).read_all()
+        table.validate(full=True)
+        names = table.schema.names
+    except BROKEN as error:
+        raise RunError(_unreadable(path, error)) from error
     version = (table.schema.metadata or {}).get(b"schema_version", b"none").decode()
     if version != SCHEMA_VERSION:
         raise RunError(
             f"{path}: got schema_version {version}; this program reads {SCHEMA_VERSION}. "
             "Read it with the version of student-search that wrote it (run.json, versions)."
         )
-    missing = [field.name for field in _TRIAL_FIELDS if field.name not in table.schema.names]
+    missing = [field.name for field in _TRIAL_FIELDS if field.name not in names]
     if missing:
         raise RunError(
             f"{path}: the columns {', '.join(missing)} are missing; see analysis/README.md for the format."
         )
+    for field in _TRIAL_FIELDS:
+        got = [one.type for one in table.schema if one.name == field.name]
+        if got != [field.type]:
+            raise RunError(
+                f"{path}, {field.name}: got {' and '.join(map(str, got))}; allowed: one column of {field.type}; see "
+                "analysis/README.md for the format."
+            )
     return table
+
+
+def trial_rows(path: Path, table: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows of a trials table as values, `config` as a mapping.
+
+    What enters a path or a command to copy is what a search writes there: a table may come from anywhere.
+
+    Args:
+        path: of the table, for messages.
+        table: as `read_trials` gives it.
+
+    Raises:
+        RunError: names the row and what is wrong with it.
+    """
+    try:
+        rows: list[dict[str, Any]] = table.to_pylist()
+    except BROKEN as error:
+        raise RunError(_unreadable(path, error)) from error
+    seen: set[str] = set()
+    for number, row in enumerate(rows, start=1):
+        wrong = _wrong_cell(row) or (
+            "its candidate_id stands in another row, too" if row["candidate_id"] in seen else ""
+        )
+        if wrong:
+            raise RunError(
+                f"{path}, row {number}: {wrong}. Put back a copy of the file as the search wrote it."
+            )
+        seen.add(row["candidate_id"])
+        row["config"] = json.loads(row["config"]) if row["config"] else {}
+    return rows
+
+
+def _wrong_cell(row: Mapping[str, Any]) -> str:
+    """Return what is wrong with a row, "" if nothing is."""
+    candidate_id, status, checkpoint = row["candidate_id"], row["status"], row["checkpoint"] or ""
+    if not candidate_id:
+        return "candidate_id: it is empty"
+    if status not in STATUSES:
+        return f"status: got {(status or '')[:80]!r}; allowed: {', '.join(STATUSES)}"
+    place = PurePosixPath(checkpoint)
+    if place.is_absolute() or ".." in place.parts or "\0" in checkpoint:
+        return f"checkpoint: got {checkpoint[:80]!r}; allowed: a path inside the run folder"
+    try:
+        config = json.loads(row["config"] or "{}")
+    except (ValueError, RecursionError):
+        config = None
+    return "" if isinstance(config, dict) else f"config: got {row['config'][:80]!r}; allowed: a JSON object"
+
+
+def _whole(path: Path) -> pa.BufferReader:
+    """Return a file in memory: whatever sizes it claims, no more is taken than it has."""
+    return pa.BufferReader(path.read_bytes())
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """Return what is told of a table that cannot be read."""
+    if isinstance(error, OSError) and error.errno and not isinstance(error, pa.ArrowException):
+        return f"{path}: cannot be read: {refusal(path, error)}"
+    return (
+        f"{path}: damaged, not a readable Arrow file ({(str(error).splitlines() or [type(error).__name__])[0]}). "
+        f"{saved(path.parent)} Put back a copy of the file, or search again: python search/run.py "
+        f"--space {path.parent}/space.yaml"
+    )
 
 
 def metric_names(table: pa.Table) -> tuple[str, ...]:
@@ -204,16 +275,33 @@ def saved(folder: Path) -> str:
 def _batches(part: Path) -> tuple[list[pa.RecordBatch], bool]:
     """Return the readable batches of one stream and whether all of its bytes were readable."""
     batches: list[pa.RecordBatch] = []
-    if part.stat().st_size == 0:  # made, and nothing written yet: nothing is lost
-        return batches, True
-    with pa.OSFile(str(part), "rb") as source:
-        try:
-            reader = pa.ipc.open_stream(source)
-            for batch in reader:
-                batches.append(batch)
-        except (pa.ArrowInvalid, OSError):  # the driver died inside a write; everything before it counts
-            return batches, False
+    try:
+        source = _whole(part)
+        if source.size() == 0:  # made, and nothing written yet: nothing is lost
+            return batches, True
+        for batch in pa.ipc.open_stream(source):
+            batch.validate(full=True)
+            _check_history(batch)
+            batches.append(batch)
+    except BROKEN:  # the driver died inside a write; everything before it counts
+        return batches, False
     return batches, True
+
+
+def _check_history(batch: pa.RecordBatch) -> None:
+    """Raise ValueError for a batch that no search has written."""
+    texts = history_schema([], [])
+    for field in batch.schema:
+        known = texts.field(field.name).type if field.name in texts.names else pa.float64()
+        if field.type != known:
+            raise ValueError(f"{field.name}: got {field.type}")
+    if len(set(batch.schema.names)) < len(batch.schema.names):
+        raise ValueError("a column stands there twice")
+    if any(batch.column(name).null_count for name in ("candidate_id", "epoch")):
+        raise ValueError("a row without candidate or epoch")
+    epochs = batch.column("epoch").to_pylist()
+    if any(not 0 <= epoch <= MOST_EPOCHS for epoch in epochs):
+        raise ValueError("an epoch that nobody trains to")
 
 
 def _filled(value: Any, kind: pa.DataType) -> Any:

@@ -259,6 +259,8 @@ class Session:
         )
         try:
             tuner.fit()
+            if rules.fault is not None:
+                raise rules.fault
             callback.settle()
         finally:
             progress.close(callback.tally())

@@ -1,5 +1,6 @@
 """From what a user asks for to a session: load and check all of it, then print the plan or search."""
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from spaces.errors import StudentSearchError
+from spaces.errors import StorageError, StudentSearchError
 from spaces.load import Override, load_space
 from spaces.schema import Space
 
@@ -181,7 +182,8 @@ def run_session(
     Raises:
         StudentSearchError: whatever the user has to mend.
     """
-    from search.run_folder.facts import discard_untrained, new_folder
+    from analysis.run_folder import FACTS_FILE
+    from search.run_folder.facts import SPACE_FILE, discard_untrained, new_folder
     from search.session import Options, Session
 
     folder = request.resume or new_folder(inputs.space.name, request.out)
@@ -198,6 +200,14 @@ def run_session(
     )
     try:
         return Session(inputs, folder, options, say=say).run()
+    except StorageError as error:
+        if not (folder / SPACE_FILE).exists() or not (folder / FACTS_FILE).exists():
+            discard_untrained(folder)  # nothing to go on with
+            raise
+        raise StorageError(
+            f"{error} All that was kept so far stays; candidates in training are unfinished, not failed. "
+            f"Then go on with: python search/run.py --resume {shlex.quote(str(folder))}"
+        ) from error
     except StudentSearchError:
         if request.resume is None:
             discard_untrained(folder)

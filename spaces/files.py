@@ -32,6 +32,7 @@ _KEPT_NAME_BYTES = (
 )
 _FOREIGN = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust tell of the system
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EBADF, errno.EROFS)
+_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _NO_RESERVE = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _cleaned: set[Path] = set()  # folders that this process has looked through for old drafts
 
@@ -192,6 +193,18 @@ def _is_of_another(error: OSError, path: Path) -> bool:
         return False
     named, here = Path(os.fsdecode(error.filename)).absolute(), path.absolute()
     return not (named.is_relative_to(here.parent) or here.is_relative_to(named))
+
+
+def is_storage_trouble(error: BaseException) -> bool:
+    """Return whether an error, of whatever library, comes of a disk that takes no more; it is nobody's work that failed.
+
+    Told by its words where it has crossed a process: a disk may fill under files that are not ours, too.
+    """
+    if isinstance(error, StorageError):
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _TROUBLES
+    return any(os.strerror(number) in str(error) for number in _TROUBLES)
 
 
 def storage_error(

@@ -25,7 +25,7 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from spaces.errors import ResourceError, StorageError, StudentSearchError
-from spaces.files import append, make_folder, write_text
+from spaces.files import append, is_storage_trouble, make_folder, write_text
 from trainables.exchange import DONE, ROW, Exchange
 from trainables.training.checkpoint import FILE
 from trainables.training.control import Row
@@ -47,6 +47,7 @@ SETTINGS = {
 GROUPS = "groups"  # in `Launch.storage`: one file for each group of workers, named after its placement group
 
 IDLE_S = 30.0  # of workers without a candidate, before they give their CPUs back
+UNWRITTEN = "unwritten"  # in a row: what the disk did not take
 ATTEMPTS = 3  # at one candidate, each with new workers, where workers were lost
 END_S = 60.0  # for workers to leave
 
@@ -306,7 +307,7 @@ def run_trial(config: Mapping[str, Any]) -> None:
     """Train the candidate of `config["job"]` as `config["launch"]` says, reporting a row per epoch to Tune.
 
     A failure becomes a last row of status `crashed` or `oom`, whose reason names the log file with the
-    traceback; the search goes on.
+    traceback; the search goes on. A full disk is none, see `last_row`.
     """
     launch = Launch(**config["launch"])
     job = replace(
@@ -316,28 +317,38 @@ def run_trial(config: Mapping[str, Any]) -> None:
     )
     log = Path(launch.log)
     resumed = (Path(job.folder) / FILE).exists()
-    note(
-        log,
-        f"candidate {job.candidate_id} {'continues' if resumed else 'starts'}: {launch.workers} worker(s)",
-    )
     try:
+        note(
+            log,
+            f"candidate {job.candidate_id} {'continues' if resumed else 'starts'}: {launch.workers} worker(s)",
+        )
         if launch.nested:
             _run_nested(job, launch)
         else:
             train_candidate(job, TuneControl(log))
     except Exception as error:  # the boundary of a trial: whatever it was, it is told and kept
-        note(log, traceback.format_exc())
-        text = _reason(error)
-        oom = isinstance(error, torch.OutOfMemoryError) or "OutOfMemoryError" in str(error)
-        tune.report(
-            {
-                "candidate_id": job.candidate_id,
-                "epoch": 0,
-                "status": "oom" if oom else "crashed",
-                "reason": f"trial {job.candidate_id}: {text}; see {log.parent.name}/{log.name}",
-                **job.costs,
-            }
+        tune.report(last_row(job, error, log))
+
+
+def last_row(job: Job, error: Exception, log: Path) -> Row:
+    """Return what is told of a training that an error ended, noted in its log where that can be written.
+
+    Where the disk takes no more, no candidate has failed: the row says so (`unwritten`), and the search ends with them all
+    unfinished.
+    """
+    try:
+        note(log, "".join(traceback.format_exception(error)))
+    except StorageError as full:
+        error = error if is_storage_trouble(error) else full
+    row = {"candidate_id": job.candidate_id, "epoch": 0, **job.costs}
+    if is_storage_trouble(error):
+        said = (
+            str(error) if isinstance(error, StorageError) else f"trial {job.candidate_id}: {_reason(error)}"
         )
+        return {**row, "status": "running", UNWRITTEN: said}
+    oom = isinstance(error, torch.OutOfMemoryError) or "OutOfMemoryError" in str(error)
+    reason = f"trial {job.candidate_id}: {_reason(error)}; see {log.parent.name}/{log.name}"
+    return {**row, "status": "oom" if oom else "crashed", "reason": reason}
 
 
 def launch_dict(launch: Launch) -> dict[str, Any]:

@@ -9,11 +9,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spaces.console import command
-from spaces.errors import StudentSearchError
+from spaces.errors import StorageError, StudentSearchError
 from spaces.files import make_folder
 from trainables.training.control import PlainControl
 from trainables.training.job import Job
 from trainables.training.loop import train
+
+
+def make_out(folder: Path) -> None:
+    """Make the folder of `--out`.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        make_folder(folder)
+    except StorageError as error:
+        raise StorageError(f"--out {error} Give a folder that can be made.") from error
 
 
 @command
@@ -32,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         job = Job.read(options.candidate, options.out)
-        make_folder(options.out)
+        make_out(options.out)
         control = PlainControl()
         train(job, control)
     except StudentSearchError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, final
 
 from analysis.run_folder import CONTROL_FILE, Trial
+from analysis.run_json import read_control
 from search.results.orders import Order
 from spaces.files import write_text
 from trainables.training.job import Job
@@ -35,7 +36,7 @@ class ControlRows:
             trials: the students that are controlled.
         """
         self._path = folder / CONTROL_FILE
-        known = json.loads(self._path.read_text())["rows"] if self._path.exists() else []
+        known = read_control(self._path)["rows"] if self._path.exists() else []
         self._rows: dict[tuple[Any, ...], Row] = {_key(row): row for row in known}
         self.failures: list[str] = []
         for trial in trials:

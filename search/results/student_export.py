@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.pareto import pick
-from analysis.run_folder import Run, Trial, read_run
+from analysis.run_folder import Run, Trial, check_ids, read_run
 from search.run_folder.facts import CANDIDATE_FILE, CHECKPOINTS, check_format
 from spaces.errors import ExportError
 from spaces.objectives import COSTS
@@ -57,9 +57,15 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
         StudentSearchError: no such run or trial, a missing checkpoint, or `out` holds something.
     """
     run = read_run(folder)
+    check_ids(run)
     check_format(folder, run.facts, str(folder))
     trial = pick(run, which, axis)
     source = folder / (trial.checkpoint or f"{CHECKPOINTS}/{trial.candidate_id}")
+    if not source.resolve().is_relative_to(folder.resolve()):
+        raise ExportError(
+            f"{source}: the checkpoint of trial {trial.candidate_id} lies outside of the run folder, at {source.resolve()}. "
+            "Copy it to its place in the folder, or pick another trial."
+        )
     if not (source / "checkpoint.pt").is_file():
         raise ExportError(
             f"{source}: the checkpoint of trial {trial.candidate_id} is missing. Pick another trial, or train it again."

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis.run_folder import Run, Trial, read_run
+from analysis.run_folder import Run, Trial, check_ids, read_run
 from search.results.control_rows import ControlRows, finished_before, note_finished
 from search.results.orders import Order, members, orders
 from search.run_folder.facts import check_format
@@ -33,6 +33,7 @@ def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | 
         StudentSearchError: no such run or trial, or no room to train.
     """
     run = read_run(folder)
+    check_ids(run)
     check_format(folder, run.facts, str(folder))
     trials = members(run, which, limit)
     made, failures = _orders(run, trials, seeds)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, final
 
 from analysis.run_folder import FACTS_FILE
+from analysis.run_json import check_facts
 from analysis.table import HISTORY_FOLDER, TRIALS_FILE, saved
 from spaces.errors import RunError, SpaceError
 from spaces.files import storage_error, write_text
@@ -138,13 +139,14 @@ def read_facts(folder: Path) -> dict[str, Any]:
             f"{folder}: is no run ({FACTS_FILE} and {SPACE_FILE} are missing). Give the folder of a run, such as runs/dlip."
         )
     try:
-        facts = json.loads(path.read_text())
+        facts = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(facts, dict) or "objectives" not in facts:
             raise ValueError("it does not describe a run")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(
             f"{path}: damaged ({error}). {saved(folder)} Put back a copy of {FACTS_FILE}, or start a new run."
         ) from error
+    check_facts(path, facts)
     return facts
 
 

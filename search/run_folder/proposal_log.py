@@ -28,8 +28,8 @@ class ProposalLog:
         for line in self.path.read_bytes().splitlines():
             try:
                 fields = json.loads(line)
-                self.values[fields["candidate_id"]] = fields["values"]
-            except (ValueError, KeyError, TypeError):
+                self.values[str(fields["candidate_id"])] = dict(fields["values"])
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # torn: the searcher then knows the candidate, but learns nothing from it
 
     def append(self, proposal: Proposal) -> None:

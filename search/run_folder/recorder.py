@@ -10,12 +10,14 @@ from typing import Any, final
 import pyarrow as pa
 
 from analysis import pareto
+from analysis.run_json import CANDIDATE_ID
 from analysis.table import (
     FAILED,
     TRIALS_FILE,
     other_columns,
     read_history,
     read_trials,
+    trial_rows,
     trials_schema,
     write_trials,
 )
@@ -24,6 +26,7 @@ from search.proposal import Admitted, Past, Proposal, Rejected
 from search.run_folder.history import HistoryWriter
 from search.run_folder.proposal_log import ProposalLog
 from spaces.candidate import Candidate
+from spaces.errors import RunError
 from spaces.objectives import COSTS
 
 WRITE_EVERY_S = 1.0
@@ -87,8 +90,19 @@ class Recorder:
         names = tuple(dict.fromkeys((*kept, *metric_names)))
         recorder = cls(folder, metric_names=names, loss_names=loss_names)
         recorder._others = other_columns(table) if table is not None else ()
-        for row in table.to_pylist() if table is not None else []:
-            recorder._put(row, json.loads(row["config"]) if row["config"] else {})
+        for row in trial_rows(path, table) if table is not None else []:
+            if (
+                not CANDIDATE_ID.fullmatch(row["candidate_id"])
+                or row["seed"] is None
+                or row["proposal"] is None
+            ):
+                raise RunError(
+                    f"{path}: got candidate_id {row['candidate_id'][:80]!r}, seed {row['seed']}, proposal {row['proposal']}; "
+                    "allowed: 8 hex digits and two numbers. Put back a copy of the file as the search wrote it."
+                )
+            config = row["config"]
+            row["config"] = json.dumps(config, sort_keys=True) if config else ""
+            recorder._put(row, config)
         for row in read_history(folder).table.to_pylist():
             recorder._enter(row)
         return recorder
@@ -237,8 +251,10 @@ class Recorder:
 
     def close(self) -> None:
         """Write the table and end the history part; the recorder can still be read."""
-        self.write()
-        self._history.close()
+        try:
+            self.write()
+        finally:
+            self._history.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return next to nothing: Ray pickles its callbacks to a file that is never read."""

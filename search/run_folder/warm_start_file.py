@@ -56,7 +56,7 @@ def read_earlier(folder: Path) -> EarlierResults:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         first = [line["first"] for line in lines if "first" in line]
         past = [_past(line) for line in lines if "first" not in line]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(
             f"{path}: damaged ({type(error).__name__}: {error}); allowed: the file as the search wrote it. "
             "Put back a copy, or start a new run with --warm-start."

@@ -13,6 +13,7 @@ from search.objectives import measured, to_minimise
 from search.run_folder.rung_book import RungBook
 from search.schedulers.growing_rank import GrowingRank
 from search.schedulers.rung_config import RungConfig
+from spaces.errors import StorageError
 from spaces.objectives import Objectives, cost_columns
 
 BLIND = "blind"  # role of the baseline student
@@ -34,6 +35,9 @@ class RungScheduler(FIFOScheduler, ABC):
 
     With fewer than eta candidates nobody is stopped, but one whose objectives are not finite always is. A candidate
     that lacks an objective is left alone: it is not ranked, and fails at its end.
+
+    Attributes:
+        fault: why the book could not be written, None while it can.
     """
 
     name: str  # the plug-in's name, which the book remembers
@@ -48,6 +52,7 @@ class RungScheduler(FIFOScheduler, ABC):
             folder: the run folder, where `rungs.json` is or will be; None keeps the rungs in memory only.
         """
         super().__init__()
+        self.fault: StorageError | None = None
         self.reduction_factor = config.reduction_factor
         self.objectives = self.judged(objectives)
         self.rungs = config.rungs
@@ -113,7 +118,11 @@ class RungScheduler(FIFOScheduler, ABC):
         """Answer Ray Tune's question whether the trial goes on."""
         candidate_id = trial.config.get("candidate_id") or result["candidate_id"]
         role = result.get("role") or trial.config.get("role")
-        decision = self.judge(candidate_id, {**result, "role": role})
+        try:
+            decision = self.judge(candidate_id, {**result, "role": role})
+        except StorageError as error:
+            self.fault = self.fault or error  # raised here, Ray Tune would call it the trial's
+            return str(TrialScheduler.CONTINUE)
         stop = decision is not None and decision.verdict == STOP
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 

@@ -9,6 +9,7 @@ from typing import Any, final
 from analysis.table import FAILED
 from search.stopping.hypervolume import GROWS, Growth
 from search.stopping.time_used import HOUR_S, TimeUsed
+from spaces.errors import StudentSearchError
 from spaces.sections import StopSection
 
 ALIKE = 5  # first trials of a session that, failing all alike, end it
@@ -44,6 +45,7 @@ class StopRules:
 
     Attributes:
         growth: of the hypervolume over all sessions.
+        fault: what nobody can search on after, such as a full disk; None without one.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class StopRules:
         """
         self.growth = growth
         self._settings, self._used, self._interrupted, self._clock = settings, used, interrupted, clock
+        self.fault: StudentSearchError | None = None
         self._cut: Ending | None = None
         self._checked_at = float("-inf")
         # endings of the first trials; None once one of them was different
@@ -85,6 +88,12 @@ class StopRules:
         """Return whether running trials are to end, too."""
         ending = self.ending
         return ending is not None and ending.cut
+
+    def break_off(self, fault: StudentSearchError) -> None:
+        """End the search for a fault that is no candidate's; all that train stay unfinished. The first one counts."""
+        if self.fault is None:
+            self.fault = fault
+            self._cut = Ending(ended_by="failed", reason=str(fault), cut=True)
 
     def conclusion(self, ended: Ending | None, *, unfinished: bool) -> Ending | None:
         """Return what ended a search whose last trial is over, None where nothing did.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import wraps
 from typing import Any, final
 
 from ray.tune import Callback
@@ -14,7 +15,10 @@ from search.schedulers.base import RungScheduler
 from search.stopping.stop_rules import StopRules
 from search.tune.gauges import Gauges
 from search.tune.watchdog import Watchdog
+from spaces.errors import StorageError
+from spaces.files import is_storage_trouble
 from spaces.interruption import shielded
+from trainables.trial import UNWRITTEN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,25 @@ class Watched:
     on_end: Callable[[Mapping[str, Any]], None]
 
 
+def _kept(hook: Callable[..., None]) -> Callable[..., None]:
+    """Return a hook that breaks the search off where the disk takes no more.
+
+    Raised out of a hook, Ray Tune would take the error for the trial's, and candidates would be called crashed. After that
+    nothing is recorded: what is not on disk a resumed trial tells again.
+    """
+
+    @wraps(hook)
+    def call(self: "RunCallback", *args: Any, **kwargs: Any) -> None:
+        if self.broken_off:
+            return
+        try:
+            hook(self, *args, **kwargs)
+        except StorageError as error:
+            self.break_off(error)
+
+    return call
+
+
 @final
 class RunCallback(Callback):
     """Keeps the run's own record while Tune runs; Ray's is never read."""
@@ -56,6 +79,15 @@ class RunCallback(Callback):
         """Return next to nothing: Ray pickles its callbacks to a file that is never read."""
         return {}
 
+    @property
+    def broken_off(self) -> bool:
+        """Whether the search ends for a fault that is no candidate's."""
+        return self._watched.rules.fault is not None
+
+    def break_off(self, fault: StorageError) -> None:
+        """End the search for such a fault."""
+        self._watched.rules.break_off(fault)
+
     def tally(self) -> Tally:
         """Return where the run stands."""
         watched, growth = self._watched, self._watched.rules.growth
@@ -69,11 +101,14 @@ class RunCallback(Callback):
             best=[growth.best[name] for name in order],
         )
 
+    @_kept
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Record an epoch."""
         candidate_id = trial.config["candidate_id"]
+        if result.get(UNWRITTEN):
+            raise StorageError(result[UNWRITTEN])
         failed = result.get("status") in FAILED
         with shielded():
             if result.get("epoch", 0) or failed:
@@ -82,6 +117,7 @@ class RunCallback(Callback):
                 self._recorder.record_epoch({**result, "candidate_id": candidate_id})
             self._gauges.show_epoch(candidate_id, trial.config["role"], result)
 
+    @_kept
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Set the last status of a candidate."""
         candidate_id = trial.config["candidate_id"]
@@ -98,17 +134,25 @@ class RunCallback(Callback):
             else:
                 self._end(candidate_id, "crashed", _crash(candidate_id, "ended without a last row"))
 
+    @_kept
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record a trial whose process was lost more often than it is restarted."""
         candidate_id = trial.config["candidate_id"]
+        if is_storage_trouble(trial.get_error() or Exception()):
+            raise StorageError(
+                f"trial {candidate_id}: {str(trial.get_error()).strip().splitlines()[-1][:200]}"
+            )
         if not self._watched.rules.over():
             lines = str(trial.get_error() or "").strip().splitlines()
             self._end(
                 candidate_id, "crashed", _crash(candidate_id, f": {(lines or ['process lost'])[-1][:200]}")
             )
 
+    @_kept
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Show progress, write what is due, and compare placement groups with live trials."""
+        if self._watched.scheduler.fault is not None:
+            raise self._watched.scheduler.fault
         with shielded():
             self._recorder.tick()
         if self._watched.progress.due:

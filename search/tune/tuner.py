@@ -1,5 +1,6 @@
 """How Ray Tune is set up for a search."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -35,6 +36,10 @@ def make_tuner(
         over: whether all trials are to end.
     """
     storage = Path(launch.storage)
+    # Ray's copy of its own state is never read, and where the disk is full, that is told once and in our words
+    logging.getLogger("ray.tune.execution.experiment_state").addFilter(
+        lambda record: str(storage) not in record.getMessage()
+    )
     return tune.Tuner(
         tune.with_resources(run_trial, launch.resources()),
         tune_config=tune.TuneConfig(

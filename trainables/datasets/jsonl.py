@@ -241,7 +241,7 @@ class JsonlDataset(Dataset):
             self._write_pixels(path, pictures, side, progress)
         try:
             pixels: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # a damaged header raises almost anything
             raise DatasetError(unusable(path, error, "it is made again")) from error
         if pixels.shape != (len(pictures), side, side, 3) or pixels.dtype != np.uint8:
             raise DatasetError(f"{path}: damaged (shape {pixels.shape}). Delete it; it is made again.")

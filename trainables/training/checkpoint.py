@@ -145,9 +145,8 @@ def _unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return f"{path}: cannot be read: {refusal(path, error)}"
     said = str(error).splitlines()[0][:200] if isinstance(error, TypeError) else type(error).__name__
-    if isinstance(error, pickle.UnpicklingError) and any(
-        word in str(error) for word in ("Unsupported global", "Unsupported class")
-    ):
+    refused = any(word in str(error) for word in ("Unsupported global", "Unsupported class"))  # torch's words
+    if refused and isinstance(error, pickle.UnpicklingError):
         return (
             f"{path}: holds more than tensors and plain values, which could run code; it is not opened. "
             "Delete its folder: the candidate is trained again from the start."

@@ -1,6 +1,7 @@
 """The order for one trial, as a plain file: what `python -m trainables.worker candidate.json` reads."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from trainables.tasks import DEFAULT
 
 REQUIRED = ("student.kind", "losses", "training.epochs")
 PATIENCE = 5000
+ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
 MAPPINGS = ("config", "dataset", "tasks", "evaluation", "teacher_metrics", "blind_metrics", "costs")
 TEXTS = ("candidate_id", "folder", "teacher", "teacher_fingerprint", "cache", "device")
 NUMBERS = ("seed", "threads", "patience")
@@ -31,6 +33,11 @@ def _absent(config: Any) -> list[str]:
     return [path for path in REQUIRED if not has(path)]
 
 
+def _short(value: Any) -> str:
+    """Return a value as it stands in a message."""
+    return repr(value)[:80]
+
+
 def _wrong_types(fields: Mapping[str, Any]) -> str:
     """Return what stands in the wrong form, "" if nothing does."""
     config = fields["config"] if isinstance(fields["config"], Mapping) else {}
@@ -42,8 +49,21 @@ def _wrong_types(fields: Mapping[str, Any]) -> str:
     ):
         found = {name: fields[name] for name in names if name in fields} | (parts if kind is Mapping else {})
         for name, value in found.items():
-            if not isinstance(value, kind):
-                return f"{name}: got {value!r}; allowed is {what}"
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                return f"{name}: got {_short(value)}; allowed is {what}"
+    if not ID.fullmatch(fields["candidate_id"]):
+        return f"candidate_id: got {fields['candidate_id'][:80]!r}; allowed are 8 hex digits"
+    for name, what in (("tasks", "mappings of options"), ("costs", "numbers"), ("evaluation", "integers")):
+        kinds: Any = {"tasks": Mapping, "costs": int | float, "evaluation": int}[name]
+        wrong = [key for key, value in fields.get(name, {}).items() if not isinstance(value, kinds)]
+        if wrong:
+            return f"{name}.{str(wrong[0])[:80]}: got {_short(fields[name][wrong[0]])}; allowed are {what}"
+    at = fields.get("evaluate_at", ())
+    if not isinstance(at, list | tuple) or not all(isinstance(epoch, int) for epoch in at):
+        return f"evaluate_at: got {_short(at)}; allowed is a list of integers"
+    epochs = config.get("training", {}).get("epochs", 1)
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+        return f"training.epochs: got {_short(epochs)}; allowed: an integer, 1 or more"
     return ""
 
 
@@ -135,7 +155,7 @@ class Job:
             RunError: the file is missing, no JSON, or not a job.
         """
         try:
-            fields = json.loads(path.read_text())
+            fields = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise RunError(f"{path}: {error.strerror}. Give the candidate.json that a run wrote.") from error
         except json.JSONDecodeError as error:
@@ -144,6 +164,13 @@ class Job:
             raise RunError(
                 f"{path}: no text ({error.reason}). Give the candidate.json that a run wrote."
             ) from error
+        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets as deep
+            raise RunError(
+                f"{path}: no JSON that a run wrote ({error}). Give the candidate.json of one."
+            ) from error
         if not isinstance(fields, dict):
             raise RunError(f"{path}: got a {type(fields).__name__}, allowed is one JSON object.")
-        return cls.from_dict({**fields, "folder": str(folder)})
+        try:
+            return cls.from_dict({**fields, "folder": str(folder)})
+        except RunError as error:
+            raise RunError(f"{path}: {error}") from error

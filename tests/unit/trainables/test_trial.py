@@ -4,9 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from ray import train
 
-from spaces.errors import ShapeError
+from spaces.errors import ShapeError, StorageError
 from tests.unit.trainables.small import make_job
 from trainables import trial
 from trainables.training.job import Job
@@ -176,3 +177,54 @@ def test_each_group_that_workers_noted_is_given_back_once(
     trial.release(tmp_path)
     trial.release(tmp_path)
     assert sorted(removed) == groups
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StorageError("checkpoint.pt: cannot be written: the disk of /data is full"),
+        OSError(28, "No space left on device"),
+        OSError(122, "Disk quota exceeded"),
+        OSError(30, "Read-only file system"),
+        RuntimeError("unable to write to file </torch_1>: No space left on device (28)"),
+    ],
+    ids=repr,
+)
+def test_a_disk_that_takes_no_more_is_no_failure_of_the_candidate(
+    error: Exception, notes: list[str], job: Job, launch: Launch
+) -> None:
+    row = trial.last_row(job, error, Path(launch.log))
+    assert (row["status"], row["epoch"], row["candidate_id"]) == ("running", 0, job.candidate_id)
+    assert str(error).splitlines()[0] in row[trial.UNWRITTEN]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ValueError("no"), "crashed"),
+        (torch.OutOfMemoryError("2 GiB asked"), "oom"),
+        (FileNotFoundError("gone"), "crashed"),
+    ],
+)
+def test_other_failures_are_the_candidates_and_name_their_log(
+    error: Exception, status: str, notes: list[str], job: Job, launch: Launch
+) -> None:
+    row = trial.last_row(job, error, Path(launch.log))
+    assert row["status"] == status
+    assert trial.UNWRITTEN not in row
+    assert row["reason"].startswith(f"trial {job.candidate_id}: {type(error).__name__}: ")
+    assert row["reason"].endswith("one.log")
+    assert "Traceback" in notes[0] or str(error) in notes[0]
+
+
+def test_a_log_that_cannot_be_written_tells_of_the_disk(
+    job: Job, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(log: Path, text: str) -> None:
+        raise StorageError(f"{log}: cannot be written: the disk is full")
+
+    monkeypatch.setattr(trial, "note", full)
+    assert (
+        "one.log: cannot be written"
+        in trial.last_row(job, ValueError("no"), Path(launch.log))[trial.UNWRITTEN]
+    )

@@ -36,6 +36,7 @@ from trainables.tokenizer import Tokenizer, write_word_tokenizer
 from trainables.training.build import build_losses
 from trainables.training.step import DistillationStep
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
+from trainables.worker import make_out
 
 MAX_TOKENS = 24
 CHECK_EVERY = 5
@@ -152,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fused_from=0.35,
     )
     try:
-        make_folder(options.out)
+        make_out(options.out)
         measured = pretrain(options.out, config, seed=options.seed)
     except StudentSearchError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from spaces.errors import TeacherError
+from trainables.datasets.cache_folder import unusable
 from trainables.signals import Batch, Offer, Offers, Signals, Want, Wants
 from trainables.teachers.cache.layout import META, array_path
+
+AGAIN = "it is computed again"
 
 
 class TeacherCache:
@@ -28,14 +31,13 @@ class TeacherCache:
         """
         self.folder, self.offers = folder, offers
         try:
-            meta = json.loads((folder / META).read_text())
-        except (OSError, json.JSONDecodeError) as error:
+            meta = json.loads((folder / META).read_text(encoding="utf-8"))
+            filled_by = str(meta["teacher"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise TeacherError(f"teacher cache {unusable(folder / META, error, AGAIN)}") from error
+        if fingerprint and filled_by != fingerprint:
             raise TeacherError(
-                f"teacher cache {folder}: cannot be read ({error}). Delete it; it is computed again."
-            ) from error
-        if fingerprint and meta["teacher"] != fingerprint:
-            raise TeacherError(
-                f"teacher cache {folder}: comes from a teacher with fingerprint {meta['teacher']}, "
+                f"teacher cache {folder}: comes from a teacher with fingerprint {filled_by[:40]}, "
                 f"this one has {fingerprint}. Delete it; it is computed again."
             )
         self._arrays: dict[Want, np.ndarray] = {}
@@ -75,12 +77,25 @@ class TeacherCache:
         if want not in self._arrays:
             path = array_path(self.folder, want)
             try:
-                self._arrays[want] = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise TeacherError(
-                    f"teacher cache {path}: cannot be read ({error}). Delete it; it is computed again."
-                ) from error
+                array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            except Exception as error:  # a damaged header raises almost anything
+                raise TeacherError(f"teacher cache {unusable(path, error, AGAIN)}") from error
+            if not _is_of(array, self.offers[want]):
+                wrong = ValueError(f"{array.dtype} of shape {array.shape}")
+                raise TeacherError(f"teacher cache {unusable(path, wrong, AGAIN)}")
+            self._arrays[want] = array
         return self._arrays[want]
+
+
+def _is_of(array: np.ndarray, offer: Offer) -> bool:
+    """Return whether an array can hold what a teacher offers; text axes are as long as the texts are."""
+    sizes = array.shape[1:] if offer.rows else array.shape
+    if not np.issubdtype(array.dtype, np.floating) or len(sizes) != len(offer.sizes):
+        return False
+    return all(
+        got <= size if axis == "T" else got == size
+        for got, size, axis in zip(sizes, offer.sizes, offer.axes, strict=True)
+    )
 
 
 def _trimmed(value: np.ndarray, offer: Offer, tokens: int) -> np.ndarray:
