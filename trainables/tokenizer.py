@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tokenizers import BertWordPieceTokenizer
 from tokenizers import Tokenizer as Backend
 from tokenizers.implementations.base_tokenizer import BaseTokenizer
@@ -105,12 +104,20 @@ class Tokenizer:
 
     def unknown_share(self, texts: list[str]) -> float:
         """Return the share of words that this vocabulary does not have."""
-        if self.unknown is None:
-            return 0.0
-        ids = np.concatenate(
-            [np.array(row, dtype=np.int64) for row in self._words(texts)] or [np.zeros(0, np.int64)]
-        )
-        return float((ids == self.unknown).mean()) if len(ids) else 0.0
+        unknown, total, _ = self.unknown_words(texts)
+        return unknown / total if total else 0.0
+
+    def unknown_words(self, texts: list[str]) -> tuple[int, int, str]:
+        """Return how many words this vocabulary does not have, of how many, and the first of them; "" for none."""
+        missing = total = 0
+        first = ""
+        for text, item in zip(texts, self.backend.encode_batch(texts, add_special_tokens=False), strict=True):
+            total += len(item.ids)
+            for number, (start, end) in zip(item.ids, item.offsets, strict=True):
+                if number == self.unknown:
+                    missing += 1
+                    first = first or text[start:end]
+        return missing, total, first
 
     def decode(self, ids: list[int]) -> str:
         """Return the words of ids, special tokens left out."""

@@ -36,6 +36,7 @@ def describe(inputs: Inputs) -> list[str]:
         figures_line(space.teachers[0], inputs.teacher_metrics, inputs.chances),
         *inputs.notes,
         inputs.dataset.describe(),
+        *_caption_notes(inputs),
         f"full fidelity {training.epochs} epochs of {training.pairs_per_epoch} pairs, rungs {list(rungs_of(space))}; "
         f"scheduler {space.search.scheduler.kind}, searcher {space.search.searcher.kind}",
         f"limits: {', '.join(limits) or 'none'}; teacher outputs {space.teacher_cache.kind} in {space.teacher_cache.precision}",
@@ -50,6 +51,19 @@ def describe(inputs: Inputs) -> list[str]:
             f"limits and retention refer to the teacher {space.teachers[0]}, of {', '.join(space.teachers)}"
         )
     return [*lines, *(f"WARNING: {sentence}" for sentence in inputs.caveats())]
+
+
+def _caption_notes(inputs: Inputs) -> list[str]:
+    """Return what the tasks say of held-out splits whose captions are too few to tell the pictures apart."""
+    size, found = inputs.evaluation, []
+    for name in inputs.dataset.split_names:
+        counts = inputs.dataset.caption_counts(
+            name, images=size.images, captions_per_image=size.captions_per_image
+        )
+        if counts and name != "train":
+            notes = [task.note(*counts) for task in inputs.students.made.values()]
+            found += [f"{name} split: {note}" for note in notes if note]
+    return found
 
 
 def plan_lines(inputs: Inputs) -> list[str]:

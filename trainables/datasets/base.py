@@ -65,6 +65,18 @@ class Dataset(ABC):
         """The splits that this data has; all have train and val."""
         return SPLITS
 
+    def caption_counts(self, name: str, *, images: int, captions_per_image: int) -> tuple[int, int] | None:
+        """Return how many pictures, and how many different captions, the first of a split have.
+
+        None where every caption is about one picture by construction, which is what a data set says that does not count.
+
+        Args:
+            name: of the split.
+            images: pictures at most.
+            captions_per_image: captions of each at most.
+        """
+        return None
+
     @abstractmethod
     def describe(self) -> str:
         """Return one line for the log and the report: sizes, noise, source."""

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spaces.errors import DatasetError
 from trainables.datasets.base import Split
 from trainables.preprocess import PreprocessConfig
 from trainables.signals import CAPTION, PICTURE, PIXELS, QUESTION, Batch
@@ -28,6 +29,16 @@ def _rows_of(images: np.ndarray, num_images: int) -> tuple[np.ndarray, np.ndarra
     """Return text rows ordered by image, and the (N + 1,) offsets of each image's rows."""
     order = np.argsort(images, kind="stable")
     return order, np.searchsorted(images[order], np.arange(num_images + 1))
+
+
+def _check_rows(split: str, kind: str, rows: np.ndarray, *, first: int, count: int) -> None:
+    """Refuse row numbers that numpy would count from the end, or fail at."""
+    if len(rows) and not first <= int(rows.min()) <= int(rows.max()) < count:
+        wrong = next(int(row) for row in rows if not first <= row < count)
+        raise DatasetError(
+            f"{split} split: {kind} row {wrong} was asked for, it has {count:,}. The data has changed since the run was "
+            "planned: put it back as it was, or start a new run."
+        )
 
 
 def fields_of(kinds: Iterable[str]) -> frozenset[str]:
@@ -56,7 +67,12 @@ class TextTable:
     keys: np.ndarray
 
     def count(self, images: np.ndarray) -> np.ndarray:
-        """Return how many rows each of `images` has."""
+        """Return how many rows each of `images` has.
+
+        Raises:
+            DatasetError: an image that is none.
+        """
+        _check_rows("this", PICTURE, images, first=0, count=len(self.offsets) - 1)
         counts: np.ndarray = self.offsets[images + 1] - self.offsets[images]
         return counts
 
@@ -117,7 +133,12 @@ class EncodedSplit:
         )
 
     def images(self, rows: np.ndarray, device: torch.device) -> Tensor:
-        """Return normalised pictures (B, 3, S, S)."""
+        """Return normalised pictures (B, 3, S, S).
+
+        Raises:
+            DatasetError: a row that the split does not have.
+        """
+        _check_rows(self.name, PICTURE, rows, first=0, count=self.num_images)
         pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[rows])).to(device)
         return self.preprocess.normalise(pixels)
 
@@ -128,6 +149,9 @@ class EncodedSplit:
             rows: of each kind that the batch is to have; texts are trimmed to the longest.
             device: where the tensors go.
             pixels: read the pictures, too; nothing is read for a pass that does not look at them.
+
+        Raises:
+            DatasetError: a row that the split does not have; -1 stands for no text, never for the last one.
         """
         fields: dict[str, Tensor] = {}
         if pixels and PICTURE in rows:
@@ -158,6 +182,7 @@ class EncodedSplit:
         Row -1 (a picture without such a text) gives the two special tokens that frame a text, and nothing to predict.
         """
         table = self.tables[kind]
+        _check_rows(self.name, kind, rows, first=-1, count=len(table.ids))
         there, known = rows >= 0, np.maximum(rows, 0)
         lengths = np.where(there, table.lengths[known], 2)
         width = int(lengths.max())

@@ -136,6 +136,16 @@ class JsonlDataset(Dataset):
         asked = all(any(one.questions for one in chosen) for chosen in self._splits.values() if chosen)
         return frozenset({PICTURE, CAPTION, *([QUESTION] if asked else [])})
 
+    def caption_counts(self, name: str, *, images: int, captions_per_image: int) -> tuple[int, int]:
+        """Return how many pictures, and how many different captions, the first of a split have; case does not count."""
+        chosen = self._splits[name][:images]
+        different = {
+            " ".join(text.casefold().split())
+            for picture in chosen
+            for text in picture.captions[:captions_per_image]
+        }
+        return len(chosen), len(different)
+
     def describe(self) -> str:
         """Return one line about file, sizes and division."""
         counts = {name: len(pictures) for name, pictures in self._splits.items()}

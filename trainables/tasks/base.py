@@ -67,6 +67,10 @@ class Task(ABC):
         missing = sorted(self.fields - set(fields))
         return f"needs {', '.join(missing)}, which this data does not have" if missing else None
 
+    def note(self, pictures: int, captions: int) -> str | None:
+        """Return what a user should know of its figures on so many pictures with so many different captions, or None."""
+        return None
+
 
 def wants_of(tasks: Iterable[Task]) -> Wants:
     """Return what a model that does all of the tasks must say."""

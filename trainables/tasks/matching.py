@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar, final
 
+import numpy as np
+
 from trainables.signals import CAPTION, PIXELS, Offers, Serving, Want, Wants
 from trainables.tasks.base import Task
 from trainables.tasks.chance import Chance
@@ -16,8 +18,8 @@ LOGITS = Want("fused", "logits")
 class Matching(Task):
     """Tell whether a picture and a caption belong together, by the image-grounded encoder.
 
-    Li et al. 2022, section 3.2. Half of the pairs are given ones, in the other half each caption meets the next picture:
-    guessing scores 50.
+    Li et al. 2022, section 3.2. Half of the pairs are given ones, in the other half each caption meets the next picture that
+    has no caption like it: guessing scores 50. A caption that all pictures have tells nothing and is left out of both.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("match_accuracy",)
@@ -27,20 +29,21 @@ class Matching(Task):
     losses: ClassVar[tuple[str, ...]] = ("itm",)
 
     def evaluate(self, pool: Pool) -> dict[str, float]:
-        """Return the share of pairs that are told right; {} without captions, or for one picture, which has no other."""
-        if len(pool.pictures) < 2:
+        """Return the share of pairs that are told right; {} without captions, or where each fits all pictures."""
+        if not len(pool.rows(CAPTION)[0]):
             return {}
+        others = pool.asked.strangers(CAPTION)
+        own = np.where(others < 0, -1, pool.rows(CAPTION)[1])
         right = total = 0
-        for shift in (0, 1):
-            for _, signals in pool.chunks(CAPTION, frozenset({LOGITS}), shift=shift):
-                said = signals[LOGITS].argmax(-1)
-                right += int((said == 1 - shift).sum())
-                total += len(said)
+        for label, places in ((1, own), (0, others)):
+            for _, signals in pool.chunks(CAPTION, frozenset({LOGITS}), places=places):
+                right += int((signals[LOGITS].argmax(-1) == label).sum())
+                total += len(signals[LOGITS])
         return {"match_accuracy": 100.0 * right / total} if total else {}
 
     def chance(self, rows: PoolRows) -> Chance | None:
         """Return 50: half of the pairs belong together."""
-        pairs = 2 * len(rows.rows(CAPTION)[0]) if len(rows.pictures) > 1 else 0
+        pairs = 2 * int((rows.strangers(CAPTION) >= 0).sum())
         return Chance(level=50.0, count=pairs) if pairs else None
 
     def serving(self, offers: Offers) -> Sequence[Serving]:

@@ -57,6 +57,33 @@ class PoolRows:
             for row in self.rows(kind)[0]
         ]
 
+    def belongs(self, kind: str) -> np.ndarray:
+        """Return (n, m) bool: whether a picture has a text that equals one of `rows`, be it among its first or not.
+
+        Equal is what the model reads equally: the same tokens.
+        """
+        table, (rows, _) = self.split.tables[kind], self.rows(kind)
+        near = table.images < len(self.pictures)
+        different, codes = np.unique(table.keys[near], return_inverse=True)
+        has = np.zeros((len(self.pictures), len(different)), dtype=bool)
+        has[table.images[near], codes.reshape(-1)] = True
+        found: np.ndarray = has[:, np.searchsorted(different, table.keys[rows])]
+        return found
+
+    def strangers(self, kind: str) -> np.ndarray:
+        """Return for each text of `rows` the next picture behind its own that it does not belong to, (m,).
+
+        -1 where it belongs to all of them.
+        """
+        belongs, (_, owners) = self.belongs(kind), self.rows(kind)
+        texts, found = np.arange(len(owners)), np.full(len(owners), -1)
+        for step in range(1, len(self.pictures)):
+            left = texts[found < 0]
+            places = (owners[left] + step) % len(self.pictures)
+            strange = ~belongs[places, left]
+            found[left[strange]] = places[strange]
+        return found
+
 
 class Pool:
     """Asks a model about pictures, and about texts that belong to them.
@@ -115,23 +142,26 @@ class Pool:
         """Return a signal about the texts alone, (m, ...) in the order of `rows`; of one size whatever the text."""
         return torch.cat([signals[want] for _, signals in self.chunks(kind, frozenset({want}))])
 
-    def chunks(self, kind: str, wants: Wants, *, shift: int = 0) -> Iterator[tuple[Batch, Signals]]:
+    def chunks(
+        self, kind: str, wants: Wants, *, places: np.ndarray | None = None
+    ) -> Iterator[tuple[Batch, Signals]]:
         """Yield texts with what the model says about them and their pictures, some at a time.
 
         Args:
             kind: of the texts.
             wants: what is asked.
-            shift: show each text the picture so many places behind its own, which it does not belong to.
+            places: (m,) the place of the picture that each text is shown with, by default its own; -1 leaves it out.
         """
         rows, owners = self.rows(kind)
-        owners = (owners + shift) % len(self.pictures)
+        if places is not None:
+            rows, owners = rows[places >= 0], places[places >= 0]
         grounded = any(name.startswith(f"{PICTURE}.") for name in self.model.inputs(wants).fields)
         reused = {want: self.of_pictures(want) for want in self.model.reusable} if grounded else {}
         for first in range(0, len(rows), CHUNK):
-            part, places = rows[first : first + CHUNK], owners[first : first + CHUNK]
-            index = torch.from_numpy(places).to(self.device)
+            part, seen = rows[first : first + CHUNK], owners[first : first + CHUNK]
+            index = torch.from_numpy(seen).to(self.device)
             known = Signals({want: value[index] for want, value in reused.items()}) if reused else None
-            yield self._signals({PICTURE: self.pictures[places], kind: part}, wants, known)
+            yield self._signals({PICTURE: self.pictures[seen], kind: part}, wants, known)
 
     @torch.no_grad()
     def _signals(

@@ -1,13 +1,14 @@
 """One door for teachers: a name of the table, a folder in either format, or a hub id."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spaces.errors import PluginError, TeacherError
 from spaces.plugins import resolve, unknown
 from trainables.datasets.base import Dataset
 from trainables.model_folder import is_model_folder
+from trainables.signals import QUESTION
 from trainables.teachers import FIRST, LOADERS, TEACHERS
 from trainables.teachers.embedded import folder_teacher
 from trainables.teachers.teacher import Teacher
@@ -55,16 +56,23 @@ def _model_type(folder: Path) -> str:
     return kind if kind in LOADERS else FIRST
 
 
-def check_pairing(teacher: Teacher, dataset: Dataset, texts: list[str]) -> None:
+def check_pairing(
+    teacher: Teacher,
+    dataset: Dataset,
+    captions: Sequence[str],
+    *,
+    questions: Sequence[str] = (),
+    answers: Sequence[str] = (),
+) -> None:
     """Refuse a teacher that was trained on another task, or that cannot read the texts.
 
     Args:
         teacher: the teacher.
         dataset: the data set; its specification is empty where it is bound to no task.
-        texts: some of its captions; none where it has none.
+        captions, questions, answers: some of its texts; questions count where the teacher reads any.
 
     Raises:
-        TeacherError: names both fingerprints, or the share of unknown words.
+        TeacherError: names both fingerprints, or the kinds of texts with their unknown words.
     """
     trained_on = teacher.files.measured.get("data_specification", "")
     if trained_on and dataset.specification and trained_on != dataset.specification:
@@ -72,9 +80,26 @@ def check_pairing(teacher: Teacher, dataset: Dataset, texts: list[str]) -> None:
             f"teacher {teacher.files.name}: was trained on data specification {trained_on}, this data set is "
             f"{dataset.specification}. Train it again: python -m trainables.teachers.blip.pretrain --out DIR."
         )
-    unknown = teacher.tokenizer.unknown_share(texts) if texts and teacher.tokenizer else 0.0
-    if unknown > LARGEST_UNKNOWN_SHARE:
+    texts = {"captions": captions}
+    if any(offer.rows == QUESTION for offer in teacher.offers.values()):
+        texts |= {
+            "questions": questions,
+            "answers": answers,
+        }  # each by itself: many captions would hide a few answers
+    told = [text for kind, some in texts.items() if (text := _unread(teacher, kind, some))]
+    if told:
         raise TeacherError(
-            f"teacher {teacher.files.name}: its tokenizer does not know {unknown:.0%} of the words of the "
-            f"captions; allowed: {LARGEST_UNKNOWN_SHARE:.0%}. Use a teacher that was trained on such text."
+            f"teacher {teacher.files.name}: its tokenizer does not know {', and '.join(told)}; allowed: "
+            f"{LARGEST_UNKNOWN_SHARE:.0%}. Give a teacher that reads such text: --teacher with a folder, or owner/model of a "
+            "hub; a tokenizer of word pieces can spell every word."
         )
+
+
+def _unread(teacher: Teacher, kind: str, texts: Sequence[str]) -> str:
+    """Return how much of some texts a teacher cannot read, "" where that is little."""
+    if not texts or teacher.tokenizer is None:
+        return ""
+    unknown, total, example = teacher.tokenizer.unknown_words(list(texts))
+    if not total or unknown / total <= LARGEST_UNKNOWN_SHARE:
+        return ""
+    return f"{unknown / total:.0%} of the words of the {kind} ({unknown:,} of {total:,}, such as {example!r})"

@@ -63,7 +63,13 @@ def shared_split(teacher: str, device: str, dataset: Mapping[str, Any], name: st
 def prepare_split(teacher: Teacher, dataset: Dataset, name: str, progress: Progress) -> EncodedSplit:
     """Return a split in the teacher's encoding, telling the progress of work done for the first time."""
     split = dataset.split(name, image_size=teacher.preprocess.image_size, progress=progress)
-    check_pairing(teacher, dataset, split.captions[:PROBED_TEXTS])
+    check_pairing(
+        teacher,
+        dataset,
+        split.captions[:PROBED_TEXTS],
+        questions=split.questions[:PROBED_TEXTS],
+        answers=split.answers[:PROBED_TEXTS],
+    )
     return EncodedSplit(split, teacher.tokenizer, teacher.preprocess)
 
 

@@ -1,9 +1,11 @@
 """The dry run: what it says of dimensions, of what they depend on, and of candidates that will not be trained."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from search.inputs.inputs import Inputs
 from search.reporting.plan import describe, plan_lines
@@ -119,3 +121,23 @@ def test_a_teacher_no_better_than_the_blind_student_is_told_once_that_is_known(p
     (sentence,) = inputs.caveats({"mean_recall": 3.0, "vqa_accuracy": sees, "retention": 30.0})
     told = f"not clearly better than a student that sees no image (vqa_accuracy {sees:.1f} %"
     assert told in sentence
+
+
+def test_captions_that_are_too_few_to_tell_pictures_apart_are_told(place: Path) -> None:
+    texts = {
+        "train": ["a red circle"] * 2,
+        "val": ["a red circle", "a blue ring", "a red circle", "a red circle"],
+    }
+    rows = []
+    for split, captions in texts.items():
+        for number, caption in enumerate(captions):
+            name = f"{split}{number}.png"
+            Image.new("RGB", (8, 8), (60 * number, len(split), 0)).save(place / name)
+            rows.append({"image": name, "caption": caption, "split": split})
+    (place / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = describe(prepare(place, f"dataset={{kind: jsonl, file: {place}/few.jsonl}}"))
+    assert [line for line in lines if line.startswith("val split: ")] == [
+        "val split: retrieval tells only 2 different captions of 4 pictures apart: equal captions count as right, so that "
+        "its recalls rank kinds of pictures, not pictures"
+    ]
+    assert not [line for line in describe(prepare(place)) if " split: " in line]

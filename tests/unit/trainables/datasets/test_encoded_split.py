@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from spaces.errors import DatasetError
 from tests.unit.trainables.small import CPU
 from trainables.datasets.base import Split
 from trainables.datasets.encoded import EncodedSplit
@@ -177,3 +178,22 @@ def test_without_tokenizer_or_texts_there_are_pictures_alone(tokenizer: Tokenize
 def test_texts_stay_beside_their_ids(split: EncodedSplit) -> None:
     assert split.texts["caption"] == CAPTIONS
     assert split.texts["question"] == ["how many ? two", "how many ring ? one two", "red ? one"]
+
+
+@pytest.mark.parametrize("row", [-2, -1, 4, 4_000_000_000])
+def test_a_picture_that_is_none_is_told(split: EncodedSplit, row: int) -> None:
+    told = rf"train split: picture row {row} was asked for, it has 4\. The data has changed"
+    with pytest.raises(DatasetError, match=told):
+        split.images(np.array([0, row, 1]), CPU)
+    with pytest.raises(DatasetError, match=told):
+        split.batch({"picture": np.array([row])}, CPU)
+    with pytest.raises(DatasetError, match=f"picture row {row} was asked for"):
+        split.tables["caption"].row(np.array([0, row]), np.array([0, 0]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "count"), [("caption", 5, 5), ("caption", -2, 5), ("question", 3, 3)]
+)
+def test_a_text_that_is_none_is_told(split: EncodedSplit, kind: str, row: int, count: int) -> None:
+    with pytest.raises(DatasetError, match=f"train split: {kind} row {row} was asked for, it has {count}"):
+        texts(split, kind, [0, row])

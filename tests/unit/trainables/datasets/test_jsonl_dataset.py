@@ -350,3 +350,15 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     with pytest.raises(ResourceError, match=r"is full \("):
         read(dataset(file), "train")
     assert not list(own_cache.iterdir())
+
+
+def test_different_captions_of_an_evaluation_are_counted(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, {"train": 1, "val": 3})
+    for row, captions in zip(rows[1:], (["a dog", "x"], ["A  dog", "y"], ["a cat", "x"]), strict=True):
+        row["captions"] = captions
+        del row["caption"]
+    data = dataset(write(tmp_path, list(rows)))
+    assert data.caption_counts("val", images=9, captions_per_image=1) == (3, 2)
+    assert data.caption_counts("val", images=2, captions_per_image=1) == (2, 1)
+    assert data.caption_counts("val", images=9, captions_per_image=2) == (3, 4)
+    assert data.caption_counts("test", images=9, captions_per_image=2) == (0, 0)

@@ -24,30 +24,40 @@ def test_one_right_answer_among_n_is_among_the_first_k_with_chance_k_over_n() ->
     assert first_hit(5, 2, 4) == first_hit(3, 3, 1) == 1.0
 
 
+def belonging(keys: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """Return which pictures have a caption that is worded like each caption, (n, m)."""
+    words = [set(keys[owners == picture].tolist()) for picture in range(owners.max() + 1)]
+    return np.array([[key in own for key in keys.tolist()] for own in words])
+
+
 def test_random_recall_by_hand() -> None:
     # a thousand pictures with one caption each, all different: (1 + 5 + 10) / 3 in a thousand, both ways
     places = np.arange(1000)
-    assert random_recall(places, places) == pytest.approx(100 * (0.001 + 0.005 + 0.010) / 3)
+    assert random_recall(belonging(places, places)) == pytest.approx(100 * (0.001 + 0.005 + 0.010) / 3)
     # two pictures, three captions: picture 0 finds 2 of 3, picture 1 finds 1 of 3; each caption finds 1 of 2
-    found = random_recall(np.array([0, 1, 2]), np.array([0, 0, 1]))
+    found = random_recall(belonging(np.array([0, 1, 2]), np.array([0, 0, 1])))
     images, texts = (2 / 3 + 1 / 3) / 2, 1 / 2
     assert found == pytest.approx(100 * (images + 1 + 1 + texts + 1 + 1) / 6)
-    # where all captions are worded alike every order is right
-    assert random_recall(np.zeros(9, dtype=int), np.arange(9)) == 100.0
+    # where all captions are worded alike every order is right, and nothing is asked
+    assert random_recall(belonging(np.zeros(9, dtype=int), np.arange(9))) is None
 
 
 def test_equal_captions_raise_it() -> None:
     # four pictures, captions a a b c: pictures 0 and 1 find either a; so do the two captions
-    found = random_recall(np.array([7, 7, 8, 9]), np.arange(4))
+    found = random_recall(belonging(np.array([7, 7, 8, 9]), np.arange(4)))
     assert found == pytest.approx(100 * (2 * (2 / 4 + 2 / 4 + 1 / 4 + 1 / 4) / 4 + 4) / 6)
 
 
 def test_random_similarities_score_it() -> None:
     random = torch.Generator().manual_seed(0)
     owners = torch.arange(20).repeat_interleave(2)
-    scored = [recalls(torch.rand(20, 40, generator=random), owners)["mean_recall"] for _ in range(400)]
-    spread = np.std(scored) / math.sqrt(len(scored))
-    assert abs(np.mean(scored) - random_recall(np.arange(40), owners.numpy())) < 4 * spread
+    for keys in (torch.arange(40), torch.arange(40) % 15):  # all different, and some equal
+        belongs = belonging(keys.numpy(), owners.numpy())
+        right = torch.from_numpy(belongs)
+        scored = [recalls(torch.rand(20, 40, generator=random), right)["mean_recall"] for _ in range(400)]
+        level = random_recall(belongs)
+        assert level is not None
+        assert abs(np.mean(scored) - level) < 4 * np.std(scored) / math.sqrt(len(scored))
 
 
 def test_the_most_frequent_answer() -> None:

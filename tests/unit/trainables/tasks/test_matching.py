@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,21 @@ def test_each_pair_counts_once(split: EncodedSplit) -> None:
         return torch.tensor([seen == said and place != 5 for place, (seen, said) in enumerate(pairs)])
 
     assert accuracy(split, wrong_about_one_given_caption) == 100 * 31 / 32
+
+
+def test_pictures_with_an_equal_caption_are_no_false_pairs(split: EncodedSplit) -> None:
+    twins = copy.copy(split)
+    table = split.tables["caption"]
+    keys = table.keys.copy()
+    keys[4:8] = keys[0:4]  # picture 1 has the captions of picture 0
+    twins.tables = {"caption": replace(table, keys=keys)}
+    knowing = Knowing(split)
+    accuracy(twins, knowing)
+    given = [(place, place) for place in range(8) for _ in range(2)]
+    others = [(other, place) for place, other in enumerate([2, 2, 3, 4, 5, 6, 7, 0]) for _ in range(2)]
+    assert knowing.shown == given + others
+    keys[:] = 7
+    assert accuracy(twins, knowing) is None, "every caption fits every picture"
 
 
 def test_one_picture_has_no_other_to_be_told_from(split: EncodedSplit) -> None:

@@ -180,8 +180,12 @@ def test_pictures_of_others_are_shown_in_turn(split: EncodedSplit) -> None:
     small = EvaluationSize(images=5, captions_per_image=2)
     pool = Pool(FakeSpeaker(small_config(), {}), split, CPU, size=small)
     wants = frozenset({Want("decoder", "logits")})
-    for shift, pictures in ((0, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]), (1, [1, 1, 2, 2, 3, 3, 4, 4, 0, 0])):
-        (batch, _), *rest = pool.chunks("caption", wants, shift=shift)
+    assert pool.asked.strangers("caption").tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 0, 0]
+    for places, pictures in (
+        (None, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]),
+        (pool.asked.strangers("caption"), [1, 1, 2, 2, 3, 3, 4, 4, 0, 0]),
+    ):
+        (batch, _), *rest = pool.chunks("caption", wants, places=places)
         assert not rest
         assert batch.rows["picture"].tolist() == pictures
         assert batch.rows["caption"].tolist() == pool.rows("caption")[0].tolist()

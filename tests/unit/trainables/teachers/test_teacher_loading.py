@@ -95,13 +95,41 @@ def test_data_bound_to_no_task_suits_every_teacher(teacher: Teacher, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("captions", "share"), [(["a red ring", "an elephant flies home"], "57%"), (["elephants"], "100%")]
+    ("captions", "told"),
+    [
+        (
+            ["a red ring", "An Elephant flies home"],
+            r"57% of the words of the captions \(4 of 7, such as 'An'\)",
+        ),
+        (["Elephants"], r"100% of the words of the captions \(1 of 1, such as 'Elephants'\)"),
+    ],
 )
-def test_captions_of_unknown_words_are_refused(teacher: Teacher, captions: list[str], share: str) -> None:
+def test_captions_of_unknown_words_are_refused(teacher: Teacher, captions: list[str], told: str) -> None:
     with pytest.raises(
-        TeacherError, match=f"does not know {share} of the words of the captions; allowed: 20%"
+        TeacherError, match=f"its tokenizer does not know {told}; allowed: 20%. Give a teacher"
     ):
         check_pairing(teacher, Elsewhere(""), captions)
+
+
+def test_questions_and_answers_of_unknown_words_are_refused(teacher: Teacher) -> None:
+    known = ["a red ring"] * 100
+    check_pairing(teacher, Elsewhere(""), known, questions=["what color is the ring ?"], answers=["red"])
+    with pytest.raises(
+        TeacherError, match=r"know 100% of the words of the answers \(1 of 1, such as 'mauve'\)"
+    ):
+        check_pairing(
+            teacher, Elsewhere(""), known, questions=["what color is the ring ?"], answers=["mauve"]
+        )
+    told = (
+        r"50% of the words of the questions \(1 of 2, such as 'why'\), and 100% of the words of the answers"
+    )
+    with pytest.raises(TeacherError, match=told):
+        check_pairing(teacher, Elsewhere(""), known, questions=["why ?"], answers=["mauve"])
+
+
+def test_questions_do_not_matter_to_a_teacher_that_answers_none(tmp_path: Path) -> None:
+    silent_one = load_teacher(str(write_teacher(tmp_path, decoder=False)))
+    check_pairing(silent_one, Elsewhere(""), ["a red ring"], questions=["why so ?"], answers=["mauve"])
 
 
 def test_a_few_unknown_words_are_tolerated(teacher: Teacher) -> None:
