@@ -70,10 +70,10 @@ class JsonlDataset(Dataset):
         names = {"image_field": config.image_field, "caption_field": config.caption_field}
         names["split_field"] = config.split_field
         for option, field in names.items():
-            if not field or list(names.values()).count(field) > 1:
+            if not field or not field.isprintable() or list(names.values()).count(field) > 1:
                 given = ", ".join(f"{name} {one!r}" for name, one in names.items())
                 raise DatasetError(
-                    f"dataset.{option}: got {given}; allowed: three different names of fields."
+                    f"dataset.{option}: got {given}; allowed: three different printable names."
                 )
         for name, value in (("val_ratio", config.val_ratio), ("test_ratio", config.test_ratio)):
             if not 0 <= value < 1:

@@ -1,5 +1,6 @@
 """Own data: one picture is one picture however it is spelled, a copy is the same data, and what a name leads to is told."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -186,13 +187,15 @@ def test_a_changed_picture_is_found_though_size_and_time_are_the_old_ones(
 def test_known_files_are_not_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contents, "SETTLED_S", -1.0)
     some = rows("a.png", "b.png", "c.png")
-    first, opened = print_of(folder, some), []
-    digest = contents.hashlib.file_digest
-    monkeypatch.setattr(
-        contents.hashlib,
-        "file_digest",
-        lambda source, kind: opened.append(source.name) or digest(source, kind),
-    )
+    first = print_of(folder, some)
+    opened: list[str] = []
+    digest = hashlib.file_digest
+
+    def noted(source: Any, kind: Any) -> Any:
+        opened.append(source.name)
+        return digest(source, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", noted)
     assert print_of(folder, some) == first
     assert not opened
     (folder / "b.png").write_bytes((folder / "b.png").read_bytes())
@@ -366,8 +369,11 @@ def test_floats_and_wide_integers_of_a_data_set_are_told_by_file_and_line(folder
 
 def test_fields_of_one_name_are_refused(folder: Path) -> None:
     with pytest.raises(
-        DatasetError, match="caption_field 'image', split_field 'split'; allowed: three different names"
+        DatasetError,
+        match="caption_field 'image', split_field 'split'; allowed: three different printable names",
     ):
         dataset(folder, [], caption_field="image")
-    with pytest.raises(DatasetError, match=r"dataset.split_field: got .*allowed: three different names"):
+    with pytest.raises(
+        DatasetError, match=r"dataset.split_field: got .*allowed: three different printable names"
+    ):
         dataset(folder, [], split_field="")
