@@ -337,7 +337,7 @@ def _broken(picture: Picture, error: Exception) -> str:
         return f"{path}: {error}; or remove its rows."
     why = reason(error) if isinstance(error, OSError) else shown(str(error)) or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
-        why = "it is of no format that Pillow knows"
+        why = "of another format, or in a layout that Pillow does not know; PNG and JPEG are safe"
     return f"{path} cannot be read as a picture ({why}); replace it or remove its rows."
 
 

@@ -198,9 +198,11 @@ def _object(raw: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise _RowError(f"not JSON ({error.msg}, at character {error.pos + 1}); {allowed}") from error
     except UnicodeDecodeError as error:
-        raise _RowError(f"not JSON (byte {error.start + 1} is no UTF-8); {allowed}") from error
+        kind = next((kind for mark, kind in _MARKS.items() if raw.startswith(mark)), "")
+        why = kind or f"byte {error.start + 1} is no UTF-8"
+        raise _RowError(f"not JSON ({why}); {allowed}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets in brackets
-        why = "nested too deeply" if isinstance(error, RecursionError) else shown(str(error))
+        why = "nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
         raise _RowError(f"not JSON that can be read ({why}); {allowed}") from error
     if not isinstance(row, dict):
         raise _RowError(f"got a {type(row).__name__}; {allowed}")
@@ -220,6 +222,11 @@ def _no_number(name: str) -> NoReturn:
     raise _RowError(f"not JSON ({name} is no JSON value); allowed: numbers, or null")
 
 
+_MARKS = {
+    b"\xff\xfe": "the file is UTF-16: save it as UTF-8",
+    b"\xfe\xff": "the file is UTF-16: save it as UTF-8",
+    b"\x1f\x8b": "the file is compressed: unpack it",
+}
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)
 
 

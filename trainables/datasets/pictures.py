@@ -45,9 +45,11 @@ def square(picture: Image.Image, side: int) -> np.ndarray:
     Of several frames the current one is taken: the first, where none was chosen.
 
     Raises:
-        DatasetError: it has no pixels, or they do not say which value is white.
+        DatasetError: it is a program, it has no pixels, or they do not say which value is white.
         Exception: whatever Pillow raises for data that is broken or cut off; it is not bound to some types.
     """
+    if picture.format == "EPS":  # Pillow would hand it to Ghostscript, whoever wrote it
+        raise DatasetError("an EPS file is a program, which is not run. Save it as PNG")
     key = _transparent(picture)  # before it is loaded: then nothing tells any more how many bits the file has
     picture.load()
     if not (picture.width and picture.height):

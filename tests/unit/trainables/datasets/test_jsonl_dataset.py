@@ -1,62 +1,21 @@
 """Own data: what a JSONL file becomes, and what is said about a bad one."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from spaces.errors import DatasetError, ResourceError
+from tests.unit.trainables.datasets.own_data import Row, dataset, draw, error_of, good, read, rows_of, write
 from trainables.datasets import DATASETS
-from trainables.datasets.base import Split
-from trainables.datasets.jsonl import JsonlDataset
-
-Row = dict[str, Any]
-SPLITS = ("train", "val", "test")
+from trainables.datasets.base import SPLITS
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "student-search" / "jsonl"
-
-
-def draw(path: Path, grey: int, size: tuple[int, int] = (20, 14)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (grey, 0, 255 - grey)).save(path)
-
-
-def write(folder: Path, rows: list[Row | str]) -> Path:
-    """Write data.jsonl; a text is taken as a line of its own."""
-    file = folder / "data.jsonl"
-    file.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows))
-    return file
-
-
-def rows_of(folder: Path, counts: dict[str, int]) -> list[Row]:
-    rows = []
-    for split, count in counts.items():
-        for index in range(count):
-            name = f"{split}{index}.png"
-            draw(folder / name, 10 * index + 7 * SPLITS.index(split))
-            rows.append({"image": name, "caption": f"{split} picture {index}", "split": split})
-    return rows
-
-
-def dataset(file: Path, **options: Any) -> JsonlDataset:
-    return JsonlDataset(JsonlDataset.Config(file=str(file), **options))
-
-
-def read(data: JsonlDataset, name: str, side: int = 8) -> Split:
-    return data.split(name, image_size=side, progress=lambda line: None)
-
-
-def error_of(file: Path, **options: Any) -> str:
-    with pytest.raises(DatasetError) as caught:
-        read(dataset(file, **options), "train")
-    return str(caught.value)
 
 
 def test_rows_become_pictures_captions_questions_and_answers(tmp_path: Path) -> None:
@@ -159,106 +118,6 @@ def test_pictures_may_lie_elsewhere_and_fields_have_other_names(tmp_path: Path) 
     )
     assert read(data, "train").captions == ["an a"]
     assert read(data, "val").captions == ["a b"]
-
-
-def good(folder: Path) -> list[Row | str]:
-    return list(rows_of(folder, {"train": 1, "val": 1}))
-
-
-BAD_ROWS: dict[str, tuple[Row | str, str]] = {
-    "missing image": ({"image": "gone.png", "caption": "a", "split": "train"}, "gone.png does not exist"),
-    "empty caption": ({"image": "train0.png", "caption": " ", "split": "train"}, "caption: is empty"),
-    "one empty caption": (
-        {"image": "train0.png", "captions": ["a", ""], "split": "train"},
-        "captions[1]: is empty",
-    ),
-    "empty list": ({"image": "train0.png", "captions": [], "split": "train"}, "captions: is empty"),
-    "not JSON": ('{"image": ', "not JSON"),
-    "a list": ("[1]", "got a list; allowed: one JSON object per line"),
-    "no image": ({"caption": "a", "split": "train"}, "no field 'image'; the row has caption, split"),
-    "no caption": ({"image": "train0.png", "split": "train"}, "no caption: allowed are fields 'caption'"),
-    "caption of a wrong type": (
-        {"image": "train0.png", "caption": 3, "split": "train"},
-        "caption: got int 3",
-    ),
-    "image of a wrong type": (
-        {"image": 3, "caption": "a", "split": "train"},
-        "image: got int 3; allowed: text",
-    ),
-    "unknown split": (
-        {"image": "train0.png", "caption": "a", "split": "dev"},
-        "split: got 'dev'; allowed: train, val, test",
-    ),
-    "question without answer": (
-        {"image": "train0.png", "caption": "a", "question": "why ?", "split": "train"},
-        "no field 'answer'",
-    ),
-    "questions of a wrong type": (
-        {"image": "train0.png", "caption": "a", "questions": "why ?", "split": "train"},
-        "questions: got str",
-    ),
-    "picture in two splits": (
-        {"image": "train0.png", "caption": "a", "split": "val"},
-        "is in 'val' here and in 'train'",
-    ),
-}
-
-
-@pytest.mark.parametrize(("row", "told"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
-def test_a_bad_row_is_told_with_file_and_line(
-    tmp_path: Path, own_cache: Path, row: Row | str, told: str
-) -> None:
-    file = write(tmp_path, [*good(tmp_path), "", row])
-    message = error_of(file)
-    assert message.startswith(f"{file}:4: ")
-    assert told in message
-    assert message.count("\n") == 0
-    assert not list(own_cache.glob("*"))
-
-
-def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
-    file = write(tmp_path, good(tmp_path))
-    file.write_bytes(file.read_bytes() + b'{"image": "\xff"}\n')
-    assert f"{file}:3: not JSON" in error_of(file)
-
-
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>"], ids=["empty", "html"])
-def test_a_broken_picture_is_told_and_nothing_is_kept(
-    tmp_path: Path, own_cache: Path, content: bytes
-) -> None:
-    rows = good(tmp_path)
-    (tmp_path / "broken.png").write_bytes(content)
-    file = write(tmp_path, [*rows, {"image": "broken.png", "caption": "a", "split": "train"}])
-    message = error_of(file)
-    assert message.startswith(f"{file}:3: ")
-    assert f"{tmp_path / 'broken.png'} cannot be read as a picture" in message
-    assert not list(own_cache.glob("*"))
-
-
-def test_a_cut_off_picture_is_told(tmp_path: Path) -> None:
-    rows = good(tmp_path)
-    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "cut.jpg")
-    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:900])
-    file = write(tmp_path, [*rows, {"image": "cut.jpg", "caption": "a", "split": "val"}])
-    assert f"{file}:3:" in error_of(file)
-
-
-def test_all_problems_are_told_at_once_broken_pictures_among_them(tmp_path: Path) -> None:
-    rows = good(tmp_path)
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    rows += [{"image": "broken.png", "caption": "a", "split": "train"}, "{", {"caption": "a"}]
-    lines = error_of(write(tmp_path, rows)).splitlines()
-    assert len(lines) == 3
-    assert [line.split(":")[1] for line in lines] == ["3", "4", "5"]
-
-
-def test_ten_problems_are_shown_and_all_are_counted(tmp_path: Path) -> None:
-    rows = good(tmp_path) + [{"image": f"gone{i}.png", "caption": "a", "split": "train"} for i in range(14)]
-    lines = error_of(write(tmp_path, rows)).splitlines()
-    assert len(lines) == 11
-    assert "gone9.png" in lines[9]
-    assert lines[10].startswith("... and 4 more: 14 problems in all")
 
 
 @pytest.mark.parametrize(

@@ -298,3 +298,11 @@ def test_a_large_picture_is_read_as_a_small_one(tmp_path: Path, monkeypatch: pyt
     Image.new("L", (9, 9), 77).save(tmp_path / "a.png")
     monkeypatch.setattr("trainables.datasets.pictures.LARGE", 80)
     assert set(read_square(tmp_path / "a.png", 4).reshape(-1).tolist()) == {77}
+
+
+def test_a_picture_that_is_a_program_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    )
+    with pytest.raises(DatasetError, match="an EPS file is a program, which is not run"):
+        read_square(tmp_path / "a.png", 4)
