@@ -63,7 +63,9 @@ def ending(run: Run) -> str:
     if ended_by is None:
         return f"Started {started}; it has not ended, or was killed."
     how = ENDINGS.get(str(ended_by), f"ended by {str(ended_by).replace('_', ' ')}")
-    return f"Started {started}; it {how}{f' ({reason})' if reason else ''}."
+    cut = str(run.facts.get("conclusion_cut") or "")
+    missing = f" {cut[0].upper()}{cut[1:]}: some test figures are missing." if cut else ""
+    return f"Started {started}; it {how}{f' ({reason})' if reason else ''}.{missing}"
 
 
 def sentences(run: Run, result: Summary) -> list[str]:

@@ -15,6 +15,7 @@ SOCKETS = (
 PIPES = "/pymp-00000000/listener-00000000"  # of Python's multiprocessing
 SOCKET_BYTES = 107  # of the path of a Unix socket, on Linux
 LEAST_DISK = 100 * 2**20  # Ray's logs of a short search take a tenth of it
+SHORT = "/tmp"
 GIB = 2**30
 LEAST_MEMORY = 1.0 * GIB  # with less, Ray's own processes leave nothing for a trial
 RAY_MEMORY, TRIAL_MEMORY = (
@@ -67,15 +68,17 @@ def temporary_folder() -> tuple[dict[str, str], str]:
         ResourceError: it cannot be written there, or nearly nothing is free.
     """
     name = next((one for one in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(one)), "")
-    root = os.path.abspath(os.environ.get(name) or "/tmp")  # Ray takes no relative one
+    root = os.path.abspath(os.environ.get(name) or SHORT)  # Ray takes no relative one
     told, size = f"{name}={os.environ[name]}" if name else root, len(os.fsencode(root))
     longest = SOCKET_BYTES - len(SOCKETS)
     if size > longest:
         _check_folder(
-            "/tmp", f"{told} is too long for Ray's sockets ({size} bytes, at most {longest}), and /tmp", name
+            SHORT,
+            f"{told} is too long for Ray's sockets ({size} bytes, at most {longest}), and {SHORT}",
+            name,
         )
-        return {"RAY_TMPDIR": "/tmp", "TMPDIR": "/tmp"}, (
-            f"{told}: {size} bytes are too long a path for Ray's sockets (at most {longest}); Ray's files lie in /tmp/ray. To "
+        return {"RAY_TMPDIR": SHORT, "TMPDIR": SHORT}, (
+            f"{told}: {size} bytes are too long a path for Ray's sockets (at most {longest}); Ray's files lie in {SHORT}. To "
             "have them elsewhere, set RAY_TMPDIR to a shorter one."
         )
     _check_folder(root, told, name)

@@ -133,6 +133,11 @@ def test_a_record_of_another_form_is_told(make_run: Make, content: dict[str, Any
         read_run(folder)
 
 
+def test_a_conclusion_that_was_cut_off_is_told(make_run: Make) -> None:
+    run = read_run(make_run(ended_by="trials", ended_reason="7 of 7", conclusion_cut="Ctrl-C cut it off"))
+    assert ending(run).endswith(" (7 of 7). Ctrl-C cut it off: some test figures are missing.")
+
+
 @pytest.mark.parametrize("ended_by", ENDINGS)
 def test_the_report_says_which_rule_ended_the_run_and_why(make_run: Make, ended_by: str) -> None:
     run = read_run(make_run(ended_by=ended_by, ended_reason="7 of 7 were so."))
