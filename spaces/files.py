@@ -242,7 +242,7 @@ def refusal(path: Path, error: OSError, needed: int | None = None) -> str:
 
 def _no_room(number: int | None, folder: Path, needed: int | None) -> str:
     """Return what is told of a full disk, a used up quota, or a limit on the size of files."""
-    wanted = f", {needed / MIB:,.1f} MiB needed" if needed else ""
+    wanted = f", {needed / MIB:,.1f} MiB needed" if needed and needed >= MIB / 10 else ""
     if number == errno.EFBIG:
         return (
             f"a file may not grow that large here{wanted}. Raise the limit (ulimit -f), or use another disk."

@@ -190,6 +190,8 @@ def read_model_folder(folder: Path) -> ModelFolder:
             f"{folder / CONFIG}: got format {settings.get('format')!r} version {settings.get('version')!r}; "
             f"allowed: {FORMAT!r} version {VERSION} or older. Export the model again with search/export.py."
         )
+    if not isinstance(settings.get("measured", {}), dict):
+        raise TeacherError(f"{folder / CONFIG}: measured: allowed is a mapping. Export the model again.")
     try:
         weights = load_file(str(folder / WEIGHTS))
     except (OSError, SafetensorError, ValueError, KeyError) as error:

@@ -24,8 +24,10 @@ def fill_teacher_caches(inputs: Inputs) -> dict[str, str]:
 
 def _fill(inputs: Inputs, name: str) -> Path:
     teacher, precision = inputs.teachers[name], inputs.space.teacher_cache.precision
-    folder = cache_folder("teacher-outputs") / cache_key(teacher, inputs.dataset.fingerprint, precision)
     split = inputs.split("train", name)
+    folder = cache_folder("teacher-outputs") / cache_key(
+        teacher, inputs.dataset.fingerprint, precision, split
+    )
     wants = teacher_wants(inputs, name)
     build_cache(folder, teacher, split, wants, precision=precision, progress=inputs.say)
     return folder

@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from spaces.errors import StorageError
 from spaces.files import write_text
 from trainables.costs.latency import Latency
 from trainables.costs.static import StaticCosts
-from trainables.datasets.cache_folder import cache_folder
+from trainables.datasets.cache_folder import cache_folder, unusable
 from trainables.datasets.encoded import EncodedSplit
+from trainables.datasets.pictures import VERSION as PIXELS_VERSION
 from trainables.share import within_share
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import evaluate
@@ -58,13 +61,10 @@ class TeacherFigures:
             size: how much of it.
             say: takes a line of progress.
         """
-        kept = _file(teacher, tasks, key)
-        if kept.exists():
-            try:
-                found: dict[str, float] = json.loads(kept.read_text())
-                return found
-            except json.JSONDecodeError:
-                say(f"{kept}: damaged; the teacher is measured again")
+        kept = cache_folder("teachers") / figures_file(teacher, tasks, key)
+        found = _kept(kept, say)
+        if found is not None:
+            return found
         say(f"measuring the teacher on the {key[1]} split")
         with within_share():
             metrics = evaluate(
@@ -80,14 +80,37 @@ class TeacherFigures:
         return metrics
 
 
-def _file(teacher: Teacher, tasks: Mapping[str, Task], key: tuple[str, ...]) -> Path:
-    """Return where the metrics are kept: named after weights, tokenizer, pixels, tasks, data and amount."""
-    parts = [
-        VERSION,
-        teacher.files.fingerprint,
-        teacher.tokenizer.digest if teacher.tokenizer else "",
-        json.dumps(teacher.preprocess.to_dict(), sort_keys=True),
-        *(f"{name} {task.config}" for name, task in tasks.items()),
-        *key,
-    ]
-    return cache_folder("teachers") / f"{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:24]}.json"
+def figures_file(teacher: Teacher, tasks: Mapping[str, Task], key: tuple[str, ...]) -> str:
+    """Return the name of the file that keeps metrics: a hash of all that decides them.
+
+    That is the teacher's weights, tokenizer and preprocessing; how pictures become pixels; each task with its options and
+    its version; data, split and amount; and the versions of the evaluation and of torch.
+    """
+    parts = {
+        "version": VERSION,
+        "torch": torch.__version__,
+        "teacher": teacher.files.fingerprint,
+        "tokenizer": [teacher.tokenizer.digest, teacher.tokenizer.to_dict()] if teacher.tokenizer else None,
+        "preprocess": teacher.preprocess.to_dict(),
+        "pixels": PIXELS_VERSION,
+        "tasks": {
+            name: [type(task).__qualname__, task.version, str(task.config)] for name, task in tasks.items()
+        },
+        "pool": key,
+    }
+    return f"{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]}.json"
+
+
+def _kept(path: Path, say: Say) -> dict[str, float] | None:
+    """Return the metrics of a file; None where there is none, or none that can be used, which is said."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        say(f"{unusable(path, error, 'it is made again')} The teacher is measured again.")
+        return None
+    if isinstance(found, dict) and all(isinstance(one, int | float) for one in found.values()):
+        return found
+    say(f"{path}: damaged, no metrics; the teacher is measured again")
+    return None

@@ -12,7 +12,8 @@ from search.reporting.conclusion import conclude
 from search.run_folder.facts import RunFacts
 from search.run_folder.recorder import Recorder
 from search.stopping.interrupt import Interrupt
-from spaces.errors import RunError, StudentSearchError
+from spaces.errors import RunError, StorageError, StudentSearchError
+from spaces.files import append, make_folder
 from spaces.interruption import shielded
 
 LOG = "conclusion.log"
@@ -112,8 +113,7 @@ class Finish:
             return str(error)
         first = (str(error).strip().splitlines() or [""])[0]
         log = self._folder / "logs" / LOG
-        with suppress(OSError):
-            log.parent.mkdir(exist_ok=True)
-            with log.open("a", encoding="utf-8") as sink:
-                sink.write("".join(traceback.format_exception(error)) + "\n")
+        with suppress(StorageError):  # the error itself is what is told
+            make_folder(log.parent)
+            append(log, "".join(traceback.format_exception(error)) + "\n")
         return f"{type(error).__name__}: {first} (traceback in {self._named / 'logs' / LOG})"

@@ -18,7 +18,7 @@ from search.tune.address import find_cluster, refusal
 from search.tune.code_for_nodes import project_root, runtime_env
 from search.tune.machine import check_fit, cluster_secret, temporary_folder
 from spaces.errors import ResourceError
-from spaces.files import write_text
+from spaces.files import guarded, write_text
 from spaces.interruption import kept_handlers, shielded
 from trainables.share import usable_cores
 
@@ -153,7 +153,8 @@ def _join(address: str, options: dict[str, Any]) -> Any:
         ResourceError: there is none at the address, or none that can be joined.
     """
     os.environ["RAY_ADDRESS"] = find_cluster(address)
-    with tempfile.TemporaryDirectory(prefix="student-search-") as staged:
+    here = Path(tempfile.gettempdir())
+    with guarded(here, "copy of the code"), tempfile.TemporaryDirectory(prefix="student-search-") as staged:
         code = runtime_env(project_root(), Path(staged))
         try:
             return ray.init(address=os.environ["RAY_ADDRESS"], runtime_env=code, **options)

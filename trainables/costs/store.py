@@ -15,7 +15,7 @@ from trainables.costs.hardware import device_name
 from trainables.costs.latency import REPEATS, Latency, measure_latency
 from trainables.costs.static import StaticCosts, measure_static
 from trainables.costs.subject import Subject
-from trainables.datasets.cache_folder import cache_folder
+from trainables.datasets.cache_folder import cache_folder, unusable
 
 VERSION = 2  # raise it whenever a change in this room changes a figure
 
@@ -37,7 +37,7 @@ class CostStore:
 
     def static(self, subject: Subject) -> StaticCosts:
         """Return params, flops and size of an architecture."""
-        key = self._key("static", subject, tokenizer_bytes=subject.files_bytes)
+        key = self._key("static", subject, tokenizer_bytes=subject.files_bytes, torch=torch.__version__)
         found = self._read(key)
         if found is not None:
             return StaticCosts.from_dict(found)
@@ -72,8 +72,8 @@ class CostStore:
             entry = json.loads(path.read_text())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            self.say(f"costs: {path} is damaged ({error}); measured again.")
+        except (OSError, ValueError, RecursionError) as error:
+            self.say(f"costs: {unusable(path, error, 'it is made again')} Measured again.")
             return None
         kinds: dict[str, type[StaticCosts] | type[Latency]] = {"static": StaticCosts, "latency": Latency}
         fields = set(kinds[key["kind"]].__dataclass_fields__)

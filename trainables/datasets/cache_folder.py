@@ -36,6 +36,8 @@ def unusable(path: Path, error: Exception, then: str) -> str:
         error: what reading it raised.
         then: what becomes of it once it is deleted, where it is damaged: `it is drawn again`.
     """
+    if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+        return f"{path}: missing. Delete its folder; {then}."
     if isinstance(error, OSError) and error.errno:  # the system's refusal says nothing of what is in the file
         return f"{path}: cannot be read: {refusal(path, error)} {ELSEWHERE}"
     return f"{path}: damaged ({(str(error) or type(error).__name__).splitlines()[0]}). Delete it; {then}."

@@ -19,6 +19,7 @@ class Task(ABC):
         wants: what a model must be able to say to do it; its deployed part is what answers them.
         fields: of the batch, without which nothing can be measured.
         losses: those that teach it without a teacher; () where there is none.
+        version: to be raised whenever a change moves a metric: kept figures of a teacher are measured anew then.
     """
 
     metrics: ClassVar[tuple[str, ...]]
@@ -26,6 +27,7 @@ class Task(ABC):
     wants: ClassVar[Wants]
     fields: ClassVar[frozenset[str]]
     losses: ClassVar[tuple[str, ...]] = ()
+    version: ClassVar[int] = 1
 
     @dataclass(frozen=True, kw_only=True, slots=True)
     class Config:

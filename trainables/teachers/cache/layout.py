@@ -5,25 +5,39 @@ import json
 from pathlib import Path
 
 from trainables.datasets.encoded import EncodedSplit
+from trainables.datasets.pictures import VERSION as PIXELS_VERSION
 from trainables.signals import PICTURE, Offer, Offers, Want, Wants
 from trainables.teachers.teacher import Teacher
 
 PRECISIONS = ("float16", "float32")
 META = "meta.json"
-VERSION = "2"  # raise it whenever a file's contents change their meaning
+VERSION = "3"  # raise it whenever a file's contents change their meaning
 
 
-def cache_key(teacher: Teacher, dataset_fingerprint: str, precision: str) -> str:
-    """Return the folder name: hash of teacher weights, tokenizer, data, preprocessing and precision."""
-    parts = [
-        teacher.files.fingerprint,
-        dataset_fingerprint,
-        precision,
-        json.dumps(teacher.preprocess.to_dict(), sort_keys=True),
-        teacher.tokenizer.digest if teacher.tokenizer else "",
-        VERSION,
-    ]
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+def cache_key(teacher: Teacher, dataset_fingerprint: str, precision: str, split: EncodedSplit) -> str:
+    """Return the folder name: a hash of all that decides what the teacher says, and of where its rows lie.
+
+    That is its weights, tokenizer and preprocessing; the data, how pictures become pixels, the split with the very ids of
+    its texts in their order; and the precision.
+    """
+    texts = {
+        kind: hashlib.sha256(
+            table.ids.tobytes() + table.starts.tobytes() + table.images.tobytes()
+        ).hexdigest()
+        for kind, table in split.tables.items()
+    }
+    parts = {
+        "version": VERSION,
+        "teacher": teacher.files.fingerprint,
+        "tokenizer": [teacher.tokenizer.digest, teacher.tokenizer.to_dict()] if teacher.tokenizer else None,
+        "preprocess": teacher.preprocess.to_dict(),
+        "data": dataset_fingerprint,
+        "pixels": PIXELS_VERSION,
+        "split": [split.name, split.num_images],
+        "texts": texts,
+        "precision": precision,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def array_path(folder: Path, want: Want) -> Path:

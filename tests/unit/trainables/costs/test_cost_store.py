@@ -51,8 +51,28 @@ def test_another_architecture_task_tokenizer_code_or_machine_is_another_entry(
     costs.latency(SUBJECT, repeats=2)
     monkeypatch.setattr(store_module, "VERSION", store_module.VERSION + 1)
     costs.static(SUBJECT)
-    assert count.count("measure_static") == 6
-    assert count.count("measure_latency") == 3
+    monkeypatch.setattr(store_module.torch, "__version__", "99.0")
+    costs.static(SUBJECT)
+    costs.latency(SUBJECT, repeats=2)
+    assert count.count("measure_static") == 7
+    assert count.count("measure_latency") == 4
+
+
+def test_costs_that_cannot_be_kept_are_said_once_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    costs = CostStore(tmp_path, say=said.append)
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("spaces.files.os.open", refuse)
+    assert costs.static(SUBJECT).params > 0
+    costs.static(subject_of(replace(ONE_LAYER, embedding=8), "retrieval", tokenizer_bytes=10))
+    (line,) = said
+    assert line.startswith(f"costs: measured, but not kept for the next time: {tmp_path}/static-")
+    assert "read-only file system" in line
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -253,31 +254,52 @@ def test_damaged_and_missing_files_are_told_with_their_path(
     (made / "text.embedding.npy").unlink()
     cache = opened(made, owner)
     for mode in ("image", "text"):
-        with pytest.raises(TeacherError, match=rf"{mode}.embedding.npy: cannot be read .* Delete it"):
+        with pytest.raises(TeacherError, match=rf"{mode}.embedding.npy: (damaged|missing).* Delete it"):
             cache.signals(batch, frozenset({Want(mode, "embedding")}))
     (made / "meta.json").write_text("{")
-    with pytest.raises(TeacherError, match="cannot be read"):
+    with pytest.raises(TeacherError, match=r"meta.json: damaged"):
         opened(made, owner)
 
 
-def test_key_names_teacher_data_precision_tokenizer_and_preprocessing(
-    owner: Teacher, teacher: Teacher
+def test_each_part_of_the_key_makes_another_key(
+    owner: Teacher, teacher: Teacher, split: EncodedSplit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def like_owner(tokenizer: Tokenizer | None, preprocess: PreprocessConfig) -> Teacher:
         return Teacher(owner.model, tokenizer, preprocess, owner.files, blueprint=owner.blueprint)
 
-    cropped = like_owner(owner.tokenizer, PreprocessConfig(image_size=64))
-    wordless = like_owner(None, owner.preprocess)
-    keys = {
-        cache_key(owner, "data", "float16"),
-        cache_key(owner, "data", "float32"),
-        cache_key(owner, "other", "float16"),
-        cache_key(teacher, "data", "float16"),
-        cache_key(cropped, "data", "float16"),
-        cache_key(wordless, "data", "float16"),
-    }
-    assert len(keys) == 6
-    assert cache_key(owner, "data", "float16") in keys
+    def other(change: Callable[[EncodedSplit], None]) -> EncodedSplit:
+        made = copy.deepcopy(split)
+        change(made)
+        return made
+
+    def shift_ids(made: EncodedSplit) -> None:
+        made.tables["caption"].ids[0, 0] += 1
+
+    def move_text(made: EncodedSplit) -> None:
+        made.tables["caption"].images[0] += 1
+
+    assert owner.tokenizer is not None
+    shorter = copy.copy(owner.tokenizer)
+    shorter.max_tokens -= 1
+    key = cache_key(owner, "data", "float16", split)
+    keys = [
+        key,
+        cache_key(owner, "data", "float32", split),
+        cache_key(owner, "other", "float16", split),
+        cache_key(teacher, "data", "float16", split),
+        cache_key(like_owner(owner.tokenizer, PreprocessConfig(image_size=64)), "data", "float16", split),
+        cache_key(like_owner(None, owner.preprocess), "data", "float16", split),
+        cache_key(like_owner(shorter, owner.preprocess), "data", "float16", split),
+        cache_key(owner, "data", "float16", other(shift_ids)),
+        cache_key(owner, "data", "float16", other(move_text)),
+        cache_key(owner, "data", "float16", other(lambda made: setattr(made, "name", "val"))),
+    ]
+    for version in ("PIXELS_VERSION", "VERSION"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"trainables.teachers.cache.layout.{version}", "99")
+            keys.append(cache_key(owner, "data", "float16", split))
+    assert len(set(keys)) == len(keys)
+    assert cache_key(owner, "data", "float16", copy.deepcopy(split)) == key
 
 
 def test_unknown_precision_is_refused(owner: Teacher, split: EncodedSplit, tmp_path: Path) -> None:

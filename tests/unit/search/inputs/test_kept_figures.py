@@ -1,0 +1,73 @@
+"""Figures of a teacher that are kept: each part of what decides them makes another file, and no damage is taken for one."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search.inputs import teacher_figures
+from search.inputs.teacher_figures import TeacherFigures, figures_file
+from tests.unit.trainables.small import write_teacher
+from trainables.tasks.evaluation import make_tasks
+from trainables.tasks.pool import EvaluationSize
+from trainables.teachers.loading import load_teacher
+from trainables.teachers.teacher import Teacher
+
+KEY = ("data", "val", "1000", "1", "2")
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Teacher:
+    return load_teacher(str(write_teacher(tmp_path_factory.mktemp("teacher") / "small")))
+
+
+def test_each_part_of_the_key_makes_another_file(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = make_tasks({"retrieval": {}, "vqa": {}})
+    first = figures_file(teacher, tasks, KEY)
+    assert figures_file(copy.copy(teacher), make_tasks({"retrieval": {}, "vqa": {}}), KEY) == first
+    names = [first, figures_file(teacher, make_tasks({"retrieval": {}}), KEY)]
+    for place in range(len(KEY)):  # data, split, images, captions, questions
+        names.append(figures_file(teacher, tasks, (*KEY[:place], "other", *KEY[place + 1 :])))
+    other = copy.copy(teacher)
+    other.files = replace(teacher.files, fingerprint="0123456789abcdef")
+    names.append(figures_file(other, tasks, KEY))
+    other = copy.copy(teacher)
+    other.preprocess = replace(teacher.preprocess, mean=(0.0, 0.0, 0.0))
+    names.append(figures_file(other, tasks, KEY))
+    other = copy.copy(teacher)
+    assert teacher.tokenizer is not None
+    other.tokenizer = copy.copy(teacher.tokenizer)
+    other.tokenizer.max_tokens -= 1
+    names.append(figures_file(other, tasks, KEY))
+    other.tokenizer = None
+    names.append(figures_file(other, tasks, KEY))
+    for name in ("VERSION", "PIXELS_VERSION", "torch.__version__"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"search.inputs.teacher_figures.{name}", "99")
+            names.append(figures_file(teacher, tasks, KEY))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tasks["vqa"]), "version", 99)
+        names.append(figures_file(teacher, tasks, KEY))
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"mean_recall": "high"}', "3", "[" * 100_000])
+def test_a_damaged_file_is_told_and_measured_again(
+    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(teacher_figures, "evaluate", lambda *_, **__: {"mean_recall": 50.0})
+    said: list[str] = []
+
+    def measure() -> dict[str, float]:
+        size = EvaluationSize()
+        return TeacherFigures.measured(teacher, {}, lambda: None, key=KEY, size=size, say=said.append)  # type: ignore[arg-type, return-value]
+
+    assert measure() == {"mean_recall": 50.0}
+    (kept,) = tmp_path.rglob("*.json")
+    kept.write_text(content)
+    assert measure() == {"mean_recall": 50.0}
+    assert any("damaged" in line for line in said)
+    assert measure() == {"mean_recall": 50.0}
+    assert len(said) == 3  # measured, damaged, measured; then read
