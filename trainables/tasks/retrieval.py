@@ -49,7 +49,7 @@ class Retrieval(Task):
         if not len(numbers):
             return None
         keys = rows.split.tables[CAPTION].keys[numbers]
-        return Chance(level=random_recall(keys, owners), count=len(np.unique(owners)))
+        return Chance(level=random_recall(keys, owners, len(rows.pictures)), count=len(np.unique(owners)))
 
     def serving(self, offers: Offers) -> Sequence[Serving]:
         """Return one picture and one text."""
@@ -92,7 +92,7 @@ def _image_retrieval_ranks(similarity: Tensor, caption_images: Tensor) -> Tensor
     return (~(similarity < own)).sum(dim=0) - 1
 
 
-def random_recall(keys: np.ndarray, caption_images: np.ndarray) -> float:
+def random_recall(keys: np.ndarray, caption_images: np.ndarray, num_images: int) -> float:
     """Return the mean recall in percent that a random order of the pool is expected to have.
 
     An image finds any caption that is worded like one of its own, a caption any image that has a caption worded like it.
@@ -100,6 +100,7 @@ def random_recall(keys: np.ndarray, caption_images: np.ndarray) -> float:
     Args:
         keys: (m,) equal for equal captions.
         caption_images: (m,) which image each caption describes.
+        num_images: in the pool; some may have no caption, and are found by nobody.
     """
     texts, images = keys.tolist(), caption_images.tolist()
     own: dict[int, set[int]] = {}
@@ -110,7 +111,7 @@ def random_recall(keys: np.ndarray, caption_images: np.ndarray) -> float:
     copies = Counter(texts)
     found = Counter(sum(copies[key] for key in wanted) for wanted in own.values())
     finding = Counter(len(having[key]) for key in texts)
-    sides = ((found, len(texts)), (finding, len(own)))  # images look for captions, captions for images
+    sides = ((found, len(texts)), (finding, num_images))  # images look for captions, captions for images
     shares = [
         sum(times * first_hit(items, right, k) for right, times in counts.items()) / counts.total()
         for counts, items in sides

@@ -27,18 +27,24 @@ def test_one_right_answer_among_n_is_among_the_first_k_with_chance_k_over_n() ->
 def test_random_recall_by_hand() -> None:
     # a thousand pictures with one caption each, all different: (1 + 5 + 10) / 3 in a thousand, both ways
     places = np.arange(1000)
-    assert random_recall(places, places) == pytest.approx(100 * (0.001 + 0.005 + 0.010) / 3)
+    assert random_recall(places, places, 1000) == pytest.approx(100 * (0.001 + 0.005 + 0.010) / 3)
     # two pictures, three captions: picture 0 finds 2 of 3, picture 1 finds 1 of 3; each caption finds 1 of 2
-    found = random_recall(np.array([0, 1, 2]), np.array([0, 0, 1]))
+    found = random_recall(np.array([0, 1, 2]), np.array([0, 0, 1]), 2)
     images, texts = (2 / 3 + 1 / 3) / 2, 1 / 2
     assert found == pytest.approx(100 * (images + 1 + 1 + texts + 1 + 1) / 6)
     # where all captions are worded alike every order is right
-    assert random_recall(np.zeros(9, dtype=int), np.arange(9)) == 100.0
+    assert random_recall(np.zeros(9, dtype=int), np.arange(9), 9) == 100.0
+
+
+def test_pictures_without_a_caption_are_in_the_way_all_the_same() -> None:
+    # one of eight pictures has a caption: it finds it, and the caption finds it among eight
+    found = random_recall(np.array([0]), np.array([3]), 8)
+    assert found == pytest.approx(100 * (3 + 1 / 8 + 5 / 8 + 1) / 6)
 
 
 def test_equal_captions_raise_it() -> None:
     # four pictures, captions a a b c: pictures 0 and 1 find either a; so do the two captions
-    found = random_recall(np.array([7, 7, 8, 9]), np.arange(4))
+    found = random_recall(np.array([7, 7, 8, 9]), np.arange(4), 4)
     assert found == pytest.approx(100 * (2 * (2 / 4 + 2 / 4 + 1 / 4 + 1 / 4) / 4 + 4) / 6)
 
 
@@ -47,7 +53,7 @@ def test_random_similarities_score_it() -> None:
     owners = torch.arange(20).repeat_interleave(2)
     scored = [recalls(torch.rand(20, 40, generator=random), owners)["mean_recall"] for _ in range(400)]
     spread = np.std(scored) / math.sqrt(len(scored))
-    assert abs(np.mean(scored) - random_recall(np.arange(40), owners.numpy())) < 4 * spread
+    assert abs(np.mean(scored) - random_recall(np.arange(40), owners.numpy(), 20)) < 4 * spread
 
 
 def test_the_most_frequent_answer() -> None:
