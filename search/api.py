@@ -21,6 +21,7 @@ from analysis.table import TRIALS_FILE, read_history, read_trials
 from search.arguments import DEFAULT_SPACE
 from spaces.console import tolerant
 from spaces.load import Override
+from spaces.paths import user_path
 
 if TYPE_CHECKING:
     import pandas
@@ -79,8 +80,8 @@ class Run:
         from search.results.student_export import export
         from trainables.export import load
 
-        export(self.folder, which, axis=axis, out=Path(out))
-        return load(out)
+        export(self.folder, which, axis=axis, out=user_path(out))
+        return load(user_path(out))
 
     def report(self) -> Path:
         """Draw `report.html` anew and return its path."""
@@ -116,7 +117,7 @@ def search(
         StudentSearchError: whatever has to be mended.
         TypeError: an unknown option, or an argument of another type.
     """
-    from search.start import load, run_session
+    from search.start import load, resumed_alone, run_session
 
     request = _request(space, trials, overrides, options)
     if request.address:
@@ -129,8 +130,9 @@ def search(
     def say(text: str) -> None:
         print(text, file=tolerant(stream), flush=True)
 
-    inputs, earlier = load(request, say=say)
-    outcome = run_session(request, inputs, earlier, callbacks=callbacks, stream=stream, say=say)
+    with resumed_alone(request, say=say):
+        inputs, earlier = load(request, say=say)
+        outcome = run_session(request, inputs, earlier, callbacks=callbacks, stream=stream, say=say)
     return Run(outcome.folder)
 
 
@@ -178,9 +180,9 @@ def _request(
         texts += [f"{path}={value}" for path, value in overrides.items()]
     if trials is not None:
         changes.append(Override(f"trials={trials}", "search.trials", trials))
-    folders = {name: Path(options[name]) for name in ("out", "resume") if options.get(name) is not None}
+    folders = {name: user_path(options[name]) for name in ("out", "resume") if options.get(name) is not None}
     named = options.get("warm_start") or ()
-    earlier = tuple(Path(folder) for folder in ([named] if isinstance(named, str | Path) else named))
+    earlier = tuple(user_path(folder) for folder in ([named] if isinstance(named, str | Path) else named))
     if "resume" in folders:
         from search.run_folder.resume import check_changes
 
@@ -191,7 +193,7 @@ def _request(
         ]
         check_changes(folders["resume"], given=given, settings=texts, warm_start=bool(earlier))
     return Request(
-        space=Path(space),
+        space=user_path(space),
         changes=tuple(changes),
         resume=folders.get("resume"),
         out=folders.get("out"),
@@ -239,5 +241,5 @@ def open_run(folder: str | Path) -> Run:
     Raises:
         RunError: the folder is no run.
     """
-    read_run(Path(folder))
-    return Run(Path(folder))
+    read_run(user_path(folder))
+    return Run(user_path(folder))

@@ -6,11 +6,11 @@ python search/export.py runs/dlip --pick knee --out student/
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from spaces.console import command
 from spaces.errors import StudentSearchError
 from spaces.objectives import FRONT_COSTS
+from spaces.paths import user_path
 
 
 @command
@@ -20,14 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python search/export.py",
         description="Write a student of a run as a model folder that loads elsewhere.",
     )
-    parser.add_argument("run", type=Path, help="run folder, such as runs/dlip")
+    parser.add_argument("run", type=user_path, help="run folder, such as runs/dlip")
     parser.add_argument(
         "--pick", required=True, metavar="ID|best|knee", help="a candidate id, or a point of a front"
     )
     parser.add_argument(
         "--axis", choices=FRONT_COSTS, default="params", help="the front of best and knee (default params)"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
+    parser.add_argument("--out", type=user_path, required=True, metavar="DIR", help="new folder")
     options = parser.parse_args(arguments)
     try:
         from search.results.student_export import export

@@ -13,6 +13,7 @@ from search.arguments import DEFAULT_SPACE, add_settings, parse
 from spaces.console import command, say
 from spaces.errors import StudentSearchError
 from spaces.interruption import exit_code_of
+from spaces.paths import user_path
 
 if TYPE_CHECKING:
     from search.start import Request
@@ -28,7 +29,7 @@ SMOKE = {
     "evaluation.images": 200,
 }
 SMOKE_SCENES = {"dataset.train_images": 256, "dataset.val_images": 200, "dataset.test_images": 200}
-FIXED = ("space", "teacher", "dataset", "max_epochs", "seed", "out", "smoke")  # of a run that goes on
+FIXED = ("space", "max_epochs", "seed", "out", "smoke")  # of a run that goes on
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_settings(made, metavar="PATH=VALUE", help="any field of the space, as in search.trials=60")
     made.add_argument(
-        "--space", type=Path, metavar="FILE", help=f"what may be tried (default {DEFAULT_SPACE})"
+        "--space", type=user_path, metavar="FILE", help=f"what may be tried (default {DEFAULT_SPACE})"
     )
     made.add_argument(
         "--teacher", metavar="NAME", help="'embedded', a model folder, or a hub id such as owner/model"
@@ -82,14 +83,17 @@ def parser() -> argparse.ArgumentParser:
 def _add_places(made: argparse.ArgumentParser) -> None:
     """Add the flags that say where a run lies, which runs it goes on from, and where it trains."""
     made.add_argument(
-        "--out", type=Path, metavar="DIR", help="run folder (default runs/NAME, runs/NAME-2, ...)"
+        "--out", type=user_path, metavar="DIR", help="run folder (default runs/NAME, runs/NAME-2, ...)"
     )
     made.add_argument(
-        "--resume", type=Path, metavar="RUN", help="go on with an interrupted run, or extend it with --trials"
+        "--resume",
+        type=user_path,
+        metavar="RUN",
+        help="go on with an interrupted run, or extend it with --trials",
     )
     made.add_argument(
         "--warm-start",
-        type=Path,
+        type=user_path,
         nargs="+",
         default=[],
         metavar="RUN",

@@ -17,7 +17,8 @@ from search.inputs.teacher_figures import Say
 from search.reporting.conclusion import finished_count
 from search.reporting.finish import Finish
 from search.reporting.progress import Progress
-from search.run_folder.facts import RunFacts, first_facts, read_facts, stamp, write_space
+from search.run_folder.facts import RunFacts, first_facts, read_facts, write_space
+from search.run_folder.provenance import code_changes, session_now, stamp
 from search.run_folder.recorder import Recorder
 from search.run_folder.warm_start_file import EarlierResults, write_earlier
 from search.stopping.hypervolume import Growth, growth_of
@@ -29,6 +30,7 @@ from search.tune.tune_callback import RunCallback, Watched
 from search.tune.tuner import make_tuner
 from search.tune.user_callbacks import Guarded
 from search.tune.watchdog import Watchdog
+from spaces.errors import InputsChanged
 from spaces.interruption import shielded
 from trainables.trial import Launch, release
 
@@ -144,10 +146,15 @@ class Session:
         if self.options.earlier:  # before all that makes a resume possible, which must not go without it
             write_earlier(self.folder, self.options.earlier)
             facts["warm_start"] = [dict(source) for source in self.options.earlier.sources]
-        write_space(self.folder, self.space)
+        now = session_now()
+        for line in code_changes(self.facts.known, now):
+            self.say(line)
+        kept = write_space(self.folder, self.space)
         self.recorder.write()
         self.facts.note(
             **facts,
+            **kept,
+            sessions=[*self.facts.known.get("sessions", []), now],
             **self.inputs.run_facts(),
             metrics=list(self.recorder.metric_names),
             rungs=[*rungs_of(self.space), self.space.training.epochs],
@@ -192,6 +199,7 @@ class Session:
                 return INTERRUPTED
             told = str(error).strip().splitlines()
             by = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            by = "inputs" if isinstance(error, InputsChanged) else by
             how = {"ended_by": by, "ended_reason": told[0] if told else type(error).__name__}
             raise
         finally:

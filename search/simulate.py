@@ -6,13 +6,13 @@ python search/simulate.py --table runs/dlip --searcher random evolution --schedu
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.arguments import add_settings, parse
 from spaces.console import command, say
 from spaces.errors import StudentSearchError
 from spaces.interruption import exit_code_of
+from spaces.paths import user_path
 
 if TYPE_CHECKING:
     from search.simulator.study import Study
@@ -53,9 +53,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="PLUGIN.OPTION=VALUE",
         help="searcher.population=30, scheduler.reduction_factor=2, evolution.population=30",
     )
-    made.add_argument("--json", type=Path, metavar="OUT", help="write the result as JSON")
+    made.add_argument("--json", type=user_path, metavar="OUT", help="write the result as JSON")
     made.add_argument(
-        "--html", type=Path, metavar="OUT", help="where to draw it (default runs/simulation.html, -2, ...)"
+        "--html",
+        type=user_path,
+        metavar="OUT",
+        help="where to draw it (default runs/simulation.html, -2, ...)",
     )
     return made
 

@@ -3,7 +3,8 @@
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -47,14 +48,15 @@ def start(request: Request, *, say: Say) -> int:
         StudentSearchError: whatever the user has to mend.
     """
     started = time.monotonic()
-    inputs, earlier = load(request, say=say)
-    if request.dry_run:
-        from search.reporting.plan import plan_lines
+    with resumed_alone(request, say=say):
+        inputs, earlier = load(request, say=say)
+        if request.dry_run:
+            from search.reporting.plan import plan_lines
 
-        for line in plan_lines(inputs):
-            print(line)
-        return 0
-    outcome = run_session(request, inputs, earlier, stream=sys.stderr, say=say)
+            for line in plan_lines(inputs):
+                print(line)
+            return 0
+        outcome = run_session(request, inputs, earlier, stream=sys.stderr, say=say)
     say(f"{time.monotonic() - started:.0f} s in all")
     print(f"report: {outcome.report}")
     if outcome.code == 1 and outcome.ending.ended_by != "failures":  # that is told already, with its reason
@@ -68,6 +70,25 @@ def start(request: Request, *, say: Say) -> int:
     return int(outcome.code)
 
 
+@contextmanager
+def resumed_alone(request: Request, *, say: Say) -> Iterator[None]:
+    """Own the run to resume, from before it is read until the session is over; for a new run or a dry run do nothing.
+
+    Raises:
+        RunError: the folder is no run, or another process works in it.
+        ResourceError: nothing can be written there.
+    """
+    if request.resume is None or request.dry_run:
+        yield
+        return
+    from search.run_folder.owner import owned
+    from search.run_folder.resume import check_resumable
+
+    check_resumable(request.resume)
+    with owned(request.resume, say=say):
+        yield
+
+
 def load(request: Request, *, say: Say) -> tuple[Any, Any]:
     """Return what a search works with (`Inputs`), and what earlier runs have measured; both checked, and told.
 
@@ -75,26 +96,22 @@ def load(request: Request, *, say: Say) -> tuple[Any, Any]:
         StudentSearchError: whatever the user has to mend.
     """
     if request.out is not None and request.resume is None:
-        from search.run_folder.facts import check_out
+        from search.run_folder.new_folder import check_out
 
         check_out(request.out)  # before all that takes long
-    space = chosen_space(request)
+    space, places = chosen_space(request)
     from search.inputs.inputs import Inputs
     from search.inputs.plugins import check_fidelity
     from search.reporting.plan import describe
 
     if not request.dry_run:
         check_place(request.address, space, say=say)
-    inputs = Inputs(space, say=say)
+    inputs = Inputs(space, say=say, places=places, agree=_agreement(request.resume))
     space = inputs.space
     say(
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
     )
     check_fidelity(space)
-    if request.resume:
-        from search.run_folder.resume import check_same_inputs
-
-        check_same_inputs(request.resume, inputs.fingerprints)
     earlier = read_earlier_runs(request.warm_start, inputs, say=say)
     for line in describe(inputs):
         say(line)
@@ -123,19 +140,41 @@ def check_place(address: str | None, space: Space, *, say: Say) -> None:
         say(line)
 
 
-def chosen_space(request: Request) -> Space:
-    """Return the space of a file or of the run to resume, with the changes of the command line.
+def _agreement(run: Path | None) -> Callable[[Mapping[str, str]], None]:
+    """Return what refuses other teachers or data than a run began with."""
+
+    def agree(fingerprints: Mapping[str, str]) -> None:
+        if run is not None:
+            from search.run_folder.resume import check_same_inputs
+
+            check_same_inputs(run, fingerprints)
+
+    return agree
+
+
+def chosen_space(request: Request) -> tuple[Space, Mapping[str, str]]:
+    """Return the space of a file or of the run to resume, with the changes of the command line; and the places of its teachers.
+
+    Paths in it are from the root, so that a resume finds them from any folder. The places are those of several teachers.
 
     Raises:
         StudentSearchError: all that is wrong with it.
     """
-    if request.resume:
-        from search.run_folder.facts import read_space
-        from search.run_folder.resume import check_resumable
+    if request.resume is None:
+        from search.inputs.places import settled_space
 
-        check_resumable(request.resume)
-        return read_space(request.resume, request.changes)
-    return load_space(request.space, request.changes)
+        return settled_space(load_space(request.space, request.changes)), {}
+    from search.run_folder.facts import read_space
+    from search.run_folder.resume import check_in_place, check_resumable, moved
+
+    check_resumable(request.resume)
+    change = moved(request.resume, request.changes)
+    from search.inputs.places import settled_space
+
+    space = settled_space(read_space(request.resume, change.changes))
+    dataset = {"kind": space.dataset.kind, **space.dataset.options}
+    check_in_place(request.resume, dataset, [change.places.get(name, name) for name in space.teachers])
+    return space, change.places
 
 
 def read_earlier_runs(folders: Sequence[Path], inputs: Any, *, say: Say) -> Any:
@@ -182,12 +221,8 @@ def run_session(
     Raises:
         StudentSearchError: whatever the user has to mend.
     """
-    from analysis.run_folder import FACTS_FILE
-    from search.run_folder.facts import SPACE_FILE, discard_untrained, new_folder
     from search.session import Options, Session
 
-    folder = request.resume or new_folder(inputs.space.name, request.out)
-    say(f"run folder: {folder}")
     typed = [getattr(change, "flag", change) for change in request.changes]
     options = Options(
         address=request.address,
@@ -198,17 +233,50 @@ def run_session(
         earlier=earlier,
         callbacks=callbacks,
     )
-    try:
+    if request.resume is not None:  # `resumed_alone` owns it
+        say(f"run folder: {request.resume}")
+        try:
+            return Session(inputs, request.resume, options, say=say).run()
+        except StorageError as error:
+            raise _unfinished(error, request.resume) from error
+    with begun(inputs.space.name, request.out, say=say) as folder:
+        say(f"run folder: {folder}")
         return Session(inputs, folder, options, say=say).run()
-    except StorageError as error:
-        if not (folder / SPACE_FILE).exists() or not (folder / FACTS_FILE).exists():
-            discard_untrained(folder)  # nothing to go on with
-            raise
-        raise StorageError(
-            f"{error} All that was kept so far stays; candidates in training are unfinished, not failed. "
-            f"Then go on with: python search/run.py --resume {shlex.quote(str(folder))}"
-        ) from error
-    except StudentSearchError:
-        if request.resume is None:
-            discard_untrained(folder)
-        raise
+
+
+def _unfinished(error: StorageError, folder: Path) -> StorageError:
+    """Return a full disk with how the run goes on after it."""
+    return StorageError(
+        f"{error} All that was kept so far stays; candidates in training are unfinished, not failed. "
+        f"Then go on with: python search/run.py --resume {shlex.quote(str(folder))}"
+    )
+
+
+@contextmanager
+def begun(name: str, out: Path | None, *, say: Say) -> Iterator[Path]:
+    """Make and own the folder of a new run; where an error of any kind comes before the first trial, it goes again.
+
+    Raises:
+        RunError: `out` holds something, or another process begins a run there.
+        StorageError: it cannot be made or written.
+    """
+    from search.run_folder.new_folder import check_empty, discard_untrained, new_folder, remove_made
+    from search.run_folder.owner import owned
+
+    folder = new_folder(name, out)
+    gone = False
+    try:
+        with owned(folder.path, say=say):
+            check_empty(folder.path)  # another process may have had it until now
+            try:
+                yield folder.path
+            except BaseException as error:  # Ctrl-C and a full disk, too
+                gone = discard_untrained(folder)
+                if gone and not isinstance(error, StudentSearchError):
+                    say(f"run folder {folder.path}: removed, nothing was trained in it")
+                if not gone and isinstance(error, StorageError):
+                    raise _unfinished(error, folder.path) from error
+                raise
+    finally:
+        if gone:
+            remove_made(folder)

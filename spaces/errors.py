@@ -7,6 +7,7 @@
     ├── TeacherError        teacher folder, checkpoint or fingerprint
     ├── DatasetError        data file, image, caption, question
     ├── CheckpointError     a checkpoint that cannot be written or read
+    ├── InputsChanged       teacher, data or code that a candidate was planned with: gone, or others by now
     ├── RunError            a folder that is no run, is damaged, or belongs to another space
     ├── TableError          a table that cannot be simulated, or a column it does not have
     ├── ResourceError       not enough CPUs, GPUs or disk
@@ -66,6 +67,13 @@ class DatasetError(StudentSearchError):
 
 class CheckpointError(StudentSearchError):
     """A checkpoint that cannot be written or read."""
+
+
+class InputsChanged(StudentSearchError):
+    """Teacher, data or code of a candidate are gone, or not those that it was planned with.
+
+    It is not the candidate's fault, and the next one would meet the same: a search ends, and can be resumed.
+    """
 
 
 class RunError(StudentSearchError):

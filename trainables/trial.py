@@ -24,8 +24,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from spaces.errors import ResourceError, StorageError, StudentSearchError
+from spaces.errors import InputsChanged, ResourceError, StorageError, StudentSearchError
 from spaces.files import append, is_storage_trouble, make_folder, write_text
+from trainables.code_version import code_digest
 from trainables.exchange import DONE, ROW, Exchange
 from trainables.training.checkpoint import FILE
 from trainables.training.control import Row
@@ -48,6 +49,9 @@ GROUPS = "groups"  # in `Launch.storage`: one file for each group of workers, na
 
 IDLE_S = 30.0  # of workers without a candidate, before they give their CPUs back
 UNWRITTEN = "unwritten"  # in a row: what the disk did not take
+HALTED = (
+    "halted"  # in a row: which of teacher, data and code are not those that the candidate was planned with
+)
 ATTEMPTS = 3  # at one candidate, each with new workers, where workers were lost
 END_S = 60.0  # for workers to leave
 
@@ -165,7 +169,9 @@ def _work(config: Mapping[str, Any]) -> None:
     while broadcast_from_rank_zero(ray.get(exchange.wait_for_order.remote()) if first else None):
         order = ray.get(exchange.order.remote())
         try:
-            train_candidate(Job.from_dict(order["job"]), TrainControl(Path(order["log"]), exchange))
+            job = Job.from_dict(order["job"])
+            _check_code(job)
+            train_candidate(job, TrainControl(Path(order["log"]), exchange))
         except Stopped:
             pass
         else:
@@ -286,6 +292,22 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[-1 if isinstance(error, train.WorkerGroupError) else 0]}"
 
 
+def _check_code(job: Job) -> None:
+    """Refuse a candidate that other code has planned: it would come out otherwise than those that are through.
+
+    Raises:
+        InputsChanged: names both digests and the machine.
+    """
+    mine = code_digest()
+    if job.code and mine != job.code:
+        raise InputsChanged(
+            f"code: {Path(__file__).parents[1]} on {ray.util.get_node_ip_address()} has digest {mine}; the search was started "
+            f"with {job.code}. The files were changed while it ran, or that node has another version. Put the code back or "
+            "install the same version there, then --resume the run (nothing is lost); it goes on with other code as well, and "
+            "run.json keeps which."
+        )
+
+
 def _run_nested(job: Job, launch: Launch) -> None:
     """Train with a group of workers; where one is lost, new ones go on from the checkpoint."""
     lost = 0
@@ -322,6 +344,7 @@ def run_trial(config: Mapping[str, Any]) -> None:
             log,
             f"candidate {job.candidate_id} {'continues' if resumed else 'starts'}: {launch.workers} worker(s)",
         )
+        _check_code(job)
         if launch.nested:
             _run_nested(job, launch)
         else:
@@ -333,14 +356,16 @@ def run_trial(config: Mapping[str, Any]) -> None:
 def last_row(job: Job, error: Exception, log: Path) -> Row:
     """Return what is told of a training that an error ended, noted in its log where that can be written.
 
-    Where the disk takes no more, no candidate has failed: the row says so (`unwritten`), and the search ends with them all
-    unfinished.
+    Where the disk takes no more, or teacher, data or code are not those that were planned with, no candidate has failed: the
+    row says so (`unwritten`, `halted`), and the search ends with them all unfinished.
     """
     try:
         note(log, "".join(traceback.format_exception(error)))
     except StorageError as full:
         error = error if is_storage_trouble(error) else full
     row = {"candidate_id": job.candidate_id, "epoch": 0, **job.costs}
+    if isinstance(error, InputsChanged):
+        return {**row, "status": "running", HALTED: f"trial {job.candidate_id}: {error}"}
     if is_storage_trouble(error):
         said = (
             str(error) if isinstance(error, StorageError) else f"trial {job.candidate_id}: {_reason(error)}"

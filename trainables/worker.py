@@ -11,6 +11,7 @@ from pathlib import Path
 from spaces.console import command
 from spaces.errors import StorageError, StudentSearchError
 from spaces.files import make_folder
+from spaces.paths import user_path
 from trainables.training.control import PlainControl
 from trainables.training.job import Job
 from trainables.training.loop import train
@@ -36,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Train, evaluate and measure one candidate without Ray.",
     )
     parser.add_argument(
-        "candidate", type=Path, help="candidate.json, as a run writes it beside each checkpoint"
+        "candidate", type=user_path, help="candidate.json, as a run writes it beside each checkpoint"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, help="folder of checkpoint and rows; resumed if it has them"
+        "--out", type=user_path, required=True, help="folder of checkpoint and rows; resumed if it has them"
     )
     options = parser.parse_args(arguments)
     try:

@@ -20,6 +20,8 @@ SHOWN_ELSEWHERE = (
     "blind",
     "caveats",
     "resumed",
+    "sessions",
+    "space",
     "warm_start",
     "hypervolume",
 )
@@ -41,7 +43,11 @@ def facts_section(run: Run) -> Markup:
         ("Run", {**{key: facts[key] for key in facts if key not in SHOWN_ELSEWHERE}, "history": _torn(run)}),
         ("Hardware", facts.get("hardware") or {}),
     ]
-    folded = [("Versions", facts.get("versions") or {}), ("Defaults in force", facts.get("defaults") or {})]
+    folded = [
+        ("Versions", facts.get("versions") or {}),
+        ("Sessions", _sessions(facts.get("sessions") or [])),
+        ("Defaults in force", facts.get("defaults") or {}),
+    ]
     resumed = facts.get("resumed") or []
     again = f" Resumed {wording.plural(len(resumed), 'time')}: {wording.plain(resumed)}." if resumed else ""
     return section(
@@ -63,7 +69,7 @@ def facts_section(run: Run) -> Markup:
 
 def _teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
     """Return the teacher's facts, costs with their units, metrics in one line per split."""
-    told = {**teacher}
+    told = {key: value for key, value in teacher.items() if key not in ("fingerprints", "places")}
     told |= {cost: wording.cost(cost, number(told[cost])) for cost in COSTS if cost in told}
     for split in ("metrics", "test_metrics", "guessing"):
         told[split] = _metrics(told.get(split) or {})
@@ -85,6 +91,16 @@ def _warm_start(sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         f"{wording.plural(source['imported'], 'trained candidate')} to learn from, {source['finished']} finished, "
         f"{source['first']} on the fronts trained first here"
         for number, source in enumerate(sources, start=1)
+    }
+
+
+def _sessions(sessions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return for each session when, where, by which code and command it worked, and how it ended."""
+    return {
+        f"session {number}": f"begun {one['started']} on {one['host']}: {one['command']}; code {one['code']}"
+        f"{', commit ' + one['git_commit'] if one['git_commit'] else ''}; "
+        f"{'ended by ' + str(one['ended_by']) if one['ended_by'] else 'it did not tell its end'}"
+        for number, one in enumerate(sessions, start=1)
     }
 
 

@@ -8,12 +8,13 @@ from typing import Any, final
 from search.candidates.cost_filter import CostFilter
 from search.inputs.inputs import Inputs
 from search.proposal import Admitted, Proposal, Rejected
-from search.run_folder.facts import CANDIDATE_FILE, CHECKPOINTS
+from search.run_folder.facts import CANDIDATE_FILE, CHECKPOINTS, space_facts
 from search.run_folder.recorder import Recorder
 from search.searchers.base import Values
 from spaces.candidate import Candidate
 from spaces.files import make_folder
 from spaces.objectives import COSTS
+from trainables.code_version import code_digest
 from trainables.teachers.cache.read import TeacherCache
 from trainables.training.job import Job
 from trainables.trial import Launch, launch_dict
@@ -44,6 +45,7 @@ class StudentAdmissions:
         self._inputs, self._recorder, self._folder, self._rungs = inputs, recorder, folder, rungs
         self._caches: Mapping[str, str] = {}
         self._launch: Launch | None = None
+        self._space_digest = str(space_facts(inputs.space)["space_digest"])
         self._filter = CostFilter(inputs.students, inputs.space.limits(inputs.teacher_costs), inputs.store)
 
     def open(self, *, caches: Mapping[str, str], launch: Launch) -> None:
@@ -102,6 +104,9 @@ class StudentAdmissions:
             teacher=inputs.teacher_path(name),
             teacher_fingerprint=inputs.teachers[name].files.fingerprint,
             dataset=inputs.dataset_settings,
+            dataset_fingerprint=inputs.fingerprints["dataset"],
+            space_digest=self._space_digest,
+            code=code_digest(),
             tasks=inputs.task_settings,
             evaluate_at=self._rungs,
             evaluation=inputs.space.evaluation.model_dump(),

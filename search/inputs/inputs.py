@@ -1,9 +1,7 @@
 """What a search works with: a checked space, its teachers, its tasks and its data."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from search.inputs.capability import BLIND, GUESSING, caveat
@@ -16,6 +14,7 @@ from search.inputs.checks import (
     data_lacks,
     loss_configs,
 )
+from search.inputs.places import PATH_OPTIONS, settled_data, settled_teacher
 from search.inputs.students import Students
 from search.inputs.teacher_figures import Say, TeacherFigures, TeacherMeasure
 from spaces.candidate import Candidate
@@ -33,8 +32,6 @@ from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import make_dataset, prepare_split
 
-PATH_OPTIONS = ("file", "image_root")  # of data sets: trials work in another folder
-
 
 class Inputs:
     """A checked space with its teachers and data. Splits and figures are made on first use, with progress.
@@ -47,22 +44,33 @@ class Inputs:
         notes: what the user should know of what was chosen for him.
     """
 
-    def __init__(self, space: Space, *, say: Say) -> None:
+    def __init__(
+        self,
+        space: Space,
+        *,
+        say: Say,
+        places: Mapping[str, str] | None = None,
+        agree: Callable[[Mapping[str, str]], None] = lambda fingerprints: None,
+    ) -> None:
         """Load and check.
+
+        Args:
+            space: what may be tried.
+            say: takes a line for the user.
+            places: teacher -> where it lies now, of those whose name does not say so.
+            agree: gets the fingerprints as soon as they are known, and raises where they are not those of the run to resume.
 
         Raises:
             StudentSearchError: whatever is wrong, as one message.
         """
         self.space, self.say = space, say
         check_plugins(space)
-        self.dataset_settings = {"kind": space.dataset.kind, **space.dataset.options}
-        for name in PATH_OPTIONS:
-            if self.dataset_settings.get(name) is not None:
-                self.dataset_settings[name] = str(
-                    Path(os.path.expanduser(self.dataset_settings[name])).absolute()
-                )
+        # trials work in another folder
+        self.dataset_settings = settled_data({"kind": space.dataset.kind, **space.dataset.options})
+        self._places = dict(places or {})
         self.dataset: Dataset = make_dataset(self.dataset_settings)
-        self.teachers = _load_teachers(space)
+        self.teachers = _load_teachers(space, self._places)
+        agree(self.fingerprints)
         fields = fields_of(self.dataset.kinds if self.teacher.tokenizer else ())
         tasks, self.notes = chosen_tasks(space, self.teacher.offers, fields)
         for name, teacher in self.teachers.items():
@@ -134,8 +142,7 @@ class Inputs:
 
     def teacher_path(self, name: str) -> str:
         """Return a teacher's name as a trial can load it, whatever its working directory."""
-        folder = Path(name).expanduser()
-        return str(folder.absolute()) if folder.is_dir() else name
+        return settled_teacher(self._places.get(name, name))
 
     @cached_property
     def teacher_costs(self) -> dict[str, float]:
@@ -230,6 +237,8 @@ class Inputs:
             "teacher": {
                 "name": self.space.teachers[0],
                 "fingerprint": self.fingerprints["teacher"],
+                "fingerprints": {name: one.files.fingerprint for name, one in self.teachers.items()},
+                "places": {name: self.teacher_path(name) for name in self.teachers},
                 **self.teacher_costs,
                 "latency": self.measure.latency.to_dict(),
                 "metrics": figures.metrics,
@@ -244,6 +253,11 @@ class Inputs:
             "dataset": {
                 "kind": self.space.dataset.kind,
                 "fingerprint": self.fingerprints["dataset"],
+                "places": {
+                    name: self.dataset_settings[name]
+                    for name in PATH_OPTIONS
+                    if name in self.dataset_settings
+                },
                 "description": dataset.describe(),
             },
         }
@@ -263,8 +277,8 @@ class Inputs:
         )
 
 
-def _load_teachers(space: Space) -> dict[str, Teacher]:
-    """Return name -> teacher, in the order of the space.
+def _load_teachers(space: Space, places: Mapping[str, str]) -> dict[str, Teacher]:
+    """Return name -> teacher, in the order of the space, each from its place where that is told.
 
     Raises:
         SpaceError: all that cannot be loaded, with file and line.
@@ -273,7 +287,7 @@ def _load_teachers(space: Space) -> dict[str, Teacher]:
     problems = []
     for name in space.teachers:
         try:
-            teachers[name] = load_teacher(name)
+            teachers[name] = load_teacher(places.get(name, name))
         except (PluginError, TeacherError) as error:
             problems.append(f"{space.place('teacher')}: got {name!r}; {error}")
     if problems:

@@ -13,7 +13,14 @@ from spaces.files import write_text
 from trainables.training.job import Job
 
 DONE_FILE = "done.json"  # beside the checkpoint of a training that is through: its job and its last row
-SAME = ("config", "seed", "tasks", "evaluation", "teacher_fingerprint")  # what decides a result, data aside
+SAME = (
+    "config",
+    "seed",
+    "tasks",
+    "evaluation",
+    "teacher_fingerprint",
+    "dataset_fingerprint",
+)  # what decides a result
 PLACES = ("file", "image_root")  # of data sets, which may be moved
 KEY = ("candidate_id", "data", "seed", "distilled")
 

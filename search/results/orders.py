@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 from analysis.pareto import front, pick
 from analysis.run_folder import Run, Trial
-from search.run_folder.facts import CANDIDATE_FILE, CHECKPOINTS
+from search.results.jobs import check_data, read_job, teacher_of
+from search.run_folder.facts import CHECKPOINTS
 from spaces.errors import RunError
 from spaces.plugins import resolve
 from trainables.configs import plain
@@ -16,9 +16,8 @@ from trainables.losses.base import Ends, Loss
 from trainables.signals import Offers
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import make_tasks
-from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher
-from trainables.training.build import loss_config, student_plan
+from trainables.training.build import loss_config, make_dataset, student_plan
 from trainables.training.job import Job
 
 
@@ -117,22 +116,25 @@ def orders(run: Run, trials: Sequence[Trial], seeds: int) -> list[Order]:
     """Return all trainings: plain on noisy and clean data, distilled on noisy data for the further seeds.
 
     Raises:
-        RunError: a candidate.json is missing, or a candidate that cannot be trained without a teacher.
+        RunError: a candidate.json is missing, its teacher or data are gone or others by now, or it cannot be trained without a
+            teacher.
     """
-    teacher = cache(load_teacher)
+    known: dict[str, Teacher] = {}
     made = []
     for trial in trials:
-        source = run.folder / CHECKPOINTS / trial.candidate_id
-        job = Job.read(source / CANDIDATE_FILE, source)
+        job = read_job(run, run.folder / CHECKPOINTS / trial.candidate_id)
+        check_data(run, job)
         clean = {**job.dataset, "mismatched": 0.0}
-        config = plain_config(job, teacher(job.teacher))
+        if job.teacher not in known:
+            known[job.teacher] = teacher_of(run, job)
+        config = plain_config(job, known[job.teacher])
         undistilled = replace(job, config=config, evaluate_at=(), cache="")
         for seed in range(seeds):
             shifted = job.seed + seed
             noisy = replace(undistilled, seed=shifted)
             made.append(Order(trial=trial, data="noisy", seed=seed, distilled=False, job=noisy))
             if job.dataset.get("mismatched"):
-                cleaned = replace(noisy, dataset=clean)
+                cleaned = replace(noisy, dataset=clean, dataset_fingerprint=make_dataset(clean).fingerprint)
                 made.append(Order(trial=trial, data="clean", seed=seed, distilled=False, job=cleaned))
             if seed:
                 again = replace(job, seed=shifted, evaluate_at=())

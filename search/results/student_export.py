@@ -1,14 +1,17 @@
 """A student of a run as a model folder, with all that the run knows of it."""
 
 import math
+import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from analysis.pareto import pick
 from analysis.run_folder import Run, Trial, check_ids, read_run
-from search.run_folder.facts import CANDIDATE_FILE, CHECKPOINTS, check_format
+from search.run_folder.facts import CHECKPOINTS, check_format
+from search.run_folder.owner import owned
 from spaces.errors import ExportError
 from spaces.objectives import COSTS
 
@@ -54,7 +57,7 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
     """Write the picked student into `out` and return its row.
 
     Raises:
-        StudentSearchError: no such run or trial, a missing checkpoint, or `out` holds something.
+        StudentSearchError: no such run or trial, a missing checkpoint, another teacher by now, or `out` holds something.
     """
     run = read_run(folder)
     check_ids(run)
@@ -70,15 +73,14 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
         raise ExportError(
             f"{source}: the checkpoint of trial {trial.candidate_id} is missing. Pick another trial, or train it again."
         )
+    from search.results.jobs import read_job, teacher_of
     from trainables.export import export_student, model_card
     from trainables.tasks.base import wants_of
     from trainables.tasks.evaluation import make_tasks
-    from trainables.teachers.loading import load_teacher
     from trainables.training.checkpoint import load_model
-    from trainables.training.job import Job
 
-    job = Job.read(source / CANDIDATE_FILE, source)
-    teacher = load_teacher(job.teacher)
+    job = read_job(run, source)
+    teacher = teacher_of(run, job)
     trained = load_model(source)[1].offers
     able = {name: task for name, task in make_tasks(job.tasks).items() if task.model_lack(trained) is None}
     student, blueprint = load_model(source, wants_of(able.values()))
@@ -90,7 +92,14 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
             job, cache="", folder=""
         ).to_dict(),  # the teacher answers live: its cache may be gone by then
     }
-    export_student(
-        student, teacher, blueprint=blueprint, measured=measured, out=out, card=model_card(measured)
-    )
+    with _alone(folder, out):
+        export_student(
+            student, teacher, blueprint=blueprint, measured=measured, out=out, card=model_card(measured)
+        )
     return trial
+
+
+def _alone(folder: Path, out: Path) -> AbstractContextManager[Any]:
+    """Own the run while something is written into its folder; an export to any other place goes on beside a living run."""
+    inside = out.resolve().is_relative_to(folder.resolve())
+    return owned(folder, say=lambda line: print(line, file=sys.stderr)) if inside else nullcontext()

@@ -12,6 +12,8 @@ from analysis.run_folder import Run, Trial, check_ids, read_run
 from search.results.control_rows import ControlRows, finished_before, note_finished
 from search.results.orders import Order, members, orders
 from search.run_folder.facts import check_format
+from search.run_folder.owner import owned
+from search.run_folder.provenance import code_changes, session_now
 from spaces.errors import RunError
 from spaces.files import make_folder
 
@@ -30,20 +32,28 @@ def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | 
         The new report, and how many trainings failed: they are told, and the others are kept.
 
     Raises:
-        StudentSearchError: no such run or trial, or no room to train.
+        StudentSearchError: no such run or trial, another process works in it, other data, or no room to train.
     """
     run = read_run(folder)
     check_ids(run)
     check_format(folder, run.facts, str(folder))
-    trials = members(run, which, limit)
-    made, failures = _orders(run, trials, seeds)
-    _say(f"control of {', '.join(t.candidate_id for t in trials)}: {len(made)} trainings")
-    failures += run_control(run, made, address=address)
+    with owned(folder, say=_say):
+        for line in code_changes(run.facts, session_now()):
+            _say(line)
+        trials = members(run, which, limit)
+        made, failures = _orders(run, trials, seeds)
+        _say(f"control of {', '.join(t.candidate_id for t in trials)}: {len(made)} trainings")
+        failures += run_control(run, made, address=address)
+        return _tell_gains(folder, run.quality, failures), len(failures)
+
+
+def _tell_gains(folder: Path, quality: str, failures: Sequence[str]) -> Path:
+    """Print what distillation gained, and which trainings failed; return the new report."""
     from analysis.gains import gains
     from analysis.report import draw_report
 
-    for gain in gains(read_run(folder), run.quality):
-        head = f"{gain.candidate_id}, {gain.data} data: {run.quality}"
+    for gain in gains(read_run(folder), quality):
+        head = f"{gain.candidate_id}, {gain.data} data: {quality}"
         if gain.gain == gain.gain:
             print(
                 f"{head} {gain.distilled:.1f} with distillation, {gain.plain:.1f} without: gain {gain.gain:+.1f} +- "
@@ -55,7 +65,7 @@ def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | 
         _say(f"{len(failures)} failed, and are not in the figures above; the same command tries them again:")
     for line in failures:
         _say(f"  {line}")
-    return draw_report(folder), len(failures)
+    return draw_report(folder)
 
 
 def _orders(run: Run, trials: Sequence[Trial], seeds: int) -> tuple[list[Order], list[str]]:

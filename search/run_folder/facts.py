@@ -1,22 +1,19 @@
 """The run folder: where it is, what it says about itself, and how a run is found again."""
 
 import json
-import platform
 import shlex
-import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, final
 
 from analysis.run_folder import FACTS_FILE
 from analysis.run_json import check_facts
-from analysis.table import HISTORY_FOLDER, TRIALS_FILE, saved
+from analysis.table import TRIALS_FILE, saved
+from search.run_folder.provenance import check_unedited, fixed_part, git_commit, space_digest, stamp, versions
+from spaces.document import read_document
 from spaces.errors import RunError, SpaceError
-from spaces.files import storage_error, write_text
+from spaces.files import write_text
 from spaces.load import Override, dump_space, load_space
 from spaces.schema import Space
 
@@ -24,74 +21,6 @@ SPACE_FILE = "space.yaml"
 CHECKPOINTS = "checkpoints"
 CANDIDATE_FILE = "candidate.json"
 FORMAT = 2  # of a run; the first had no number. Raise it when candidates, costs or checkpoints come to mean something else
-RUNS = Path("runs")
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "transformers",
-    "ray",
-    "pyarrow",
-    "hyperopt",
-    "plotly",
-    "moocore",
-    "numpy",
-)
-
-
-def new_folder(name: str, out: Path | None) -> Path:
-    """Return a fresh run folder, made: `out`, or runs/NAME, runs/NAME-2, ...
-
-    Raises:
-        RunError: `out` holds something already.
-        StorageError: it cannot be made.
-    """
-    if out is not None:
-        check_out(out)
-        folders = [out]
-    else:
-        folders = [RUNS / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000)]
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=out is not None)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise storage_error(folder, error, what="folder") from error
-        return folder
-    raise RunError(f"{RUNS}: holds 9,999 runs called {name}. Give a folder with --out.")
-
-
-def check_out(out: Path) -> None:
-    """Refuse a folder for a new run that holds something already.
-
-    Raises:
-        RunError: says what it holds.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        what = _what_is_in(out)
-        raise RunError(
-            f"--out {out}: {what}; nothing is ever overwritten. Give a new folder, or --resume {out} to go on with it."
-        )
-
-
-def discard_untrained(folder: Path) -> None:
-    """Remove a new run folder if no epoch stands in it: a mistake that ends a search at once leaves nothing."""
-    if any((folder / HISTORY_FOLDER).glob("*")):
-        return
-    shutil.rmtree(folder)
-    if folder.parent == RUNS and not any(RUNS.iterdir()):
-        RUNS.rmdir()
-
-
-def _what_is_in(out: Path) -> str:
-    if not out.is_dir():
-        return "is a file"
-    try:
-        space = load_space(out / SPACE_FILE)
-    except SpaceError:
-        return "is not empty"
-    return f"holds a run of the space {space.name!r}"
 
 
 @final
@@ -117,6 +46,10 @@ class RunFacts:
             StorageError: the file cannot be written; the facts are known all the same.
         """
         self._known.update(facts)
+        if self._known.get("sessions"):  # how the run ended is how its last session did
+            ends = {name: facts[name] for name in ("ended", "ended_by") if name in facts}
+            *earlier, last = self._known["sessions"]
+            self._known["sessions"] = [*earlier, {**last, **ends}]
         write_facts(self._folder, self._known)
 
 
@@ -182,10 +115,10 @@ def read_space(folder: Path, overrides: Sequence[str | Override]) -> Space:
     """Return the space that a run was started with, with what a resume may change.
 
     Raises:
-        RunError: `space.yaml` is missing or damaged.
+        RunError: `space.yaml` is missing, damaged, or was edited after the run had begun.
         SpaceError: an override does not fit.
     """
-    read_facts(folder)
+    facts = read_facts(folder)
     if not (folder / TRIALS_FILE).exists():
         raise RunError(
             f"{folder}: damaged ({TRIALS_FILE} is missing). {saved(folder)} Put back a copy, or start a new run."
@@ -196,12 +129,21 @@ def read_space(folder: Path, overrides: Sequence[str | Override]) -> Space:
         raise RunError(
             f"{folder / SPACE_FILE}: damaged ({error.problems[0]}). {saved(folder)} Put back a copy, or start a new run."
         ) from error
+    text = (folder / SPACE_FILE).read_text(encoding="utf-8-sig")
+    check_unedited(folder / SPACE_FILE, read_document(text, SPACE_FILE).value, facts)
     return load_space(folder / SPACE_FILE, overrides) if overrides else space
 
 
-def write_space(folder: Path, space: Space) -> None:
-    """Write the resolved space, which a resume reads."""
+def write_space(folder: Path, space: Space) -> dict[str, Any]:
+    """Write the resolved space, which a resume reads; return what run.json keeps of it, so that an edited one is seen."""
     write_text(folder / SPACE_FILE, dump_space(space))
+    return space_facts(space)
+
+
+def space_facts(space: Space) -> dict[str, Any]:
+    """Return what run.json keeps of a space: what must stay as it is, and its digest."""
+    fixed = fixed_part(read_document(dump_space(space), SPACE_FILE).value)
+    return {"space": fixed, "space_digest": space_digest(fixed)}
 
 
 def first_facts(space: Space) -> dict[str, Any]:
@@ -219,8 +161,8 @@ def first_facts(space: Space) -> dict[str, Any]:
         "ended_by": None,
         "ended_reason": None,
         "resumed": [],
-        "versions": {"python": platform.python_version(), **_versions()},
-        "git_commit": _git_commit(),
+        "versions": versions(),
+        "git_commit": git_commit(),
         "hardware": hardware(),
         "seed": space.search.seed,
         "objectives": dict(space.objectives),
@@ -231,38 +173,3 @@ def first_facts(space: Space) -> dict[str, Any]:
         "dataset": {},
         "defaults": {},
     }
-
-
-def _git_commit() -> str:
-    """Return the commit of this checkout, with `+` if files differ from it; "" outside of git."""
-
-    def git(*words: str) -> str:
-        here = Path(__file__).resolve().parent
-        done = subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10
-        )
-        return done.stdout.strip()
-
-    try:
-        head, dirty = (
-            git("rev-parse", "--short", "HEAD"),
-            git("status", "--porcelain", "--untracked-files=no"),
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return head + ("+" if dirty else "")
-
-
-def stamp() -> str:
-    """Return the time as run.json and the report show it."""
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found

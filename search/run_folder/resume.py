@@ -1,17 +1,23 @@
-"""Going on with a run: what may change, and what must be as it was."""
+"""Going on with a run: what may change, what must be as it was, and where its data and teachers lie by now."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from search.run_folder.facts import check_format, read_facts
 from search.run_folder.warm_start_file import WARM_START_FILE, check_kept
 from spaces.errors import RunError
+from spaces.load import Override
+from spaces.paths import user_path
 
 CHANGEABLE = (
     "resources.",
     "search.stop.",
     "search.trials=",
 )  # what decides when, where and how long, not what comes out
+MOVABLE = ("teacher=", "dataset.file=", "dataset.image_root=")  # where contents agree
 
 
 def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str], warm_start: bool) -> None:
@@ -19,7 +25,7 @@ def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str]
 
     Args:
         folder: of the run.
-        given: flags that say what a run begins with: --space, --teacher, ...
+        given: flags that say what a run begins with: --space, --seed, ...
         settings: texts `path=value` of --set.
         warm_start: whether --warm-start was given.
 
@@ -32,12 +38,17 @@ def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str]
             f"it takes over once, into {WARM_START_FILE}, so that every resume goes on as it would have gone on "
             "unbroken. Drop --warm-start, or start a new run with it."
         )
-    refused = [*given, *(f"--set {text}" for text in settings if not text.startswith(CHANGEABLE))]
+    refused = [
+        *given,
+        *(f"--set {text}" for text in settings if not text.startswith((*CHANGEABLE, *MOVABLE))),
+    ]
     if refused:
         raise RunError(
             f"--resume {folder}: got {', '.join(refused)}; allowed beside --resume: --trials, "
             "--wall-hours, --device-hours, --address, --workers-per-trial, --train, --set resources.*, "
-            "--set search.stop.*, --set search.trials. Everything else is as the run began; start a new one."
+            "--set search.stop.*, --set search.trials; and where data and teacher lie by now, if their contents are the same: "
+            "--dataset, --teacher, --set dataset.file, --set dataset.image_root. Everything else is as the run began; start a "
+            "new one."
         )
 
 
@@ -51,7 +62,7 @@ def check_resumable(folder: Path) -> None:
 
 
 def check_same_inputs(folder: Path, fingerprints: Mapping[str, str]) -> None:
-    """Refuse another teacher or other data than the run began with.
+    """Refuse another teacher or other data than the run began with, wherever they lie.
 
     Raises:
         RunError: names both fingerprints; or what the run was started from is lost.
@@ -62,6 +73,109 @@ def check_same_inputs(folder: Path, fingerprints: Mapping[str, str]) -> None:
         before = facts.get(name, {}).get("fingerprint")
         if before and before != fingerprint:
             raise RunError(
-                f"--resume {folder}: the {name} has fingerprint {fingerprint}, the run began with {before}. "
-                f"Put the old {name} back, or start a new run."
+                f"--resume {folder}: the {name} has fingerprint {fingerprint}, the run began with {before}: its contents are "
+                f"others. Put the old {name} back, or say where it lies ({_FLAGS[name]}), or start a new run."
             )
+
+
+_FLAGS = {
+    "teacher": "--teacher FOLDER",
+    "dataset": "--dataset KIND:FILE, --set dataset.image_root=FOLDER",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """What a resume changes.
+
+    Attributes:
+        changes: of the space.
+        places: teacher -> where it lies, of a run of several; of one alone the space says so itself.
+    """
+
+    changes: Sequence[str | Override]
+    places: Mapping[str, str]
+
+
+def moved(folder: Path, changes: Sequence[str | Override]) -> Moved:
+    """Return what to change in the space of a run to resume, flags that say where data and teachers lie put into its terms.
+
+    Raises:
+        RunError: data of another kind, or a teacher that is none of the run's.
+    """
+    facts = read_facts(folder)
+    teacher: Mapping[str, Any] = facts.get("teacher") or {}
+    places, several = dict(teacher.get("places") or {}), len(teacher.get("places") or {}) > 1
+    kept: list[str | Override] = []
+    for change in changes:
+        path, value = _pair(change)
+        if path == "dataset" and isinstance(change, Override):
+            kept += _same_kind(folder, change, str((facts.get("dataset") or {}).get("kind", "")))
+        elif path == "teacher" and several:
+            places[_named(folder, str(value), teacher.get("fingerprints") or {})] = str(value)
+        else:
+            kept.append(change)
+    return Moved(changes=kept, places=places if several else {})
+
+
+def _pair(change: str | Override) -> tuple[str, Any]:
+    if isinstance(change, Override):
+        return change.path, change.value
+    path, _, value = change.partition("=")
+    return path.strip(), value.strip()
+
+
+def _same_kind(folder: Path, change: Override, kind: str) -> list[str | Override]:
+    """Return the change of the file alone: all other options of the data are as the run began."""
+    if change.value.get("kind") != kind:
+        raise RunError(
+            f"--resume {folder}: got {change.flag}; allowed: data of the kind that the run began with, {kind}, and with the same "
+            "contents. Leave the flag out, or start a new run."
+        )
+    return [Override(change.flag, "dataset.file", change.value["file"])] if "file" in change.value else []
+
+
+def _named(folder: Path, place: str, fingerprints: Mapping[str, str]) -> str:
+    """Return which of several teachers lies at a place."""
+    from trainables.teachers.loading import load_teacher  # slow, and needed only here
+
+    found = load_teacher(place).files.fingerprint
+    for name, fingerprint in fingerprints.items():
+        if fingerprint == found:
+            return name
+    known = ", ".join(f"{name} ({fingerprint})" for name, fingerprint in fingerprints.items())
+    raise RunError(
+        f"--resume {folder}: the teacher {place} has fingerprint {found}; allowed: one of those that the run began with, {known}."
+    )
+
+
+def check_in_place(folder: Path, dataset: Mapping[str, Any], teachers: Sequence[str]) -> None:
+    """Refuse to go on with a run whose files have left their place, before anything is loaded.
+
+    Args:
+        folder: of the run.
+        dataset: kind and options of its data.
+        teachers: its teachers, folders from the root.
+
+    Raises:
+        RunError: each file, and the flag that says where it lies now.
+    """
+    gone = []
+    for name, flag in (
+        ("file", f"--dataset {dataset.get('kind')}:FILE"),
+        ("image_root", "--set dataset.image_root=FOLDER"),
+    ):
+        path = dataset.get(name)
+        if isinstance(path, str) and not user_path(path).exists():
+            gone.append(f"dataset.{name} {path} ({flag})")
+    gone += [
+        f"teacher {one} (--teacher FOLDER)"
+        for one in teachers
+        if Path(one).is_absolute() and not Path(one).exists()
+    ]
+    if gone:
+        raise RunError(
+            f"--resume {folder}: not there: {', '.join(gone)}. allowed: what the run began with, at any place, if its "
+            f"contents are the same. Put them back, or add the flag that says where they lie now: python search/run.py "
+            f"--resume {shlex.quote(str(folder))} FLAG"
+        )

@@ -1,6 +1,5 @@
 """Where tables come from: a run folder, NAS-Bench-201, or a file of the user's own."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from search.simulator.table import CurveTable
 from search.simulator.user_table import Selection, load_user_table
 from spaces.domains import Choice
 from spaces.errors import TableError
+from spaces.paths import user_path
 from spaces.plugins import near
 
 NASBENCH = "nasbench201:"
@@ -31,7 +31,7 @@ def load_table(spec: str, goals: Goals = (), *, selection: Selection | None = No
         TableError: no such table, or it cannot be used.
         RunError: a damaged run folder.
     """
-    path = Path(spec)
+    path = user_path(spec)
     own = path.is_file()
     if selection is not None and not own and (selection.fields is not None or selection.ignore):
         raise TableError(

@@ -22,7 +22,7 @@ class Ending:
 
     Attributes:
         ended_by: one word, as in run.json: trials, exhausted, limits, interrupted, wall_clock, device_hours, plateau,
-            failures, failed.
+            failures, inputs (teacher, data or code changed under a running search), failed.
         reason: the same as a clause for the user.
         cut: whether running trials end, too; they keep their checkpoints and can be resumed. Else they go on to their end.
         more: flags that let `--resume` go on beyond it, "" where none would.

@@ -15,10 +15,10 @@ from search.schedulers.base import RungScheduler
 from search.stopping.stop_rules import StopRules
 from search.tune.gauges import Gauges
 from search.tune.watchdog import Watchdog
-from spaces.errors import StorageError
+from spaces.errors import InputsChanged, StorageError, StudentSearchError
 from spaces.files import is_storage_trouble
 from spaces.interruption import shielded
-from trainables.trial import UNWRITTEN
+from trainables.trial import HALTED, UNWRITTEN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Watched:
 
 
 def _kept(hook: Callable[..., None]) -> Callable[..., None]:
-    """Return a hook that breaks the search off where the disk takes no more.
+    """Return a hook that breaks the search off where the disk takes no more, or trials find other inputs than planned.
 
     Raised out of a hook, Ray Tune would take the error for the trial's, and candidates would be called crashed. After that
     nothing is recorded: what is not on disk a resumed trial tells again.
@@ -59,7 +59,7 @@ def _kept(hook: Callable[..., None]) -> Callable[..., None]:
             return
         try:
             hook(self, *args, **kwargs)
-        except StorageError as error:
+        except (StorageError, InputsChanged) as error:
             self.break_off(error)
 
     return call
@@ -84,7 +84,7 @@ class RunCallback(Callback):
         """Whether the search ends for a fault that is no candidate's."""
         return self._watched.rules.fault is not None
 
-    def break_off(self, fault: StorageError) -> None:
+    def break_off(self, fault: StudentSearchError) -> None:
         """End the search for such a fault."""
         self._watched.rules.break_off(fault)
 
@@ -109,6 +109,8 @@ class RunCallback(Callback):
         candidate_id = trial.config["candidate_id"]
         if result.get(UNWRITTEN):
             raise StorageError(result[UNWRITTEN])
+        if result.get(HALTED):
+            raise InputsChanged(result[HALTED])
         failed = result.get("status") in FAILED
         with shielded():
             if result.get("epoch", 0) or failed:

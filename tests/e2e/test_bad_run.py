@@ -203,6 +203,12 @@ def test_resuming_as_another_run_is_refused(
     assert "--trials" in told
 
 
+def test_resuming_with_an_edited_space_is_refused(copy: Path, refused: Refused) -> None:
+    space = copy / "space.yaml"
+    space.write_text(space.read_text().replace("epochs: 3", "epochs: 2"))
+    assert "training.epochs: was 3, is 2. allowed" in refused("--resume", str(copy))
+
+
 def test_resuming_with_another_teacher_is_refused(copy: Path, refused: Refused) -> None:
     facts = copy / "run.json"
     facts.write_text(facts.read_text().replace('"fingerprint": "', '"fingerprint": "0'))

@@ -29,6 +29,8 @@ class Story:
     interrupted: Snapshot
     interrupt_code: int
     interrupt_text: str
+    second_code: int
+    second_text: str
     interrupt_facts: dict[str, Any]
     report_drawn: bool
     killed: list[Snapshot]
@@ -55,6 +57,8 @@ def story(finished: runs.Finished, tmp_path_factory: pytest.TempPathFactory) -> 
 
     with runs.started((*search, "--trials", str(TRIALS)), folder=place, env=finished.env) as command:
         command.wait_for(lambda: new_epochs(first), "an epoch of the extended run")
+        second_code, second_text = runs.run(search, folder=place, env=finished.env)
+        second_text = second_text.replace(f" {command.pid} ", " PID ")
         interrupted_at = time.time()
         command.interrupt()
         interrupt_code, interrupt_text = command.wait(), command.text
@@ -80,6 +84,8 @@ def story(finished: runs.Finished, tmp_path_factory: pytest.TempPathFactory) -> 
         interrupted=second,
         interrupt_code=interrupt_code,
         interrupt_text=interrupt_text,
+        second_code=second_code,
+        second_text=second_text,
         interrupt_facts=facts,
         report_drawn=report_drawn,
         killed=killed[1:],
@@ -98,6 +104,30 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(story: Story) -> None:
     assert "results are kept" in story.interrupt_text
     assert "--resume" in story.interrupt_text.splitlines()[-1]
     assert "Traceback" not in story.interrupt_text
+
+
+def test_a_second_process_is_told_who_works_in_the_folder(story: Story) -> None:
+    assert story.second_code == 2
+    told = story.second_text
+    assert told.startswith(
+        f"error: run folder {story.folder}: process PID on this machine works in it (python "
+    )
+    assert f"--resume {story.folder} --trials {TRIALS}, since 20" in told
+    assert "allowed: one at a time. Wait for its end, or end it: kill -INT PID (what it has is kept)" in told
+    assert told.count("\n") == 1
+
+
+def test_a_killed_process_leaves_its_place_to_the_next(story: Story) -> None:
+    assert story.resume_text.count("ended without giving it back") == 1
+    assert not (story.folder / "owner.json").exists()
+
+
+def test_each_session_is_kept_with_its_command_and_code(story: Story) -> None:
+    sessions = story.facts["sessions"]
+    assert [one["ended_by"] for one in sessions] == ["trials", "interrupted", None, None, "trials"]
+    assert len({one["code"] for one in sessions}) == 1
+    assert f"--trials {TRIALS}" in sessions[1]["command"]
+    assert "WARNING" not in story.resume_text
 
 
 def test_ctrl_c_keeps_every_result_and_draws_the_report(story: Story) -> None:

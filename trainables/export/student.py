@@ -22,6 +22,7 @@ from torch import Tensor
 
 from spaces.errors import ExportError, TeacherError
 from spaces.files import atomic_folder, make_folder, write_text
+from spaces.paths import user_path
 from trainables.datasets.pictures import square
 from trainables.families.base import Blueprint, Family
 from trainables.model_folder import Reading, read_model_folder, write_model_folder
@@ -227,7 +228,7 @@ def load(folder: str | Path) -> Student:
     Raises:
         ExportError: the folder is missing, damaged or of another kind.
     """
-    place = Path(folder)
+    place = user_path(folder)
     if not place.is_dir():
         raise ExportError(f"{place}: is no folder. Give what search/export.py wrote.")
     try:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spaces.errors import PluginError, TeacherError
+from spaces.paths import user_path
 from spaces.plugins import resolve, unknown
 from trainables.datasets.base import Dataset
 from trainables.model_folder import is_model_folder
@@ -26,7 +27,7 @@ def load_teacher(name: str) -> Teacher:
         TeacherError: nothing of that name, or files that cannot be used.
         PluginError: a bare word that is neither a folder nor in the table.
     """
-    folder = Path(name).expanduser()
+    folder = user_path(name)
     if name in TEACHERS:
         teacher: Teacher = resolve(TEACHERS, name, "teachers").load()
         return teacher

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,16 +50,36 @@ def shared_teacher(name: str, device: str) -> Teacher:
     return teacher
 
 
+@lru_cache(maxsize=4)
+def _shared_dataset(dataset: str, state: tuple[str, ...]) -> Dataset:
+    return make_dataset(json.loads(dataset))
+
+
+def shared_dataset(settings: Mapping[str, Any]) -> Dataset:
+    """Return the data set, kept for the next trial of this process; opened anew once a file that it names was touched."""
+    return _shared_dataset(json.dumps(dict(settings), sort_keys=True), _state(settings))
+
+
+def _state(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return size and times of the files that settings name: cheap, where a fingerprint reads all of them."""
+    found = []
+    for name in sorted({"file"} & settings.keys()):
+        with suppress(OSError, TypeError):
+            status = Path(settings[name]).stat()
+            found.append(f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ino}")
+    return tuple(found)
+
+
 @lru_cache(maxsize=8)
-def _shared_split(teacher: str, device: str, dataset: str, name: str) -> EncodedSplit:
-    return prepare_split(
-        shared_teacher(teacher, device), make_dataset(json.loads(dataset)), name, lambda line: None
-    )
+def _shared_split(teacher: str, device: str, dataset: str, fingerprint: str, name: str) -> EncodedSplit:
+    opened = shared_dataset(json.loads(dataset))
+    return prepare_split(shared_teacher(teacher, device), opened, name, lambda line: None)
 
 
 def shared_split(teacher: str, device: str, dataset: Mapping[str, Any], name: str) -> EncodedSplit:
-    """Return a split in the teacher's encoding, kept for the next trial of this process."""
-    return _shared_split(teacher, device, json.dumps(dict(dataset), sort_keys=True), name)
+    """Return a split in the teacher's encoding, kept for the next trial of this process as long as the data is the same."""
+    settings = json.dumps(dict(dataset), sort_keys=True)
+    return _shared_split(teacher, device, settings, shared_dataset(dataset).fingerprint, name)
 
 
 def prepare_split(teacher: Teacher, dataset: Dataset, name: str, progress: Progress) -> EncodedSplit:

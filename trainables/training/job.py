@@ -15,7 +15,17 @@ REQUIRED = ("student.kind", "losses", "training.epochs")
 PATIENCE = 0.5
 ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
 MAPPINGS = ("config", "dataset", "tasks", "evaluation", "teacher_metrics", "blind_metrics", "costs")
-TEXTS = ("candidate_id", "folder", "teacher", "teacher_fingerprint", "cache", "device")
+TEXTS = (
+    "candidate_id",
+    "folder",
+    "teacher",
+    "teacher_fingerprint",
+    "dataset_fingerprint",
+    "space_digest",
+    "code",
+    "cache",
+    "device",
+)
 NUMBERS = ("seed", "threads")
 SHARES = ("patience",)
 
@@ -80,6 +90,9 @@ class Job:
         teacher: name, folder or hub id.
         teacher_fingerprint: refused if the loaded weights differ; empty skips the check.
         dataset: `{"kind": ..., options}`.
+        dataset_fingerprint: refused if what is found there differs; empty skips the check.
+        space_digest: of the space that the candidate is a point of, as in run.json; told, not compared.
+        code: digest of the code that planned it, see `code_version`; a trial of a search is refused by other code.
         tasks: what the student is made to do, name -> options; measured in this order.
         evaluate_at: epochs after which metrics are measured; the last one always is.
         evaluation: images, captions_per_image and questions_per_image of the pool.
@@ -101,6 +114,9 @@ class Job:
     folder: str
     teacher: str = "embedded"
     teacher_fingerprint: str = ""
+    dataset_fingerprint: str = ""
+    space_digest: str = ""
+    code: str = ""
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {name: {} for name in DEFAULT})
     evaluate_at: tuple[int, ...] = ()
     evaluation: Mapping[str, int] = field(default_factory=dict)

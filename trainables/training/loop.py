@@ -11,9 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from spaces.errors import CheckpointError, ResourceError, TeacherError
+from spaces.errors import (
+    CheckpointError,
+    DatasetError,
+    InputsChanged,
+    PluginError,
+    ResourceError,
+    TeacherError,
+)
 from spaces.files import make_folder, write_text
 from trainables.configs import made_config
+from trainables.datasets.encoded import EncodedSplit
 from trainables.signals import Source
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
@@ -21,7 +29,7 @@ from trainables.tasks.retention import ABOVE_BLIND, RETENTION, retention, retent
 from trainables.teachers.cache.read import TeacherCache
 from trainables.teachers.teacher import Teacher
 from trainables.training import checkpoint
-from trainables.training.build import build_step, shared_split, shared_teacher
+from trainables.training.build import build_step, shared_dataset, shared_split, shared_teacher
 from trainables.training.control import Control, Row, append_row
 from trainables.training.health import Collapsed, Diverged
 from trainables.training.job import Job
@@ -64,12 +72,54 @@ def _source(job: Job, teacher: Teacher) -> Source:
     return TeacherCache(Path(job.cache), teacher.offers, teacher.files.fingerprint)
 
 
-def _check_teacher(job: Job, teacher: Teacher) -> None:
-    if job.teacher_fingerprint and teacher.files.fingerprint != job.teacher_fingerprint:
-        raise TeacherError(
-            f"teacher {job.teacher}: has fingerprint {teacher.files.fingerprint}, the run was planned with "
-            f"{job.teacher_fingerprint}. Put the old weights back, or start a new run."
+def check_same(what: str, found: str, planned: str) -> None:
+    """Refuse a teacher or data set other than the candidate was planned with.
+
+    Args:
+        what: kind and place, for the message.
+        found: its fingerprint.
+        planned: that of the job, "" where it tells none.
+
+    Raises:
+        InputsChanged: names both.
+    """
+    if planned and found != planned:
+        raise InputsChanged(
+            f"{what}: has fingerprint {found}; this candidate was planned with {planned}. Put back what was there, then "
+            "--resume the run (nothing is lost); or start a new run with what is there now."
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """What a training reads."""
+
+    teacher: Teacher
+    source: Source
+    train: EncodedSplit
+    val: EncodedSplit
+
+
+def _open(job: Job, device: str) -> _Opened:
+    """Return teacher and data of a job, those that it was planned with.
+
+    Raises:
+        InputsChanged: they are not, or cannot be read here although whoever planned the job could.
+        TeacherError, DatasetError, PluginError: the same, of a job that tells no fingerprints.
+    """
+    try:
+        teacher = shared_teacher(job.teacher, device)
+        check_same(f"teacher {job.teacher}", teacher.files.fingerprint, job.teacher_fingerprint)
+        place = job.dataset.get("file") or job.dataset.get("kind")
+        check_same(f"data set {place}", shared_dataset(job.dataset).fingerprint, job.dataset_fingerprint)
+        train, val = (shared_split(job.teacher, device, job.dataset, name) for name in ("train", "val"))
+        return _Opened(teacher=teacher, source=_source(job, teacher), train=train, val=val)
+    except (TeacherError, DatasetError, PluginError, OSError) as error:
+        if not job.dataset_fingerprint:
+            raise
+        raise InputsChanged(
+            f"{error} It was there when the candidate was planned; once it is there again, --resume the run (nothing is lost)."
+        ) from error
 
 
 def _check_owner(job: Job, state: Mapping[str, Any]) -> None:
@@ -94,15 +144,13 @@ class TrialLoop:
         self.device = pick_device(job.device)
         self.folder = Path(job.folder)
         self.size = made_config(EvaluationSize, job.evaluation, "evaluation")
-        self.teacher = shared_teacher(job.teacher, str(self.device))
-        _check_teacher(job, self.teacher)
-        self.val = shared_split(job.teacher, str(self.device), job.dataset, "val")
+        opened = _open(job, str(self.device))
+        self.teacher, self.source, self.val = opened.teacher, opened.source, opened.val
         self.tasks = make_tasks(job.tasks)
         step, self.blueprint = build_step(job.config, self.teacher, seed=job.seed)
-        self.source = _source(job, self.teacher)
         self.trainer = Trainer(
             step.to(self.device),
-            shared_split(job.teacher, str(self.device), job.dataset, "train"),
+            opened.train,
             self.source,
             made_config(TrainingConfig, job.config["training"], "training"),
             seed=job.seed,

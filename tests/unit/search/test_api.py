@@ -1,6 +1,7 @@
 """What a call of `search()` asks for: the same as the flags of the command. Nothing is searched here."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +29,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Request, dict[str, Any]
 
     monkeypatch.setattr(search.start, "load", lambda request, say: (None, None))
     monkeypatch.setattr(search.start, "run_session", session)
+    monkeypatch.setattr(search.start, "resumed_alone", lambda request, say: nullcontext())
     return found
 
 

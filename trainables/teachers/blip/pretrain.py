@@ -19,6 +19,7 @@ import torch
 from spaces.console import command
 from spaces.errors import StudentSearchError
 from spaces.files import make_folder
+from spaces.paths import user_path
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes import language
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m trainables.teachers.blip.pretrain", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the new teacher")
+    parser.add_argument("--out", type=user_path, required=True, help="folder of the new teacher")
     parser.add_argument("--epochs", type=int, default=38, help="epochs of 2,000 pairs (default 38)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")

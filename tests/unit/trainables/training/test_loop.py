@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from spaces.errors import CheckpointError, PluginError, ResourceError, TeacherError
+from spaces.errors import CheckpointError, InputsChanged, PluginError, ResourceError, TeacherError
 from tests.unit.trainables.small import candidate_config, changed, encoded, make_job, measured, silent
 from trainables.datasets.encoded import EncodedSplit
 from trainables.signals import Want
@@ -213,7 +213,8 @@ def test_another_teacher_than_planned_is_refused(
 ) -> None:
     job = make_job(teacher_folder, tmp_path, teacher_fingerprint="beef")
     with pytest.raises(
-        TeacherError, match=rf"has fingerprint {teacher.files.fingerprint}, the run was planned with beef"
+        InputsChanged,
+        match=rf"has fingerprint {teacher.files.fingerprint}; this candidate was planned with beef",
     ):
         run(job)
     TrialLoop(

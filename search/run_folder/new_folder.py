@@ -1,0 +1,116 @@
+"""The folder of a new run: made where nothing is, and taken away again where nothing was trained."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.table import HISTORY_FOLDER
+from search.run_folder.facts import CHECKPOINTS, SPACE_FILE
+from search.run_folder.owner import OWNER_FILE, check_free
+from spaces.errors import RunError, SpaceError
+from spaces.files import storage_error
+from spaces.load import load_space
+
+RUNS = Path("runs")
+LOGS = "logs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewFolder:
+    """A run folder that holds nothing yet.
+
+    Attributes:
+        path: as the user named it.
+        made: folders that were made for it, the innermost first; what was there before stays.
+    """
+
+    path: Path
+    made: tuple[Path, ...]
+
+
+def new_folder(name: str, out: Path | None) -> NewFolder:
+    """Return a fresh run folder, made: `out`, or runs/NAME, runs/NAME-2, ...
+
+    Raises:
+        RunError: `out` holds something already.
+        StorageError: it cannot be made.
+    """
+    if out is not None:
+        check_out(out)
+        folders = [out]
+    else:
+        folders = [RUNS / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000)]
+    for folder in folders:
+        made = tuple(one for one in (folder, *folder.parents) if not one.exists())
+        try:
+            folder.mkdir(parents=True, exist_ok=out is not None)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise storage_error(folder, error, what="folder") from error
+        return NewFolder(path=folder, made=made)
+    raise RunError(f"{RUNS}: holds 9,999 runs called {name}. Give a folder with --out.")
+
+
+def check_out(out: Path) -> None:
+    """Refuse a folder for a new run that holds something already, or in which another process begins one.
+
+    Raises:
+        RunError: says what it holds, or which process.
+    """
+    if out.is_dir():
+        check_free(out)
+    check_empty(out)
+
+
+def check_empty(out: Path) -> None:
+    """Refuse a folder that holds something beside the mark of its owner.
+
+    Raises:
+        RunError: says what it holds.
+    """
+    if out.exists() and (not out.is_dir() or any(one.name != OWNER_FILE for one in out.iterdir())):
+        what = _what_is_in(out)
+        raise RunError(
+            f"--out {out}: {what}; nothing is ever overwritten. Give a new folder, or --resume {out} to go on with it."
+        )
+
+
+def discard_untrained(folder: NewFolder) -> bool:
+    """Remove a new run folder in which nothing was trained; return whether it went.
+
+    What ends a search before its first epoch, be it a mistake, Ctrl-C or a Ray that does not start, leaves nothing behind.
+    What a trial has left stays: epochs, a checkpoint, or its log, which may say why there are none. To be called by the
+    owner, who found the folder empty.
+    """
+    path = folder.path
+    kept = (f"{HISTORY_FOLDER}/*", f"{CHECKPOINTS}/*/checkpoint.pt", f"{LOGS}/*")
+    if any(True for pattern in kept for _ in path.glob(pattern)):
+        return False
+    for entry in path.iterdir():
+        if entry.name == OWNER_FILE:
+            continue  # last: until then nobody else makes a run here
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    return True
+
+
+def remove_made(folder: NewFolder) -> None:
+    """Remove the folders that were made for a run, as far as nothing is in them; to be called when nobody owns it any more."""
+    for one in folder.made:
+        try:
+            one.rmdir()
+        except OSError:  # something lies there by now
+            return
+
+
+def _what_is_in(out: Path) -> str:
+    if not out.is_dir():
+        return "is a file"
+    try:
+        space = load_space(out / SPACE_FILE)
+    except SpaceError:
+        return "is not empty"
+    return f"holds a run of the space {space.name!r}"

@@ -1,0 +1,18 @@
+"""Paths as users type them: `~` is their home folder wherever a path may stand, in flags, spaces and Python calls."""
+
+import os
+from pathlib import Path
+
+
+def user_path(text: str | os.PathLike[str]) -> Path:
+    """Return a path with `~` and `~name` expanded; one whose home is unknown stays as typed, and is then told as missing.
+
+    Shells expand `--out ~/x`, but neither `--out=~/x` nor `--dataset jsonl:~/x`; `Path.expanduser` raises on `~nobody`.
+    """
+    return Path(os.path.expanduser(text))
+
+
+def settled(text: str | os.PathLike[str]) -> Path:
+    """Return the path from the root: it means the same from any folder. Links are kept but before a `..`."""
+    path = user_path(text).absolute()
+    return path.resolve() if ".." in path.parts else path

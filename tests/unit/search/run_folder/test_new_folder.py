@@ -1,0 +1,114 @@
+"""The folder of a new run: it goes where nothing was trained, whatever ended the search, and never with anybody's files."""
+
+from pathlib import Path
+
+import pytest
+
+from search.run_folder.new_folder import check_out
+from search.run_folder.owner import OWNER_FILE, owned
+from search.start import begun
+from spaces.errors import LimitError, ResourceError, RunError
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def begin(out: Path | None, error: BaseException, *files: str) -> list[str]:
+    """Begin a run that writes some files and ends by an error; return what was told."""
+    told: list[str] = []
+
+    def search() -> None:
+        with begun("tiny", out, say=told.append) as folder:
+            assert (folder / OWNER_FILE).exists()
+            for name in ("run.json", "space.yaml", "ray/tuner.pkl", *files):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_text("{}")
+            raise error
+
+    with pytest.raises(type(error)):
+        search()
+    return told
+
+
+@pytest.mark.parametrize(
+    "error",
+    [LimitError("none"), KeyboardInterrupt(), OSError(28, "No space left on device"), RuntimeError("Ray")],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("out", [None, Path("a/b/c")], ids=["runs", "out"])
+def test_an_untrained_folder_goes_with_all_that_was_made_for_it(
+    out: Path | None, error: BaseException, tmp_path: Path
+) -> None:
+    told = begin(out, error)
+    assert list(tmp_path.iterdir()) == []
+    ours = isinstance(error, LimitError)  # told by its own message
+    folder = out or Path("runs/tiny")
+    assert told == ([] if ours else [f"run folder {folder}: removed, nothing was trained in it"])
+
+
+@pytest.mark.parametrize(
+    "kept", ["history/part-0.arrow", "checkpoints/0badcafe/checkpoint.pt", "logs/0badcafe.log"]
+)
+def test_what_a_trial_has_left_stays(kept: str) -> None:
+    begin(Path("here"), OSError(), kept)
+    assert Path("here", kept).exists()
+    assert Path("here/run.json").exists()
+    assert not Path("here", OWNER_FILE).exists()
+
+
+def test_an_empty_folder_of_the_user_is_left_empty() -> None:
+    Path("mine").mkdir()
+    begin(Path("mine"), KeyboardInterrupt())
+    assert list(Path("mine").iterdir()) == []
+
+
+def test_other_runs_stay_where_one_goes() -> None:
+    Path("runs/tiny").mkdir(parents=True)
+    begin(None, KeyboardInterrupt())
+    assert list(Path("runs").iterdir()) == [Path("runs/tiny")]
+
+
+def test_a_folder_in_which_another_search_begins_is_refused_and_left_to_it() -> None:
+    with begun("tiny", Path("here"), say=print):
+        with pytest.raises(RunError, match="works in it already"):
+            check_out(Path("here"))
+        with (
+            pytest.raises(RunError, match="works in it already"),
+            begun("tiny", Path("here"), say=print),
+        ):
+            raise AssertionError("two began")
+        assert Path("here", OWNER_FILE).exists()
+
+
+def test_the_mark_of_a_search_that_was_killed_is_no_content() -> None:
+    Path("here").mkdir()
+    Path("here", OWNER_FILE).write_text("")
+    check_out(Path("here"))
+    with begun("tiny", Path("here"), say=print) as folder:
+        assert folder == Path("here")
+
+
+def test_a_folder_that_was_filled_while_one_waited_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.run_folder.new_folder.check_out", lambda out: None)
+    Path("here").mkdir()
+    Path("here/run.json").write_text("{}")
+    with pytest.raises(RunError, match="is not empty"), begun("tiny", Path("here"), say=print):
+        raise AssertionError("it began")
+    assert Path("here/run.json").read_text() == "{}"
+
+
+def test_a_place_that_cannot_be_had_is_told() -> None:
+    Path("file").write_text("")
+    with (
+        pytest.raises(ResourceError, match="file/run: cannot be made: "),
+        begun("tiny", Path("file/run"), say=print),
+    ):
+        raise AssertionError("it began")
+
+
+def test_owning_needs_no_run() -> None:
+    Path("plain").mkdir()
+    with owned(Path("plain"), say=print):
+        assert [one.name for one in Path("plain").iterdir()] == [OWNER_FILE]
