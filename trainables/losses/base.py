@@ -4,7 +4,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -44,10 +43,7 @@ class Loss(nn.Module, ABC):
     Attributes:
         name: the row of the table it was made by.
         needs: what `compute` reads, with absolute layers.
-        guessing: the value at which the loss has learned nothing; None where there is no such value.
     """
-
-    guessing: ClassVar[float | None] = None
 
     @dataclass(frozen=True, kw_only=True, slots=True)
     class Config:
@@ -87,6 +83,14 @@ class Loss(nn.Module, ABC):
     @abstractmethod
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return the unweighted loss, a float32 scalar whose mean over workers is the global loss."""
+
+    def guessing(self, pairs: float) -> float | None:
+        """Return the value at which the loss has learned nothing; None where there is no such value.
+
+        Args:
+            pairs: that a batch holds over all workers, in the mean.
+        """
+        return None
 
     def forward(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return `compute` outside autocast: sums over tokens and small differences need float32.

@@ -1,5 +1,6 @@
 """Image-text contrast."""
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -50,6 +51,10 @@ class Itc(Loss):
             source=CONTRAST if config.soft_targets else NOTHING,
             fields=frozenset({"caption.key"}),
         )
+
+    def guessing(self, pairs: float) -> float:
+        """Return what equal similarities to all of the batch give, whatever the targets."""
+        return math.log(pairs)
 
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return the mean cross entropy of both directions over the batch of all workers, in nats."""

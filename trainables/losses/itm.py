@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 from torch import Tensor
 from torch.nn import functional
@@ -22,8 +22,6 @@ class Itm(Loss):
     at `guessing`, the entropy of one match to two negatives, has learned nothing.
     """
 
-    guessing: ClassVar[float | None] = math.log(3) - 2 / 3 * math.log(2)  # 0.6365
-
     @dataclass(frozen=True, kw_only=True, slots=True)
     class Config(Loss.Config):
         """Options: none beside the weight."""
@@ -34,6 +32,10 @@ class Itm(Loss):
     def needs_of(cls, config: Loss.Config, ends: Ends) -> Needs:
         """Return logits and labels of the pairs that the student has met."""
         return Needs(student=frozenset({LOGITS, LABELS}))
+
+    def guessing(self, pairs: float) -> float:
+        """Return the entropy of one match to two negatives, 0.6365."""
+        return math.log(3) - 2 / 3 * math.log(2)
 
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return the mean cross entropy over the pairs of all workers, in nats."""

@@ -1,14 +1,20 @@
-"""What ends a training early: a value that is not finite, or a loss that goes on guessing."""
+"""What ends a training early: a value that is not finite, or a training that has learned nothing for too long."""
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainables.training.job import PATIENCE
 
-MARGIN = 0.005  # around the value of guessing
+MARGIN = 0.005  # below the value of guessing, in nats
+LEVEL = (
+    0.8  # of the weighted losses at the start: a training that ever learned something was far below it soon
+)
+FEWEST = 50  # steps, below which a share of a short training says nothing
+WINDOWS = 24  # moving averages look back over a training's steps divided by this
 
 
 class Diverged(Exception):
@@ -16,28 +22,53 @@ class Diverged(Exception):
 
 
 class Collapsed(Exception):
-    """A loss stood at the value of guessing for too long."""
+    """A training learned nothing for too long."""
 
 
 class Health:
     """Watches the losses of one training; all workers decide alike, or those that go on would wait for ever.
 
+    A training has collapsed where, by moving averages, its weighted losses stay near where they began and none that has a
+    value of guessing is better than that, for a share of all steps. One of the two alone says nothing: a matching loss
+    guesses through half of a healthy training, and a training from random weights may take a quarter to get anywhere.
+
     Attributes:
-        stuck: steps in a row that a loss has stood at the value of guessing, by its name.
-        patience: steps that it may.
+        stuck: steps in a row for which that was so.
+        patience: for how many it may be: a share of all steps up to 1 (but `FEWEST`), else their number.
     """
 
-    def __init__(self, guessing: Mapping[str, float], *, world: int) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, float],
+        guessing: Mapping[str, float],
+        *,
+        world: int,
+        steps: int,
+        begin: int = 0,
+    ) -> None:
         """Watch losses.
 
         Args:
-            guessing: the value of each at which it has learned nothing.
+            weights: of all losses.
+            guessing: the value at which a loss has learned nothing, of those that have one.
             world: number of workers.
+            steps: of the whole training.
+            begin: steps that do not count, since the learning rate is still small there.
         """
-        self._guessing = dict(guessing)
-        self._world = world
-        self.stuck = dict.fromkeys(self._guessing, 0)
-        self.patience = PATIENCE
+        self._weights, self._guessing = dict(weights), dict(guessing)
+        self._world, self._steps, self._begin = world, steps, begin
+        self._window = max(steps // WINDOWS, 1)
+        self._means: dict[str, tuple[int, float]] = {}  # loss -> values seen, moving average
+        self._starts: dict[str, float] = {}  # loss -> the first of these averages that is whole
+        self.stuck = 0
+        self.patience: float = PATIENCE
+
+    @property
+    def limit(self) -> int:
+        """Steps that a training may learn nothing for."""
+        if self.patience > 1:
+            return int(self.patience)
+        return max(math.ceil(self.patience * self._steps), FEWEST)
 
     def watch(self, step: int, total: Tensor, losses: Mapping[str, Tensor], lr: float) -> None:
         """Look at the values of one step.
@@ -50,24 +81,65 @@ class Health:
 
         Raises:
             Diverged: one is not finite.
-            Collapsed: one has stood at the value of guessing for too long.
+            Collapsed: nothing was learned for too long.
         """
         finite = torch.isfinite(total.detach()).float()
-        watched = {name: losses[name].float().clone() for name in self._guessing if name in losses}
+        values = torch.stack([value.detach().float() for value in losses.values()])
         if self._world > 1:
             torch.distributed.all_reduce(finite, torch.distributed.ReduceOp.MIN)
-            for value in watched.values():
-                torch.distributed.all_reduce(value, torch.distributed.ReduceOp.SUM)
-                value /= self._world
+            torch.distributed.all_reduce(values, torch.distributed.ReduceOp.SUM)
+            values /= self._world
         if not bool(finite):
             raise Diverged(_not_finite(step, total, losses, lr))
-        for name, value in watched.items():
-            guess = self._guessing[name]
-            self.stuck[name] = self.stuck[name] + 1 if abs(float(value) - guess) < MARGIN else 0
-            if self.stuck[name] >= self.patience:
-                raise Collapsed(
-                    f"step {step}: loss '{name}' stood at {guess:.4f} +- {MARGIN} (guessing) for {self.stuck[name]} steps"
-                )
+        for name, value in zip(losses, values.tolist(), strict=True):
+            self._average(name, value)
+        self.stuck = self.stuck + 1 if step > self._begin and self._has_learned_nothing() else 0
+        if self.stuck >= self.limit:
+            raise Collapsed(self._reason(step))
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` takes."""
+        return {"stuck": self.stuck, "means": dict(self._means), "starts": dict(self._starts)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self.stuck, self._starts = state["stuck"], dict(state["starts"])
+        self._means = {name: (count, mean) for name, (count, mean) in state["means"].items()}
+
+    def _average(self, name: str, value: float) -> None:
+        """Take a value into a moving average, which is the plain mean until it looks back far enough."""
+        count, mean = self._means.get(name, (0, 0.0))
+        count = min(count + 1, self._window)
+        self._means[name] = count, mean + (value - mean) / count
+        if count == self._window:
+            self._starts.setdefault(name, self._means[name][1])
+
+    def _has_learned_nothing(self) -> bool:
+        """Return whether neither the weighted losses nor one with a value of guessing say that something was learned."""
+        now, start = self._sums()
+        better = any(
+            self._means[name][1] < guess - MARGIN
+            for name, guess in self._guessing.items()
+            if name in self._means
+        )
+        return bool(self._starts) and now >= LEVEL * start and not better
+
+    def _sums(self) -> tuple[float, float]:
+        """Return the weighted losses now and at the start, of those that have been seen for long enough."""
+        now = sum(self._weights[name] * self._means[name][1] for name in self._starts)
+        return now, sum(self._weights[name] * value for name, value in self._starts.items())
+
+    def _reason(self, step: int) -> str:
+        guesses = "".join(
+            f", {name} {self._means[name][1]:.4f} (guessing {guess:.4f})"
+            for name, guess in self._guessing.items()
+            if name in self._means
+        )
+        now, start = self._sums()
+        return (
+            f"step {step}: nothing was learned for {self.stuck} steps: the sum of losses averages {now:.4g}, "
+            f"at the start {start:.4g}{guesses}"
+        )
 
 
 def _not_finite(step: int, total: Tensor, losses: Mapping[str, Tensor], lr: float) -> str:

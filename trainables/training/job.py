@@ -12,11 +12,12 @@ from spaces.files import write_text
 from trainables.tasks import DEFAULT
 
 REQUIRED = ("student.kind", "losses", "training.epochs")
-PATIENCE = 5000
+PATIENCE = 0.5
 ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
 MAPPINGS = ("config", "dataset", "tasks", "evaluation", "teacher_metrics", "blind_metrics", "costs")
 TEXTS = ("candidate_id", "folder", "teacher", "teacher_fingerprint", "cache", "device")
-NUMBERS = ("seed", "threads", "patience")
+NUMBERS = ("seed", "threads")
+SHARES = ("patience",)
 
 
 def _absent(config: Any) -> list[str]:
@@ -46,6 +47,7 @@ def _wrong_types(fields: Mapping[str, Any]) -> str:
         (MAPPINGS, Mapping, "a mapping"),
         (TEXTS, str, "a text"),
         (NUMBERS, int, "an integer"),
+        (SHARES, int | float, "a number"),
     ):
         found = {name: fields[name] for name in names if name in fields} | (parts if kind is Mapping else {})
         for name, value in found.items():
@@ -88,7 +90,8 @@ class Job:
         folder: where this candidate's checkpoint and rows are kept.
         device: auto, cpu or cuda.
         threads: CPU threads of this worker.
-        patience: steps that a loss may stay at the value of guessing; then the training has collapsed.
+        patience: share of the training's steps for which nothing may be learned; then it has collapsed. Above 1 it is their
+            number, as files of earlier versions have it.
     """
 
     candidate_id: str
@@ -107,7 +110,7 @@ class Job:
     costs: Mapping[str, float] = field(default_factory=dict)
     device: str = "auto"
     threads: int = 1
-    patience: int = PATIENCE
+    patience: float = PATIENCE
 
     @property
     def epochs(self) -> int:

@@ -30,7 +30,6 @@ class DistillationStep(nn.Module):
 
     Attributes:
         source_wants: what the source is asked for at each step.
-        guessing: the value at which a loss has learned nothing, of those that have one.
     """
 
     def __init__(
@@ -40,11 +39,16 @@ class DistillationStep(nn.Module):
         self.student = student
         self.losses = nn.ModuleDict(losses)
         self.weights = dict(weights)
+        self._losses = dict(losses)
         self.blind = blind
         self._needs = {name: loss.needs for name, loss in losses.items()}
         taught: Wants = frozenset().union(*(needs.source for needs in self._needs.values()))
-        self.guessing = {name: one.guessing for name, one in losses.items() if one.guessing is not None}
         self.source_wants = taught | student.inputs(_student_wants(self._needs)).source
+
+    def guessing(self, pairs: float) -> dict[str, float]:
+        """Return the value at which a loss has learned nothing, of those that have one; see `Loss.guessing`."""
+        values = {name: one.guessing(pairs) for name, one in self._losses.items()}
+        return {name: value for name, value in values.items() if value is not None}
 
     def forward(self, batch: Batch, given: Signals, skipped: frozenset[str] = frozenset()) -> StepReport:
         """Return the step's report.

@@ -128,7 +128,13 @@ class Trainer:
             self.optimizer, lambda update: warmup_cosine(update, warmup=config.warmup_steps, total=updates)
         )
         self.batches_done = 0
-        self.health = Health(step.guessing, world=placement.world)
+        self.health = Health(
+            step.weights,
+            step.guessing(config.pairs_per_epoch / self.sampler.num_batches),
+            world=placement.world,
+            steps=self.sampler.num_batches * config.epochs,
+            begin=config.warmup_steps * config.accumulate,
+        )
         self.wrapped: nn.Module = step
         if placement.world > 1:
             # losses of weight 0 leave heads without gradient, which DDP must be told
@@ -144,7 +150,7 @@ class Trainer:
 
         Raises:
             Diverged: a loss or the gradient is not finite.
-            Collapsed: the ITM loss is stuck.
+            Collapsed: nothing was learned for too long.
         """
         self.step.train()
         sums: dict[str, Tensor] = {}
@@ -218,7 +224,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "batches_done": self.batches_done,
-            "stuck": dict(self.health.stuck),
+            "health": self.health.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -227,7 +233,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.batches_done = state["batches_done"]
-        self.health.stuck.update(state["stuck"])
+        if "health" in state:  # an older checkpoint has none: its training is watched from here on
+            self.health.restore(state["health"])
 
 
 def _optimizer(step: DistillationStep, config: TrainingConfig) -> torch.optim.Optimizer:

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from spaces.errors import DatasetError, PluginError
 from tests.unit.trainables.losses.factory import EPS, STUDENT, build, make_batch, make_signals, with_fields
-from trainables.losses.itm import LABELS, LOGITS, Itm
+from trainables.losses.contrast import IMAGE, TEMPERATURE, TEXT
+from trainables.losses.itm import LABELS, LOGITS
 from trainables.losses.tokens import Lm, Vqa
 from trainables.signals import Batch, Signals, Want
 
@@ -35,13 +36,18 @@ def test_matching_that_always_answers_the_mix_of_one_to_two_costs_its_entropy() 
     )
     value = build("itm")(met, NOBODY, make_batch(2))
     assert value.item() == pytest.approx(0.6365, abs=1e-4)
-    assert Itm.guessing is not None
-    assert value.item() == pytest.approx(Itm.guessing, abs=8 * EPS)
+    assert value.item() == pytest.approx(build("itm").guessing(2), abs=8 * EPS)
 
 
-def test_only_matching_has_a_value_of_guessing() -> None:
-    assert build("lm").guessing is None
-    assert build("itc").guessing is None
+def test_contrast_that_finds_all_pairs_alike_costs_the_logarithm_of_the_batch() -> None:
+    batch, same = make_batch(3), torch.ones(3, 4) / 2
+    alike = Signals({IMAGE: same, TEXT: same, TEMPERATURE: torch.tensor(0.07)})
+    assert build("itc").guessing(3) == pytest.approx(math.log(3))
+    assert build("itc")(alike, NOBODY, batch).item() == pytest.approx(math.log(3), abs=1e-5)
+
+
+def test_words_have_no_value_of_guessing() -> None:
+    assert build("lm").guessing(64) is None
 
 
 def token_cost(logits_V: Tensor, target: int, smoothing: float) -> float:

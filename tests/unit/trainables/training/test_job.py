@@ -33,7 +33,8 @@ def test_absent_options_take_their_defaults(job: Job) -> None:
     made = Job.from_dict(fields)
     assert (made.teacher, made.device, made.threads, made.evaluate_at) == ("embedded", "auto", 1, ())
     assert made.tasks == {name: {} for name in DEFAULT}
-    assert made.patience == 5000
+    assert made.patience == 0.5
+    assert Job.from_dict({**fields, "patience": 5000}).patience == 5000  # steps, as earlier versions wrote
 
 
 @pytest.mark.parametrize(

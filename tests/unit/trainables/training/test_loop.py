@@ -15,7 +15,7 @@ from trainables.signals import Want
 from trainables.tasks.pool import EvaluationSize
 from trainables.teachers.cache.fill import build_cache
 from trainables.teachers.teacher import Teacher
-from trainables.training import checkpoint, health, loop
+from trainables.training import checkpoint, loop
 from trainables.training.control import PlainControl, Row
 from trainables.training.job import Job
 from trainables.training.loop import TrialLoop, train
@@ -286,13 +286,21 @@ def test_a_nan_ends_as_diverged(
     assert saved(tmp_path)["progress"]["epochs_done"] == 1, "what was good is kept"
 
 
-def test_an_itm_loss_that_only_guesses_ends_as_collapsed(
-    teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_training_whose_steps_are_far_too_large_ends_as_collapsed(
+    teacher_folder: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(health, "MARGIN", 100.0)
-    row = last(teacher_folder, tmp_path, patience=2)
-    assert (row["status"], row["epoch"]) == ("collapsed", 0)
-    assert row["reason"].startswith("trial 0badcafe, step 2: loss 'itm' stood at 0.6365")
+    config = candidate_config(lr=1.0, epochs=8)  # 24 steps, of which the first two warm up
+    row = last(teacher_folder, tmp_path, config=config, patience=12)
+    assert (row["status"], row["epoch"]) == ("collapsed", 4)
+    assert row["reason"].startswith(
+        "trial 0badcafe, step 14: nothing was learned for 12 steps: the sum of losses averages "
+    )
+    assert "(guessing 2.0794)" in row["reason"]  # the logarithm of 8 pairs
+
+
+def test_a_healthy_training_is_not_taken_for_one(teacher_folder: Path, tmp_path: Path) -> None:
+    rows = run(make_job(teacher_folder, tmp_path, config=candidate_config(epochs=8, lr=1e-3), patience=12))
+    assert [row["status"] for row in rows] == ["running"] * 7 + ["finished"]
 
 
 @pytest.mark.parametrize("where", ["run_epoch", "_metrics"])
