@@ -25,7 +25,11 @@ LOSSES = {
 }
 CASES: dict[str, dict[str, Any]] = {
     "means": {"losses": LOSSES, "batch": 8, "accumulate": 1},
-    "accumulated": {"losses": LOSSES, "batch": 6, "accumulate": 3},  # of 4 batches an epoch: the last group is 1
+    "accumulated": {
+        "losses": LOSSES,
+        "batch": 6,
+        "accumulate": 3,
+    },  # of 4 batches an epoch: the last group is 1
     "matching": {
         "losses": LOSSES | {"itm": {"weight": 1.0}, "fused_hidden": {"weight": 1.0}},
         "batch": 8,
