@@ -118,16 +118,16 @@ def test_a_second_process_is_told_who_works_in_the_folder(story: Story) -> None:
 
 
 def test_a_killed_process_leaves_its_place_to_the_next(story: Story) -> None:
-    assert story.resume_text.count("ended without giving it back") == 1
+    assert story.terminate_text.count("ended without giving it back") == 1
     assert not (story.folder / "owner.json").exists()
 
 
 def test_each_session_is_kept_with_its_command_and_code(story: Story) -> None:
     sessions = story.facts["sessions"]
-    assert [one["ended_by"] for one in sessions] == ["trials", "interrupted", None, None, "trials"]
+    assert [one["ended_by"] for one in sessions] == ["trials", "interrupted", None, "interrupted", "trials"]
     assert len({one["code"] for one in sessions}) == 1
     assert f"--trials {TRIALS}" in sessions[1]["command"]
-    assert "WARNING" not in story.resume_text
+    assert "WARNING: the code" not in story.terminate_text
 
 
 def test_ctrl_c_keeps_every_result_and_draws_the_report(story: Story) -> None:
