@@ -5,11 +5,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from spaces.errors import StorageError, StudentSearchError
-from spaces.load import Override, load_space
+from spaces.errors import SpaceError, StorageError, StudentSearchError
+from spaces.load import Override, read_draft
 from spaces.schema import Space
 
 Say = Callable[[str], None]
@@ -22,6 +23,7 @@ class Request:
     Attributes:
         space: the space file of a new run.
         changes: fields of the space that flags set, later ones winning over the file.
+        said: sentences about the changes, for the plan.
         resume: the run to go on with; None begins one.
         out: folder of a new run; None for runs/NAME, runs/NAME-2, ...
         warm_start: earlier runs to learn from.
@@ -32,6 +34,7 @@ class Request:
 
     space: Path
     changes: Sequence[str | Override] = ()
+    said: Sequence[str] = ()
     resume: Path | None = None
     out: Path | None = None
     warm_start: Sequence[Path] = ()
@@ -74,29 +77,22 @@ def load(request: Request, *, say: Say) -> tuple[Any, Any]:
     Raises:
         StudentSearchError: whatever the user has to mend.
     """
-    if request.out is not None and request.resume is None:
-        from search.run_folder.facts import check_out
-
-        check_out(request.out)  # before all that takes long
-    space = chosen_space(request)
+    space, told = chosen_space(request, say=say)
+    told = [*told, *place_problems(request, space, say=say)]
     from search.inputs.inputs import Inputs
-    from search.inputs.plugins import check_fidelity
     from search.reporting.plan import describe
 
-    if not request.dry_run:
-        check_place(request.address, space, say=say)
-    inputs = Inputs(space, say=say)
+    inputs = Inputs(space, say=say, told=told)
     space = inputs.space
     say(
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
     )
-    check_fidelity(space)
     if request.resume:
         from search.run_folder.resume import check_same_inputs
 
         check_same_inputs(request.resume, inputs.fingerprints)
     earlier = read_earlier_runs(request.warm_start, inputs, say=say)
-    for line in describe(inputs):
+    for line in [*request.said, *describe(inputs)]:
         say(line)
     return inputs, earlier
 
@@ -123,19 +119,40 @@ def check_place(address: str | None, space: Space, *, say: Say) -> None:
         say(line)
 
 
-def chosen_space(request: Request) -> Space:
-    """Return the space of a file or of the run to resume, with the changes of the command line.
+def chosen_space(request: Request, *, say: Say) -> tuple[Space, Sequence[str]]:
+    """Return the space of a file or of the run to resume, with the changes of the command line, and what is wrong with it.
 
     Raises:
-        StudentSearchError: all that is wrong with it.
+        StudentSearchError: nothing can be made of it.
     """
     if request.resume:
         from search.run_folder.facts import read_space
         from search.run_folder.resume import check_resumable
 
         check_resumable(request.resume)
-        return read_space(request.resume, request.changes)
-    return load_space(request.space, request.changes)
+        return read_space(request.resume, request.changes), ()
+    draft = read_draft(request.space, request.changes)
+    if draft.space is None:
+        raise SpaceError([*draft.problems, *place_problems(request, None, say=say)])
+    return draft.space, draft.problems
+
+
+def place_problems(request: Request, space: Space | None, *, say: Say) -> list[str]:
+    """Return what is wrong with where a run is to lie and to train, before all that takes long."""
+    checks: list[Callable[[], None]] = []
+    if request.out is not None and request.resume is None:
+        from search.run_folder.facts import check_out
+
+        checks.append(partial(check_out, request.out))
+    if space is not None and not request.dry_run and not space.is_doubtful("resources", inside=True):
+        checks.append(partial(check_place, request.address, space, say=say))
+    problems = []
+    for check in checks:
+        try:
+            check()
+        except StudentSearchError as error:
+            problems.append(str(error))
+    return problems
 
 
 def read_earlier_runs(folders: Sequence[Path], inputs: Any, *, say: Say) -> Any:
@@ -188,13 +205,13 @@ def run_session(
 
     folder = request.resume or new_folder(inputs.space.name, request.out)
     say(f"run folder: {folder}")
-    typed = [getattr(change, "flag", change) for change in request.changes]
+    typed = list(dict.fromkeys(getattr(change, "flag", change) for change in request.changes))
     options = Options(
         address=request.address,
         always_train=request.always_train,
         resume=request.resume is not None,
         stream=stream,
-        notes={"from the command line": typed} if typed else {},
+        notes={"from the command line": [*typed, *request.said]} if typed else {},
         earlier=earlier,
         callbacks=callbacks,
     )

@@ -6,7 +6,7 @@ are tabs, tags and aliases.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,6 +14,9 @@ import yaml
 
 Path = tuple[str | int, ...]
 DEEPEST = 40  # levels; reading them is recursive
+LARGEST = 1_000_000  # characters, far more than any space; YAML is read at about a second per million
+LONGEST = 400  # digits of a number
+MOST = 100  # problems in one message
 
 _SCALARS = (
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -100,6 +103,27 @@ class Document:
         self.marks[path] = mark
 
 
+def in_order(problems: Iterable[str], source: str) -> tuple[str, ...]:
+    """Return messages once each: those about a line of the file in its order, then all others.
+
+    Args:
+        problems: messages that begin with their place.
+        source: the file, as marks name it.
+    """
+
+    def line(text: str) -> float:
+        place = text[len(source) + 1 :] if text.startswith(f"{source}:") else ""
+        digits = re.match(r"[0-9]+", place)
+        return float(digits[0]) if digits else float("inf")
+
+    found = sorted(dict.fromkeys(problems), key=line)
+    rest = len(found) - MOST
+    return (
+        *found[:MOST],
+        *([f"{source}: ... and {rest} more problems. Mend these first."] if rest > 0 else ()),
+    )
+
+
 def dotted(path: Sequence[str | int]) -> str:
     """Return a path as messages show it; positions in a list are left to the line."""
     return ".".join(part for part in path if isinstance(part, str))
@@ -118,6 +142,8 @@ def _scalar(tag: str, text: str) -> Any:
     if kind == "bool":
         return text.lower() == "true"
     if kind == "int":
+        if len(text) > LONGEST:
+            raise ValueError("too long to be meant")
         return int(text[2:], {"o": 8, "x": 16}[text[1]]) if text[:2] in ("0o", "0x") else int(text)
     if kind == "float":
         return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
@@ -204,6 +230,10 @@ def read_document(text: str, source: str, *, flag: bool = False) -> Document:
         flag: whether `source` is a command-line flag, which has no lines.
     """
     document = Document(source)
+    if len(text) > LARGEST:
+        told = f"got {len(text):,} characters; allowed: up to {LARGEST:,}. Write ranges, or fewer options."
+        document.problems = [Problem(Mark(source), "", told)]
+        return document
     one = Mark(source) if flag else None
     document.problems = _tabs(text, source)
     node = None

@@ -1,39 +1,28 @@
 """What a search works with: a checked space, its teachers, its tasks and its data."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from search.inputs.capability import BLIND, GUESSING, caveat
-from search.inputs.checks import (
-    check_capable,
-    check_losses,
-    check_measurable,
-    check_plugins,
-    chosen_tasks,
-    data_lacks,
-    loss_configs,
-)
-from search.inputs.students import Students
-from search.inputs.teacher_figures import Say, TeacherFigures, TeacherMeasure
+from search.inputs.checks import check_capable, check_measurable, loss_configs
+from search.inputs.completed import completed
+from search.inputs.gathering import dataset_settings, gather
+from search.inputs.teacher_figures import Say, TeacherFigures
 from spaces.candidate import Candidate
-from spaces.errors import PluginError, ShapeError, SpaceError, TeacherError
+from spaces.errors import ShapeError, SpaceError
 from spaces.left_out import start_points_naming, without_losses
 from spaces.schema import Space
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
-from trainables.datasets.encoded import EncodedSplit, fields_of
+from trainables.datasets.encoded import EncodedSplit
 from trainables.tasks.chance import Chance
 from trainables.tasks.evaluation import chances
 from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.retention import ABOVE_BLIND, RETENTION
-from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher
-from trainables.training.build import make_dataset, prepare_split
-
-PATH_OPTIONS = ("file", "image_root")  # of data sets: trials work in another folder
+from trainables.training.build import prepare_split
 
 
 class Inputs:
@@ -47,33 +36,28 @@ class Inputs:
         notes: what the user should know of what was chosen for him.
     """
 
-    def __init__(self, space: Space, *, say: Say) -> None:
+    def __init__(self, space: Space, *, say: Say, told: Sequence[str] = ()) -> None:
         """Load and check.
 
+        Args:
+            space: loaded, perhaps with doubtful places.
+            say: takes a line for the user.
+            told: what is wrong with it already; the rest is added, and all of it told.
+
         Raises:
-            StudentSearchError: whatever is wrong, as one message.
+            SpaceError: whatever is wrong, all of it.
         """
-        self.space, self.say = space, say
-        check_plugins(space)
-        self.dataset_settings = {"kind": space.dataset.kind, **space.dataset.options}
-        for name in PATH_OPTIONS:
-            if self.dataset_settings.get(name) is not None:
-                self.dataset_settings[name] = str(
-                    Path(os.path.expanduser(self.dataset_settings[name])).absolute()
-                )
-        self.dataset: Dataset = make_dataset(self.dataset_settings)
-        self.teachers = _load_teachers(space)
-        fields = fields_of(self.dataset.kinds if self.teacher.tokenizer else ())
-        tasks, self.notes = chosen_tasks(space, self.teacher.offers, fields)
-        for name, teacher in self.teachers.items():
-            check_losses(space, name, teacher)
-        unfed: Mapping[str, str] = data_lacks(space, self.teacher.offers, fields)
-        self._prepared: dict[tuple[str, str], EncodedSplit] = {}
-        self.students = Students(tasks, self.teachers, allow_partial=space.allow_partial)
         self.store = CostStore(say=say)
+        parts = gather(space, self.store, told)
+        self.space, self.say = space, say
+        self.dataset_settings = dataset_settings(completed(space, parts.students.made))
+        self.dataset: Dataset = parts.dataset
+        self.teachers, self.students = parts.teachers, parts.students
+        self.notes, self.measure = list(parts.notes), parts.measure
+        self._prepared: dict[tuple[str, str], EncodedSplit] = {}
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
-        space.check(self.students, self.teacher_costs)
-        self._leave_out(unfed)
+        self._leave_out(parts.unfed)
+        self.space = completed(self.space, self.students.made)
 
     def _leave_out(self, unfed: Mapping[str, str]) -> None:
         """Take losses that nothing can feed out of the search, once for all candidates, and note why.
@@ -137,22 +121,10 @@ class Inputs:
         folder = Path(name).expanduser()
         return str(folder.absolute()) if folder.is_dir() else name
 
-    @cached_property
+    @property
     def teacher_costs(self) -> dict[str, float]:
         """What relative limits refer to: the reference teacher, deployed for the tasks of the space."""
-        figures = self.measure
-        return {
-            "params": figures.static.params,
-            "flops": figures.static.flops,
-            "size_mib": figures.static.size_mib,
-            "latency_ms": figures.latency.latency_ms,
-        }
-
-    @cached_property
-    def measure(self) -> TeacherMeasure:
-        """The costs of the reference teacher."""
-        subject = self.students.deployed(self.teacher.blueprint, self.teacher)
-        return TeacherMeasure(static=self.store.static(subject), latency=self.store.latency(subject))
+        return self.measure.costs
 
     @cached_property
     def splits(self) -> dict[str, EncodedSplit]:
@@ -261,21 +233,3 @@ class Inputs:
             size=self.evaluation,
             say=self.say,
         )
-
-
-def _load_teachers(space: Space) -> dict[str, Teacher]:
-    """Return name -> teacher, in the order of the space.
-
-    Raises:
-        SpaceError: all that cannot be loaded, with file and line.
-    """
-    teachers: dict[str, Teacher] = {}
-    problems = []
-    for name in space.teachers:
-        try:
-            teachers[name] = load_teacher(name)
-        except (PluginError, TeacherError) as error:
-            problems.append(f"{space.place('teacher')}: got {name!r}; {error}")
-    if problems:
-        raise SpaceError(problems)
-    return teachers
