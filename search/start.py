@@ -1,6 +1,5 @@
 """From what a user asks for to a session: load and check all of it, then print the plan or search."""
 
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
+from spaces.commands import command_line
 from spaces.errors import SpaceError, StorageError, StudentSearchError
 from spaces.load import Override, read_draft
 from spaces.schema import Space
@@ -58,6 +58,7 @@ def start(request: Request, *, say: Say) -> int:
             print(line)
         return 0
     outcome = run_session(request, inputs, earlier, stream=sys.stderr, say=say)
+    go_on = command_line("search/run.py", "--resume", outcome.folder)
     say(f"{time.monotonic() - started:.0f} s in all")
     print(f"report: {outcome.report}")
     if outcome.code == 1 and outcome.ending.ended_by != "failures":  # that is told already, with its reason
@@ -65,9 +66,9 @@ def start(request: Request, *, say: Say) -> int:
     if outcome.cut:
         say(outcome.cut)
     elif outcome.code > 1:
-        say(f"interrupted; go on with: python search/run.py --resume {outcome.folder}")
+        say(f"interrupted; go on with: {go_on}")
     if outcome.ending.more:
-        say(f"go on with: python search/run.py --resume {outcome.folder} {outcome.ending.more}")
+        say(f"go on with: {go_on} {outcome.ending.more}")
     return int(outcome.code)
 
 
@@ -223,7 +224,7 @@ def run_session(
             raise
         raise StorageError(
             f"{error} All that was kept so far stays; candidates in training are unfinished, not failed. "
-            f"Then go on with: python search/run.py --resume {shlex.quote(str(folder))}"
+            f"Then go on with: {command_line('search/run.py', '--resume', folder)}"
         ) from error
     except StudentSearchError:
         if request.resume is None:

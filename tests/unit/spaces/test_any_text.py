@@ -44,12 +44,13 @@ search:
     - student: {image: {depth: 1}}
   stop: {plateau: {trials: 5}}
 """
-KNOWN = (
+KNOWN_TEXT = (
     "name teacher dataset student tasks allow_partial losses training objectives limits search evaluation resources "
     "teacher_cache kind file image_root train_images mismatched image text fusion width depth heads layers init embedding "
     "blip weight itc lm vqa image_hidden epochs pairs_per_epoch batch_size lr weight_decay params min max retention searcher "
     "scheduler rungs trials seed start stop plateau wall_hours choice int float log zero default when not retrieval"
-).split(" ")
+)
+KNOWN = KNOWN_TEXT.split()
 WORDS = [
     *KNOWN,
     "scenes",
