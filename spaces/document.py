@@ -49,6 +49,14 @@ for _tag, _pattern, _first in _SCALARS:
     _Dumper.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), _first)
 
 
+def printed(text: str, most: int = 200) -> str:
+    """Return a text of the user's as it can stand in a message: on one line, with what cannot be seen spelled out, not long."""
+    plain = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: most + 1]
+    )
+    return plain if len(plain) <= most else plain[: most - 3] + "..."
+
+
 class Mark(NamedTuple):
     """A place: a file or flag, and the line in it (counted from 1) or None."""
 
@@ -67,7 +75,7 @@ class Problem(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return f"{self.mark}{', ' + self.field if self.field else ''}: {self.text}"
+        return f"{self.mark}{', ' + printed(self.field) if self.field else ''}: {self.text}"
 
 
 @dataclass
@@ -156,7 +164,7 @@ def _convert(node: yaml.Node, path: Path, document: Document, *, flag: Mark | No
     document.marks.setdefault(path, mark)
     if isinstance(node, yaml.ScalarNode):
         if node.tag.removeprefix("tag:yaml.org,2002:") not in _KINDS:
-            text = f"got the tag {node.tag!r}; allowed: plain values. Remove the tag."
+            text = f"got the tag {printed(node.tag)!r}; allowed: plain values. Remove the tag."
             document.problems.append(Problem(mark, dotted(path), text))
             return node.value
         try:
@@ -190,7 +198,7 @@ def _unreadable(text: str, source: str) -> list[Problem]:
         if depth > DEEPEST:
             return [*problems, Problem(mark, "", too_deep())]
         if isinstance(event, yaml.AliasEvent):
-            told = f"got the alias *{event.anchor}; allowed: plain values. Write the value out."
+            told = f"got the alias *{printed(event.anchor)}; allowed: plain values. Write the value out."
             problems.append(Problem(mark, "", told))
     return problems
 

@@ -7,10 +7,12 @@ from typing import Any
 
 from spaces.document import (
     DEEPEST,
+    LONGEST,
     Document,
     Mark,
     Problem,
     in_order,
+    printed,
     read_document,
     too_deep,
     write_document,
@@ -38,16 +40,49 @@ class Override:
 
 def parse_setting(text: str) -> tuple[Override | None, list[Problem]]:
     """Return the override that `--set path=value` means, its value read as YAML, or what is wrong with it."""
-    mark = Mark(f"--set {text}")
+    mark = Mark(f"--set {printed(text)}")
     path, equals, value = text.partition("=")
     parts = path.strip().split(".")
     if not equals or not all(parts):
         advice = "allowed: path=value. Write for example --set losses.itc.weight=0.5."
-        return None, [Problem(mark, "", f"got {text!r}; {advice}")]
+        return None, [Problem(mark, "", f"got {printed(text)!r}; {advice}")]
     if len(parts) > DEEPEST:
         return None, [Problem(mark, "", too_deep())]
     document = read_document(value, mark.source, flag=True)
     return Override(mark.source, ".".join(parts), document.value), document.problems
+
+
+def _checked(override: Override) -> tuple[Override, list[Problem]]:
+    """Return an override, whose value may come from Python, and what a file could not hold of it."""
+    mark, keys = Mark(printed(override.flag)), override.path.split(".")
+    if not all(keys) or len(keys) > DEEPEST:
+        return override, [
+            Problem(mark, "", "got no dotted path; allowed: keys with dots between. Write a.b.")
+        ]
+    found = _foreign(override.value, DEEPEST)
+    text = f"got {found}; allowed: what a file can hold: numbers, texts, true, false, null, lists, mappings of texts."
+    return override, [Problem(mark, override.path, f"{text} Convert it.")] if found else []
+
+
+def _foreign(value: Any, levels: int) -> str:
+    """Return what in a value no file can hold, "" for nothing."""
+    if levels < 0:
+        return f"more than {DEEPEST} levels"
+    if isinstance(value, dict):
+        odd = [key for key in value if not isinstance(key, str)]
+        inner: Sequence[Any] = list(value.values())
+        if odd:
+            return f"a key of the type {type(odd[0]).__name__}"
+    else:
+        inner = value if isinstance(value, list | tuple) else ()
+    texts = [one for one in (value, *(value if isinstance(value, dict) else ())) if isinstance(one, str)]
+    if any("\ud800" <= char <= "\udfff" for text in texts for char in text):
+        return "half of a character"
+    if isinstance(value, int) and abs(value) >= 10**LONGEST:
+        return f"a number of more than {LONGEST} digits"
+    if value is not None and not isinstance(value, bool | int | float | str | list | tuple | dict):
+        return f"a value of the type {type(value).__name__}"
+    return next(filter(None, (_foreign(part, levels - 1) for part in inner)), "")
 
 
 def load_space(path: str | FilePath, overrides: Sequence[str | Override] = ()) -> Space:
@@ -76,10 +111,10 @@ def read_draft(path: str | FilePath, overrides: Sequence[str | Override] = ()) -
     problems = list(document.problems)
     broken = document.value is None and bool(problems)
     for override in overrides:
-        parsed, more = parse_setting(override) if isinstance(override, str) else (override, [])
+        parsed, more = parse_setting(override) if isinstance(override, str) else _checked(override)
         problems += more
         if parsed is not None and not more:
-            document.put(tuple(parsed.path.split(".")), parsed.value, Mark(parsed.flag))
+            document.put(tuple(parsed.path.split(".")), parsed.value, Mark(printed(parsed.flag)))
     space = None
     if not broken:
         space, more = drafted(document)
