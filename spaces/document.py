@@ -198,7 +198,7 @@ def _unreadable(text: str, source: str) -> list[Problem]:
         if depth > DEEPEST:
             return [*problems, Problem(mark, "", too_deep())]
         if isinstance(event, yaml.AliasEvent):
-            told = f"got the alias *{printed(event.anchor)}; allowed: plain values. Write the value out."
+            told = f"got the alias *{printed(str(event.anchor))}; allowed: plain values. Write the value out."
             problems.append(Problem(mark, "", told))
     return problems
 

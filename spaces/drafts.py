@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from spaces.document import Document, Path, Problem, dotted
+from spaces.document import MOST, Document, Path, Problem, dotted
 from spaces.domains import Domain
 from spaces.leaves import DOTTED, PROBLEMS, is_domain
 from spaces.objectives import COSTS
@@ -68,8 +68,8 @@ def drafted(document: Document) -> tuple[Space | None, list[Problem]]:
             space = Space.loaded(value, document.marks, document.source, doubtful=doubtful)
         except ValidationError as error:
             problems += [] if number else _translate(error, document)
-            if any(not found["loc"] for found in error.errors(include_url=False)):
-                break  # it is no mapping at all
+            if len(problems) > MOST or any(not found["loc"] for found in error.errors(include_url=False)):
+                break  # it is no space at all
             value = _mended(value, error, doubtful)
         else:
             return space, [*problems, *(one for one in _whole(space, document) if not _follows(one, space))]
