@@ -14,6 +14,7 @@ import moocore
 import numpy as np
 
 from analysis.run_folder import Run, Trial
+from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.objectives import FRONT_COSTS
 
@@ -154,7 +155,7 @@ def pick(run: Run, which: str, axis: str = "params") -> Trial:
         if not members:
             raise RunError(
                 f"{run.folder}: the front of {run.quality} against {axis} is empty, {len(run.finished)} "
-                f"candidates finished. Go on with python search/run.py --resume {run.folder}"
+                f"candidates finished. Go on with {command_line('search/run.py', '--resume', run.folder)}"
             )
         if which == "best":
             return best(members, run.quality, maximise=run.maximise)

@@ -20,6 +20,7 @@ from analysis.table import (
     saved,
     trial_rows,
 )
+from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.objectives import COSTS, quality_objective
 
@@ -176,7 +177,7 @@ def read_run(folder: Path) -> Run:
     elif history.table.num_rows:
         raise RunError(
             f"{folder}/{TRIALS_FILE}: missing, although {HISTORY_FOLDER}/ has rows. {saved(folder)} "
-            f"Put back a copy of the file, or search again: python search/run.py --space {folder}/space.yaml"
+            f"Put back a copy of the file, or search again: {command_line('search/run.py', '--space', folder / 'space.yaml')}"
         )
     control = folder / CONTROL_FILE
     return Run(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.files import atomic_path, refusal
 
@@ -219,8 +220,8 @@ def _unreadable(path: Path, error: Exception) -> str:
         return f"{path}: cannot be read: {refusal(path, error)}"
     return (
         f"{path}: damaged, not a readable Arrow file ({(str(error).splitlines() or [type(error).__name__])[0]}). "
-        f"{saved(path.parent)} Put back a copy of the file, or search again: python search/run.py "
-        f"--space {path.parent}/space.yaml"
+        f"{saved(path.parent)} Put back a copy of the file, or search again: "
+        f"{command_line('search/run.py', '--space', path.parent / 'space.yaml')}"
     )
 
 

@@ -6,7 +6,6 @@ python search/run.py --space spaces/dlip.yaml
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.arguments import DEFAULT_SPACE, add_settings, parse
@@ -20,15 +19,6 @@ if TYPE_CHECKING:
     from spaces.load import Override
 
 LISTS = ("families", "tasks", "losses", "teachers", "datasets", "searchers", "schedulers")
-SMOKE = {
-    "training.epochs": 2,
-    "training.pairs_per_epoch": 256,
-    "training.warmup_steps": 2,
-    "search.trials": 3,
-    "search.scheduler.rungs": [1],
-    "evaluation.images": 200,
-}
-SMOKE_SCENES = {"dataset.train_images": 256, "dataset.val_images": 200, "dataset.test_images": 200}
 FIXED = ("space", "max_epochs", "seed", "out", "smoke")  # of a run that goes on
 
 
@@ -128,9 +118,11 @@ def request_of(options: argparse.Namespace) -> "Request":
             settings=options.set,
             warm_start=bool(options.warm_start),
         )
+    changes, said = overrides(options)
     return Request(
         space=options.space or DEFAULT_SPACE,
-        changes=tuple(overrides(options)),
+        changes=tuple(changes),
+        said=said,
         resume=options.resume,
         out=options.out,
         warm_start=tuple(options.warm_start),
@@ -140,31 +132,22 @@ def request_of(options: argparse.Namespace) -> "Request":
     )
 
 
-def overrides(options: argparse.Namespace) -> list["str | Override"]:
-    """Return the fields of the space that flags set, later ones winning over the file."""
+def overrides(options: argparse.Namespace) -> tuple[list["str | Override"], list[str]]:
+    """Return the fields of the space that flags set, later ones winning over the file, and what to say of them."""
     from spaces.load import Override
 
     found: list[str | Override] = []
-    if options.smoke:
-        found += [Override("--smoke", path, value) for path, value in SMOKE.items()]
     if options.dataset:
         kind, _, file = options.dataset.partition(":")
         section = {"kind": kind, **({"file": file} if file else {})}
         found.append(Override(f"--dataset {options.dataset}", "dataset", section))
-    later = [*_flags(options), *options.set]
-    if options.smoke and _has_scenes(options.space or DEFAULT_SPACE, [*found, *later]):
-        found += [Override("--smoke", path, value) for path, value in SMOKE_SCENES.items()]
-    return [*found, *later]
+    found += [*_flags(options), *options.set]
+    if not options.smoke:
+        return found, []
+    from search.inputs.smoke import smoke_changes
 
-
-def _has_scenes(space: Path, changes: "Sequence[str | Override]") -> bool:
-    """Return whether a space, changed, draws its data; False where it is wrong, which `start` then tells."""
-    from spaces.load import load_space
-
-    try:
-        return load_space(space, changes).dataset.kind == "scenes"
-    except StudentSearchError:
-        return False
+    changes, said = smoke_changes(options.space or DEFAULT_SPACE, found)
+    return [*found, *changes], [said]
 
 
 def _flags(options: argparse.Namespace) -> list["str | Override"]:

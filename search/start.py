@@ -1,16 +1,17 @@
 """From what a user asks for to a session: load and check all of it, then print the plan or search."""
 
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from spaces.errors import StorageError, StudentSearchError
-from spaces.load import Override, load_space
+from spaces.commands import command_line
+from spaces.errors import SpaceError, StorageError, StudentSearchError
+from spaces.load import Override, read_draft
 from spaces.schema import Space
 
 Say = Callable[[str], None]
@@ -23,6 +24,7 @@ class Request:
     Attributes:
         space: the space file of a new run.
         changes: fields of the space that flags set, later ones winning over the file.
+        said: sentences about the changes, for the plan.
         resume: the run to go on with; None begins one.
         out: folder of a new run; None for runs/NAME, runs/NAME-2, ...
         warm_start: earlier runs to learn from.
@@ -33,6 +35,7 @@ class Request:
 
     space: Path
     changes: Sequence[str | Override] = ()
+    said: Sequence[str] = ()
     resume: Path | None = None
     out: Path | None = None
     warm_start: Sequence[Path] = ()
@@ -57,6 +60,7 @@ def start(request: Request, *, say: Say) -> int:
                 print(line)
             return 0
         outcome = run_session(request, inputs, earlier, stream=sys.stderr, say=say)
+    go_on = command_line("search/run.py", "--resume", outcome.folder)
     say(f"{time.monotonic() - started:.0f} s in all")
     print(f"report: {outcome.report}")
     if outcome.code == 1 and outcome.ending.ended_by != "failures":  # that is told already, with its reason
@@ -64,9 +68,9 @@ def start(request: Request, *, say: Say) -> int:
     if outcome.cut:
         say(outcome.cut)
     elif outcome.code > 1:
-        say(f"interrupted; go on with: python search/run.py --resume {outcome.folder}")
+        say(f"interrupted; go on with: {go_on}")
     if outcome.ending.more:
-        say(f"go on with: python search/run.py --resume {outcome.folder} {outcome.ending.more}")
+        say(f"go on with: {go_on} {outcome.ending.more}")
     return int(outcome.code)
 
 
@@ -95,25 +99,20 @@ def load(request: Request, *, say: Say) -> tuple[Any, Any]:
     Raises:
         StudentSearchError: whatever the user has to mend.
     """
-    if request.out is not None and request.resume is None:
-        from search.run_folder.new_folder import check_out
-
-        check_out(request.out)  # before all that takes long
-    space, places = chosen_space(request)
+    space, places, told = chosen_space(request, say=say)
+    told = [*told, *place_problems(request, space, say=say)]
     from search.inputs.inputs import Inputs
-    from search.inputs.plugins import check_fidelity
     from search.reporting.plan import describe
+    from search.run_folder.resume import check_same_inputs
 
-    if not request.dry_run:
-        check_place(request.address, space, say=say)
-    inputs = Inputs(space, say=say, places=places, agree=_agreement(request.resume))
+    agree = partial(check_same_inputs, request.resume) if request.resume else None
+    inputs = Inputs(space, say=say, told=told, places=places, agree=agree)
     space = inputs.space
     say(
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
     )
-    check_fidelity(space)
     earlier = read_earlier_runs(request.warm_start, inputs, say=say)
-    for line in describe(inputs):
+    for line in [*request.said, *describe(inputs)]:
         say(line)
     return inputs, earlier
 
@@ -140,41 +139,49 @@ def check_place(address: str | None, space: Space, *, say: Say) -> None:
         say(line)
 
 
-def _agreement(run: Path | None) -> Callable[[Mapping[str, str]], None]:
-    """Return what refuses other teachers or data than a run began with."""
+def chosen_space(request: Request, *, say: Say) -> tuple[Space, Mapping[str, str], Sequence[str]]:
+    """Return the space of a file or of the run to resume, with the changes of the command line; the places of its teachers, where
+    it has several; and what is wrong with it.
 
-    def agree(fingerprints: Mapping[str, str]) -> None:
-        if run is not None:
-            from search.run_folder.resume import check_same_inputs
-
-            check_same_inputs(run, fingerprints)
-
-    return agree
-
-
-def chosen_space(request: Request) -> tuple[Space, Mapping[str, str]]:
-    """Return the space of a file or of the run to resume, with the changes of the command line; and the places of its teachers.
-
-    Paths in it are from the root, so that a resume finds them from any folder. The places are those of several teachers.
+    Paths in it are from the root, so that a resume finds them from any folder.
 
     Raises:
-        StudentSearchError: all that is wrong with it.
+        StudentSearchError: nothing can be made of it.
     """
-    if request.resume is None:
-        from search.inputs.places import settled_space
+    from search.inputs.places import settled_space
 
-        return settled_space(load_space(request.space, request.changes)), {}
+    if request.resume is None:
+        draft = read_draft(request.space, request.changes)
+        if draft.space is None:
+            raise SpaceError([*draft.problems, *place_problems(request, None, say=say)])
+        return settled_space(draft.space), {}, draft.problems
     from search.run_folder.facts import read_space
     from search.run_folder.resume import check_in_place, check_resumable, moved
 
     check_resumable(request.resume)
     change = moved(request.resume, request.changes)
-    from search.inputs.places import settled_space
-
     space = settled_space(read_space(request.resume, change.changes))
     dataset = {"kind": space.dataset.kind, **space.dataset.options}
     check_in_place(request.resume, dataset, [change.places.get(name, name) for name in space.teachers])
-    return space, change.places
+    return space, change.places, ()
+
+
+def place_problems(request: Request, space: Space | None, *, say: Say) -> list[str]:
+    """Return what is wrong with where a run is to lie and to train, before all that takes long."""
+    checks: list[Callable[[], None]] = []
+    if request.out is not None and request.resume is None:
+        from search.run_folder.new_folder import check_out
+
+        checks.append(partial(check_out, request.out))
+    if space is not None and not request.dry_run and not space.is_doubtful("resources", inside=True):
+        checks.append(partial(check_place, request.address, space, say=say))
+    problems = []
+    for check in checks:
+        try:
+            check()
+        except StudentSearchError as error:
+            problems.append(str(error))
+    return problems
 
 
 def read_earlier_runs(folders: Sequence[Path], inputs: Any, *, say: Say) -> Any:
@@ -223,13 +230,13 @@ def run_session(
     """
     from search.session import Options, Session
 
-    typed = [getattr(change, "flag", change) for change in request.changes]
+    typed = list(dict.fromkeys(getattr(change, "flag", change) for change in request.changes))
     options = Options(
         address=request.address,
         always_train=request.always_train,
         resume=request.resume is not None,
         stream=stream,
-        notes={"from the command line": typed} if typed else {},
+        notes={"from the command line": [*typed, *request.said]} if typed else {},
         earlier=earlier,
         callbacks=callbacks,
     )
@@ -248,7 +255,7 @@ def _unfinished(error: StorageError, folder: Path) -> StorageError:
     """Return a full disk with how the run goes on after it."""
     return StorageError(
         f"{error} All that was kept so far stays; candidates in training are unfinished, not failed. "
-        f"Then go on with: python search/run.py --resume {shlex.quote(str(folder))}"
+        f"Then go on with: {command_line('search/run.py', '--resume', folder)}"
     )
 
 

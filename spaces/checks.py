@@ -94,6 +94,34 @@ def common_problems(found: Sequence[IllegalCandidate]) -> list[tuple[str, str]]:
     return [("", f"got {tried}, none of which can be built; the first: {found[0]}")]
 
 
+def contradictions(
+    kinds: Sequence[str],
+    teachers: Sequence[str],
+    refused: Mapping[tuple[str, str], list[IllegalCandidate]],
+    *,
+    place: Callable[[str, str], str],
+) -> Iterator[tuple[str, str]]:
+    """Yield (path, text) for each kind that fits no teacher, and each teacher that no other kind fits.
+
+    Args:
+        kinds: of students.
+        teachers: their names.
+        refused: (kind, teacher) -> why no such student can be built; [] where one can.
+        place: kind and option -> where the option stands.
+    """
+    hopeless = [kind for kind in kinds if all(refused[kind, teacher] for teacher in teachers)]
+    for kind in hopeless:
+        said = f"with kind {kind}: " if len(kinds) > 1 else ""
+        found = [error for teacher in teachers for error in refused[kind, teacher]]
+        for path, text in common_problems(found):
+            yield place(kind, path), said + text
+    others = [kind for kind in kinds if kind not in hopeless]
+    for teacher in teachers if others else ():
+        if all(refused[kind, teacher] for kind in others):
+            got = f"got {teacher!r}, of which no student can be built"
+            yield "teacher", f"{got}: {refused[others[0], teacher][0]} Change that, or drop this teacher."
+
+
 def limit_ranges(
     limits: Mapping[str, Any], teacher_costs: Mapping[str, float]
 ) -> dict[str, tuple[float | None, float | None]]:

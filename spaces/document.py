@@ -6,7 +6,7 @@ are tabs, tags and aliases.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,6 +14,9 @@ import yaml
 
 Path = tuple[str | int, ...]
 DEEPEST = 40  # levels; reading them is recursive
+LARGEST = 1_000_000  # characters, far more than any space; YAML is read at about a second per million
+LONGEST = 400  # digits of a number
+MOST = 100  # problems in one message
 
 _SCALARS = (
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -46,6 +49,14 @@ for _tag, _pattern, _first in _SCALARS:
     _Dumper.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), _first)
 
 
+def printed(text: str, most: int = 200) -> str:
+    """Return a text of the user's as it can stand in a message: on one line, with what cannot be seen spelled out, not long."""
+    plain = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: most + 1]
+    )
+    return plain if len(plain) <= most else plain[: most - 3] + "..."
+
+
 class Mark(NamedTuple):
     """A place: a file or flag, and the line in it (counted from 1) or None."""
 
@@ -64,7 +75,7 @@ class Problem(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return f"{self.mark}{', ' + self.field if self.field else ''}: {self.text}"
+        return f"{self.mark}{', ' + printed(self.field) if self.field else ''}: {self.text}"
 
 
 @dataclass
@@ -100,6 +111,27 @@ class Document:
         self.marks[path] = mark
 
 
+def in_order(problems: Iterable[str], source: str) -> tuple[str, ...]:
+    """Return messages once each: those about a line of the file in its order, then all others.
+
+    Args:
+        problems: messages that begin with their place.
+        source: the file, as marks name it.
+    """
+
+    def line(text: str) -> float:
+        place = text[len(source) + 1 :] if text.startswith(f"{source}:") else ""
+        digits = re.match(r"[0-9]+", place)
+        return float(digits[0]) if digits else float("inf")
+
+    found = sorted(dict.fromkeys(problems), key=line)
+    rest = len(found) - MOST
+    return (
+        *found[:MOST],
+        *([f"{source}: ... and {rest} more problems. Mend these first."] if rest > 0 else ()),
+    )
+
+
 def dotted(path: Sequence[str | int]) -> str:
     """Return a path as messages show it; positions in a list are left to the line."""
     return ".".join(part for part in path if isinstance(part, str))
@@ -118,6 +150,8 @@ def _scalar(tag: str, text: str) -> Any:
     if kind == "bool":
         return text.lower() == "true"
     if kind == "int":
+        if len(text) > LONGEST:
+            raise ValueError("too long to be meant")
         return int(text[2:], {"o": 8, "x": 16}[text[1]]) if text[:2] in ("0o", "0x") else int(text)
     if kind == "float":
         return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
@@ -130,7 +164,7 @@ def _convert(node: yaml.Node, path: Path, document: Document, *, flag: Mark | No
     document.marks.setdefault(path, mark)
     if isinstance(node, yaml.ScalarNode):
         if node.tag.removeprefix("tag:yaml.org,2002:") not in _KINDS:
-            text = f"got the tag {node.tag!r}; allowed: plain values. Remove the tag."
+            text = f"got the tag {printed(node.tag)!r}; allowed: plain values. Remove the tag."
             document.problems.append(Problem(mark, dotted(path), text))
             return node.value
         try:
@@ -164,7 +198,7 @@ def _unreadable(text: str, source: str) -> list[Problem]:
         if depth > DEEPEST:
             return [*problems, Problem(mark, "", too_deep())]
         if isinstance(event, yaml.AliasEvent):
-            told = f"got the alias *{event.anchor}; allowed: plain values. Write the value out."
+            told = f"got the alias *{printed(str(event.anchor))}; allowed: plain values. Write the value out."
             problems.append(Problem(mark, "", told))
     return problems
 
@@ -204,6 +238,10 @@ def read_document(text: str, source: str, *, flag: bool = False) -> Document:
         flag: whether `source` is a command-line flag, which has no lines.
     """
     document = Document(source)
+    if len(text) > LARGEST:
+        told = f"got {len(text):,} characters; allowed: up to {LARGEST:,}. Write ranges, or fewer options."
+        document.problems = [Problem(Mark(source), "", told)]
+        return document
     one = Mark(source) if flag else None
     document.problems = _tabs(text, source)
     node = None

@@ -1,7 +1,7 @@
 """All errors that a user can meet, in one tree.
 
     StudentSearchError      a user's mistake or a broken input: printed as one message, exit code 2
-    ├── SpaceError          the space file: all of its problems at once
+    ├── SpaceError          the space file and what it names: all of their problems at once
     ├── IllegalCandidate    one point of the space cannot be built; the search records it as rejected
     ├── PluginError         unknown plug-in, or an option that it does not take
     ├── TeacherError        teacher folder, checkpoint or fingerprint

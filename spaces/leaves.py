@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from spaces.conditions import Condition
 from spaces.domains import Choice, Domain, Float, Int, Log, identity, is_number, relative
-from spaces.plugins import near
+from spaces.plugins import listed, meant, near
 from spaces.rules import Number, Option, Refused, Rule, Word, show
 
 KINDS = ("choice", "int", "float", "log")
@@ -24,7 +24,7 @@ def fixed(rule: Rule) -> PlainValidator:
     """Return the pydantic validator of a field that takes literals only."""
 
     def validate(value: Any) -> Any:
-        if _is_domain(value):
+        if is_domain(value):
             _stop([((), _fixed_only(rule.allowed()))])
         return _literal(rule, value)
 
@@ -60,7 +60,7 @@ def chosen() -> PlainValidator:
     def validate(value: Any) -> Any:
         if value is None:
             return None
-        if _is_domain(value):
+        if is_domain(value):
             _stop([((), _fixed_only(_NAMES))])
         if not isinstance(value, list | dict) or not value:
             _stop([((), f"got {show(value)}; allowed: {_NAMES}. Write [a, b], or drop the key.")])
@@ -76,7 +76,7 @@ def chosen() -> PlainValidator:
 def within(domain: Domain) -> str:
     """Return the words for `allowed: ...` of a value that a domain must hold."""
     if isinstance(domain, Choice):
-        return f"one of {', '.join(map(show, domain.corners()))}"
+        return f"one of {listed(map(show, domain.corners()))}"
     low, high, *zero = map(show, domain.corners())
     return f"a value from {low} to {high}{', or 0' if zero else ''}"
 
@@ -92,7 +92,7 @@ def _literal(rule: Rule, value: Any) -> Any:
         _stop([((), str(refused))])
 
 
-def _is_domain(value: Any) -> bool:
+def is_domain(value: Any) -> bool:
     """Return whether a mapping is meant as a domain: it has one of their kinds, or nothing but what stands in one."""
     if not isinstance(value, dict):
         return False
@@ -113,7 +113,7 @@ def _chosen(value: list[Any] | dict[str, Any], findings: list[Finding]) -> dict[
             findings.append((part, f"got {show(name)}; allowed: a text that is not empty. Write a name."))
         elif name in kept:
             findings.append((part, f"got {show(name)} twice; allowed: each name once. Delete one."))
-        elif not isinstance(options, dict) or _is_domain(options):
+        elif not isinstance(options, dict) or is_domain(options):
             got = "a domain" if isinstance(options, dict) else show(options)
             findings.append((part, f"got {got}; allowed: a mapping of options. Write {{}} for none."))
         else:
@@ -126,7 +126,7 @@ def _option(value: Any, part: tuple[str | int, ...], *, findings: list[Finding],
     try:
         if not isinstance(value, dict):
             return _literal(Option(), value)
-        if _is_domain(value):
+        if is_domain(value):
             if searched:
                 return _Reading(Option()).domain(value)
             _stop([((), _fixed_only(Option().allowed()))])
@@ -168,11 +168,15 @@ class _Reading:
             PydanticCustomError: all that is wrong with it.
         """
         kinds = [key for key in spec if key in KINDS]
+        misspelt = False  # a kind: that there is none is then told already
         for key in spec:
             guess = near(key, KEYS)
             if key not in KEYS and (kinds or guess):  # else it is no domain at all, as is told below
-                hint = f"Did you mean {guess}?" if guess else "Delete it."
+                hint = meant(key, KEYS, "Delete it.", quoted=False)
                 self.note((key,), f"got an unknown key; allowed: {', '.join(KEYS)}. {hint}")
+                misspelt = misspelt or guess in KINDS
+        if not kinds and misspelt:
+            _stop(self.findings)
         if len(kinds) != 1:
             got = " and ".join(kinds) if kinds else f"the keys {', '.join(spec) or '(none)'}"
             allowed = f"{self.rule.allowed()}, or a domain with exactly one of {', '.join(KINDS)}"
@@ -229,6 +233,7 @@ class _Reading:
             )
             return None
         kept: list[Any] = []
+        seen = set()
         sound = True
         for i, option in enumerate(options):
             part = ("choice", i)
@@ -237,10 +242,11 @@ class _Reading:
                 sound = False
             elif not self.accepts(part, option):
                 sound = False
-            elif identity(option) in {identity(other) for other in kept}:
+            elif identity(option) in seen:
                 self.note(part, f"got {show(option)} twice; allowed: each option once. Delete one.")
                 sound = False
             else:
+                seen.add(identity(option))
                 kept.append(self.rule.read(option))
         return {"options": tuple(kept)} if sound else None
 

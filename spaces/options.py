@@ -13,55 +13,58 @@ from pydantic import TypeAdapter, ValidationError
 
 from spaces.domains import Domain
 from spaces.errors import StudentSearchError
-from spaces.plugins import near
+from spaces.leaves import KINDS
+from spaces.plugins import listed, meant
 from spaces.rules import Refused, show
 from spaces.tree import at, leaves, located
 
 Where = Callable[[str], str]
+Told = tuple[str, str]
+"""A dotted option, and what is wrong with it."""
 
 
 def check_options(config_class: type, options: Mapping[str, Any], where: Where) -> list[str]:
-    """Return a problem for each option that `config_class` does not take; [] when it can be built.
+    """Return a message for each option that `config_class` does not take; [] when it can be built.
+
+    Args:
+        config_class: see `option_problems`.
+        options: see there.
+        where: dotted option -> how the message begins; `space.option_place("losses.itc")` gives one.
+    """
+    return [f"{where(path).rstrip('.')}: {text}" for path, text in option_problems(config_class, options)]
+
+
+def option_problems(config_class: type, options: Mapping[str, Any]) -> list[Told]:
+    """Return what is wrong with each option that `config_class` does not take: the dotted option, and the text.
 
     Args:
         config_class: the frozen dataclass of a plug-in; a field that is a dataclass itself takes a mapping.
         options: name -> literal, domain, or mapping of these. Of a domain all corners are tried.
-        where: dotted option -> how the message begins; `space.option_place("losses.itc")` gives one.
     """
     known: dict[str, Any] = {}
     lacking: set[str] = set()
-    problems = list(_names(config_class, options, above="", where=where, known=known, lacking=lacking))
+    problems = list(_names(config_class, options, above="", known=known, lacking=lacking))
     ruled = dict(_refusals(config_class, known, above=""))
-    problems += [f"{where(path)}: {text}" for path, text in ruled.items()]
+    problems += ruled.items()
     adapter: TypeAdapter[Any] = TypeAdapter(config_class)
     for point in _points(known):
-        problems += _values(adapter, point, config_class=config_class, told={*lacking, *ruled}, where=where)
+        problems += _values(adapter, point, config_class=config_class, told={*lacking, *ruled})
     return list(dict.fromkeys(problems))
 
 
 def _names(
-    config_class: type,
-    options: Mapping[str, Any],
-    *,
-    above: str,
-    where: Where,
-    known: dict[str, Any],
-    lacking: set[str],
-) -> Iterator[str]:
+    config_class: type, options: Mapping[str, Any], *, above: str, known: dict[str, Any], lacking: set[str]
+) -> Iterator[Told]:
     """Yield a problem for each unknown and each missing name; put what has a name into `known`, the rest into `lacking`."""
-    fields, nested = _fields(config_class), _nested(config_class)
+    fields, nested = _fields(config_class), nested_configs(config_class)
     for name in options:
         if name not in fields:
-            guess = near(name, fields)
-            hint = f"Did you mean {guess!r}?" if guess else "Delete it."
-            allowed = ", ".join(fields) or "none"
-            yield f"{where(above + name)}: got an unknown option; allowed: {allowed}. {hint}"
+            hint = meant(name, fields, "Delete it.")
+            yield above + name, f"got an unknown option; allowed: {listed(fields)}. {hint}"
         elif name in nested and isinstance(options[name], dict):
             inner: dict[str, Any] = {}
             path = f"{above}{name}."
-            yield from _names(
-                nested[name], options[name], above=path, where=where, known=inner, lacking=lacking
-            )
+            yield from _names(nested[name], options[name], above=path, known=inner, lacking=lacking)
             known[name] = inner
         else:
             known[name] = options[name]
@@ -69,16 +72,16 @@ def _names(
         given = options.get(name)
         if needed and name not in options:
             lacking.add(above + name)
-            yield f"{where(above + name)}: is missing; allowed: a value for it. Add `{name}: ...`."
+            yield above + name, f"is missing; allowed: a value for it. Add `{name}: ...`."
         elif needed and isinstance(given, Domain) and given.when:
             lacking.add(above + name)
             text = "got `when`, but there is no default for where it does not hold; allowed: a value always."
-            yield f"{where(above + name)}: {text} Drop `when`."
+            yield above + name, f"{text} Drop `when`."
 
 
 def _refusals(config_class: type, options: Mapping[str, Any], *, above: str) -> Iterator[tuple[str, str]]:
     """Yield (dotted option, what is wrong) for each value that the rule of its field does not allow."""
-    nested = _nested(config_class)
+    nested = nested_configs(config_class)
     for field in dataclasses.fields(config_class):
         value, rule = options.get(field.name), field.metadata.get("rule")
         if field.name in nested and isinstance(value, dict):
@@ -89,7 +92,7 @@ def _refusals(config_class: type, options: Mapping[str, Any], *, above: str) -> 
             try:
                 rule.read(one)
             except Refused as refused:
-                yield f"{above}{field.name}", str(refused)
+                yield f"{above}{field.name}", _misspelt_domain(one) or str(refused)
                 break
 
 
@@ -103,7 +106,7 @@ def _fields(config_class: type) -> dict[str, bool]:
     }
 
 
-def _nested(config_class: type) -> dict[str, type]:
+def nested_configs(config_class: type) -> dict[str, type]:
     """Return field -> dataclass, of fields that hold one (or null)."""
     hints = get_type_hints(config_class, localns=vars(config_class))
     found = {}
@@ -129,13 +132,8 @@ def _points(options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _values(
-    adapter: TypeAdapter[Any],
-    point: Mapping[str, Any],
-    *,
-    config_class: type,
-    told: set[str],
-    where: Where,
-) -> list[str]:
+    adapter: TypeAdapter[Any], point: Mapping[str, Any], *, config_class: type, told: set[str]
+) -> list[Told]:
     """Return the problems of literal options; strict JSON reads a list as a tuple, but not "3" as 3."""
     try:
         adapter.validate_json(json.dumps(point), strict=True)
@@ -147,16 +145,35 @@ def _values(
             if path in told or (one["type"].startswith("missing") and ".".join(map(str, loc)) in told):
                 continue  # has its own message
             if one["type"] == "value_error":  # of the Config's own check, with its own words
-                found.setdefault((path, ""), []).append(rule)
+                own, rule = _own(rule, holder)
+                found.setdefault((".".join(filter(None, (path, own))), ""), []).append(rule)
                 continue
             if one["type"] == "dataclass_type" and holder:
                 rule = f"a mapping with {', '.join(_fields(holder))}"
+            if hint := _misspelt_domain(one["input"]):
+                found.setdefault((path, ""), []).append(hint)
+                continue
             rule = rule.removeprefix("Input should be ").rstrip(".")
             found.setdefault((path, f"got {show(one['input'])}; allowed: "), []).append(rule)
-        return [_message(where(path), got, rules=rules) for (path, got), rules in found.items()]
+        return [_told(path, got, rules=rules) for (path, got), rules in found.items()]
     except StudentSearchError as error:
-        return [_message(where(""), "", rules=[str(error)])]
+        path, rule = _own(str(error), config_class)
+        return [_told(path, "", rules=[rule])]
     return []
+
+
+def _misspelt_domain(value: Any) -> str:
+    """Return what is wrong with a mapping that was meant as a domain; "" for anything else."""
+    for key in value if isinstance(value, dict) else ():
+        if hint := meant(str(key), KINDS, quoted=False):
+            return f"got the key {show(key)}; allowed in a domain: exactly one of {', '.join(KINDS)}. {hint}"
+    return ""
+
+
+def _own(said: str, holder: type | None) -> tuple[str, str]:
+    """Return the option that a Config's own check names at its beginning, `temperature: got ...`, and the rest; "" for none."""
+    name, colon, rest = said.partition(": ")
+    return (name, rest) if colon and holder and name in _fields(holder) else ("", said)
 
 
 def _option(config_class: type, loc: tuple[int | str, ...]) -> tuple[str, type | None]:
@@ -167,11 +184,11 @@ def _option(config_class: type, loc: tuple[int | str, ...]) -> tuple[str, type |
         if holder is None or part not in _fields(holder):
             break
         parts.append(str(part))
-        holder = _nested(holder).get(str(part))
+        holder = nested_configs(holder).get(str(part))
     return ".".join(parts), holder
 
 
-def _message(place: str, got: str, *, rules: list[str]) -> str:
-    """Return one message; of a value that may be of several types each said what it wants."""
+def _told(path: str, got: str, *, rules: list[str]) -> Told:
+    """Return one problem; of a value that may be of several types each said what it wants."""
     text = ", or ".join(dict.fromkeys(rules))
-    return f"{place.rstrip('.')}: {got}{text}" + (". Change the value." if got else "")
+    return path, f"{got}{text}" + (". Change the value." if got else "")

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
@@ -85,11 +86,49 @@ class Table(Mapping[str, str]):
             )
 
 
+# Letters of other alphabets that look like ours; Unicode's own compatibility forms are folded before.
+_LOOK_ALIKES = str.maketrans(
+    "абеніорсԁухкӏѕјԛԝνοατυρικεηı" + "‐‑‒–—−",
+    "abehiopcdyxklsjqwvoatupikeni" + "------",
+)
+SHOWN = 30  # names in one message
+
+
+def folded(name: str) -> str:
+    """Return a name without what the eye does not tell apart: case, accents' form, foreign letters, `-` and `_`."""
+    plain = unicodedata.normalize("NFKC", name).casefold().translate(_LOOK_ALIKES)
+    return "".join("_" if char in "- " else char for char in plain if unicodedata.category(char) != "Cf")
+
+
 def near(got: str, known: Iterable[str]) -> str | None:
     """Return the known name that `got` most likely means, or None where nothing is close."""
-    folded = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(got.casefold(), folded, n=1, cutoff=0.6)
-    return folded[close[0]] if close else None
+    names = {folded(name): name for name in known}
+    close = difflib.get_close_matches(folded(got[:200]), names, n=1, cutoff=0.6)
+    return names[close[0]] if close else None
+
+
+def meant(got: str, known: Iterable[str], otherwise: str = "", *, quoted: bool = True) -> str:
+    """Return the sentence that names what `got` most likely means; `otherwise` where nothing is close.
+
+    Args:
+        got: what was written.
+        known: what could have been.
+        otherwise: what to do where nothing is close.
+        quoted: whether the name stands in quotes.
+    """
+    guess = near(got, known)
+    if guess is None:
+        return otherwise
+    alike = got != guess and not got.isascii() and folded(got) == folded(guess)
+    why = ", in plain letters (some of those here only look like them)" if alike else ""
+    return f"Did you mean {repr(guess) if quoted else guess}{why}?"
+
+
+def listed(names: Iterable[str], none: str = "none") -> str:
+    """Return names for `allowed: ...`: the first ones, and how many more there are."""
+    known = list(names)
+    more = f", ... and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    return ", ".join(known[:SHOWN]) + more if known else none
 
 
 def unknown(kind: str, got: str, known: Iterable[str]) -> str:
@@ -98,9 +137,9 @@ def unknown(kind: str, got: str, known: Iterable[str]) -> str:
     `kind` is the room in the plural, as in "losses".
     """
     names = sorted(known)
-    guess = near(got, names)
-    hint = f" Did you mean {guess!r}?" if guess else ""
-    return f"{kind}: no plug-in is called {got!r}.{hint} Known: {', '.join(names) or 'none'}."
+    hint = meant(got, names)
+    hint = f" {hint}" if hint else ""
+    return f"{kind}: no plug-in is called {got[:100]!r}.{hint} Known: {listed(names)}."
 
 
 def resolve(table: Mapping[str, str], name: str, room: str = "") -> Any:

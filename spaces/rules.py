@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from spaces.domains import is_number, relative
-from spaces.plugins import near
+from spaces.plugins import meant
 
 
 class Refused(Exception):
@@ -64,18 +64,23 @@ class Number(Rule):
     Attributes:
         whole: whole numbers only; kept as int, any other number as float.
         low: least value, itself allowed unless `open_low`.
+        high: greatest value, itself allowed unless `open_high`; None for any.
         relative: whether `0.5x` of the teacher's value is allowed.
     """
 
     low: float
     open_low: bool = False
+    high: float | None = None
+    open_high: bool = False
     whole: bool = False
     relative: bool = False
 
     def allowed(self) -> str:
         """Return the words for `allowed: ...`."""
         noun = "a whole number" if self.whole else "a number"
-        bound = f"above {self.low:g}" if self.open_low else f">= {self.low:g}"
+        bound = f"above {self.low:.15g}" if self.open_low else f">= {self.low:.15g}"
+        if self.high is not None:
+            bound += f" and {'below' if self.open_high else '<='} {self.high:.15g}"
         return f"{noun} {bound}" + (", or relative to the teacher as 0.5x" if self.relative else "")
 
     def accept(self, value: Any) -> Any:
@@ -93,6 +98,8 @@ class Number(Rule):
             raise self.refuse(value, f"Use {int(value)} or {int(value) + 1}.")
         if value < self.low or (self.open_low and value == self.low):
             raise self.refuse(value, "Raise it.")
+        if self.high is not None and (value > self.high or (self.open_high and value == self.high)):
+            raise self.refuse(value, "Lower it.")
         return int(value) if self.whole else float(value)
 
 
@@ -121,8 +128,7 @@ class Word(Rule):
             plain = "Write it in quotes." if isinstance(value, bool | int | float) else "Write a name."
             raise self.refuse(value, "Write one of them." if self.options else plain)
         if self.options and value not in self.options:
-            guess = near(value, self.options)
-            raise self.refuse(value, f"Did you mean {guess}?" if guess else "Write one of them.")
+            raise self.refuse(value, meant(value, self.options, "Write one of them.", quoted=False))
         return value
 
 

@@ -1,19 +1,19 @@
 """Space, the loaded space file: what may be tried, with the mark of every value."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from spaces.candidate import Candidate, Plugins
-from spaces.checks import Values, common_problems, limit_ranges, points, refusals
+from spaces.checks import Values, contradictions, limit_ranges, points, refusals
 from spaces.conditions import Conditions, active
 from spaces.document import Mark, Path, Problem, dotted
 from spaces.domains import Domain, Scalar, relative
 from spaces.errors import IllegalCandidate, SpaceError
 from spaces.leaves import Finding, fixed
 from spaces.objectives import quality_objective
-from spaces.plugins import near
 from spaces.rules import Word
 from spaces.sections import (
     EvaluationSection,
@@ -30,12 +30,14 @@ from spaces.sections import (
     Text,
     TrainingSection,
     Truth,
+    training_defaults,
 )
 from spaces.start_points import complete, filled
 from spaces.switches import KIND, structural, when_findings
-from spaces.tree import at, depth, leaves, located, plain, unlocated
+from spaces.tree import at, corner_values, depth, leaves, located, plain, unlocated
 
 TEACHER = "teacher"
+PLACE = re.compile("[0-9]{1,9}")  # in a list
 
 
 class Space(Section):
@@ -64,6 +66,7 @@ class Space(Section):
 
     _marks: dict[Path, Mark] = PrivateAttr(default_factory=dict)
     _source: str = PrivateAttr(default="space")
+    _doubtful: frozenset[Path] = PrivateAttr(default=frozenset())
     # domains and conditions, worked out once: a search asks for them at every candidate
     _known: tuple[dict[str, Domain], Conditions] | None = PrivateAttr(default=None)
 
@@ -74,8 +77,16 @@ class Space(Section):
     __hash__ = None  # type: ignore[assignment]
 
     @classmethod
-    def loaded(cls, fields: dict[str, Any], marks: Mapping[Path, Mark], source: str) -> "Space":
+    def loaded(
+        cls, fields: Any, marks: Mapping[Path, Mark], source: str, *, doubtful: Collection[Path] = ()
+    ) -> "Space":
         """Return the validated space with its marks.
+
+        Args:
+            fields: plain values.
+            marks: path -> its place.
+            source: the file.
+            doubtful: where something stands in for a wrong or missing value, see `spaces.drafts`.
 
         Raises:
             pydantic.ValidationError: `spaces.load` turns it into a SpaceError.
@@ -86,7 +97,26 @@ class Space(Section):
             if ("tasks", place) in marks:  # written as a list
                 space._marks["tasks", name] = marks["tasks", place]
         space._source = source
+        space._doubtful = frozenset(doubtful)
         return space
+
+    @property
+    def source(self) -> str:
+        """The file that it was read from."""
+        return self._source
+
+    def is_doubtful(self, path: str, *, inside: bool = False) -> bool:
+        """Return whether what stands at a dotted path is no value of the file, but stands in for a wrong one.
+
+        Args:
+            path: dotted.
+            inside: whether anything below the path counts, too.
+        """
+        keys = tuple(path.split("."))
+        return any(
+            keys[: len(one)] == one or (inside and one[: len(keys)] == keys)
+            for one in ((*map(str, some),) for some in self._doubtful)
+        )
 
     @property
     def quality(self) -> str:
@@ -109,7 +139,7 @@ class Space(Section):
 
     def mark(self, path: str) -> Mark:
         """Return the mark of a dotted path, or of the nearest part around it that stands in the file."""
-        return self._mark(tuple(int(part) if part.isdigit() else part for part in path.split(".")))
+        return self._mark(tuple(int(part) if PLACE.fullmatch(part) else part for part in path.split(".")))
 
     def where(self, path: str) -> str:
         """Return `spaces/dlip.yaml:14`, or the --set flag that gave the value."""
@@ -212,7 +242,7 @@ class Space(Section):
         config: dict[str, Any] = {
             "student": plugins.student(*self._student(point)),
             "losses": {name: self._loss(name, point, plugins=plugins) for name in self.losses},
-            "training": {**_training_defaults(), **at(located(self.training, "training"), point)},
+            "training": {**training_defaults(), **at(located(self.training, "training"), point)},
             "tasks": sorted(plugins.tasks),
             "blind": False,
         }
@@ -228,7 +258,7 @@ class Space(Section):
     def roundings(self, plugins: Plugins) -> list[str]:
         """Return a sentence for each relative value of a student that had to be rounded to a legal size."""
         found: dict[str, None] = {}
-        if not any(map(relative, _options(self.student))):
+        if not any(map(relative, corner_values(self.student))):
             return []
         for kind in self.kinds:
             for teacher in self.teachers:
@@ -246,18 +276,25 @@ class Space(Section):
         Raises:
             SpaceError: what no candidate can satisfy, all of it.
         """
-        found = list(self._contradictions(plugins))
-        for name, (low, high) in self.limits(teacher_costs).items():
-            if low is not None and high is not None and low > high:
-                text = f"got min {low:g} above max {high:g}; allowed: min <= max. Swap them, or drop one."
-                found.append((f"limits.{name}", text))
-        problems = [Problem(self.mark(path), path, text) for path, text in found]
-        problems += self._illegal_start_points(plugins) if not found else []
+        problems = [*self.contradictions(plugins), *self.limit_problems(teacher_costs)]
+        problems += self.illegal_start_points(plugins) if not problems else []
         if problems:
             raise SpaceError([str(problem) for problem in problems])
 
-    def _contradictions(self, plugins: Plugins) -> Iterator[tuple[str, str]]:
-        """Yield (path, text) for each kind that fits no teacher, and each teacher that no other kind fits."""
+    def limit_problems(self, teacher_costs: Mapping[str, float]) -> list[Problem]:
+        """Return a problem for each limit that nothing can meet, `teacher_costs` being those of the reference teacher."""
+        return [
+            Problem(
+                self.mark(f"limits.{name}"),
+                f"limits.{name}",
+                f"got min {low:g} above max {high:g}; allowed: min <= max. Swap them, or drop one.",
+            )
+            for name, (low, high) in self.limits(teacher_costs).items()
+            if low is not None and high is not None and low > high
+        ]
+
+    def contradictions(self, plugins: Plugins) -> list[Problem]:
+        """Return a problem for each kind that fits no teacher, and each teacher that no other kind fits."""
         refused = {
             (kind, teacher): refusals(
                 self._students(kind, teacher), lambda point: plugins.student(*self._student(point))
@@ -265,27 +302,25 @@ class Space(Section):
             for kind in self.kinds
             for teacher in self.teachers
         }
-        hopeless = [kind for kind in self.kinds if all(refused[kind, teacher] for teacher in self.teachers)]
-        for kind in hopeless:
-            said = f"with kind {kind}: " if len(self.kinds) > 1 else ""
-            found = [error for teacher in self.teachers for error in refused[kind, teacher]]
-            for path, text in common_problems(found):
-                yield self.option_path(kind, path), said + text
-        others = [kind for kind in self.kinds if kind not in hopeless]
-        for teacher in self.teachers if others else ():
-            if all(refused[kind, teacher] for kind in others):
-                got = f"got {teacher!r}, of which no student can be built"
-                yield TEACHER, f"{got}: {refused[others[0], teacher][0]} Change that, or drop this teacher."
+        found = contradictions(self.kinds, self.teachers, refused, place=self.option_path)
+        return [Problem(self.mark(path), path, text) for path, text in found]
 
-    def _illegal_start_points(self, plugins: Plugins) -> Iterator[Problem]:
-        """Yield a problem for each start point whose parts do not fit together."""
-        for number, values in enumerate(self.start_values()):
+    def illegal_start_points(self, plugins: Plugins) -> list[Problem]:
+        """Return a problem for each start point whose parts do not fit together; what is wrong otherwise is left out."""
+        problems = []
+        for number, (values, findings) in enumerate(self._start_points()):
+            path: Path = ("search", "start", number)
             try:
-                self.build(values, plugins, self.search.seed)
+                if not findings:
+                    self.build(values, plugins, self.search.seed)
             except IllegalCandidate as error:
-                path: Path = ("search", "start", number)
                 text = f"start point {number + 1} is no candidate: {error}"
-                yield Problem(self._mark(path), dotted(path), text)
+                problems.append(Problem(self._mark(path), dotted(path), text))
+        return problems
+
+    def rewritten(self, fields: Mapping[str, Any]) -> "Space":
+        """Return a space with other plain values as of `resolved`, each with the mark of what stood there."""
+        return type(self).loaded(dict(fields), self._marks, self._source)
 
     def _start_points(self) -> list[tuple[dict[str, Scalar], list[Finding]]]:
         """Return values of each start point, and what is wrong with it."""
@@ -353,32 +388,3 @@ class Space(Section):
         """Return a loss at a point; defaults are filled in unless it is off."""
         options = at(located(self.losses[name], f"losses.{name}"), point)
         return plugins.loss(name, options) if options.get("weight") else {**options, "weight": 0}
-
-
-def _options(section: Section) -> Iterator[Any]:
-    """Yield every literal of a section and the corners of its domains."""
-    for _, leaf in leaves(located(section)):
-        yield from leaf.corners() if isinstance(leaf, Domain) else [leaf]
-
-
-def _training_defaults() -> dict[str, Any]:
-    """Return the defaults of the training section, for fields that do not count at a point."""
-    fields = TrainingSection.model_fields.items()
-    return {name: field.default for name, field in fields if not field.is_required()}
-
-
-def check_objectives(space: Space, known: Iterable[str]) -> list[str]:
-    """Return a problem for each objective that nothing produces.
-
-    Args:
-        space: the loaded space.
-        known: names of all metrics and costs.
-    """
-    names = sorted(known)
-    problems = []
-    for name in [name for name in space.objectives if name not in names]:
-        guess = near(name, names)
-        hint = f"Did you mean {guess!r}?" if guess else "Use one of these."
-        place = space.place(f"objectives.{name}")
-        problems.append(f"{place}: got {name!r}, which nothing produces; allowed: {', '.join(names)}. {hint}")
-    return problems

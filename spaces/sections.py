@@ -115,6 +115,12 @@ class TrainingSection(Section):
     fused_from: Annotated[float | Domain, searched(Number(low=0))] = 0.0
 
 
+def training_defaults() -> dict[str, Any]:
+    """Return the defaults of the training section, for fields that do not count at a point."""
+    fields = TrainingSection.model_fields.items()
+    return {name: field.default for name, field in fields if not field.is_required()}
+
+
 class LimitSection(Section):
     """Bounds on one cost, absolute or relative to the teacher; null for none."""
 

@@ -1,5 +1,6 @@
 """From relative to absolute: what `0.5x` of a teacher's size is. For families; absolute values are never changed. Pure Python."""
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -37,5 +38,6 @@ def resolve_heads(value: Any, width: int, whole_width: int, whole_heads: int) ->
     if factor is None:
         return int(value)
     exact = factor * whole_heads
-    divisors = [count for count in range(1, width + 1) if width % count == 0]
+    small = [count for count in range(1, math.isqrt(width) + 1) if width % count == 0]
+    divisors = [*small, *(width // count for count in small)]
     return min(divisors, key=lambda count: (abs(count - exact), -count))

@@ -12,7 +12,7 @@ from typing import Any
 from spaces.conditions import Conditions, active
 from spaces.domains import Domain, Float, Log, Scalar, is_number
 from spaces.leaves import Finding, within
-from spaces.plugins import near
+from spaces.plugins import listed, meant
 from spaces.rules import show
 
 Key = tuple[str | int, ...]
@@ -98,10 +98,10 @@ def not_searched(value: Any, literal: Any, *, place: str) -> str:
 
 def unknown_path(path: str, domains: Mapping[str, Domain]) -> str:
     """Return what is wrong with a path that the space does not have."""
-    guess = near(path, domains)
-    if guess:
-        return f"got an unknown path; allowed: searched paths. Did you mean {guess!r}?"
-    return f"got an unknown path; allowed: searched paths ({', '.join(domains) or 'none'}). Delete it."
+    hint = meant(path, domains)
+    if hint:
+        return f"got an unknown path; allowed: searched paths. {hint}"
+    return f"got an unknown path; allowed: searched paths ({listed(domains)}). Delete it."
 
 
 def _missing(paths: list[str], where: Callable[[str], str]) -> str:

@@ -34,6 +34,12 @@ def leaves(tree: Any) -> Iterator[Leaf]:
         yield from leaves(part)
 
 
+def corner_values(section: Any) -> Iterator[Any]:
+    """Yield every literal of a section and the corners of its domains."""
+    for _, leaf in leaves(located(section)):
+        yield from leaf.corners() if isinstance(leaf, Domain) else [leaf]
+
+
 def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return two nested dicts as one; where both have a leaf, that of `above` stays."""
     joined = dict(below)

@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 Scalar = bool | int | float | str
 
-_RELATIVE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)x")
+_RELATIVE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})x")
 
 
 def relative(value: object) -> Fraction | None:

@@ -1,12 +1,12 @@
 """What distillation gained, from the control run; without one, how to run it."""
 
 import math
-import shlex
 
 from analysis import wording
 from analysis.gains import CLEAR, Gain, control_metrics, gains
 from analysis.page.markup import Markup, code, command, details, element, join, paragraph, section, table
 from analysis.run_folder import Run
+from spaces.commands import command_line
 
 
 def gains_section(run: Run) -> Markup:
@@ -20,7 +20,7 @@ def gains_section(run: Run) -> Markup:
                 "There is no control run, so what distillation gained is not known. "
                 "Train the same students without it:"
             ),
-            command(f"python search/control.py {shlex.quote(str(run.folder))} --pick front --seeds 3"),
+            command(command_line("search/control.py", run.folder, "--pick", "front", "--seeds", "3")),
             id_=anchor,
         )
     first, *others = metrics

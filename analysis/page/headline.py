@@ -1,12 +1,12 @@
 """The head of the report: what was searched, what came out in plain words, and six figures."""
 
 import math
-import shlex
 
 from analysis import wording
 from analysis.page.markup import Markup, code, element, join, paragraph
 from analysis.run_folder import Run, Trial
 from analysis.summary import Summary
+from spaces.commands import command_line
 
 LINKS = {
     "fronts": "Fronts",
@@ -126,7 +126,7 @@ def tiles(run: Run, result: Summary) -> Markup:
 
 def resume_command(run: Run) -> str:
     """Return the command that goes on with an interrupted run or extends an ended one."""
-    base = f"python search/run.py --resume {shlex.quote(str(run.folder))}"
+    base = command_line("search/run.py", "--resume", run.folder)
     tried = len(run.candidates)
     if run.facts.get("ended_by") in ("trials", "exhausted"):
         return f"{base} --trials {tried + max(tried // 2, 8)}"

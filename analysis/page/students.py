@@ -1,12 +1,12 @@
 """The table of the front members, and how to load each."""
 
 import math
-import shlex
 
 from analysis import wording
 from analysis.page.markup import Markup, code, command, details, element, join, paragraph, section, table
 from analysis.pareto import front_ids, pick
 from analysis.run_folder import Run, Trial, number
+from spaces.commands import command_line
 from spaces.objectives import FRONT_COSTS
 
 
@@ -16,7 +16,7 @@ def members_section(run: Run) -> Markup:
     members = [t for t in run.finished if any(t.candidate_id in ids for ids in fronts.values())]
     if not members:
         text = "No student is finished yet, so there is none to load. Go on with the run:"
-        go_on = command(f"python search/run.py --resume {shlex.quote(str(run.folder))}")
+        go_on = command(command_line("search/run.py", "--resume", run.folder))
         return section("Students on a front", paragraph(text), go_on, id_="students")
     members.sort(key=lambda trial: trial.costs["params"])
     return section(
@@ -93,9 +93,7 @@ def _metrics_table(run: Run, members: list[Trial]) -> Markup:
 def _member_details(run: Run, trial: Trial) -> Markup:
     """Return one member's configuration, checkpoint and export command, folded."""
     title = join([code(trial.candidate_id), " ", element("span", wording.architecture(trial.config))])
-    export = (
-        f"python search/export.py {shlex.quote(str(run.folder))} --pick {trial.candidate_id} --out student/"
-    )
+    export = command_line("search/export.py", run.folder, "--pick", trial.candidate_id, "--out", "student/")
     lines = [
         *wording.config_lines(trial.config),
         ("seed", str(trial.seed)),

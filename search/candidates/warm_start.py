@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.pareto import nondominated
 from analysis.table import FAILED
+from search.inputs.completed import completed
 from search.inputs.inputs import Inputs
 from search.objectives import to_minimise
 from search.proposal import NOT_PROPOSED, Past
@@ -87,9 +88,14 @@ def differences(inputs: Inputs, theirs: Space, facts: Mapping[str, Any]) -> list
         theirs: the space of the earlier run.
         facts: its `run.json`.
     """
-    mine, other = _described(inputs.space), _described(theirs)
+    tasks = facts.get("tasks") or list(
+        inputs.students.made
+    )  # a run of before wrote those that it chose into its facts
+    mine, other = _described(inputs.space), _described(completed(theirs, tasks))
     pairs: dict[str, tuple[Any, Any]] = {
-        path: (mine.get(path, ABSENT), other.get(path, ABSENT)) for path in {**mine, **other}
+        path: (mine.get(path, ABSENT), other.get(path, ABSENT))
+        for path in {**mine, **other}
+        if path == _switch(path) or (_switch(path) in mine and _switch(path) in other)
     }
     for name, fingerprint in inputs.fingerprints.items():
         before = (facts.get(name) or {}).get("fingerprint", "unknown")
@@ -101,11 +107,22 @@ def differences(inputs: Inputs, theirs: Space, facts: Mapping[str, Any]) -> list
     ]
 
 
+def _switch(path: str) -> str:
+    """Return the path of a loss's weight for each of its options: where only one space has the loss, that says it all."""
+    room, _, rest = path.partition(".")
+    return f"losses.{rest.partition('.')[0]}.weight" if room == "losses" else path
+
+
 def _described(space: Space) -> dict[str, Any]:
     """Return dotted path -> literal or domain, its default aside, of all that decides a result."""
     leaves = {
         "teacher": space.teachers[0],
-        "tasks": sorted(space.tasks) if space.tasks is not None else None,
+        "tasks": sorted(space.tasks or ()),
+        **{
+            f"tasks.{task}.{name}": one
+            for task, options in (space.tasks or {}).items()
+            for name, one in options.items()
+        },
         "allow_partial": space.allow_partial,
         **space.searchable(),
         **{f"evaluation.{k}": v for k, v in space.evaluation.model_dump().items()},

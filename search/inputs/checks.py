@@ -1,91 +1,22 @@
-"""What is wrong with a space beyond its structure: plug-ins, their options, and what teacher and data cannot do."""
+"""What teacher and data cannot do of what a space asks for."""
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import partial
 from itertools import product
-from typing import Any
 
-from search.schedulers import SCHEDULERS, config_class
-from search.searchers import SEARCHERS
 from spaces.domains import Domain
 from spaces.errors import SpaceError, TeacherError
 from spaces.objectives import COSTS
-from spaces.options import check_options
-from spaces.plugins import resolve, unknown
-from spaces.schema import Space, check_objectives
-from trainables.datasets import DATASETS
-from trainables.families import FAMILIES
+from spaces.plugins import resolve
+from spaces.schema import Space
 from trainables.losses import LOSSES
 from trainables.losses.base import Ends, Loss, data_lack, source_lack
 from trainables.signals import Offers
-from trainables.tasks import DEFAULT, TASKS
+from trainables.tasks import DEFAULT
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import make_tasks
 from trainables.tasks.retention import ABOVE_BLIND, RETENTION
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import loss_config
-
-
-def check_plugins(space: Space) -> None:
-    """Refuse unknown plug-ins, options that they do not take, and objectives that nothing produces.
-
-    Raises:
-        SpaceError: all problems at once, each with file and line.
-    """
-    problems: list[str] = []
-    for table, room, name, options, path in _sections(space):
-        if name not in table:
-            problems.append(f"{space.place(path)}: {unknown(room, name, table)}")
-            continue
-        config = config_class(name) if room == "schedulers" else resolve(table, name, room).Config
-        problems += check_options(config, options, space.option_place(path))
-    problems += _student_problems(space)
-    if not problems:
-        names = space.tasks if space.tasks is not None else DEFAULT
-        metrics = {name for task in names for name in resolve(TASKS, task, "tasks").metrics}
-        problems = check_objectives(space, {RETENTION, ABOVE_BLIND, *metrics, *COSTS})
-    if problems:
-        raise SpaceError(problems)
-
-
-def _student_problems(space: Space) -> list[str]:
-    """Return what is wrong with the student: unknown kinds, options that they do not take, or of a kind that none is of."""
-    configs = {kind: resolve(FAMILIES, kind, "families").Config for kind in space.kinds if kind in FAMILIES}
-    own = {*space.kinds, *(option for config in configs.values() for option in config.__dataclass_fields__)}
-    stray = {name for name in space.student.options if name in FAMILIES and name not in own}
-    problems = [
-        f"{space.place(f'student.{name}')}: got options of the kind {name!r}, which no student here is of; "
-        f"allowed: {', '.join(space.kinds)}. Delete them, or add {name!r} to student.kind."
-        for name in sorted(stray)
-    ]
-    problems += [
-        f"{space.place('student.kind')}: {unknown('families', kind, FAMILIES)}"
-        for kind in space.kinds
-        if kind not in configs
-    ]
-    for kind, config in configs.items():
-        options = {name: value for name, value in space.kind_options(kind).items() if name not in stray}
-        problems += check_options(config, options, partial(_option_of, space, kind))
-    return problems
-
-
-def _option_of(space: Space, kind: str, option: str) -> str:
-    """Return where an option of a kind stands, and whose it is where several kinds share the place."""
-    place = space.option_place("student", kind)(option)
-    shared = len(space.kinds) > 1 and not space.option_path(kind, option).startswith(f"student.{kind}.")
-    return f"{place} of the kind {kind}" if shared else place
-
-
-def _sections(space: Space) -> Iterable[tuple[Mapping[str, str], str, str, Mapping[str, Any], str]]:
-    """Yield table, room, name, options and path of every plug-in that the space names, the student's kinds aside."""
-    dataset, searcher, scheduler = space.dataset, space.search.searcher, space.search.scheduler
-    yield DATASETS, "datasets", dataset.kind, dataset.options, "dataset"
-    yield SEARCHERS, "searchers", searcher.kind, searcher.options, "search.searcher"
-    yield SCHEDULERS, "schedulers", scheduler.kind, scheduler.options, "search.scheduler"
-    for name, options in (space.tasks or {}).items():
-        yield TASKS, "tasks", name, options, f"tasks.{name}"
-    for name, loss in space.losses.items():
-        yield LOSSES, "losses", name, loss.options, f"losses.{name}"
 
 
 def chosen_tasks(space: Space, teacher: Offers, fields: Collection[str]) -> tuple[dict[str, Task], list[str]]:

@@ -1,36 +1,28 @@
 """What a search works with: a checked space, its teachers, its tasks and its data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from search.inputs.capability import BLIND, GUESSING, caveat
-from search.inputs.checks import (
-    check_capable,
-    check_losses,
-    check_measurable,
-    check_plugins,
-    chosen_tasks,
-    data_lacks,
-    loss_configs,
-)
-from search.inputs.places import PATH_OPTIONS, settled_data, settled_teacher
-from search.inputs.students import Students
-from search.inputs.teacher_figures import Say, TeacherFigures, TeacherMeasure
+from search.inputs.checks import check_capable, check_measurable, loss_configs
+from search.inputs.completed import completed
+from search.inputs.gathering import Agree, dataset_settings, fingerprints, gather
+from search.inputs.places import PATH_OPTIONS, settled_teacher
+from search.inputs.teacher_figures import Say, TeacherFigures
 from spaces.candidate import Candidate
-from spaces.errors import PluginError, ShapeError, SpaceError, TeacherError
+from spaces.errors import ShapeError, SpaceError
 from spaces.left_out import start_points_naming, without_losses
 from spaces.schema import Space
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
-from trainables.datasets.encoded import EncodedSplit, fields_of
+from trainables.datasets.encoded import EncodedSplit
 from trainables.tasks.chance import Chance
 from trainables.tasks.evaluation import chances
 from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.retention import ABOVE_BLIND, RETENTION
-from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher
-from trainables.training.build import make_dataset, prepare_split
+from trainables.training.build import prepare_split
 
 
 class Inputs:
@@ -49,39 +41,34 @@ class Inputs:
         space: Space,
         *,
         say: Say,
+        told: Sequence[str] = (),
         places: Mapping[str, str] | None = None,
-        agree: Callable[[Mapping[str, str]], None] = lambda fingerprints: None,
+        agree: Agree | None = None,
     ) -> None:
         """Load and check.
 
         Args:
-            space: what may be tried.
+            space: loaded, perhaps with doubtful places.
             say: takes a line for the user.
+            told: what is wrong with it already; the rest is added, and all of it told.
             places: teacher -> where it lies now, of those whose name does not say so.
             agree: gets the fingerprints as soon as they are known, and raises where they are not those of the run to resume.
 
         Raises:
-            StudentSearchError: whatever is wrong, as one message.
+            SpaceError: whatever is wrong, all of it.
         """
-        self.space, self.say = space, say
-        check_plugins(space)
-        # trials work in another folder
-        self.dataset_settings = settled_data({"kind": space.dataset.kind, **space.dataset.options})
-        self._places = dict(places or {})
-        self.dataset: Dataset = make_dataset(self.dataset_settings)
-        self.teachers = _load_teachers(space, self._places)
-        agree(self.fingerprints)
-        fields = fields_of(self.dataset.kinds if self.teacher.tokenizer else ())
-        tasks, self.notes = chosen_tasks(space, self.teacher.offers, fields)
-        for name, teacher in self.teachers.items():
-            check_losses(space, name, teacher)
-        unfed: Mapping[str, str] = data_lacks(space, self.teacher.offers, fields)
-        self._prepared: dict[tuple[str, str], EncodedSplit] = {}
-        self.students = Students(tasks, self.teachers, allow_partial=space.allow_partial)
         self.store = CostStore(say=say)
+        self._places = dict(places or {})
+        parts = gather(space, self.store, told, places=self._places, agree=agree, say=say)
+        self.space, self.say = space, say
+        self.dataset_settings = dataset_settings(completed(space, parts.students.made))
+        self.dataset: Dataset = parts.dataset
+        self.teachers, self.students = parts.teachers, parts.students
+        self.notes, self.measure = list(parts.notes), parts.measure
+        self._prepared: dict[tuple[str, str], EncodedSplit] = {}
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
-        space.check(self.students, self.teacher_costs)
-        self._leave_out(unfed)
+        self._leave_out(parts.unfed)
+        self.space = completed(self.space, self.students.made)
 
     def _leave_out(self, unfed: Mapping[str, str]) -> None:
         """Take losses that nothing can feed out of the search, once for all candidates, and note why.
@@ -117,8 +104,7 @@ class Inputs:
     @property
     def fingerprints(self) -> Mapping[str, str]:
         """What tells whether another run had the same teachers and data."""
-        teachers = "+".join(teacher.files.fingerprint for teacher in self.teachers.values())
-        return {"teacher": teachers, "dataset": self.dataset.fingerprinted(self.say)}
+        return fingerprints(self.teachers, self.dataset, self.say)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -144,22 +130,10 @@ class Inputs:
         """Return a teacher's name as a trial can load it, whatever its working directory."""
         return settled_teacher(self._places.get(name, name))
 
-    @cached_property
+    @property
     def teacher_costs(self) -> dict[str, float]:
         """What relative limits refer to: the reference teacher, deployed for the tasks of the space."""
-        figures = self.measure
-        return {
-            "params": figures.static.params,
-            "flops": figures.static.flops,
-            "size_mib": figures.static.size_mib,
-            "latency_ms": figures.latency.latency_ms,
-        }
-
-    @cached_property
-    def measure(self) -> TeacherMeasure:
-        """The costs of the reference teacher."""
-        subject = self.students.deployed(self.teacher.blueprint, self.teacher)
-        return TeacherMeasure(static=self.store.static(subject), latency=self.store.latency(subject))
+        return self.measure.costs
 
     @cached_property
     def splits(self) -> dict[str, EncodedSplit]:
@@ -275,21 +249,3 @@ class Inputs:
             size=self.evaluation,
             say=self.say,
         )
-
-
-def _load_teachers(space: Space, places: Mapping[str, str]) -> dict[str, Teacher]:
-    """Return name -> teacher, in the order of the space, each from its place where that is told.
-
-    Raises:
-        SpaceError: all that cannot be loaded, with file and line.
-    """
-    teachers: dict[str, Teacher] = {}
-    problems = []
-    for name in space.teachers:
-        try:
-            teachers[name] = load_teacher(places.get(name, name))
-        except (PluginError, TeacherError) as error:
-            problems.append(f"{space.place('teacher')}: got {name!r}; {error}")
-    if problems:
-        raise SpaceError(problems)
-    return teachers

@@ -6,7 +6,7 @@ from typing import Any
 from search.schedulers import SCHEDULERS, config_class
 from search.searchers import SEARCHERS
 from search.searchers.base import Proposer
-from spaces.errors import PluginError
+from spaces.document import Problem
 from spaces.plugins import resolve
 from spaces.schema import Space
 
@@ -16,18 +16,22 @@ def rungs_of(space: Space) -> tuple[int, ...]:
     return _rung_config(space).rungs
 
 
-def check_fidelity(space: Space) -> None:
-    """Refuse rungs that leave nothing to stop early, where the file asks for early stopping.
-
-    Raises:
-        PluginError: all rungs lie at or above the last epoch.
-    """
-    asked = space.search.scheduler.options.get("rungs", (1, 3))
-    if asked and not rungs_of(space) and space.training.epochs > 1:
-        raise PluginError(
-            f"{space.place('search.scheduler.rungs')}: got {list(asked)} with training.epochs {space.training.epochs}; "
-            "allowed: at least one rung below the last epoch, or []. Lower a rung."
-        )
+def fidelity_problem(space: Space) -> list[Problem]:
+    """Return a problem where rungs leave nothing to stop early, though the file asks for early stopping."""
+    path = "search.scheduler.rungs"
+    if (
+        any(map(space.is_doubtful, (path, "training.epochs")))
+        or "rungs" not in space.search.scheduler.options
+    ):
+        return []  # the default has a rung below every full fidelity above 1
+    asked = space.search.scheduler.options["rungs"]
+    if not asked or rungs_of(space) or space.training.epochs == 1:
+        return []
+    text = (
+        f"got {list(asked)} with training.epochs {space.training.epochs}; "
+        "allowed: at least one rung below the last epoch, or []. Lower a rung."
+    )
+    return [Problem(space.mark(path), path, text)]
 
 
 def make_scheduler(space: Space, folder: Path | None) -> Any:

@@ -12,6 +12,8 @@ from spaces.errors import StorageError
 from spaces.files import write_text
 from trainables.costs.latency import Latency
 from trainables.costs.static import StaticCosts
+from trainables.costs.store import CostStore
+from trainables.costs.subject import Subject
 from trainables.datasets.cache_folder import cache_folder, unusable
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.pictures import VERSION as PIXELS_VERSION
@@ -32,6 +34,21 @@ class TeacherMeasure:
 
     static: StaticCosts
     latency: Latency
+
+    @classmethod
+    def of(cls, subject: Subject, store: CostStore) -> "TeacherMeasure":
+        """Return the costs of a teacher as it would be deployed."""
+        return cls(static=store.static(subject), latency=store.latency(subject))
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """What relative limits refer to."""
+        return {
+            "params": self.static.params,
+            "flops": self.static.flops,
+            "size_mib": self.static.size_mib,
+            "latency_ms": self.latency.latency_ms,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from search.reporting.conclusion import conclude
 from search.run_folder.facts import RunFacts
 from search.run_folder.recorder import Recorder
 from search.stopping.interrupt import Interrupt
+from spaces.commands import command_line
 from spaces.errors import RunError, StorageError, StudentSearchError
 from spaces.files import append, make_folder
 from spaces.interruption import shielded
@@ -41,7 +42,7 @@ class Finish:
 
     def measure(self, inputs: Inputs, recorder: Recorder, facts: RunFacts) -> None:
         """Measure the finalists, unless a signal comes; what was measured before it, or before an error, is kept."""
-        again = f"measure them with: python search/run.py --resume {self._named}"
+        again = f"measure them with: {command_line('search/run.py', '--resume', self._named)}"
         cut = ""
         try:
             with self._interrupt.at_once():
@@ -67,7 +68,7 @@ class Finish:
         Raises:
             RunError: it cannot be drawn; how it is drawn later is told.
         """
-        by_hand = f"python analysis/report.py {self._named}"
+        by_hand = command_line("analysis/report.py", self._named)
         try:
             report = draw_report(self._named)  # commands in it name the folder as the user does
         except KeyboardInterrupt:
@@ -99,8 +100,8 @@ class Finish:
         """After a search that an error ended: draw what there is, if anything is."""
         if isinstance(error, KeyboardInterrupt):  # the second signal: at once
             self._say(
-                f"quit at once; results are kept. Go on: python search/run.py --resume {self._named}; "
-                f"report: python analysis/report.py {self._named}"
+                f"quit at once; results are kept. Go on: {command_line('search/run.py', '--resume', self._named)}; "
+                f"report: {command_line('analysis/report.py', self._named)}"
             )
             return
         with suppress(Exception):  # the error itself is what is told

@@ -11,6 +11,7 @@ from analysis.run_folder import FACTS_FILE
 from analysis.run_json import check_facts
 from analysis.table import TRIALS_FILE, saved
 from search.run_folder.provenance import check_unedited, fixed_part, git_commit, space_digest, stamp, versions
+from spaces.commands import command_line
 from spaces.document import read_document
 from spaces.errors import RunError, SpaceError
 from spaces.files import write_text
@@ -100,14 +101,15 @@ def check_format(folder: Path, facts: Mapping[str, Any], asked: str) -> None:
     commit = f", commit {facts['git_commit']}" if facts.get("git_commit") else ""
     older = isinstance(got, int) and got < FORMAT
     read = (
-        f"Its tables can be read: python analysis/report.py {folder}, python search/simulate.py --table {folder}. "
+        f"Its tables can be read: {command_line('analysis/report.py', folder)}, "
+        f"{command_line('search/simulate.py', '--table', folder)}. "
         if older
         else ""
     )
     raise RunError(
         f"{asked}: got a run of format {got}, which {'an older' if older else 'a newer'} version of this program wrote"
         f"{commit}; allowed: format {FORMAT}. {read}To go on with it, or to export or control its students, use the "
-        f"version that wrote it; to search again: python search/run.py --space {folder / SPACE_FILE}"
+        f"version that wrote it; to search again: {command_line('search/run.py', '--space', folder / SPACE_FILE)}"
     )
 
 

@@ -70,7 +70,7 @@ def size(domains: Mapping[str, Domain], conditions: Conditions) -> int | None:
     if not all(isinstance(domain, Choice | Int) for domain in domains.values()):
         return None
     if not conditions:
-        count = math.prod(len(domain.members()) + bool(domain.zero) for domain in domains.values())
+        count = math.prod(domain.count() for domain in domains.values())
     else:
         count = sum(1 for _ in itertools.islice(every_point(domains, conditions), SMALL + 1))
     return count if count <= SMALL else None
@@ -91,9 +91,9 @@ def _extended(
     if not rest:
         yield {path: values[path] for path in domains}
         return
-    path, options = rest[0], list(domains[rest[0]].values())
-    if path not in active({**values, path: options[0]}, conditions):
-        options = options[:1]
+    path, options = rest[0], domains[rest[0]].values()  # of a huge range one value at a time
+    if path not in active({**values, path: 0}, conditions):
+        options = itertools.islice(options, 1)
     for option in options:
         yield from _extended({**values, path: option}, rest[1:], domains, conditions)
 

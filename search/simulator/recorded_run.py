@@ -11,6 +11,7 @@ from search.run_folder.facts import SPACE_FILE
 from search.run_folder.proposal_log import ProposalLog
 from search.simulator.goals import Goal
 from search.simulator.table import CurveTable, infer_domain
+from spaces.commands import command_line
 from spaces.conditions import Conditions
 from spaces.domains import Domain, Scalar
 from spaces.errors import TableError
@@ -45,8 +46,8 @@ def load_run(folder: Path) -> CurveTable:
     if not ids:
         raise TableError(
             f"--table {folder}: none of its {len(run.finished)} finished candidates has proposed values and epochs with "
-            "their times; allowed: at least one trained to the end. Go on with python search/run.py "
-            f"--resume {folder}"
+            "their times; allowed: at least one trained to the end. Go on with "
+            f"{command_line('search/run.py', '--resume', folder)}"
         )
     domains, conditions = _space(folder, [values[one] for one in ids])
     rows = [row for one in ids for row in curves[one]]

@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from spaces.errors import DatasetError, PluginError
+from spaces.options import option_problems
 from spaces.plugins import resolve
 from trainables.datasets import DATASETS
 from trainables.datasets.base import SPLITS, Dataset, Split
@@ -78,6 +79,15 @@ class TestEveryDataset:
             adapter.validate_python(options | {"seed": "many"})
         with pytest.raises(PluginError, match=r"dataset\.colour: got an unknown option; allowed: "):
             make_dataset(settings | {"colour": 1})
+
+    def test_says_what_makes_it_small(self, name: str, settings: dict[str, Any]) -> None:
+        kind = resolve(DATASETS, name, "datasets")
+        assert set(kind.smoke) <= {field.name for field in fields(kind.Config)}
+        options = {key: value for key, value in settings.items() if key != "kind"} | dict(kind.smoke)
+        assert option_problems(kind.Config, options) == []
+        assert all(
+            read(make_dataset(settings | dict(kind.smoke)), which).num_images <= 256 for which in SPLITS
+        )
 
     def test_splits_are_whole(self, name: str, settings: dict[str, Any]) -> None:
         dataset = make_dataset(settings)

@@ -1,8 +1,9 @@
 """What every data set gives: splits of pictures with, maybe, captions, questions and answers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,7 +40,13 @@ class Split:
 
 
 class Dataset(ABC):
-    """A source of splits. Subclasses nest a `Config` and take it whole."""
+    """A source of splits. Subclasses nest a `Config` and take it whole.
+
+    Attributes:
+        smoke: options that make it small, for `--smoke`; {} where there are none.
+    """
+
+    smoke: ClassVar[Mapping[str, Any]] = {}
 
     @property
     @abstractmethod

@@ -14,7 +14,7 @@ import os
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from PIL import UnidentifiedImageError
 
 from spaces.errors import DatasetError
 from spaces.files import atomic_path
+from spaces.rules import Number
 from trainables.datasets.base import SPLITS, Dataset, Progress, Split
 from trainables.datasets.cache_folder import cache_folder, unusable
 from trainables.datasets.contents import Contents, reason
@@ -34,6 +35,8 @@ from trainables.share import usable_cores
 from trainables.signals import CAPTION, PICTURE, QUESTION
 
 VERSION = 2  # raise it whenever a change here changes a pixel, a text or a split
+RATIO = {"rule": Number(low=0, high=1, open_high=True)}
+SEED = {"rule": Number(whole=True, low=0)}
 CHUNK = 250  # pictures in memory at a time
 
 
@@ -57,20 +60,20 @@ class JsonlDataset(Dataset):
         image_field: str = "image"
         caption_field: str = "caption"
         split_field: str = "split"
-        val_ratio: float = 0.1
-        test_ratio: float = 0.1
-        seed: int = 0
+        val_ratio: float = field(default=0.1, metadata=RATIO)
+        test_ratio: float = field(default=0.1, metadata=RATIO)
+        seed: int = field(default=0, metadata=SEED)
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self._known_fingerprint: str | None = None
         self.file = _absolute(config.file)
         self.root = _absolute(config.image_root) if config.image_root else self.file.parent
-        _check_places(self.file, self.root)
+        _check_places(self.file, self.root if config.image_root else None)
         names = {"image_field": config.image_field, "caption_field": config.caption_field}
         names["split_field"] = config.split_field
-        for option, field in names.items():
-            if not field or not field.isprintable() or list(names.values()).count(field) > 1:
+        for option, name in names.items():
+            if not name or not name.isprintable() or list(names.values()).count(name) > 1:
                 given = ", ".join(f"{name} {one!r}" for name, one in names.items())
                 raise DatasetError(
                     f"dataset.{option}: got {given}; allowed: three different printable names."
@@ -304,8 +307,9 @@ def _absolute(text: str) -> Path:
     return Path(os.path.expanduser(text)).absolute()
 
 
-def _check_places(file: Path, root: Path) -> None:
-    """Refuse a file that is none, without opening it, and a root that is no folder."""
+def _check_places(file: Path, root: Path | None) -> None:
+    """Refuse a file that is none, without opening it, and a root that is no folder; both at once."""
+    problems = []
     give = "Give a JSONL file: --dataset jsonl:FILE."
     try:
         wrong = what_it_is(file)
@@ -314,15 +318,17 @@ def _check_places(file: Path, root: Path) -> None:
     except OSError as error:
         wrong = f"cannot be read ({reason(error)})"
     if wrong:
-        raise DatasetError(f"dataset.file: {shown(str(file))} {wrong}. {give}")
+        problems.append(f"dataset.file: {shown(str(file))} {wrong}. {give}")
     try:
-        is_folder = root.is_dir()
+        is_folder = root is None or root.is_dir()
     except (OSError, ValueError):
         is_folder = False
     if not is_folder:
-        raise DatasetError(
+        problems.append(
             f"dataset.image_root: {shown(str(root))} is no folder. Give the folder of the pictures."
         )
+    if problems:
+        raise DatasetError("\n".join(problems))
 
 
 def _owners(counts: Iterable[int]) -> np.ndarray:

@@ -83,6 +83,10 @@ def test_a_list_of_settings_alone_is_told(
         ("{kind: scenes}", ["--set", "dataset={kind: jsonl, file: a.jsonl}"], None),
         ("{kind: jsonl, file: a.jsonl}", [], None),
         ("{kind: jsonl, file: a.jsonl}", ["--dataset", "scenes"], 256),
+        ("{kind: scenes}", ["--set", "dataset={kind: scenes}"], 256),
+        ("{kind: scenes}", ["--set", "dataset={kind: scenes, train_images: 5000}"], 5000),
+        ("{kind: scenes, train_images: 100}", [], 100),
+        ("{kind: scenes, train_images: 10000}", [], 256),
     ],
 )
 def test_smoke_makes_small_what_is_drawn_and_nothing_else(
@@ -93,7 +97,31 @@ def test_smoke_makes_small_what_is_drawn_and_nothing_else(
     assert drawn in SPACE
     space.write_text(SPACE.replace(drawn, f"dataset: {data}"))
     options = parse(run.parser(), ["--space", str(space), "--smoke", *words], lists=["warm_start"])
-    changes = run.overrides(options)
+    changes, _ = run.overrides(options)
     assert load_space(space, changes).resolved()["dataset"].get("train_images") == expected
     smoke = [one.path for one in changes if isinstance(one, Override) and one.flag == "--smoke"]
     assert len(set(smoke)) == len(smoke)
+
+
+def test_what_smoke_changes_is_said_and_what_is_small_or_set_stays(tmp_path: Path) -> None:
+    text = (
+        SPACE.replace("train_images: 48, ", "")
+        .replace("trials: 6", "trials: 2")
+        .replace("rungs: [1]", "rungs: [1, 2]")
+    )
+    (tmp_path / "tiny.yaml").write_text(text)
+    words = [
+        "--space",
+        str(tmp_path / "tiny.yaml"),
+        "--smoke",
+        "--max-epochs",
+        "7",
+        "evaluation={images: 900}",
+    ]
+    changes, (said,) = run.overrides(parse(run.parser(), words, lists=["warm_start"]))
+    assert said == (
+        "--smoke sets training.warmup_steps default -> 2, dataset.train_images default -> 256, "
+        "search.scheduler.rungs [1, 2] -> [1]"
+    )
+    space = load_space(tmp_path / "tiny.yaml", changes)
+    assert (space.training.epochs, space.search.trials, space.evaluation.images) == (7, 2, 900)

@@ -24,7 +24,7 @@ def space_file(tmp_path: Path) -> Path:
 
 def test_flags_set_the_rules_of_the_space(space_file: Path) -> None:
     options = parser().parse_args(["--wall-hours", "2", "--device-hours", "0.5"])
-    stop = load_space(space_file, overrides(options)).search.stop
+    stop = load_space(space_file, overrides(options)[0]).search.stop
     assert (stop.wall_hours, stop.device_hours) == (2.0, 0.5)
 
 
@@ -33,7 +33,7 @@ def test_a_rule_that_cannot_be_names_its_flag(space_file: Path) -> None:
     with pytest.raises(
         SpaceError, match=r"^--device-hours 0.0, search.stop.device_hours: got 0.0; allowed: "
     ):
-        load_space(space_file, overrides(options))
+        load_space(space_file, overrides(options)[0])
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,8 @@ def test_a_mistake_is_one_message_with_place_got_allowed_and_what_to_do(
         ("{choice: [0, 1], zero: 0.5}", "weight.zero", ["holds 0"]),
         ("{log: [1, 9], defualt: 3}", "weight.defualt", ["unknown key", "Did you mean default?"]),
         ("{log: [1, 9], int: [1, 9]}", "weight", ["got log and int", "exactly one of"]),
-        ("{lgo: [1, 9]}", "weight", ["the keys lgo", "exactly one of"]),
+        ("{lgo: [1, 9]}", "weight.lgo", ["unknown key", "Did you mean log?"]),
+        ("{foo: [1, 9]}", "weight", ["the keys foo", "exactly one of"]),
     ],
 )
 def test_a_broken_domain_says_which_part(

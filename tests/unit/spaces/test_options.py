@@ -61,9 +61,9 @@ def test_sound_options_have_no_problem() -> None:
         ),
         (
             {"weight": 1.0, "temperature": 0},
-            "s.yaml:4, losses.itc: temperature: got 0; allowed: above 0. Raise it.",
+            "s.yaml:4, losses.itc.temperature: got 0; allowed: above 0. Raise it.",
         ),
-        ({"weight": 1.0, "layers": [9]}, "s.yaml:4, losses.itc: layers: got 9; allowed: 0..5. Lower it."),
+        ({"weight": 1.0, "layers": [9]}, "s.yaml:4, losses.itc.layers: got 9; allowed: 0..5. Lower it."),
     ],
 )
 def test_a_wrong_option_is_one_message(options: dict, message: str) -> None:
@@ -73,7 +73,7 @@ def test_a_wrong_option_is_one_message(options: dict, message: str) -> None:
 def test_every_corner_of_a_domain_is_tried() -> None:
     options = {"weight": 1.0, "temperature": Float(low=0.0, high=2.0), "reduce": Choice(options=("mean", 3))}
     assert check_options(Config, options, place) == [
-        "s.yaml:4, losses.itc: temperature: got 0; allowed: above 0. Raise it.",
+        "s.yaml:4, losses.itc.temperature: got 0; allowed: above 0. Raise it.",
         "s.yaml:4, losses.itc.reduce: got 3; allowed: a valid string. Change the value.",
     ]
 
@@ -140,15 +140,16 @@ def test_sound_nested_options_have_no_problem() -> None:
         ),
         (
             {"image": {"width": 3, "depth": {"lgo": [1, 9]}}},
-            "s.yaml:4, student.image.depth: got {'lgo': [1, 9]}; allowed: a valid integer. Change the value.",
+            "s.yaml:4, student.image.depth: got the key 'lgo'; allowed in a domain: exactly one of choice, int, "
+            "float, log. Did you mean log?",
         ),
         (
             {"image": {"width": 3, "depth": 10}},
-            "s.yaml:4, student.image: depth: got 10; allowed: 1..9. Lower it.",
+            "s.yaml:4, student.image.depth: got 10; allowed: 1..9. Lower it.",
         ),
         (
             {"image": {"width": 3, "depth": Int(low=1, high=12)}},
-            "s.yaml:4, student.image: depth: got 12; allowed: 1..9. Lower it.",
+            "s.yaml:4, student.image.depth: got 12; allowed: 1..9. Lower it.",
         ),
         (
             {"image": {"width": Choice(options=(1, 2), when=(Condition(path="a", values=(1,)),))}},

@@ -7,7 +7,7 @@ import pytest
 
 from spaces.domains import Choice, Log
 from spaces.errors import IllegalCandidate
-from spaces.schema import Space, check_objectives
+from spaces.schema import Space
 from tests.unit.spaces.toy import ToyPlugins
 
 Load = Callable[..., Space]
@@ -133,16 +133,6 @@ def test_limits_become_absolute(load: Load, costs) -> None:
 def test_default_values_are_complete_or_none(load: Load) -> None:
     assert load().default_values() == {"student.image.width": "0.5x", "losses.image_embedding.weight": 20.0}
     assert load((", default: 20", "")).default_values() is None
-
-
-def test_check_objectives_suggests_the_near_miss(load: Load) -> None:
-    space = load(("retention: max", "retension: max"))
-    (problem,) = check_objectives(space, ["retention", "mean_recall", "params"])
-    assert problem.endswith(
-        "space.yaml:14, objectives.retension: got 'retension', which nothing produces; "
-        "allowed: mean_recall, params, retention. Did you mean 'retention'?"
-    )
-    assert check_objectives(load(), ["retention", "params"]) == []
 
 
 def test_quality_is_the_first_maximised_metric(load: Load) -> None:

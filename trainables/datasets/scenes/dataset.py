@@ -2,17 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from spaces.errors import DatasetError
 from spaces.files import atomic_path
+from spaces.rules import Number
 from trainables.datasets.base import SPLITS, Dataset, Progress, Split
 from trainables.datasets.cache_folder import cache_folder, unusable
 from trainables.datasets.scenes import drawing, language
@@ -23,6 +24,9 @@ TEXTS_PER_IMAGE = 4
 BATCH_ROWS = 500
 TOLD_EVERY = 5000
 SEEDS = {"train": 11, "val": 12, "test": 13}
+AMOUNT = {"rule": Number(whole=True, low=8)}
+SHARE = {"rule": Number(low=0, high=1)}
+SEED = {"rule": Number(whole=True, low=0)}
 TASK_VERSION = 1  # raise it whenever a change here changes a scene, a caption or a question
 
 
@@ -118,6 +122,8 @@ def _pixels(table: pa.Table) -> np.ndarray:
 class ScenesDataset(Dataset):
     """Procedural pictures of shapes: colour, shape, size, count, place and relation, told in 55 words."""
 
+    smoke: ClassVar[Mapping[str, Any]] = {"train_images": 256, "val_images": 200, "test_images": 200}
+
     @dataclass(frozen=True, kw_only=True, slots=True)
     class Config:
         """Amounts, and how noisy the pairs are from which students learn.
@@ -129,17 +135,17 @@ class ScenesDataset(Dataset):
             seed: 0 for the published task; another one draws other scenes.
         """
 
-        train_images: int = 4000
-        mismatched: float = 0.4
-        val_images: int = 1000
-        test_images: int = 1000
-        seed: int = 0
+        train_images: int = field(default=4000, metadata=AMOUNT)
+        mismatched: float = field(default=0.4, metadata=SHARE)
+        val_images: int = field(default=1000, metadata=AMOUNT)
+        test_images: int = field(default=1000, metadata=AMOUNT)
+        seed: int = field(default=0, metadata=SEED)
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        for field in ("train_images", "val_images", "test_images"):
-            if getattr(config, field) < 8:
-                raise DatasetError(f"dataset.{field}: got {getattr(config, field)}; allowed: 8 or more.")
+        for name in ("train_images", "val_images", "test_images"):
+            if getattr(config, name) < 8:
+                raise DatasetError(f"dataset.{name}: got {getattr(config, name)}; allowed: 8 or more.")
         if not 0 <= config.mismatched <= 1:
             raise DatasetError(f"dataset.mismatched: got {config.mismatched}; allowed: 0 to 1 (a share).")
 

@@ -18,6 +18,7 @@ from search.run_folder.warm_start_file import (
     write_earlier,
 )
 from spaces.errors import RunError
+from spaces.load import dump_space, load_space
 from tests.unit.search.earlier_run import (
     DEFAULTS,
     Trained,
@@ -290,3 +291,15 @@ def test_the_new_run_gives_the_candidates_its_own_ids(folder: Path, inputs: Inpu
         assert new.candidate_id != before.candidate_id
         assert new.config == before.config
     assert {**DEFAULTS}.keys() == found.first[0].keys()
+
+
+def test_a_run_of_before_whose_space_is_silent_on_defaults_can_be_learnt_from(
+    folder: Path, space: Path, tmp_path: Path
+) -> None:
+    old = Path(shutil.copytree(folder, tmp_path / "old"))
+    silent = dump_space(load_space(space / "tiny.yaml"))
+    kept = (old / "space.yaml").read_text()
+    assert "mismatched" in kept
+    assert "mismatched" not in silent
+    (old / "space.yaml").write_text(silent)
+    assert read_runs([old], prepare(space)).sources[0]["imported"] > 0

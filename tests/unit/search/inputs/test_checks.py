@@ -8,10 +8,10 @@ import pytest
 from search.inputs.checks import (
     check_losses,
     check_measurable,
-    check_plugins,
     chosen_tasks,
     data_lacks,
 )
+from search.inputs.plugin_checks import check_plugins
 from spaces.errors import SpaceError
 from spaces.load import load_space
 from spaces.schema import Space
@@ -144,7 +144,7 @@ def test_an_option_that_a_plugin_does_not_take_is_told_with_its_line(
 
 def test_all_problems_are_told_at_once(load: Load) -> None:
     lines = refused(load(kind="kind: blipp", dataset="{kind: scene}", searcher="{kind: randm}"))
-    assert [line.partition(",")[0] for line in lines] == ["toy.yaml:3", "toy.yaml:14", "toy.yaml:5"]
+    assert [line.partition(",")[0] for line in lines] == ["toy.yaml:3", "toy.yaml:5", "toy.yaml:14"]
 
 
 def test_an_objective_that_no_task_of_the_space_measures_is_told(load: Load) -> None:

@@ -1,0 +1,19 @@
+"""Commands to copy into a shell, as messages and reports show them. Pure Python."""
+
+import shlex
+from pathlib import Path
+
+
+def command_line(script: str, *words: str | Path) -> str:
+    """Return `python SCRIPT WORDS`, each word quoted where a shell would read it otherwise.
+
+    Args:
+        script: such as `search/run.py`.
+        words: flags, values, and paths; a path that begins with `-` gets `./` before it, so that it is no flag.
+    """
+    return shlex.join(["python", script, *map(_word, words)])
+
+
+def _word(word: str | Path) -> str:
+    text = str(word)
+    return f"./{text}" if isinstance(word, Path) and text.startswith("-") else text
