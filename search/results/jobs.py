@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.run_folder import Run
 from search.run_folder.facts import CANDIDATE_FILE
+from spaces.commands import command_line
 from spaces.errors import DatasetError, InputsChanged, TeacherError
 from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher
@@ -75,6 +76,4 @@ def _check_same(run: Run, what: str, found: str, planned: str) -> None:
 
 
 def _moved(run: Run, flag: str) -> str:
-    return (
-        f"If it was moved, tell the run where it lies now: python search/run.py --resume {run.folder} {flag}"
-    )
+    return f"If it was moved, tell the run where it lies now: {command_line('search/run.py', '--resume', run.folder)} {flag}"

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, final
 
+from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.files import storage_error
 
@@ -276,7 +277,7 @@ def _who(owner: Mapping[str, Any]) -> str:
 
 def _refusal(folder: Path, owner: Mapping[str, Any]) -> str:
     """Return what to tell whoever comes second."""
-    look = f"To look at its results: python analysis/report.py {shlex.quote(str(folder))}"
+    look = f"To look at its results: {command_line('analysis/report.py', folder)}"
     if not owner:
         return f"run folder {folder}: another process is about to work in it; allowed: one at a time. Wait for it. {look}"
     if owner["token"] in _held:

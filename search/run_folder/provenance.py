@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
 
+from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.rules import show
 from trainables.code_version import SEARCHING, code_digest
@@ -87,7 +88,7 @@ def check_unedited(path: Path, space: Mapping[str, Any], facts: Mapping[str, Any
     raise RunError(
         f"{path}: was changed after the run had begun: {changes}. allowed: the space as it was, since all candidates of a run "
         f"are compared with one another; what may change are {', '.join(CHANGEABLE)}. Put the values back, or search anew with "
-        f"the changed one: python search/run.py --space {shlex.quote(str(path))}"
+        f"the changed one: {command_line('search/run.py', '--space', path)}"
     )
 
 

@@ -1,6 +1,5 @@
 """Going on with a run: what may change, what must be as it was, and where its data and teachers lie by now."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from search.run_folder.facts import check_format, read_facts
 from search.run_folder.warm_start_file import WARM_START_FILE, check_kept
+from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.load import Override
 from spaces.paths import user_path
@@ -176,6 +176,6 @@ def check_in_place(folder: Path, dataset: Mapping[str, Any], teachers: Sequence[
     if gone:
         raise RunError(
             f"--resume {folder}: not there: {', '.join(gone)}. allowed: what the run began with, at any place, if its "
-            f"contents are the same. Put them back, or add the flag that says where they lie now: python search/run.py "
-            f"--resume {shlex.quote(str(folder))} FLAG"
+            f"contents are the same. Put them back, or add the flag that says where they lie now: "
+            f"{command_line('search/run.py', '--resume', folder)} FLAG"
         )

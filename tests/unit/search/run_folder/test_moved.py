@@ -102,11 +102,11 @@ def test_a_resume_may_say_where_data_and_teacher_lie_now() -> None:
 
 def test_of_a_data_flag_the_file_alone_is_taken(run: Path) -> None:
     noted(run, dataset={"kind": "jsonl"})
-    asked = overrides(parser().parse_args(["--dataset", "jsonl:there.jsonl"]))
+    asked, _ = overrides(parser().parse_args(["--dataset", "jsonl:there.jsonl"]))
     assert moved(run, asked).changes == [
         Override("--dataset jsonl:there.jsonl", "dataset.file", "there.jsonl")
     ]
-    other = overrides(parser().parse_args(["--dataset", "scenes"]))
+    other, _ = overrides(parser().parse_args(["--dataset", "scenes"]))
     with pytest.raises(
         RunError, match="got --dataset scenes; allowed: data of the kind that the run began with, jsonl"
     ):
@@ -148,5 +148,5 @@ def test_the_space_of_a_run_is_read_with_the_new_place(run: Path, tmp_path: Path
     noted(run, dataset={"kind": "scenes"})
     small = write_teacher(tmp_path / "small")
     request = Request(space=Path(), resume=run, changes=(Override("--teacher small", "teacher", "small"),))
-    space, places = chosen_space(request)
+    space, places, _ = chosen_space(request, say=print)
     assert (space.teacher, places) == (str(small), {})

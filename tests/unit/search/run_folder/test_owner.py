@@ -218,7 +218,7 @@ def test_without_locks_the_file_alone_decides(folder: Path, monkeypatch: pytest.
 
     def take() -> None:
         try:
-            with owned(folder, say=results.append):
+            with owned(folder, say=lambda line: None):  # what one that gave up had written may be told
                 results.append("owns")
                 inside.set()
                 over.wait(PATIENCE_S)
