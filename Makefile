@@ -108,8 +108,11 @@ search: setup
 test: setup
 	exec "$(VENV)/bin/python" -m pytest -n 2 $(ARGS)
 
+# Two parts under one time limit: properties at 5,000 examples each, then the faults.
 campaign: setup
-	CAMPAIGN=1 exec timeout --foreground --signal=INT --kill-after=60s $(CAMPAIGN_LIMIT) "$(VENV)/bin/python" -m pytest tests/campaign $(ARGS)
+	python="$(VENV)/bin/python"
+	CAMPAIGN=1 exec timeout --foreground --signal=INT --kill-after=60s $(CAMPAIGN_LIMIT) bash -eu -c \
+		"$$python -m pytest -q -n 2 -m properties tests/unit $(ARGS); $$python -m pytest tests/campaign $(ARGS)"
 
 check: EXTRAS := test,png,dev
 check: setup
