@@ -175,6 +175,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP.
     """
     options = parse(parser(), arguments, lists=["warm_start"])
+    told: list[str] = []
+
+    def soon(problems: Sequence[str]) -> None:
+        told.extend(problems)
+        say("\n".join(["error: " + problems[0], *problems[1:]]))
+
     try:
         if options.list:
             from search.reporting.catalogue import catalogue
@@ -187,9 +193,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             offer_token()  # before anything imports ray
         from search.start import start
 
-        return start(request_of(options), say=say)
+        return start(request_of(options), say=say, soon=soon)
     except StudentSearchError as error:
-        say(f"error: {error}")
+        rest = [one for one in getattr(error, "problems", [str(error)]) if one not in told]
+        if rest:
+            say("\n".join(rest) if told else f"error: {error}")
         return 2
     except KeyboardInterrupt as error:
         say("interrupted; what is finished is kept, --resume RUN goes on")

@@ -15,6 +15,8 @@ from spaces.load import Override, read_draft
 from spaces.schema import Space
 
 Say = Callable[[str], None]
+Soon = Callable[[Sequence[str]], None]
+"""Takes what is wrong with a space file alone, known at once; what else is wrong takes seconds to find."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +46,15 @@ class Request:
     dry_run: bool = False
 
 
-def start(request: Request, *, say: Say) -> int:
+def start(request: Request, *, say: Say, soon: Soon) -> int:
     """Load, check and run; return the exit code.
 
     Raises:
-        StudentSearchError: whatever the user has to mend.
+        StudentSearchError: whatever the user has to mend, with what `soon` got.
     """
     started = time.monotonic()
     with resumed_alone(request, say=say):
-        inputs, earlier = load(request, say=say)
+        inputs, earlier = load(request, say=say, soon=soon)
         if request.dry_run:
             from search.reporting.plan import plan_lines
 
@@ -93,13 +95,15 @@ def resumed_alone(request: Request, *, say: Say) -> Iterator[None]:
         yield
 
 
-def load(request: Request, *, say: Say) -> tuple[Any, Any]:
+def load(request: Request, *, say: Say, soon: Soon | None = None) -> tuple[Any, Any]:
     """Return what a search works with (`Inputs`), and what earlier runs have measured; both checked, and told.
 
     Raises:
-        StudentSearchError: whatever the user has to mend.
+        StudentSearchError: whatever the user has to mend, with what `soon` got.
     """
     space, places, told = chosen_space(request, say=say)
+    if told and soon:
+        soon(told)
     told = [*told, *place_problems(request, space, say=say)]
     from search.inputs.inputs import Inputs
     from search.reporting.plan import describe

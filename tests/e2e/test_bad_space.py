@@ -198,3 +198,13 @@ def test_limits_that_no_candidate_meets_are_told_with_the_nearest(tmp_path: Path
     assert "params <= 1.00 k" in told
     assert "nearest" in told
     assert "limits.params" in told
+
+
+def test_what_the_file_alone_shows_is_told_before_what_takes_longer_and_each_once(
+    tmp_path: Path, refused: Refused
+) -> None:
+    text = runs.SPACE.replace("itc: {weight:", "itc: {wait: 1, weight:").replace("epochs: 3", "epochs: many")
+    told = refused("--space", str(runs.write_space(tmp_path, text))).splitlines()
+    at_once, later = line_of(text, "epochs: many"), line_of(text, "wait: 1")
+    assert at_once > later
+    assert [line.partition(", ")[0].rpartition(":")[2] for line in told] == [str(at_once), str(later)]
