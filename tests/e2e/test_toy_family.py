@@ -161,7 +161,8 @@ def test_the_report_shows_its_students_and_its_metric(toy: Toy) -> None:
 
 def test_a_student_that_reads_no_texts_is_exported_without_a_tokenizer(toy: Toy) -> None:
     names = {path.name for path in toy.exported.iterdir()}
-    assert names == {"model.safetensors", "config.json", "preprocessor_config.json", "README.md"}
+    files = {"model.safetensors", "config.json", "preprocessor_config.json", "candidate.json", "README.md"}
+    assert names == files
     row = toy.resumed.rows[toy.candidate_id]
     assert row["size_mib"] == pytest.approx(4 * row["params"] / 2**20)
     card = (toy.exported / "README.md").read_text()

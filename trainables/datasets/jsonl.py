@@ -253,7 +253,8 @@ class JsonlDataset(Dataset):
         if not path.exists():
             self._write_pixels(path, pictures, side, progress)
         try:
-            pixels: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            with np.errstate(over="ignore"):  # of a size that a damaged header claims
+                pixels: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except Exception as error:  # a damaged header raises almost anything
             raise DatasetError(unusable(path, error, "it is made again")) from error
         if pixels.shape != (len(pictures), side, side, 3) or pixels.dtype != np.uint8:

@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,7 +123,8 @@ def load(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / FILE
     try:
-        with torch.serialization.safe_globals(EARLIER):
+        with torch.serialization.safe_globals(EARLIER), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a damaged file may be; it is told below
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None

@@ -77,7 +77,8 @@ class TeacherCache:
         if want not in self._arrays:
             path = array_path(self.folder, want)
             try:
-                array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+                with np.errstate(over="ignore"):  # of a size that a damaged header claims
+                    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
             except Exception as error:  # a damaged header raises almost anything
                 raise TeacherError(f"teacher cache {unusable(path, error, AGAIN)}") from error
             if not _is_of(array, self.offers[want]):
