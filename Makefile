@@ -89,17 +89,18 @@ setup:
 	env -u PYTHONDONTWRITEBYTECODE "$$venv/bin/python" -m compileall -q -j 0 "$$packages" > /dev/null 2>&1 || true
 	{ key test,png; key $(EXTRAS); } > "$$stamp" # the dev tools come on top of the rest
 
-# ended_by stands in run.json when a search came to its end; a run without it, or interrupted, goes on.
+# ended_by stands in run.json when a search came to its end; a run without it, or interrupted, goes on. Each session has one, too,
+# further to the right.
 search: setup
 	python="$(VENV)/bin/python"
 	if [ -n "$(NEW)" ]; then
 		exec "$$python" search/run.py --space spaces/dlip.yaml $(ARGS)
-	elif [ -e $(RUN)/report.html ] && grep -qs '"ended_by": "\(trials\|exhausted\)"' $(RUN)/run.json; then
+	elif [ -e $(RUN)/report.html ] && grep -qs '^ "ended_by": "\(trials\|exhausted\)"' $(RUN)/run.json; then
 		echo "this search is finished; to start another: make search NEW=1" >&2
 		echo "or: $$python search/run.py --space spaces/dlip.yaml" >&2
-		echo "report: $(CURDIR)/$(RUN)/report.html"
+		echo "report: $(abspath $(RUN)/report.html)"
 	elif [ -e $(RUN)/run.json ]; then
-		echo "$(RUN) is unfinished: going on with it" >&2
+		echo "the search in $(RUN) has not told its end: to be resumed, unless a process works in it" >&2
 		exec "$$python" search/run.py --resume $(RUN) $(ARGS)
 	else
 		exec "$$python" search/run.py --space spaces/dlip.yaml --out $(RUN) $(ARGS)

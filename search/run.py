@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say("\n".join(rest) if told else f"error: {error}")
         return 2
     except KeyboardInterrupt as error:
-        say("interrupted; what is finished is kept, --resume RUN goes on")
+        say("; ".join(["interrupted", *getattr(error, "__notes__", [])]))
         return exit_code_of(error)
 
 

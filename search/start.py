@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from spaces.commands import command_line
 from spaces.errors import SpaceError, StorageError, StudentSearchError
+from spaces.interruption import shielded
 from spaces.load import Override, read_draft
 from spaces.schema import Space
 
@@ -87,12 +88,16 @@ def resumed_alone(request: Request, *, say: Say) -> Iterator[None]:
     if request.resume is None or request.dry_run:
         yield
         return
-    from search.run_folder.owner import owned
     from search.run_folder.resume import check_resumable
+    from spaces.owner import owned
 
     check_resumable(request.resume)
     with owned(request.resume, say=say):
-        yield
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            error.add_note(_goes_on(request.resume))
+            raise
 
 
 def load(request: Request, *, say: Say, soon: Soon | None = None) -> tuple[Any, Any]:
@@ -176,7 +181,7 @@ def place_problems(request: Request, space: Space | None, *, say: Say) -> list[s
     if request.out is not None and request.resume is None:
         from search.run_folder.new_folder import check_out
 
-        checks.append(partial(check_out, request.out))
+        checks.append(partial(check_out, request.out, say=say))
     if space is not None and not request.dry_run and not space.is_doubtful("resources", inside=True):
         checks.append(partial(check_place, request.address, space, say=say))
     problems = []
@@ -263,18 +268,25 @@ def _unfinished(error: StorageError, folder: Path) -> StorageError:
     )
 
 
+def _goes_on(folder: Path) -> str:
+    """Return what is told of a run that was interrupted."""
+    return f"what is finished is kept; go on with: {command_line('search/run.py', '--resume', folder)}"
+
+
 @contextmanager
 def begun(name: str, out: Path | None, *, say: Say) -> Iterator[Path]:
     """Make and own the folder of a new run; where an error of any kind comes before the first trial, it goes again.
+
+    An interruption leaves with a note on what became of the folder.
 
     Raises:
         RunError: `out` holds something, or another process begins a run there.
         StorageError: it cannot be made or written.
     """
     from search.run_folder.new_folder import check_empty, discard_untrained, new_folder, remove_made
-    from search.run_folder.owner import owned
+    from spaces.owner import owned
 
-    folder = new_folder(name, out)
+    folder = new_folder(name, out, say=say)
     gone = False
     try:
         with owned(folder.path, say=say):
@@ -282,11 +294,21 @@ def begun(name: str, out: Path | None, *, say: Say) -> Iterator[Path]:
             try:
                 yield folder.path
             except BaseException as error:  # Ctrl-C and a full disk, too
-                gone = discard_untrained(folder)
-                if gone and not isinstance(error, StudentSearchError):
-                    say(f"run folder {folder.path}: removed, nothing was trained in it")
+                ended = error
+                try:
+                    with shielded():
+                        gone = discard_untrained(folder)
+                except KeyboardInterrupt as again:  # came while it was tidied up
+                    ended = again
+                removed = f"run folder {folder.path}: removed, nothing was trained in it"
+                if isinstance(ended, KeyboardInterrupt):
+                    ended.add_note(removed if gone else _goes_on(folder.path))
+                elif gone and not isinstance(error, StudentSearchError):
+                    say(removed)
                 if not gone and isinstance(error, StorageError):
                     raise _unfinished(error, folder.path) from error
+                if ended is not error:
+                    raise ended from error
                 raise
     finally:
         if gone:

@@ -8,13 +8,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from spaces.console import command
+from spaces.console import command, say
 from spaces.errors import StorageError, StudentSearchError
 from spaces.files import make_folder
+from spaces.owner import OWNER_FILE, Place, owned, run_place
 from spaces.paths import user_path
 from trainables.training.control import PlainControl
 from trainables.training.job import Job
 from trainables.training.loop import train
+
+RUN_FILE = "run.json"  # what a run folder holds
 
 
 def make_out(folder: Path) -> None:
@@ -27,6 +30,20 @@ def make_out(folder: Path) -> None:
         make_folder(folder)
     except StorageError as error:
         raise StorageError(f"--out {error} Give a folder that can be made.") from error
+
+
+def out_place(folder: Path, *, kept: str = "") -> Place:
+    """Return what to own while `--out` is written: the folder; or the run that it lies in, since a search writes there, too.
+
+    Args:
+        folder: it exists.
+        kept: what becomes of the work of a process that is interrupted.
+    """
+    real = folder.resolve()
+    for around in (real, *real.parents):
+        if (around / RUN_FILE).is_file():
+            return run_place(around)
+    return Place(noun="--out", path=folder, mark=folder / OWNER_FILE, kept=kept)
 
 
 @command
@@ -47,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = Job.read(options.candidate, options.out)
         make_out(options.out)
         control = PlainControl()
-        train(job, control)
+        with owned(out_place(options.out, kept=" (what it has is kept)"), say=say):
+            train(job, control)
     except StudentSearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

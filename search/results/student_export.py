@@ -10,10 +10,11 @@ from typing import Any
 
 from analysis.pareto import pick
 from analysis.run_folder import Run, Trial, check_ids, read_run
+from analysis.table import TRIALS_FILE
 from search.run_folder.facts import CHECKPOINTS, check_format
-from search.run_folder.owner import owned
 from spaces.errors import ExportError
 from spaces.objectives import COSTS
+from spaces.owner import owned
 
 
 def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
@@ -63,12 +64,7 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
     check_ids(run)
     check_format(folder, run.facts, str(folder))
     trial = pick(run, which, axis)
-    source = folder / (trial.checkpoint or f"{CHECKPOINTS}/{trial.candidate_id}")
-    if not source.resolve().is_relative_to(folder.resolve()):
-        raise ExportError(
-            f"{source}: the checkpoint of trial {trial.candidate_id} lies outside of the run folder, at {source.resolve()}. "
-            "Copy it to its place in the folder, or pick another trial."
-        )
+    source = checkpoint_of(folder, trial)
     if not (source / "checkpoint.pt").is_file():
         raise ExportError(
             f"{source}: the checkpoint of trial {trial.candidate_id} is missing. Pick another trial, or train it again."
@@ -97,6 +93,24 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
             student, teacher, blueprint=blueprint, measured=measured, out=out, card=model_card(measured)
         )
     return trial
+
+
+def checkpoint_of(folder: Path, trial: Trial) -> Path:
+    """Return the folder of a trial's checkpoint, which the table names relative to the run folder.
+
+    Links are followed: who lays the checkpoints of a run on another disk makes them himself. A table comes from anywhere.
+
+    Raises:
+        ExportError: the table names a place outside of the run folder.
+    """
+    named = Path(trial.checkpoint or f"{CHECKPOINTS}/{trial.candidate_id}")
+    if named.is_absolute() or ".." in named.parts:
+        raise ExportError(
+            f"{folder / TRIALS_FILE}: trial {trial.candidate_id}: checkpoint: got {str(named)!r}, which lies outside of the run "
+            f"folder; allowed: a path within it, such as {CHECKPOINTS}/{trial.candidate_id}. Put back a copy of the table, or "
+            "pick another trial."
+        )
+    return folder / named
 
 
 def _alone(folder: Path, out: Path) -> AbstractContextManager[Any]:

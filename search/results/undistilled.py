@@ -11,11 +11,11 @@ from typing import Any
 from analysis.run_folder import Run, Trial, check_ids, read_run
 from search.results.control_rows import ControlRows, finished_before, note_finished
 from search.results.orders import Order, members, orders
-from search.run_folder.facts import check_format
-from search.run_folder.owner import owned
+from search.run_folder.facts import check_format, control_session
 from search.run_folder.provenance import code_changes, session_now
 from spaces.errors import RunError
 from spaces.files import make_folder
+from spaces.owner import owned
 
 
 def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | None) -> tuple[Path, int]:
@@ -38,12 +38,14 @@ def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | 
     check_ids(run)
     check_format(folder, run.facts, str(folder))
     with owned(folder, say=_say):
-        for line in code_changes(run.facts, session_now()):
+        now = session_now()
+        for line in code_changes(run.facts, now):
             _say(line)
         trials = members(run, which, limit)
         made, failures = _orders(run, trials, seeds)
         _say(f"control of {', '.join(t.candidate_id for t in trials)}: {len(made)} trainings")
-        failures += run_control(run, made, address=address)
+        with control_session(folder, now):
+            failures += run_control(run, made, address=address)
         return _tell_gains(folder, run.quality, failures), len(failures)
 
 

@@ -3,7 +3,8 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
@@ -15,6 +16,7 @@ from spaces.commands import command_line
 from spaces.document import read_document
 from spaces.errors import RunError, SpaceError
 from spaces.files import write_text
+from spaces.interruption import shielded
 from spaces.load import Override, dump_space, load_space
 from spaces.schema import Space
 
@@ -57,6 +59,37 @@ class RunFacts:
 def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     """Replace `run.json`."""
     write_text(folder / FACTS_FILE, json.dumps(facts, indent=1, default=str) + "\n")
+
+
+@contextmanager
+def control_session(folder: Path, session: Mapping[str, Any]) -> Iterator[None]:
+    """Keep in `run.json` that a control works in a run, as one of its sessions; how the search ended stays as it was.
+
+    Args:
+        folder: of the run, which this process owns.
+        session: that begins.
+
+    Raises:
+        RunError: `run.json` is damaged.
+        StorageError: it cannot be written.
+    """
+    known = read_facts(folder)
+    sessions = list(known.get("sessions") or [])
+
+    def keep(**ends: Any) -> None:
+        write_facts(folder, {**known, "sessions": [*sessions, {**session, **ends}]})
+
+    keep()
+    by = "failed"
+    try:
+        yield
+        by = "trainings"
+    except KeyboardInterrupt:
+        by = "interrupted"
+        raise
+    finally:
+        with shielded():
+            keep(ended=stamp(), ended_by=by)
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """The folder of a new run: made where nothing is, and taken away again where nothing was trained."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.table import HISTORY_FOLDER
 from search.run_folder.facts import CHECKPOINTS, SPACE_FILE
-from search.run_folder.owner import OWNER_FILE, check_free
 from spaces.errors import RunError, SpaceError
 from spaces.files import storage_error
 from spaces.load import load_space
+from spaces.owner import OWNER_FILE, check_free
 
 RUNS = Path("runs")
 LOGS = "logs"
@@ -28,7 +29,7 @@ class NewFolder:
     made: tuple[Path, ...]
 
 
-def new_folder(name: str, out: Path | None) -> NewFolder:
+def new_folder(name: str, out: Path | None, *, say: Callable[[str], None]) -> NewFolder:
     """Return a fresh run folder, made: `out`, or runs/NAME, runs/NAME-2, ...
 
     Raises:
@@ -36,7 +37,7 @@ def new_folder(name: str, out: Path | None) -> NewFolder:
         StorageError: it cannot be made.
     """
     if out is not None:
-        check_out(out)
+        check_out(out, say=say)
         folders = [out]
     else:
         folders = [RUNS / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000)]
@@ -52,14 +53,14 @@ def new_folder(name: str, out: Path | None) -> NewFolder:
     raise RunError(f"{RUNS}: holds 9,999 runs called {name}. Give a folder with --out.")
 
 
-def check_out(out: Path) -> None:
+def check_out(out: Path, *, say: Callable[[str], None]) -> None:
     """Refuse a folder for a new run that holds something already, or in which another process begins one.
 
     Raises:
         RunError: says what it holds, or which process.
     """
     if out.is_dir():
-        check_free(out)
+        check_free(out, say=say)
     check_empty(out)
 
 

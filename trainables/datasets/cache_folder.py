@@ -10,6 +10,7 @@ from pathlib import Path
 
 from spaces.errors import ResourceError, StorageError
 from spaces.files import make_folder, refusal
+from spaces.paths import user_path
 
 VARIABLE = "XDG_CACHE_HOME"
 ELSEWHERE = f"Or point {VARIABLE} to a folder of your own: export {VARIABLE}=/a/folder"
@@ -53,10 +54,16 @@ def _base() -> Path:
             raise ResourceError(
                 f"cache folder: HOME is not set, and this user has no home folder. Name one: export {VARIABLE}=/a/folder"
             ) from error
-    base = Path(named)
-    if not base.is_absolute():
+    base = user_path(named)  # a file of settings (.env, YAML) hands a `~` on as it stands
+    if named.startswith("~") and not base.is_absolute():
+        raise ResourceError(
+            f"{VARIABLE}: got {named!r}, whose home folder is not known; allowed: a folder. Name one: "
+            f"export {VARIABLE}=/a/folder"
+        )
+    if not Path(named).is_absolute():
         base = base.absolute()
-        # workers have other working folders, so it is settled here, once
+        # workers have other working folders, and libraries take a `~` for a name, so it is settled here, once
         os.environ[VARIABLE] = str(base)
-        print(f"{VARIABLE}: got the relative path {named!r}; taken as {base}", file=sys.stderr, flush=True)
+        what = named if named.startswith("~") else f"the relative path {named!r}"
+        print(f"{VARIABLE}: got {what}; taken as {base}", file=sys.stderr, flush=True)
     return base

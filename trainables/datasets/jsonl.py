@@ -24,6 +24,7 @@ from PIL import UnidentifiedImageError
 from spaces.errors import DatasetError
 from spaces.files import atomic_path
 from spaces.rules import Number
+from spaces.turns import in_turn
 from trainables.datasets.base import SPLITS, Dataset, Progress, Split
 from trainables.datasets.cache_folder import cache_folder, unusable
 from trainables.datasets.contents import Contents, reason
@@ -251,7 +252,9 @@ class JsonlDataset(Dataset):
         path = cache_folder("jsonl") / f"{self.fingerprinted(progress)}-{side}.npy"
         pictures = [picture for name in SPLITS for picture in self._splits[name]]
         if not path.exists():
-            self._write_pixels(path, pictures, side, progress)
+            with in_turn(path, "prepared pictures", say=progress):
+                if not path.exists():  # another process may have made it meanwhile
+                    self._write_pixels(path, pictures, side, progress)
         try:
             with np.errstate(over="ignore"):  # of a size that a damaged header claims
                 pixels: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)

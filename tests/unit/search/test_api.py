@@ -1,6 +1,8 @@
 """What a call of `search()` asks for: the same as the flags of the command. Nothing is searched here."""
 
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,3 +144,37 @@ def test_callbacks_of_ray_tune_and_a_single_text_are_taken(asked: Asked) -> None
     ((request, more),) = asked
     assert more["callbacks"] == [heard]
     assert request.changes == ("search.trials=3",)
+
+
+@pytest.mark.parametrize("second", ["out", "resume"])
+def test_two_threads_do_not_search_in_one_folder(
+    second: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, over, folder = threading.Event(), threading.Event(), tmp_path / "run"
+
+    class Waiting:
+        def __init__(self, inputs: Any, place: Path, options: Any, *, say: Any) -> None:
+            self.place = place
+
+        def run(self) -> Any:
+            inside.set()
+            assert over.wait(60.0)
+            return SimpleNamespace(folder=self.place)
+
+    tiny = SimpleNamespace(space=SimpleNamespace(name="tiny"))
+    monkeypatch.setattr(search.start, "load", lambda request, say: (tiny, None))
+    monkeypatch.setattr("search.session.Session", Waiting)
+    monkeypatch.setattr("search.run_folder.resume.check_resumable", lambda place: None)
+    monkeypatch.setattr("search.run_folder.resume.check_changes", lambda place, **given: None)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(call, out=folder, quiet=True)
+        try:
+            assert inside.wait(60.0)
+            later = pool.submit(call, **{second: folder}, quiet=True)
+            with pytest.raises(
+                RunError, match=r"run folder .*run: this process works in it already; allowed: one at a time"
+            ):
+                later.result(60.0)
+        finally:
+            over.set()
+        assert first.result(60.0) == Run(folder)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from spaces.owner import owned
 from tests.house.tree import ROOT
 from tests.unit.trainables.small import candidate_config, make_job
 from trainables.training import checkpoint
@@ -19,7 +20,7 @@ from trainables.training.control import PlainControl, Row
 from trainables.training.health import Diverged
 from trainables.training.loop import train
 from trainables.training.trainer import Trainer
-from trainables.worker import main
+from trainables.worker import main, out_place
 
 WITHOUT_RAY = """
 import runpy, sys
@@ -174,6 +175,27 @@ def test_a_folder_that_cannot_be_made_is_one_message(
     make_job(teacher_folder, tmp_path).write(tmp_path / "candidate.json")
     assert main([str(tmp_path / "candidate.json"), "--out", str(tmp_path / "candidate.json")]) == 2
     assert "Give a folder that can be made" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["run", "out"])
+def test_a_folder_in_which_another_process_works_is_refused_and_left_as_it_is(
+    inside: bool, teacher_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_job(teacher_folder, tmp_path).write(tmp_path / "candidate.json")
+    run = tmp_path / "run"
+    out = run / "checkpoints" / "0badcafe"
+    out.mkdir(parents=True)
+    if inside:
+        (run / "run.json").write_text("{}")
+    with owned(out_place(out), say=print):
+        assert main([str(tmp_path / "candidate.json"), "--out", str(out)]) == 2
+        owner = run if inside else out
+        assert (owner / "owner.json").exists()
+        assert [one.name for one in out.iterdir()] == ([] if inside else ["owner.json"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"error: {'run folder' if inside else '--out'} {owner}: this process works in it already;"
+    )
 
 
 def test_a_training_that_ends_early_is_exit_code_1(

@@ -14,6 +14,7 @@ import pyarrow as pa
 from spaces.errors import DatasetError
 from spaces.files import atomic_path
 from spaces.rules import Number
+from spaces.turns import in_turn
 from trainables.datasets.base import SPLITS, Dataset, Progress, Split
 from trainables.datasets.cache_folder import cache_folder, unusable
 from trainables.datasets.scenes import drawing, language
@@ -177,8 +178,10 @@ class ScenesDataset(Dataset):
         count = getattr(self.config, f"{name}_images")
         path = cache_folder("scenes") / f"{self.specification}-{name}-{count}-{self.config.seed}.arrow"
         if not path.exists():
-            seed = SEEDS[name] + 100 * self.config.seed
-            _write(path, count, make_scenes(seed, count, unique=name != "train"), progress)
+            with in_turn(path, "scenes", say=progress):
+                if not path.exists():  # another process may have drawn it meanwhile
+                    seed = SEEDS[name] + 100 * self.config.seed
+                    _write(path, count, make_scenes(seed, count, unique=name != "train"), progress)
         try:
             return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except (pa.ArrowException, OSError) as error:

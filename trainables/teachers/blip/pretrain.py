@@ -19,6 +19,7 @@ import torch
 from spaces.console import command
 from spaces.errors import StudentSearchError
 from spaces.files import make_folder
+from spaces.owner import owned
 from spaces.paths import user_path
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import EncodedSplit
@@ -37,7 +38,7 @@ from trainables.tokenizer import Tokenizer, write_word_tokenizer
 from trainables.training.build import build_losses
 from trainables.training.step import DistillationStep
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
-from trainables.worker import make_out
+from trainables.worker import make_out, out_place
 
 MAX_TOKENS = 24
 CHECK_EVERY = 5
@@ -155,7 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         make_out(options.out)
-        measured = pretrain(options.out, config, seed=options.seed)
+        with owned(out_place(options.out), say=say):
+            measured = pretrain(options.out, config, seed=options.seed)
     except StudentSearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from spaces.errors import ResourceError, TeacherError
 from spaces.files import atomic_path, make_folder, reserve, write_text
+from spaces.turns import in_turn
 from trainables.datasets.base import Progress
 from trainables.datasets.encoded import EncodedSplit
 from trainables.signals import PICTURE, Signals, Want, Wants
@@ -36,8 +37,8 @@ def build_cache(
     """Compute and store what is not in `folder` yet.
 
     Each array is written beside its place and renamed when it is complete, so that an interrupted build
-    leaves nothing that could be taken for a result, and that two searches may fill one folder at the same time. A
-    folder that holds everything is not touched.
+    leaves nothing that could be taken for a result. Of two searches that want it at the same time, one fills it and the
+    other waits. A folder that holds everything is not touched.
 
     Raises:
         ResourceError: not enough disk, or a folder that cannot be written.
@@ -46,9 +47,30 @@ def build_cache(
     if precision not in PRECISIONS:
         raise TeacherError(f"teacher_cache.precision: got {precision!r}; allowed: {', '.join(PRECISIONS)}.")
     usable = cacheable(wants, teacher.offers, split)
-    missing = sorted((want for want in usable if not array_path(folder, want).exists()), key=str)
-    if missing:
+
+    def missing_now() -> list[Want]:
+        return sorted((want for want in usable if not array_path(folder, want).exists()), key=str)
+
+    if missing_now():
         make_folder(folder)
+        with in_turn(folder, "teacher cache", say=progress):
+            _fill(folder, teacher, split, missing_now(), precision=precision, progress=progress)
+    if not (folder / META).exists():
+        make_folder(folder)
+        write_text(folder / META, json.dumps({"teacher": teacher.files.fingerprint}))
+
+
+def _fill(
+    folder: Path,
+    teacher: Teacher,
+    split: EncodedSplit,
+    missing: Sequence[Want],
+    *,
+    precision: str,
+    progress: Progress,
+) -> None:
+    """Compute and store what is missing."""
+    if missing:  # another process may have filled it meanwhile
         shapes = {want: array_shape(teacher.offers[want], split) for want in missing}
         _check_disk(folder, shapes, precision)
         with ExitStack() as drafts:
@@ -63,9 +85,6 @@ def build_cache(
             _Filling(teacher, split, arrays, _ticker(arrays, teacher, split, progress)).run()
             for array in arrays.values():
                 array.flush()
-    if not (folder / META).exists():
-        make_folder(folder)
-        write_text(folder / META, json.dumps({"teacher": teacher.files.fingerprint}))
 
 
 def _reserved(draft: Path, *, dtype: str, shape: tuple[int, ...]) -> np.memmap:

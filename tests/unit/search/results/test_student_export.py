@@ -1,11 +1,13 @@
 """What an export says of a student's origin."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from analysis.run_folder import Run, read_run
-from search.results.student_export import measured_figures
+from search.results.student_export import checkpoint_of, measured_figures
+from spaces.errors import ExportError
 from tests.unit.search.earlier_run import Trained, prepare, write_run
 
 COSTS = {"params": 9.0, "flops": 8.0, "latency_ms": 7.0, "size_mib": 6.0}
@@ -36,3 +38,28 @@ def test_a_student_of_the_reference_is_told_with_the_teachers_figures(run: Run) 
 def test_figures_of_the_reference_are_not_told_as_those_of_another_teacher(run: Run) -> None:
     trial = replace(run.trials[-2], config={**run.trials[-2].config, "teacher": "another"})
     assert measured_figures(run, trial)["teacher"] == {"name": "another"}
+
+
+@pytest.mark.parametrize("linked", ["checkpoints", "checkpoints/0badcafe", "."])
+def test_checkpoints_may_lie_on_another_disk(linked: str, run: Run, tmp_path: Path) -> None:
+    folder, other = tmp_path / "run", tmp_path / "disk" / "other"
+    other.parent.mkdir()
+    place = folder / "checkpoints/0badcafe"
+    place.mkdir(parents=True)
+    (place / "checkpoint.pt").touch()
+    (folder / linked).rename(other)
+    (folder / linked).symlink_to(other)
+    trial = replace(run.trials[-2], checkpoint="checkpoints/0badcafe", candidate_id="0badcafe")
+    found = checkpoint_of(folder, trial)
+    assert (found / "checkpoint.pt").is_file()
+    assert found == checkpoint_of(folder, replace(trial, checkpoint=""))
+
+
+@pytest.mark.parametrize("named", ["/etc", "../other/checkpoints/x", "checkpoints/../../x", "checkpoints/.."])
+def test_a_table_does_not_name_a_checkpoint_outside_of_its_run(named: str, run: Run) -> None:
+    trial = replace(run.trials[-2], checkpoint=named)
+    with pytest.raises(
+        ExportError, match=r"trials\.arrow: trial .*: checkpoint: got .*allowed: a path within it"
+    ) as error:
+        checkpoint_of(run.folder, trial)
+    assert repr(named) in str(error.value)

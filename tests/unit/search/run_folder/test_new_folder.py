@@ -1,13 +1,16 @@
 """The folder of a new run: it goes where nothing was trained, whatever ended the search, and never with anybody's files."""
 
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from search.run_folder.new_folder import check_out
-from search.run_folder.owner import OWNER_FILE, owned
 from search.start import begun
 from spaces.errors import LimitError, ResourceError, RunError
+from spaces.interruption import interrupt_now
+from spaces.owner import OWNER_FILE, owned
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +19,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def begin(out: Path | None, error: BaseException, *files: str) -> list[str]:
-    """Begin a run that writes some files and ends by an error; return what was told."""
+    """Begin a run that writes some files and ends by an error; return what was told, then the last note of the error."""
     told: list[str] = []
 
     def search() -> None:
@@ -27,9 +30,9 @@ def begin(out: Path | None, error: BaseException, *files: str) -> list[str]:
                 (folder / name).write_text("{}")
             raise error
 
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as raised:
         search()
-    return told
+    return [*told, *getattr(raised.value, "__notes__", [])[-1:]]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,21 @@ def test_what_a_trial_has_left_stays(kept: str) -> None:
     assert not Path("here", OWNER_FILE).exists()
 
 
+def test_a_second_ctrl_c_while_the_folder_goes_does_not_leave_half_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = shutil.rmtree
+
+    def pressed(path: Path) -> None:
+        interrupt_now(signal.SIGINT)
+        usual(path)
+
+    monkeypatch.setattr(shutil, "rmtree", pressed)
+    told = begin(Path("here"), KeyboardInterrupt())
+    assert told == ["run folder here: removed, nothing was trained in it"]
+    assert not Path("here").exists()
+
+
 def test_an_empty_folder_of_the_user_is_left_empty() -> None:
     Path("mine").mkdir()
     begin(Path("mine"), KeyboardInterrupt())
@@ -73,7 +91,7 @@ def test_other_runs_stay_where_one_goes() -> None:
 def test_a_folder_in_which_another_search_begins_is_refused_and_left_to_it() -> None:
     with begun("tiny", Path("here"), say=print):
         with pytest.raises(RunError, match="works in it already"):
-            check_out(Path("here"))
+            check_out(Path("here"), say=print)
         with (
             pytest.raises(RunError, match="works in it already"),
             begun("tiny", Path("here"), say=print),
@@ -85,13 +103,13 @@ def test_a_folder_in_which_another_search_begins_is_refused_and_left_to_it() -> 
 def test_the_mark_of_a_search_that_was_killed_is_no_content() -> None:
     Path("here").mkdir()
     Path("here", OWNER_FILE).write_text("")
-    check_out(Path("here"))
+    check_out(Path("here"), say=print)
     with begun("tiny", Path("here"), say=print) as folder:
         assert folder == Path("here")
 
 
 def test_a_folder_that_was_filled_while_one_waited_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.run_folder.new_folder.check_out", lambda out: None)
+    monkeypatch.setattr("search.run_folder.new_folder.check_out", lambda out, say: None)
     Path("here").mkdir()
     Path("here/run.json").write_text("{}")
     with pytest.raises(RunError, match="is not empty"), begun("tiny", Path("here"), say=print):

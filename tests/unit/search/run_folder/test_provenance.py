@@ -1,12 +1,20 @@
 """What a run was begun with is what goes on: the space as it was, and code and packages that are told where they are others."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from search.run_folder.facts import RunFacts, read_facts, read_space, space_facts, write_facts
+from search.run_folder.facts import (
+    RunFacts,
+    control_session,
+    read_facts,
+    read_space,
+    space_facts,
+    write_facts,
+)
 from search.run_folder.provenance import code_changes, fixed_part, session_now, space_digest
 from spaces.errors import RunError
 from tests.unit.search.earlier_run import prepare, write_run
@@ -115,3 +123,28 @@ def test_each_session_keeps_when_how_and_by_what_it_went(tmp_path: Path) -> None
     assert first["host"]
     assert first["command"].startswith("python ")
     assert {"python", "student-search", "torch"} <= first["versions"].keys()
+
+
+@pytest.mark.parametrize(
+    ("error", "by"), [(None, "trainings"), (KeyboardInterrupt(), "interrupted"), (RunError("no"), "failed")]
+)
+def test_a_control_is_a_session_and_leaves_the_end_of_the_search_alone(
+    error: BaseException | None, by: str, tmp_path: Path
+) -> None:
+    facts = RunFacts(tmp_path, {"objectives": {}, "sessions": [session()]})
+    facts.note(ended="then", ended_by="trials")
+    before = read_facts(tmp_path)
+    with (
+        nullcontext() if error is None else pytest.raises(type(error)),
+        control_session(tmp_path, {**session(code="cccc"), "command": "python search/control.py"}),
+    ):
+        assert read_facts(tmp_path)["sessions"][1]["command"] == "python search/control.py"
+        assert read_facts(tmp_path)["sessions"][1].get("ended_by") is None
+        if error is not None:
+            raise error
+    after = read_facts(tmp_path)
+    first, second = after.pop("sessions")
+    assert [first] == before.pop("sessions")
+    assert after == before
+    assert (second["code"], second["ended_by"]) == ("cccc", by)
+    assert second["ended"]

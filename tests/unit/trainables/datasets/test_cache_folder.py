@@ -25,6 +25,34 @@ def test_a_relative_folder_is_settled_once_for_all_processes(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("named", "taken"), [("~/x", "x"), ("~", ""), ("~/x y/../z", "x y/../z")])
+def test_a_tilde_that_no_shell_has_expanded_is_the_home_folder_and_told(
+    named: str,
+    taken: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "x y").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", named)
+    assert cache_folder("costs") == tmp_path / taken / "student-search" / "costs"
+    assert capsys.readouterr().err == f"XDG_CACHE_HOME: got {named}; taken as {tmp_path / taken}\n"
+    assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / taken)
+    assert not (tmp_path / "~").exists()
+    cache_folder("costs")
+    assert capsys.readouterr().err == "", "told once"
+
+
+def test_the_home_folder_of_nobody_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "~nobody-of-this-name/x")
+    with pytest.raises(ResourceError, match=r"got '~nobody-of-this-name/x', whose home folder is not known"):
+        cache_folder("costs")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_a_name_it_is_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (None, ""):
         if name is None:

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 
 from spaces.errors import DatasetError
-from trainables.datasets import contents, pictures
+from trainables.datasets import contents, jsonl, pictures
 from trainables.datasets.jsonl import JsonlDataset
 
 Row = dict[str, Any]
@@ -377,3 +379,21 @@ def test_fields_of_one_name_are_refused(folder: Path) -> None:
         DatasetError, match=r"dataset.split_field: got .*allowed: three different printable names"
     ):
         dataset(folder, [], split_field="")
+
+
+def test_pictures_that_another_process_has_prepared_meanwhile_are_not_prepared_again(
+    folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = rows("a.png", "b.png", "c.png")
+    usual = jsonl.in_turn
+
+    @contextmanager
+    def late(target: Path, noun: str, *, say: Any) -> Iterator[None]:
+        monkeypatch.setattr(jsonl, "in_turn", usual)
+        read(dataset(folder, some))
+        monkeypatch.setattr(jsonl, "read_square", None)
+        yield
+
+    monkeypatch.setattr(jsonl, "in_turn", late)
+    assert read(dataset(folder, some)).num_images == 2
+    assert len(list((own_cache / "jsonl").iterdir())) == 1

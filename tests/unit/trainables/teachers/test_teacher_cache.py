@@ -3,7 +3,10 @@
 import copy
 import json
 import shutil
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,9 @@ import pytest
 import torch
 
 from spaces.errors import ResourceError, TeacherError
+from spaces.owner import OWNER_FILE
 from tests.unit.trainables.small import CPU, EPS, all_wants, assert_near, encoded, silent, write_teacher
+from trainables.datasets.base import Progress
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families.blip.architecture import EncoderConfig
 from trainables.preprocess import PreprocessConfig
@@ -221,6 +226,37 @@ def test_only_what_is_missing_is_computed(owner: Teacher, split: EncodedSplit, t
     watched.asked.clear()
     build_cache(tmp_path, watched, split, first | new, precision="float32", progress=silent)
     assert watched.asked == []
+
+
+def test_of_two_that_want_it_at_once_one_fills_it_and_the_other_waits(
+    owner: Teacher, split: EncodedSplit, tmp_path: Path
+) -> None:
+    want, told, waits = frozenset({Want("image", "embedding")}), list[str](), threading.Event()
+
+    class Slow(Watched):
+        def signals(self, batch: Batch, wants: Wants, known: Signals | None = None) -> Signals:
+            assert waits.wait(60.0)
+            return super().signals(batch, wants, known)
+
+    def say(line: str) -> None:
+        told.append(line)
+        waits.set()
+
+    def fill(teacher: Teacher, progress: Progress) -> None:
+        build_cache(tmp_path, teacher, split, want, precision="float32", progress=progress)
+
+    second = Watched(owner)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(fill, Slow(owner), silent)
+        while not (tmp_path / OWNER_FILE).exists():
+            time.sleep(0.01)
+        pool.submit(fill, second, say).result(60.0)
+        first.result(60.0)
+    assert [line.split(";")[0] for line in told] == [
+        f"teacher cache {tmp_path}: another thread of this process fills it"
+    ]
+    assert second.asked == []
+    assert not (tmp_path / OWNER_FILE).exists()
 
 
 def test_an_interrupted_extension_keeps_what_was_there(

@@ -1,5 +1,7 @@
 """The embedded data set: what its splits hold, and how its files live in the cache folder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +9,10 @@ import numpy as np
 import pytest
 
 from spaces.errors import DatasetError, ResourceError
+from spaces.turns import in_turn
 from tests.unit.trainables import small
 from tests.unit.trainables.datasets.scenes.scene_truth import answer, caption_is_true, things
-from trainables.datasets.base import Split
+from trainables.datasets.base import Progress, Split
 from trainables.datasets.scenes import dataset as module
 from trainables.datasets.scenes import language
 from trainables.datasets.scenes.dataset import ScenesDataset
@@ -215,3 +218,28 @@ def test_description_states_amounts_and_noise() -> None:
     assert "4,000" in line
     assert "40%" in line
     assert "\n" not in line
+
+
+def test_scenes_that_another_process_has_drawn_meanwhile_are_not_drawn_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    @contextmanager
+    def turn(target: Path, noun: str, *, say: Progress) -> Iterator[None]:
+        asked.append((target.name.split("-")[1], noun))
+        with in_turn(target, noun, say=say):
+            yield
+
+    @contextmanager
+    def late(target: Path, noun: str, *, say: Progress) -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "in_turn", turn)
+            make().split("val", image_size=64, progress=small.silent)
+        monkeypatch.setattr(module, "make_scenes", None)
+        yield
+
+    monkeypatch.setattr(module, "in_turn", late)
+    assert read(make(), "val").num_images == 24
+    assert asked == [("val", "scenes")]
+    assert len(list(cache.iterdir())) == 1

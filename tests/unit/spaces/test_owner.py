@@ -18,16 +18,16 @@ from typing import Any
 
 import pytest
 
-from search.run_folder import owner
-from search.run_folder.owner import OWNER_FILE, SILENT_S, check_free, owned, started_at
+from spaces import owner
 from spaces.errors import ResourceError, RunError
+from spaces.owner import OWNER_FILE, SILENT_S, check_free, owned, started_at
 from tests.house.tree import ROOT
 
 PATIENCE_S = 60.0
 HOLD = """\
 import subprocess, sys, time
 from pathlib import Path
-from search.run_folder import owner
+from spaces import owner
 from spaces.errors import RunError
 
 folder, start, child, every_s = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "child", float(sys.argv[4])
@@ -125,13 +125,13 @@ def test_of_processes_that_start_at_once_one_wins_and_the_others_are_told_which(
             assert f"kill -INT {winner.pid}" in line
             assert f"python analysis/report.py {folder}" in line
         with pytest.raises(RunError, match=f"process {winner.pid} on this machine"):
-            check_free(folder)
+            check_free(folder, say=print)
 
 
 def test_nothing_is_left_by_a_process_that_ends_well(folder: Path) -> None:
     assert taken(folder) == []
     assert list(folder.iterdir()) == []
-    check_free(folder)
+    check_free(folder, say=print)
 
 
 def test_a_killed_process_is_followed_at_once_though_its_child_lives_on(folder: Path) -> None:
@@ -174,7 +174,9 @@ def test_a_process_that_lives_is_not_pushed_out_where_locks_do_not_hold(folder: 
         taken(folder)
 
 
-def test_a_process_of_another_machine_is_left_alone_until_it_is_silent(folder: Path) -> None:
+def test_a_process_of_another_machine_is_left_alone_until_it_is_silent(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = mark(folder, host="far.example", boot="other")
     with pytest.raises(RunError) as error:
         taken(folder)
@@ -183,7 +185,70 @@ def test_a_process_of_another_machine_is_left_alone_until_it_is_silent(folder: P
     assert f"if you are sure that it is gone: rm {path}" in told
     before = time.time() - SILENT_S - 1
     os.utime(path, (before, before))
-    assert "on far.example ended without giving it back" in taken(folder)[0]
+    monkeypatch.setattr(owner, "WATCHED_S", 0.1)
+    watched, over = taken(folder)
+    assert "gave its last sign of life 301 s ago by this machine's clock" in watched
+    assert watched.endswith("watching it for 0 s")
+    assert "on far.example ended without giving it back" in over
+
+
+def test_a_process_is_not_taken_for_dead_because_our_clock_was_set_forward(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = mark(folder, host="far.example", boot="other")
+    there, over = time.time(), threading.Event()
+
+    def live() -> None:
+        for number in range(10_000):
+            os.utime(path, (there + number, there + number))
+            if over.wait(0.05):
+                return
+
+    monkeypatch.setattr(owner, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(time, "time", lambda: there + 5 * 3600)
+    alive = threading.Thread(target=live)
+    alive.start()
+    told: list[str] = []
+    try:
+        with pytest.raises(RunError, match=r"on far\.example works in it"):
+            check_free(folder, say=told.append)
+        with pytest.raises(RunError, match=r"on far\.example works in it"), owned(folder, say=told.append):
+            pass
+    finally:
+        over.set()
+        alive.join(PATIENCE_S)
+    assert len(told) == 2
+    assert all("watching it" in line for line in told)
+
+
+def test_a_clock_that_is_behind_is_told(folder: Path) -> None:
+    path = mark(folder, host="far.example", boot="other")
+    ahead = time.time() + 7200.5
+    os.utime(path, (ahead, ahead))
+    with pytest.raises(RunError, match=r"sign of life lies 7,200 s ahead of this machine's clock"):
+        taken(folder)
+
+
+def test_a_place_that_is_given_back_while_it_is_watched_is_free(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = mark(folder, host="far.example", boot="other")
+    os.utime(path, (0, 0))
+    monkeypatch.setattr(time, "sleep", lambda seconds: path.unlink())
+    (told,) = taken(folder)
+    assert "watching it" in told
+    assert list(folder.iterdir()) == []
+
+
+def test_a_process_that_was_watched_in_vain_is_not_watched_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.utime(mark(folder, host="far.example", boot="other", token="gone"), (0, 0))
+    monkeypatch.setattr(owner, "WATCHED_S", 0.1)
+    told: list[str] = []
+    check_free(folder, say=told.append)
+    check_free(folder, say=told.append)
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(
