@@ -39,8 +39,11 @@ def out_place(folder: Path, *, kept: str = "") -> Place:
         folder: it exists.
         kept: what becomes of the work of a process that is interrupted.
     """
-    real = folder.resolve()
-    for around in (real, *real.parents):
+    named, real = (
+        folder.absolute(),
+        folder.resolve(),
+    )  # the checkpoints of a run may be a link to another disk
+    for around in (named, *named.parents, real, *real.parents):
         if (around / RUN_FILE).is_file():
             return run_place(around)
     return Place(noun="--out", path=folder, mark=folder / OWNER_FILE, kept=kept)

@@ -177,6 +177,18 @@ def test_a_folder_that_cannot_be_made_is_one_message(
     assert "Give a folder that can be made" in capsys.readouterr().err
 
 
+def test_a_run_whose_checkpoints_lie_on_another_disk_is_owned_as_any_other(tmp_path: Path) -> None:
+    run, disk = tmp_path / "run", tmp_path / "disk"
+    (disk / "0badcafe").mkdir(parents=True)
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    (run / "checkpoints").symlink_to(disk)
+    (tmp_path / "shortcut").symlink_to(run)
+    assert out_place(run / "checkpoints/0badcafe").mark == run / "owner.json"
+    assert out_place(tmp_path / "shortcut/new").mark.resolve() == run / "owner.json"
+    assert out_place(disk).mark == disk / "owner.json"
+
+
 @pytest.mark.parametrize("inside", [True, False], ids=["run", "out"])
 def test_a_folder_in_which_another_process_works_is_refused_and_left_as_it_is(
     inside: bool, teacher_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

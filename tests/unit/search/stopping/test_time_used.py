@@ -1,9 +1,11 @@
 """Wall clock and device-hours, counted on from session to session."""
 
 import math
+import time
 
 import pytest
 
+from search.reporting.status_line import StatusLine
 from search.stopping.time_used import TimeUsed
 
 
@@ -69,3 +71,16 @@ def test_a_session_that_ends_before_it_knows_its_devices_loses_nothing() -> None
     assert unopened.device_s == 8.0
     again, _ = used(unopened.to_dict(), rows, workers=2, cpus=1, gpus=0)
     assert again.device_s == pytest.approx(8 + 2 * 6)
+
+
+@pytest.mark.parametrize("hours", [5, -5])
+def test_a_clock_that_is_set_under_a_running_search_ends_it_neither_early_nor_late(
+    hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage, line = TimeUsed({"wall_s": 60.0}, list), StatusLine(None)
+    there = time.time()
+    monkeypatch.setattr(time, "time", lambda: there + hours * 3600)
+    assert 60.0 <= usage.wall_s < 60.0 + 600.0
+    assert 0.0 <= usage.session_s < 600.0
+    assert 0.0 <= line.elapsed_s < 600.0
+    assert 60.0 <= float(usage.to_dict()["wall_s"]) < 60.0 + 600.0
