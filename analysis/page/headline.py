@@ -1,6 +1,7 @@
 """The head of the report: what was searched, what came out in plain words, and six figures."""
 
 import math
+import time
 
 from analysis import wording
 from analysis.page.markup import Markup, code, element, join, paragraph
@@ -17,6 +18,7 @@ LINKS = {
     "endings": "Rejected, stopped, failed",
     "facts": "Run facts",
 }
+YEAR_9999_S = 253_402_300_800.0  # what a damaged table holds beyond it is no time
 HEADLINE_SHARES = (0.5, 0.15)
 ENDINGS = {
     "trials": "ended after its number of trials",
@@ -61,11 +63,21 @@ def ending(run: Run) -> str:
     started = str(run.facts.get("started") or "at an unknown time")
     ended_by, reason = run.facts.get("ended_by"), str(run.facts.get("ended_reason") or "").rstrip(".")
     if ended_by is None:
-        return f"Started {started}; it has not ended, or was killed."
+        return f"Started {started}; it has not ended, or was killed.{_last_epoch(run)}"
     how = ENDINGS.get(str(ended_by), f"ended by {str(ended_by).replace('_', ' ')}")
     cut = str(run.facts.get("conclusion_cut") or "")
     missing = f" {cut[0].upper()}{cut[1:]}: some test figures are missing." if cut else ""
     return f"Started {started}; it {how}{f' ({reason})' if reason else ''}.{missing}"
+
+
+def _last_epoch(run: Run) -> str:
+    """Return when the run last told of an epoch, by the clocks of its workers; "" if it never did."""
+    table = run.history.table
+    told = table.column("time").to_pylist() if "time" in table.column_names else []
+    last = max((one for one in told if one is not None and 0 < one < YEAR_9999_S), default=None)
+    if last is None:
+        return ""
+    return time.strftime(" Its last epoch was told %Y-%m-%d %H:%M:%S UTC.", time.gmtime(last))
 
 
 def sentences(run: Run, result: Summary) -> list[str]:

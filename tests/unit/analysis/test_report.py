@@ -135,6 +135,12 @@ def test_a_run_without_finished_trials_has_a_report(make_run: Make) -> None:
     assert "it has not ended, or was killed" in page.text
 
 
+def test_a_killed_run_says_when_it_was_last_alive(make_run: Make) -> None:
+    page = drawn(make_run(with_control=False, ended_by=None, ended=None))
+    # the last of nine epochs is told at 1,900,000,009 s after 1970
+    assert "it has not ended, or was killed. Its last epoch was told 2030-03-17 17:46:49 UTC." in page.text
+
+
 def test_an_interrupted_run_says_how_to_go_on(make_run: Make) -> None:
     folder = make_run(with_control=False, ended_by="interrupted")
     page = drawn(folder)
