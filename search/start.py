@@ -300,7 +300,7 @@ def begun(name: str, out: Path | None, *, say: Say) -> Iterator[Path]:
                         gone = discard_untrained(folder)
                 except KeyboardInterrupt as again:  # came while it was tidied up
                     ended = again
-                removed = f"run folder {folder.path}: removed, nothing was trained in it"
+                removed = f"run folder {folder.path}: {'removed' if folder.made else 'left empty'}, nothing was trained in it"
                 if isinstance(ended, KeyboardInterrupt):
                     ended.add_note(removed if gone else _goes_on(folder.path))
                 elif gone and not isinstance(error, StudentSearchError):

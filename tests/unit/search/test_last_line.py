@@ -31,7 +31,7 @@ def last_line(
 
 @pytest.mark.parametrize("left", ["run.json", "logs/0badcafe.log"], ids=["removed", "kept"])
 def test_a_new_run(left: str, last_line: Callable[..., str]) -> None:
-    def start(request: Request, say: Callable[[str], None]) -> int:
+    def start(request: Request, say: Callable[[str], None], **more: object) -> int:
         with begun("tiny", Path("my run"), say=say) as folder:
             (folder / left).parent.mkdir(exist_ok=True)
             (folder / left).write_text("{}")
@@ -48,7 +48,7 @@ def test_a_new_run(left: str, last_line: Callable[..., str]) -> None:
 
 
 def test_a_resumed_run(last_line: Callable[..., str]) -> None:
-    def start(request: Request, say: Callable[[str], None]) -> int:
+    def start(request: Request, say: Callable[[str], None], **more: object) -> int:
         with resumed_alone(request, say=say):
             raise KeyboardInterrupt
 
@@ -60,7 +60,7 @@ def test_a_resumed_run(last_line: Callable[..., str]) -> None:
 
 
 def test_before_anything_was_begun(last_line: Callable[..., str]) -> None:
-    def start(request: Request, say: Callable[[str], None]) -> int:
+    def start(request: Request, say: Callable[[str], None], **more: object) -> int:
         raise KeyboardInterrupt
 
     assert last_line(start, code=130) == "interrupted"

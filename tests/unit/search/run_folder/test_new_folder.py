@@ -78,8 +78,9 @@ def test_a_second_ctrl_c_while_the_folder_goes_does_not_leave_half_of_it(
 
 def test_an_empty_folder_of_the_user_is_left_empty() -> None:
     Path("mine").mkdir()
-    begin(Path("mine"), KeyboardInterrupt())
+    told = begin(Path("mine"), KeyboardInterrupt())
     assert list(Path("mine").iterdir()) == []
+    assert told == ["run folder mine: left empty, nothing was trained in it"]
 
 
 def test_other_runs_stay_where_one_goes() -> None:
