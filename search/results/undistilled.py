@@ -57,9 +57,10 @@ def _tell_gains(folder: Path, quality: str, failures: Sequence[str]) -> Path:
     for gain in gains(read_run(folder), quality):
         head = f"{gain.candidate_id}, {gain.data} data: {quality}"
         if gain.gain == gain.gain:
+            spread = f" +- {gain.spread:.1f} over {gain.seeds} seeds" if gain.spread == gain.spread else ""
             print(
-                f"{head} {gain.distilled:.1f} with distillation, {gain.plain:.1f} without: gain {gain.gain:+.1f} +- "
-                f"{gain.spread:.1f} over {gain.seeds} seeds, {gain.verdict}"
+                f"{head} {gain.distilled:.1f} with distillation, {gain.plain:.1f} without: gain {gain.gain:+.1f}{spread}, "
+                f"{gain.verdict}"
             )
         else:
             print(f"{head} {gain.plain:.1f} without distillation")

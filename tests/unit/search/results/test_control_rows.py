@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from analysis import gains, report
 from analysis.run_folder import Run, Trial
 from search.results import undistilled
 from search.results.control_rows import ControlRows, finished_before, note_finished
@@ -148,3 +149,16 @@ def test_a_student_without_control_is_told_beside_the_others(
     assert (len(found), failures) == (1, ["bbbbbbbb: candidate bbbbbbbb: no loss teaches it"])
     with pytest.raises(RunError, match="bbbbbbbb"):
         undistilled._orders(run, [trial("bbbbbbbb")], 1)
+
+
+def test_one_seed_has_a_gain_and_no_spread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers: dict[str, Any] = {"distilled": 80.0, "plain": 70.5, "gain": 9.5, "spread": NAN, "seeds": 1}
+    one = gains.Gain(candidate_id="aaaaaaaa", data="noisy", metric="retention", **numbers)
+    monkeypatch.setattr(gains, "gains", lambda run, quality: [one])
+    monkeypatch.setattr(report, "draw_report", lambda folder: folder)
+    monkeypatch.setattr(undistilled, "read_run", lambda folder: None)
+    undistilled._tell_gains(tmp_path, "retention", [])
+    told = "80.0 with distillation, 70.5 without: gain +9.5, one seed, no spread"
+    assert capsys.readouterr().out == f"aaaaaaaa, noisy data: retention {told}\n"
