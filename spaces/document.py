@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import yaml
+from yaml.composer import Composer
+from yaml.resolver import Resolver
 
 Path = tuple[str | int, ...]
 DEEPEST = 40  # levels; reading them is recursive
@@ -33,7 +35,7 @@ _KINDS = ("null", "bool", "int", "float", "str")
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own attribute
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own attribute; only its events are looked at
 
 
 class _Dumper(yaml.SafeDumper):
@@ -44,8 +46,35 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+class _Composer(Composer, Resolver):
+    """Makes nodes out of events that were read already: to read the text is nearly all of the work."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012
+
+    def __init__(self, events: list[yaml.Event]) -> None:
+        Composer.__init__(self)
+        Resolver.__init__(self)
+        self._events = events
+        self._next = 0
+
+    def check_event(self, *kinds: type[yaml.Event]) -> bool:
+        """Return whether the next event is of one of these kinds, or of any."""
+        if self._next == len(self._events):
+            return False
+        return not kinds or isinstance(self._events[self._next], kinds)
+
+    def peek_event(self) -> yaml.Event:
+        """Return the next event, and leave it."""
+        return self._events[self._next]
+
+    def get_event(self) -> yaml.Event:
+        """Return the next event."""
+        self._next += 1
+        return self._events[self._next - 1]
+
+
 for _tag, _pattern, _first in _SCALARS:
-    _Loader.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), _first)
+    _Composer.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), _first)
     _Dumper.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), _first)
 
 
@@ -188,19 +217,22 @@ def _convert(node: yaml.Node, path: Path, document: Document, *, flag: Mark | No
     return values
 
 
-def _unreadable(text: str, source: str) -> list[Problem]:
-    """Return a problem for each alias, since one could hold itself, and for values too deep to be read by recursion."""
+def _events(text: str, source: str) -> tuple[list[yaml.Event], list[Problem]]:
+    """Return the events of a text, and a problem for each alias, since one could hold itself, and for values too deep to be
+    read by recursion."""
+    events: list[yaml.Event] = []
     problems: list[Problem] = []
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
+        events.append(event)
         mark = Mark(source, _line(event.start_mark))
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            return [*problems, Problem(mark, "", too_deep())]
+            return events, [*problems, Problem(mark, "", too_deep())]
         if isinstance(event, yaml.AliasEvent):
             told = f"got the alias *{printed(str(event.anchor))}; allowed: plain values. Write the value out."
             problems.append(Problem(mark, "", told))
-    return problems
+    return events, problems
 
 
 def too_deep() -> str:
@@ -246,8 +278,9 @@ def read_document(text: str, source: str, *, flag: bool = False) -> Document:
     document.problems = _tabs(text, source)
     node = None
     try:
-        document.problems = document.problems or _unreadable(text, source)
-        node = yaml.compose(text, Loader=_Loader) if not document.problems else None
+        if not document.problems:
+            events, document.problems = _events(text, source)
+            node = _Composer(events).get_single_node() if not document.problems else None
     except yaml.YAMLError as error:
         document.problems = [_syntax(error, source)]
     if flag:

@@ -5,6 +5,7 @@ rule of `spaces.rules` as `metadata={"rule": ...}` where its type says too littl
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args, get_type_hints
@@ -46,10 +47,15 @@ def option_problems(config_class: type, options: Mapping[str, Any]) -> list[Told
     problems = list(_names(config_class, options, above="", known=known, lacking=lacking))
     ruled = dict(_refusals(config_class, known, above=""))
     problems += ruled.items()
-    adapter: TypeAdapter[Any] = TypeAdapter(config_class)
     for point in _points(known):
-        problems += _values(adapter, point, config_class=config_class, told={*lacking, *ruled})
+        problems += _values(_adapter(config_class), point, config_class=config_class, told={*lacking, *ruled})
     return list(dict.fromkeys(problems))
+
+
+@functools.cache
+def _adapter(config_class: type) -> TypeAdapter[Any]:
+    """Return pydantic's reading of a dataclass; made once, since to make it takes as long as a hundred values."""
+    return TypeAdapter(config_class)
 
 
 def _names(

@@ -66,6 +66,8 @@ class Number(Rule):
         low: least value, itself allowed unless `open_low`.
         high: greatest value, itself allowed unless `open_high`; None for any.
         relative: whether `0.5x` of the teacher's value is allowed.
+        most_times: greatest factor of a relative value; None for any.
+        why: why nobody means more than `high`, as a clause; for a bound against slips and against what fills a machine.
     """
 
     low: float
@@ -74,6 +76,8 @@ class Number(Rule):
     open_high: bool = False
     whole: bool = False
     relative: bool = False
+    most_times: int | None = None
+    why: str = ""
 
     def allowed(self) -> str:
         """Return the words for `allowed: ...`."""
@@ -81,7 +85,8 @@ class Number(Rule):
         bound = f"above {self.low:.15g}" if self.open_low else f">= {self.low:.15g}"
         if self.high is not None:
             bound += f" and {'below' if self.open_high else '<='} {self.high:.15g}"
-        return f"{noun} {bound}" + (", or relative to the teacher as 0.5x" if self.relative else "")
+        most = f", at most {self.most_times}x" if self.most_times else ""
+        return f"{noun} {bound}" + (f", or relative to the teacher as 0.5x{most}" if self.relative else "")
 
     def accept(self, value: Any) -> Any:
         """Return an int, a float, or the relative text."""
@@ -89,6 +94,8 @@ class Number(Rule):
         if factor is not None and self.relative:
             if factor == 0:
                 raise self.refuse(value, "Write a factor above 0" + (", or 0." if self.low == 0 else "."))
+            if self.most_times is not None and factor > self.most_times:
+                raise self.refuse(value, self._lower())
             return value
         if not is_number(value):
             raise self.refuse(
@@ -99,8 +106,11 @@ class Number(Rule):
         if value < self.low or (self.open_low and value == self.low):
             raise self.refuse(value, "Raise it.")
         if self.high is not None and (value > self.high or (self.open_high and value == self.high)):
-            raise self.refuse(value, "Lower it.")
+            raise self.refuse(value, self._lower())
         return int(value) if self.whole else float(value)
+
+    def _lower(self) -> str:
+        return f"Lower it: {self.why}." if self.why else "Lower it."
 
 
 @final

@@ -9,17 +9,32 @@ from spaces.leaves import chosen, fixed, option, searched
 from spaces.rules import Flag, Number, Points, Word
 from spaces.tree import located, overlaid
 
-_COUNT = Number(whole=True, low=1)
+_COUNT = Number(whole=True, low=1, high=10**9, why="nothing is counted that far in a search")
+_EPOCHS = Number(whole=True, low=1, high=10**5, why="candidates are judged and noted epoch by epoch")
+_PAIRS = Number(
+    whole=True, low=1, high=10**8, why="the order of an epoch's pairs is held in memory, and is judged after it"
+)
+_BATCH = Number(whole=True, low=2, high=2**16, why="a batch is held in memory at once")
+_TRIALS = Number(whole=True, low=1, high=10**6, why="every trial trains a candidate, and is a row of the tables")
+_IMAGES = Number(
+    whole=True, low=1, high=10**6, why="each evaluated picture is compared with each caption, and held in memory"
+)
+_TEXTS = Number(whole=True, low=1, high=1000, why="the texts of all evaluated pictures are held in memory")
+_PROCESSES = Number(whole=True, low=1, high=10**4, why="each is a process on a core of its own")
 _POSITIVE = Number(low=0, open_low=True)
 _BOUND = Number(low=0, relative=True, null=True)
 _HOURS = Number(low=0, open_low=True, null=True)
 
-Count = Annotated[int, fixed(_COUNT)]
+Epochs = Annotated[int, fixed(_EPOCHS)]
+Trials = Annotated[int, fixed(_TRIALS)]
+Images = Annotated[int, fixed(_IMAGES)]
+Texts = Annotated[int, fixed(_TEXTS)]
+Processes = Annotated[int, fixed(_PROCESSES)]
 Text = Annotated[str, fixed(Word())]
 Name = Annotated[str | Domain, searched(Word(searched=True))]
 Truth = Annotated[bool, fixed(Flag())]
 SearchedCount = Annotated[int | Domain, searched(_COUNT)]
-SearchedNatural = Annotated[int | Domain, searched(Number(whole=True, low=0))]
+SearchedNatural = Annotated[int | Domain, searched(Number(whole=True, low=0, high=10**9, why=_COUNT.why))]
 Positive = Annotated[float | Domain, searched(_POSITIVE)]
 NotNegative = Annotated[float | Domain, searched(Number(low=0))]
 Negatives = Annotated[str | Domain, searched(Word(options=("teacher", "student")))]
@@ -102,9 +117,9 @@ class StudentSection(Section):
 class TrainingSection(Section):
     """How candidates are trained. `epochs`, the full fidelity, is one for all: rungs compare epochs."""
 
-    epochs: Count
-    pairs_per_epoch: SearchedCount
-    batch_size: Annotated[int | Domain, searched(Number(whole=True, low=2))]
+    epochs: Epochs
+    pairs_per_epoch: Annotated[int | Domain, searched(_PAIRS)]
+    batch_size: Annotated[int | Domain, searched(_BATCH)]
     lr: Positive
     weight_decay: NotNegative = 0.02
     warmup_steps: SearchedNatural = 50
@@ -160,7 +175,7 @@ class SearchSection(Section):
 
     searcher: Plugin
     scheduler: Plugin
-    trials: Count
+    trials: Trials
     seed: Annotated[int, fixed(Number(whole=True, low=0))] = 0
     start: StartPoints = ()
     stop: StopSection = StopSection()
@@ -169,17 +184,17 @@ class SearchSection(Section):
 class ResourcesSection(Section):
     """What one trial takes; gpus null is 1 where the cluster has any, else 0."""
 
-    workers_per_trial: Count = 1
-    cpus_per_worker: Count = 1
-    gpus_per_worker: Annotated[float | None, fixed(Number(low=0, null=True))] = None
+    workers_per_trial: Processes = 1
+    cpus_per_worker: Processes = 1
+    gpus_per_worker: Annotated[float | None, fixed(Number(low=0, high=1000, null=True))] = None
 
 
 class EvaluationSection(Section):
     """How much of a held-out split is evaluated: the first images, with their first captions and questions."""
 
-    images: Count = 1000
-    captions_per_image: Count = 1
-    questions_per_image: Count = 2
+    images: Images = 1000
+    captions_per_image: Texts = 1
+    questions_per_image: Texts = 2
 
 
 class TeacherCacheSection(Section):

@@ -36,6 +36,7 @@ def describe(inputs: Inputs) -> list[str]:
         figures_line(space.teachers[0], inputs.teacher_metrics, inputs.chances),
         *inputs.notes,
         inputs.dataset.describe(),
+        *inputs.dataset.remarks(),
         *_caption_notes(inputs),
         f"full fidelity {training.epochs} epochs of {training.pairs_per_epoch} pairs, rungs {list(rungs_of(space))}; "
         f"scheduler {space.search.scheduler.kind}, searcher {space.search.searcher.kind}",

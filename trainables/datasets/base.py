@@ -88,6 +88,10 @@ class Dataset(ABC):
     def describe(self) -> str:
         """Return one line for the log and the report: sizes, noise, source."""
 
+    def remarks(self) -> list[str]:
+        """Return what the user should know of this data though nothing is wrong with it, a line each."""
+        return []
+
     @abstractmethod
     def split(self, name: str, *, image_size: int, progress: Progress) -> Split:
         """Return a split with pictures of image_size x image_size, prepared on disk at the first call.

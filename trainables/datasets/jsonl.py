@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,13 +23,15 @@ from PIL import UnidentifiedImageError
 
 from spaces.errors import DatasetError
 from spaces.files import atomic_path
+from spaces.plugins import listed
 from spaces.rules import Number
 from spaces.turns import in_turn
 from trainables.datasets.base import SPLITS, Dataset, Progress, Split
 from trainables.datasets.cache_folder import cache_folder, unusable
 from trainables.datasets.contents import Contents, reason
+from trainables.datasets.jsonl_fields import Fields
 from trainables.datasets.jsonl_files import shown, what_it_is
-from trainables.datasets.jsonl_rows import Fields, Picture, Problems, read_pictures
+from trainables.datasets.jsonl_rows import Picture, Problems, read_pictures
 from trainables.datasets.pictures import VERSION as PIXELS
 from trainables.datasets.pictures import check_header, read_square
 from trainables.share import usable_cores
@@ -68,6 +70,8 @@ class JsonlDataset(Dataset):
     def __init__(self, config: Config) -> None:
         self.config = config
         self._known_fingerprint: str | None = None
+        self._twins: list[tuple[str, str, str, str]] = []
+        self._fields = Fields(image=config.image_field, caption=config.caption_field, split=config.split_field)
         self.file = _absolute(config.file)
         self.root = _absolute(config.image_root) if config.image_root else self.file.parent
         _check_places(self.file, self.root if config.image_root else None)
@@ -123,6 +127,7 @@ class JsonlDataset(Dataset):
             told = [name, content, picture.captions, picture.questions, picture.answers]
             digest.update(json.dumps(told).encode())
         problems.raise_any()
+        self._twins = _twins(rows, [str(content) for content in hashes])
         return digest.hexdigest()[:16]
 
     @cached_property
@@ -162,6 +167,21 @@ class JsonlDataset(Dataset):
             f"{counts['val']:,} to validate, {counts['test']:,} to test (divided by {by})"
         )
 
+    def remarks(self) -> list[str]:
+        """Return what rows have that nobody reads, and pictures that are byte for byte in two splits."""
+        _ = self.fingerprint  # reads rows and pictures, unless that is done
+        unread = listed(shown(name, 40) for name in self._fields.unread)
+        found = [f"fields not read: {unread}"] if self._fields.unread else []
+        if self._twins:
+            name, split, other, other_split = self._twins[0]
+            count = len(self._twins)
+            found.append(
+                f"WARNING: {count:,} held-out {'pictures are' if count > 1 else 'picture is'} byte for byte in an "
+                f"earlier split, too, such as {shown(name)} ({split}) and {shown(other)} ({other_split}): figures of "
+                "such pictures say nothing on new ones. Put all copies of a picture into one split."
+            )
+        return found
+
     def split(self, name: str, *, image_size: int, progress: Progress) -> Split:
         """Return one split; the pictures of all splits are prepared at the first call.
 
@@ -194,9 +214,8 @@ class JsonlDataset(Dataset):
         Raises:
             DatasetError: all that is wrong with the file's text, and pictures that are missing.
         """
-        c, problems = self.config, Problems(self.file)
-        fields = Fields(image=c.image_field, caption=c.caption_field, split=c.split_field)
-        pictures = read_pictures(self.file, self.root, fields, problems)
+        problems = Problems(self.file)
+        pictures = read_pictures(self.file, self.root, self._fields, problems)
         if problems.lines:  # then tell of broken pictures too; a sound file is not slowed down
             _check_headers(pictures, problems)
         problems.raise_any()
@@ -333,6 +352,19 @@ def _check_places(file: Path, root: Path | None) -> None:
         )
     if problems:
         raise DatasetError("\n".join(problems))
+
+
+def _twins(
+    rows: Sequence[tuple[str, Picture]], contents: Sequence[str]
+) -> list[tuple[str, str, str, str]]:
+    """Return name and split of each picture, and of another with the same bytes that is in an earlier split."""
+    first: dict[str, tuple[str, str]] = {}
+    found = []
+    for (split, picture), content in zip(rows, contents, strict=True):  # one split after the other
+        name, earlier = first.setdefault(content, (picture.name, split))
+        if earlier != split:
+            found.append((name, earlier, picture.name, split))
+    return found
 
 
 def _owners(counts: Iterable[int]) -> np.ndarray:

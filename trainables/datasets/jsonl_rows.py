@@ -11,20 +11,12 @@ from typing import Any, NoReturn
 
 from spaces.errors import DatasetError
 from trainables.datasets.base import SPLITS
+from trainables.datasets.jsonl_fields import Fields
 from trainables.datasets.jsonl_files import Files, NoPicture, shown
 
 SHOWN = 10
 KEPT = 1000  # problems of which the text is kept
 LONGEST = 1 << 24  # bytes of a line; a file without line ends would fill the memory
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fields:
-    """Names of the fields of a row; captions may also stand under `<caption>s`, as a list or as one text."""
-
-    image: str
-    caption: str
-    split: str
 
 
 @dataclass(kw_only=True)
@@ -115,7 +107,7 @@ def read_pictures(file: Path, root: Path, fields: Fields, problems: Problems) ->
         except NoPicture as error:
             problems.add(line, f"{fields.image}: {error}{'' if str(error).endswith('?') else '.'}")
         except _RowError as error:
-            problems.add(line, f"{error}.")
+            problems.add(line, f"{error}{'' if str(error).endswith('?') else '.'}")
         except Exception as error:  # whatever a row can do to us, its line is told
             problems.add(line, f"cannot be used ({type(error).__name__}: {shown(str(error))}).")
         else:
@@ -176,6 +168,8 @@ def _lines(file: Path, problems: Problems) -> Iterator[tuple[int, bytes]]:
 
 def _read(raw: bytes, fields: Fields) -> _Row:
     row = _object(raw)
+    if slip := fields.slip(row):
+        raise _RowError(slip)
     captions, asked = _captions(row, fields.caption), _questions(row)
     one = _Row(
         name=_text(row, fields.image, strip=False),

@@ -25,7 +25,13 @@ TEXTS_PER_IMAGE = 4
 BATCH_ROWS = 500
 TOLD_EVERY = 5000
 SEEDS = {"train": 11, "val": 12, "test": 13}
-AMOUNT = {"rule": Number(whole=True, low=8)}
+MOST_TRAIN, MOST_HELD_OUT = 1_000_000, 20_000
+AMOUNT = {"rule": Number(whole=True, low=8, high=MOST_TRAIN, why="a million pictures are 13 GB")}
+HELD_OUT = {
+    "rule": Number(
+        whole=True, low=8, high=MOST_HELD_OUT, why="captions of held-out pictures are unique, and run out"
+    )
+}
 SHARE = {"rule": Number(low=0, high=1)}
 SEED = {"rule": Number(whole=True, low=0)}
 TASK_VERSION = 1  # raise it whenever a change here changes a scene, a caption or a question
@@ -138,8 +144,8 @@ class ScenesDataset(Dataset):
 
         train_images: int = field(default=4000, metadata=AMOUNT)
         mismatched: float = field(default=0.4, metadata=SHARE)
-        val_images: int = field(default=1000, metadata=AMOUNT)
-        test_images: int = field(default=1000, metadata=AMOUNT)
+        val_images: int = field(default=1000, metadata=HELD_OUT)
+        test_images: int = field(default=1000, metadata=HELD_OUT)
         seed: int = field(default=0, metadata=SEED)
 
     def __init__(self, config: Config) -> None:

@@ -18,10 +18,14 @@ from trainables.configs import made_config, plain
 from trainables.families.base import Resolved
 
 Size = int | str
-SIZE = {"rule": Number(whole=True, low=1, relative=True)}
-HEADS = {"rule": Number(whole=True, low=1, relative=True, null=True)}
-LAYERS = {"rule": Number(whole=True, low=0, relative=True)}
-RATIO = {"rule": Number(low=0, open_low=True)}
+# Against slips: what is larger than this is no small student, and fills a machine before anybody is told.
+WIDEST, DEEPEST, TIMES = 2**16, 1000, 100
+_WHY = "students are smaller than their teachers, and no model is that large"
+WIDTH = {"rule": Number(whole=True, low=1, high=WIDEST, relative=True, most_times=TIMES, why=_WHY)}
+DEPTH = {"rule": Number(whole=True, low=1, high=DEEPEST, relative=True, most_times=TIMES, why=_WHY)}
+HEADS = {"rule": Number(whole=True, low=1, high=WIDEST, relative=True, most_times=TIMES, null=True, why=_WHY)}
+LAYERS = {"rule": Number(whole=True, low=0, high=DEEPEST, relative=True, most_times=TIMES, why=_WHY)}
+RATIO = {"rule": Number(low=0, open_low=True, high=64, why="4 is usual, and no model has more than 8")}
 
 Problem = tuple[str, str]
 
@@ -38,8 +42,8 @@ class EncoderOptions:
         init: `inherit` starts from the teacher's layers and width slices, and can be no larger than it.
     """
 
-    width: Size = field(metadata=SIZE)
-    depth: Size = field(metadata=SIZE)
+    width: Size = field(metadata=WIDTH)
+    depth: Size = field(metadata=DEPTH)
     heads: Size | None = field(default=None, metadata=HEADS)
     mlp_ratio: float = field(default=4.0, metadata=RATIO)
     init: Literal["random", "inherit"] = "random"
@@ -71,7 +75,7 @@ class BlipOptions:
     image: EncoderOptions
     text: EncoderOptions
     fusion: FusionOptions
-    embedding: Size = field(default="1x", metadata=SIZE)
+    embedding: Size = field(default="1x", metadata=WIDTH)
 
 
 def resolved(options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
@@ -121,6 +125,10 @@ def _encoder(
     depth = _count(fields["depth"], f"{side}.depth", sizes, notes)
     count = resolve_heads(heads, width, whole, whole_heads)
     _note(notes, f"{side}.heads", heads, whole=whole_heads, absolute=count, legal=f"divisor of width {width}")
+    for name, size, largest in (("width", width, WIDEST), ("depth", depth, DEEPEST)):
+        if size > largest:
+            text = f"got {fields[name]}, which is {size}; allowed: at most {largest}. Lower it: {_WHY}."
+            problems.append((f"{side}.{name}", text))
     if width % count:
         problems.append((f"{side}.heads", _indivisible(width, count)))
     most, deepest = whole, _teacher(f"{side}.depth", sizes)
