@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from spaces.values import Scalar, identity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Condition:
     """A searched path counts only where another one has one of some values, or has none of them.
 
@@ -28,7 +29,11 @@ class Condition:
 
     def holds(self, value: Scalar) -> bool:
         """Return whether a value of `path` meets the condition; 1 and 1.0 are the same, `0.5x` and `0.50x` too."""
-        return (identity(value) in {identity(one) for one in self.values}) != self.negated
+        return (identity(value) in self._identities) != self.negated
+
+    @cached_property
+    def _identities(self) -> frozenset[tuple[str, object]]:
+        return frozenset(map(identity, self.values))
 
 
 Conditions = Mapping[str, tuple[Condition, ...]]

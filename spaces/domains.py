@@ -12,6 +12,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, final
 
 from spaces.conditions import Condition
@@ -147,7 +148,11 @@ class Choice(Domain):
 
     def holds(self, value: object) -> bool:
         """Return whether `value` is an option."""
-        return identity(value) in {identity(option) for option in self.options}
+        return identity(value) in self._identities
+
+    @cached_property
+    def _identities(self) -> frozenset[tuple[str, object]]:
+        return frozenset(map(identity, self.options))
 
     def bounds(self) -> list[Scalar]:
         """Return the options."""

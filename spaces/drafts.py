@@ -15,7 +15,7 @@ from spaces.document import MOST, Document, Path, Problem, dotted
 from spaces.domains import Domain
 from spaces.leaves import DOTTED, PROBLEMS, is_domain
 from spaces.objectives import COSTS
-from spaces.plugins import meant, near
+from spaces.plugins import listed, meant, near
 from spaces.rules import show
 from spaces.schema import Space
 
@@ -195,7 +195,7 @@ def _whole(space: Space, document: Document) -> Iterable[Problem]:
     if not space.is_doubtful("objectives", inside=True) and not any(
         name not in COSTS for name in space.objectives
     ):
-        got = ", ".join(space.objectives) or "no objective"
+        got = listed(space.objectives, none="no objective")
         text = f"got {got}; allowed: at least one metric of quality. Add `retention: max`."
         yield Problem(space.mark("objectives"), "objectives", text)
     if not _NAME.fullmatch(space.name):

@@ -11,7 +11,8 @@ from spaces.plugins import listed, meant, near
 from spaces.rules import Number, Option, Refused, Rule, Word, show
 
 KINDS = ("choice", "int", "float", "log")
-KEYS = (*KINDS, "zero", "default", "when")
+OPTIONAL = ("zero", "default", "when")  # null counts as absent
+KEYS = (*KINDS, *OPTIONAL)
 PROBLEMS = "space_problems"
 DOTTED = "got a key with a dot; allowed: options below one another. Write `a: {b: ...}` for `a.b`."
 _NAMES = "a list of names, or a mapping name: options"
@@ -108,7 +109,8 @@ def _chosen(value: list[Any] | dict[str, Any], findings: list[Finding]) -> dict[
     kept: dict[str, Any] = {}
     for place, name in enumerate(value):
         part = (place,) if isinstance(value, list) else (name,)
-        options = value[name] if isinstance(value, dict) else {}
+        options = value[name] if isinstance(value, dict) else None
+        options = {} if options is None else options
         if not isinstance(name, str) or not name.strip():
             findings.append((part, f"got {show(name)}; allowed: a text that is not empty. Write a name."))
         elif name in kept:
@@ -167,6 +169,7 @@ class _Reading:
         Raises:
             PydanticCustomError: all that is wrong with it.
         """
+        spec = {key: value for key, value in spec.items() if value is not None or key not in OPTIONAL}
         kinds = [key for key in spec if key in KINDS]
         misspelt = False  # a kind: that there is none is then told already
         for key in spec:
@@ -178,7 +181,7 @@ class _Reading:
         if not kinds and misspelt:
             _stop(self.findings)
         if len(kinds) != 1:
-            got = " and ".join(kinds) if kinds else f"the keys {', '.join(spec) or '(none)'}"
+            got = " and ".join(kinds) if kinds else f"the keys {listed(spec, none='(none)')}"
             allowed = f"{self.rule.allowed()}, or a domain with exactly one of {', '.join(KINDS)}"
             self.note((), f"got {got}; allowed: {allowed}. Keep one, as in {{choice: [a, b], default: a}}.")
             _stop(self.findings)

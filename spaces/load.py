@@ -138,7 +138,7 @@ def _read(path: FilePath) -> Document:
     except OSError as error:
         raise SpaceError(
             [
-                f"{path}: got no readable file ({error.strerror}); allowed: a space file. Check the path; "
+                f"{path}: got no readable file ({error.strerror or error}); allowed: a space file. Check the path; "
                 "spaces/dlip.yaml is the shipped one."
             ]
         ) from error

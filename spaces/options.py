@@ -12,11 +12,11 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from spaces.domains import Domain
+from spaces.domains import Domain, Float, Log
 from spaces.errors import StudentSearchError
 from spaces.leaves import KINDS
 from spaces.plugins import listed, meant
-from spaces.rules import Refused, show
+from spaces.rules import Number, Refused, show
 from spaces.tree import at, leaves, located
 
 Where = Callable[[str], str]
@@ -100,6 +100,10 @@ def _refusals(config_class: type, options: Mapping[str, Any], *, above: str) -> 
             except Refused as refused:
                 yield f"{above}{field.name}", _misspelt_domain(one) or str(refused)
                 break
+        else:
+            if isinstance(value, Float | Log) and isinstance(rule, Number) and rule.whole:
+                got = f"got a range of real numbers, {show(value.bounds())}"
+                yield f"{above}{field.name}", f"{got}; allowed: {rule.allowed()}. Use int or choice."
 
 
 def _fields(config_class: type) -> dict[str, bool]:

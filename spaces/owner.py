@@ -285,10 +285,17 @@ def _take(owner: Owner, handle: int, *, say: Callable[[str], None]) -> bool:
             raise _busy(place, _read(owner.path))
     if before and before.get("inode") == os.fstat(handle).st_ino:
         say(
-            f"{place}: {_who(before)} ended without giving it back ({before.get('command')}, since "
-            f"{before.get('since')}); this process takes it over"
+            f"{place}: {_who(before)} ended without giving it back "
+            f"{_doing(before)}; this process takes it over"
         )
     return True
+
+
+def _doing(owner: Mapping[str, Any]) -> str:
+    """Return what an owner runs and since when, as far as its file says so."""
+    return (
+        f"({owner.get('command') or 'an unknown command'}, since {owner.get('since') or 'an unknown time'})"
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -376,8 +383,7 @@ def _busy(place: Place, owner: Mapping[str, Any]) -> Busy:
             f"{place}: this process works in it already; allowed: one at a time. Wait for it, or name another folder.",
             "another thread of this process",
         )
-    what = f"({owner.get('command')}, since {owner.get('since')})"
-    head = f"{place}: {_who(owner)} works in it {what}; allowed: one at a time."
+    head = f"{place}: {_who(owner)} works in it {_doing(owner)}; allowed: one at a time."
     if owner["host"] == socket.gethostname():
         told = f"{head} Wait for its end, or end it: kill -INT {owner['pid']}{place.kept}. {place.look}"
     else:

@@ -80,12 +80,15 @@ class Number(Rule):
     why: str = ""
 
     def allowed(self) -> str:
-        """Return the words for `allowed: ...`."""
+        """Return the words for `allowed: ...`, without bounds against slips: these are told to whom they concern."""
+        return self._allowed(all_bounds=not self.why)
+
+    def _allowed(self, *, all_bounds: bool) -> str:
         noun = "a whole number" if self.whole else "a number"
         bound = f"above {self.low:.15g}" if self.open_low else f">= {self.low:.15g}"
-        if self.high is not None:
+        if self.high is not None and all_bounds:
             bound += f" and {'below' if self.open_high else '<='} {self.high:.15g}"
-        most = f", at most {self.most_times}x" if self.most_times else ""
+        most = f", at most {self.most_times}x" if self.most_times and all_bounds else ""
         return f"{noun} {bound}" + (f", or relative to the teacher as 0.5x{most}" if self.relative else "")
 
     def accept(self, value: Any) -> Any:
@@ -95,7 +98,7 @@ class Number(Rule):
             if factor == 0:
                 raise self.refuse(value, "Write a factor above 0" + (", or 0." if self.low == 0 else "."))
             if self.most_times is not None and factor > self.most_times:
-                raise self.refuse(value, self._lower())
+                raise self._too_much(value)
             return value
         if not is_number(value):
             raise self.refuse(
@@ -106,11 +109,12 @@ class Number(Rule):
         if value < self.low or (self.open_low and value == self.low):
             raise self.refuse(value, "Raise it.")
         if self.high is not None and (value > self.high or (self.open_high and value == self.high)):
-            raise self.refuse(value, self._lower())
+            raise self._too_much(value)
         return int(value) if self.whole else float(value)
 
-    def _lower(self) -> str:
-        return f"Lower it: {self.why}." if self.why else "Lower it."
+    def _too_much(self, value: Any) -> Refused:
+        advice = f"Lower it: {self.why}." if self.why else "Lower it."
+        return Refused(f"got {show(value)}; allowed: {self._allowed(all_bounds=True)}. {advice}")
 
 
 @final

@@ -158,7 +158,7 @@ class Space(Section):
         """Return where an option of a kind such as `image.width` stands: shared, or under the kind's name."""
         keys = option.split(".")
         own = depth(self.student.own(kind), keys)
-        if own and own >= depth(self.student.shared(), keys):
+        if own and own >= depth(self.student.shared_part(keys[0]), keys):
             return f"student.{kind}.{option}"
         return f"student.{option}" if option else "student"
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from spaces.domains import Domain
 from spaces.leaves import chosen, fixed, option, searched
@@ -12,18 +12,28 @@ from spaces.tree import located, overlaid
 _COUNT = Number(whole=True, low=1, high=10**9, why="nothing is counted that far in a search")
 _EPOCHS = Number(whole=True, low=1, high=10**5, why="candidates are judged and noted epoch by epoch")
 _PAIRS = Number(
-    whole=True, low=1, high=10**8, why="the order of an epoch's pairs is held in memory, and is judged after it"
+    whole=True,
+    low=1,
+    high=10**8,
+    why="the order of an epoch's pairs is held in memory, and is judged after it",
 )
 _BATCH = Number(whole=True, low=2, high=2**16, why="a batch is held in memory at once")
-_TRIALS = Number(whole=True, low=1, high=10**6, why="every trial trains a candidate, and is a row of the tables")
+_TRIALS = Number(
+    whole=True, low=1, high=10**6, why="every trial trains a candidate, and is a row of the tables"
+)
 _IMAGES = Number(
-    whole=True, low=1, high=10**6, why="each evaluated picture is compared with each caption, and held in memory"
+    whole=True,
+    low=1,
+    high=10**6,
+    why="each evaluated picture is compared with each caption, and held in memory",
 )
 _TEXTS = Number(whole=True, low=1, high=1000, why="the texts of all evaluated pictures are held in memory")
 _PROCESSES = Number(whole=True, low=1, high=10**4, why="each is a process on a core of its own")
 _POSITIVE = Number(low=0, open_low=True)
 _BOUND = Number(low=0, relative=True, null=True)
-_HOURS = Number(low=0, open_low=True, null=True)
+_HOURS = Number(
+    low=0, open_low=True, high=10**6, null=True, why="it is more than a hundred years; null is no such rule"
+)
 
 Epochs = Annotated[int, fixed(_EPOCHS)]
 Trials = Annotated[int, fixed(_TRIALS)]
@@ -45,9 +55,18 @@ Tasks = Annotated[dict[str, dict[str, Any]] | None, chosen()]
 
 
 class Section(BaseModel):
-    """A mapping of the file whose keys are all known."""
+    """A mapping of the file whose keys are all known. An optional key that is null counts as one that is not there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absent(cls, value: Any) -> Any:
+        """Return a mapping without its optional keys that are null; needed ones and options of plug-ins are told."""
+        if not isinstance(value, dict):
+            return value
+        optional = {one.alias or name for name, one in cls.model_fields.items() if not one.is_required()}
+        return {key: inner for key, inner in value.items() if inner is not None or key not in optional}
 
 
 class Plugin(Section):
@@ -101,12 +120,17 @@ class StudentSection(Section):
 
     def own(self, kind: str) -> dict[str, Any]:
         """Return the options that stand under a kind's name."""
-        found = self.options.get(kind)
+        found = (self.__pydantic_extra__ or {}).get(kind)
         return found if isinstance(found, dict) else {}
 
     def shared(self) -> dict[str, Any]:
         """Return the options that stand under no kind's name."""
         return {name: value for name, value in self.options.items() if name not in self.kinds}
+
+    def shared_part(self, name: str) -> dict[str, Any]:
+        """Return the option of that name alone, if it stands under no kind's name; {} for none. There may be very many."""
+        extra = self.__pydantic_extra__ or {}
+        return {name: extra[name]} if name in extra and name not in self.kinds else {}
 
     def tree(self, kind: str) -> dict[str, Any]:
         """Return the options of one kind, shared ones included, as a `spaces.tree` of leaves with their paths."""
@@ -186,7 +210,9 @@ class ResourcesSection(Section):
 
     workers_per_trial: Processes = 1
     cpus_per_worker: Processes = 1
-    gpus_per_worker: Annotated[float | None, fixed(Number(low=0, high=1000, null=True))] = None
+    gpus_per_worker: Annotated[
+        float | None, fixed(Number(low=0, high=1000, null=True, why="each is a device of one machine"))
+    ] = None
 
 
 class EvaluationSection(Section):

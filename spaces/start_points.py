@@ -105,7 +105,7 @@ def unknown_path(path: str, domains: Mapping[str, Domain]) -> str:
 
 
 def _missing(paths: list[str], where: Callable[[str], str]) -> str:
-    places = ", ".join(f"{path} ({where(path)})" for path in paths)
+    places = listed(f"{path} ({where(path)})" for path in paths)
     return (
         f"got no value for {places}: no default there; allowed: a value for every searched path without a default. "
         "Name it here, or add `default:` there."

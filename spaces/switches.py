@@ -6,6 +6,7 @@ from typing import Any
 from spaces.conditions import Condition, Conditions, circle
 from spaces.domains import Domain
 from spaces.leaves import Finding, within
+from spaces.plugins import listed
 from spaces.rules import show
 from spaces.sections import LossSection, StudentSection
 from spaces.start_points import not_searched, unknown_path
@@ -72,7 +73,7 @@ def when_findings(
     ring = circle(conditions)
     if ring:
         first = next(path for path in ring if path in domains and domains[path].when)
-        steps = ", ".join(f"{a} on {b}" for a, b in zip(ring, (*ring[1:], ring[0]), strict=True))
+        steps = listed(f"{a} on {b}" for a, b in zip(ring, (*ring[1:], ring[0]), strict=True))
         text = f"got conditions in a circle ({steps}); allowed: conditions that end. Drop one `when`."
         yield (*first.split("."), "when"), text
 
@@ -87,7 +88,7 @@ def _never(conditions: Sequence[Condition], domains: Mapping[str, Domain]) -> It
         tries = exact or domain.values()
         if not any(all(one.holds(value) for one in asked) and domain.contains(value) for value in tries):
             joint = " and ".join(
-                f"{'not ' if one.negated else ''}{', '.join(map(show, one.values))}" for one in asked
+                f"{'not ' if one.negated else ''}{listed(map(show, one.values))}" for one in asked
             )
             yield (
                 f"got conditions that {about} never meets ({joint}, of {within(domain)}); "
@@ -111,5 +112,5 @@ def _misfit(
     wrong = [value for value in one.values if not domain.contains(value)]
     if not wrong:
         return None
-    got = ", ".join(map(show, wrong))
+    got = listed(map(show, wrong))
     return f"got {got} for {one.path}; allowed: {within(domain)}. Write a value that it can take."

@@ -7,6 +7,7 @@ from dataclasses import MISSING
 from typing import Any, TypeVar
 
 from spaces.errors import PluginError
+from spaces.rules import show
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ def require_counts(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if not isinstance(value, int) or value < 1:
-            raise PluginError(f"{name}: got {value!r}; allowed: an integer, 1 or more. Change it.")
+            raise PluginError(f"{name}: got {show(value)}; allowed: an integer, 1 or more. Change it.")
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -70,11 +71,11 @@ def _value(kind: Any, value: Any, place: str) -> Any:
         if not isinstance(value, made):
             options = ", ".join(field.name for field in dataclasses.fields(made))
             raise PluginError(
-                f"{place}: got {value!r}; allowed is a mapping of the options {options}. Give one."
+                f"{place}: got {show(value)}; allowed is a mapping of the options {options}. Give one."
             )
     if typing.get_origin(kind) is typing.Literal and value not in typing.get_args(kind):
         allowed = ", ".join(map(str, typing.get_args(kind)))
-        raise PluginError(f"{place}: got {value!r}; allowed: {allowed}. Use one of those.")
+        raise PluginError(f"{place}: got {show(value)}; allowed: {allowed}. Use one of those.")
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from spaces.errors import ShapeError, StudentSearchError, TeacherError
 from spaces.files import atomic_path, make_folder, refusal, write_text
+from spaces.rules import show
 from trainables.families.base import Blueprint, Family
 from trainables.preprocess import PreprocessConfig
 from trainables.tokenizer import FILES, Tokenizer, VocabularyConfig
@@ -187,7 +188,7 @@ def read_model_folder(folder: Path) -> ModelFolder:
     settings = _settings(folder)
     if settings.get("format") != FORMAT or settings.get("version") not in READABLE:
         raise TeacherError(
-            f"{folder / CONFIG}: got format {settings.get('format')!r} version {settings.get('version')!r}; "
+            f"{folder / CONFIG}: got format {show(settings.get('format'))} version {show(settings.get('version'))}; "
             f"allowed: {FORMAT!r} version {VERSION} or older. Export the model again with search/export.py."
         )
     if not isinstance(settings.get("measured", {}), dict):

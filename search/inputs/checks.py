@@ -1,9 +1,12 @@
 """What teacher and data cannot do of what a space asks for."""
 
-from collections.abc import Collection, Iterable, Mapping
-from itertools import product
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice, product
+from typing import Any
 
-from spaces.domains import Domain
+from spaces.checks import MOST
+from spaces.domains import Domain, is_number
 from spaces.errors import SpaceError, TeacherError
 from spaces.objectives import COSTS
 from spaces.plugins import resolve
@@ -62,7 +65,11 @@ def chosen_tasks(space: Space, teacher: Offers, fields: Collection[str]) -> tupl
 
 
 def loss_configs(space: Space) -> Iterable[tuple[str, type[Loss], Loss.Config]]:
-    """Yield name, class and every corner of the options of each loss that can be active at all."""
+    """Yield name, class and the corners of the options of each loss that can be active at all.
+
+    They are all combinations of options; where those are too many, numbers are at their ends only: what a loss reads hangs
+    on words and on what is zero, hardly ever on a number in between.
+    """
     for name, section in space.losses.items():
         kind: type[Loss] = resolve(LOSSES, name, "losses")
         axes = {
@@ -73,8 +80,17 @@ def loss_configs(space: Space) -> Iterable[tuple[str, type[Loss], Loss.Config]]:
         }
         if axes["weight"] == [0]:
             continue
-        for values in product(*axes.values()):
+        if math.prod(map(len, axes.values())) > MOST:
+            axes = {option: _ends(values) for option, values in axes.items()}
+        for values in islice(product(*axes.values()), MOST):
             yield name, kind, loss_config(name, dict(zip(axes, values, strict=True)))
+
+
+def _ends(values: Sequence[Any]) -> list[Any]:
+    """Return values with the numbers among them cut down to the least, the greatest, and zero."""
+    numbers = [value for value in values if is_number(value)]
+    kept = {min(numbers), max(numbers), *(value for value in numbers if value == 0)} if numbers else set()
+    return [value for value in values if not is_number(value) or value in kept]
 
 
 def check_losses(space: Space, name: str, teacher: Teacher) -> None:

@@ -63,7 +63,10 @@ def check_data(run: Run, job: Job) -> None:
     except DatasetError as error:
         raise InputsChanged(f"{error} {_moved(run, '--dataset KIND:FILE')}") from error
     _check_same(
-        run, f"data set {job.dataset.get('file') or job.dataset.get('kind')}", found, job.dataset_fingerprint
+        run,
+        f"data set {job.dataset.get('file') or job.dataset.get('kind') or 'of no kind'}",
+        found,
+        job.dataset_fingerprint,
     )
 
 

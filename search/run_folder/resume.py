@@ -162,7 +162,7 @@ def check_in_place(folder: Path, dataset: Mapping[str, Any], teachers: Sequence[
     """
     gone = []
     for name, flag in (
-        ("file", f"--dataset {dataset.get('kind')}:FILE"),
+        ("file", f"--dataset {dataset.get('kind') or 'KIND'}:FILE"),
         ("image_root", "--set dataset.image_root=FOLDER"),
     ):
         path = dataset.get(name)

@@ -13,6 +13,7 @@ from pathlib import Path
 from analysis.rungs import RUNGS_FILE, VERSION, Decision, read_rungs
 from spaces.errors import RunError
 from spaces.files import write_text
+from spaces.rules import show
 
 
 class RungBook:
@@ -87,7 +88,7 @@ class RungBook:
         found = read_rungs(path)
         if found.scheduler != self.scheduler:
             raise RunError(
-                f"{path}: got a record of scheduler {found.scheduler!r}; this search runs {self.scheduler!r}. "
+                f"{path}: got a record of scheduler {show(found.scheduler)}; this search runs {self.scheduler!r}. "
                 f"Resume with search.scheduler.kind={found.scheduler}, or start a new run."
             )
         for rung, candidates in found.entries.items():

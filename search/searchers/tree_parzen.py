@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -15,11 +15,13 @@ from search.searchers.observations import Observations, Sample
 from search.searchers.variation import changed
 from spaces.domains import ON, FlatSpec, Scalar, identity
 from spaces.errors import PluginError
+from spaces.rules import Number
 
 RHO = 0.05  # weight of the sum beside the maximum, as in ParEGO
 MAX_CHANGES = (
     20  # of one suggestion that is known already; beyond that the Ray searcher's rejection takes over
 )
+DRAWS = {"rule": Number(whole=True, low=1, high=10_000, why="every proposal draws and weighs so many")}
 STEP = 0.2  # standard deviation of such a change, in parts of the range
 
 
@@ -51,7 +53,7 @@ class TreeParzen(Proposer):
 
         startup: int = 20
         gamma: float = 0.5
-        draws: int = 24
+        draws: int = field(default=24, metadata=DRAWS)
         history: int = 400
 
         def __post_init__(self) -> None:

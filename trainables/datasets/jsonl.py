@@ -71,7 +71,9 @@ class JsonlDataset(Dataset):
         self.config = config
         self._known_fingerprint: str | None = None
         self._twins: list[tuple[str, str, str, str]] = []
-        self._fields = Fields(image=config.image_field, caption=config.caption_field, split=config.split_field)
+        self._fields = Fields(
+            image=config.image_field, caption=config.caption_field, split=config.split_field
+        )
         self.file = _absolute(config.file)
         self.root = _absolute(config.image_root) if config.image_root else self.file.parent
         _check_places(self.file, self.root if config.image_root else None)
@@ -354,9 +356,7 @@ def _check_places(file: Path, root: Path | None) -> None:
         raise DatasetError("\n".join(problems))
 
 
-def _twins(
-    rows: Sequence[tuple[str, Picture]], contents: Sequence[str]
-) -> list[tuple[str, str, str, str]]:
+def _twins(rows: Sequence[tuple[str, Picture]], contents: Sequence[str]) -> list[tuple[str, str, str, str]]:
     """Return name and split of each picture, and of another with the same bytes that is in an earlier split."""
     first: dict[str, tuple[str, str]] = {}
     found = []

@@ -13,6 +13,7 @@ import torch
 
 from spaces.errors import CheckpointError, StorageError, StudentSearchError
 from spaces.files import atomic_path, make_folder, refusal
+from spaces.rules import show
 from trainables.families.base import Blueprint, Family
 from trainables.model_folder import sized_blueprint
 from trainables.signals import Wants
@@ -134,7 +135,7 @@ def load(folder: Path) -> dict[str, Any] | None:
         raise CheckpointError(_unreadable(path, TypeError("no mapping")))
     if state.get("version") != VERSION:
         raise CheckpointError(
-            f"{path}: has version {str(state.get('version'))[:40]}, this program reads {VERSION}. "
+            f"{path}: has version {show(state.get('version'))}, this program reads {VERSION}. "
             "Go on with the version that wrote it, or train the candidate again in another folder."
         )
     if wrong := [name for name, kind in PARTS.items() if not isinstance(state.get(name), kind)]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from spaces.errors import RunError
 from spaces.files import write_text
+from spaces.rules import show
 from trainables.tasks import DEFAULT
 
 REQUIRED = ("student.kind", "losses", "training.epochs")
@@ -46,7 +47,7 @@ def _absent(config: Any) -> list[str]:
 
 def _short(value: Any) -> str:
     """Return a value as it stands in a message."""
-    return repr(value)[:80]
+    return show(value)
 
 
 def _wrong_types(fields: Mapping[str, Any]) -> str:
@@ -176,7 +177,9 @@ class Job:
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise RunError(f"{path}: {error.strerror}. Give the candidate.json that a run wrote.") from error
+            raise RunError(
+                f"{path}: {error.strerror or error}. Give the candidate.json that a run wrote."
+            ) from error
         except json.JSONDecodeError as error:
             raise RunError(f"{path}:{error.lineno}: no JSON ({error.msg}).") from error
         except UnicodeDecodeError as error:

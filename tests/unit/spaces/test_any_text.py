@@ -86,11 +86,11 @@ scalars = st.one_of(
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=4), inner, max_size=5),
-    max_leaves=25,
+    max_leaves=15,
 )  # fmt: skip
 sections = st.fixed_dictionaries({}, optional=dict.fromkeys(KNOWN[:14], values))
 lines = st.lists(
-    st.sampled_from(SMALL.splitlines()) | st.sampled_from(ODD) | st.text(max_size=12), max_size=60
+    st.sampled_from(SMALL.splitlines()) | st.sampled_from(ODD) | st.text(max_size=12), max_size=40
 )
 
 
@@ -182,7 +182,7 @@ keys = st.sampled_from(WORDS) | st.text(max_size=4) | st.integers() | st.none()
 foreign = st.recursive(
     scalars | st.just(datetime.timedelta(1)) | st.just({1, 2}) | st.just(1j) | st.just(object),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3) | st.tuples(inner, inner),
-    max_leaves=10,
+    max_leaves=8,
 )  # fmt: skip
 
 

@@ -145,7 +145,6 @@ def test_a_mistake_is_one_message_with_place_got_allowed_and_what_to_do(
         ("{log: [1, 9], default: 0}", "weight.default", ["got 0", "a value from 1.0 to 9.0"]),
         ("{choice: [1, 2], default: [1]}", "weight.default", ["got [1]", "one of 1.0, 2.0"]),
         (f"{{log: [1, 1{'0' * 400}]}}", "weight.log", ["plain numbers"]),
-        ("{log: [1, 9], default: null}", "weight.default", ["got null"]),
         ("{log: [1, 9], zero: 1.5}", "weight.zero", ["got 1.5", "probability"]),
         ("{choice: [0, 1], zero: 0.5}", "weight.zero", ["holds 0"]),
         ("{log: [1, 9], defualt: 3}", "weight.defualt", ["unknown key", "Did you mean default?"]),

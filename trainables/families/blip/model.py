@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spaces.errors import ShapeError
+from spaces.rules import show
 from trainables.families.base import Family, Resolved, Sample, Surroundings
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig, fusion_positions
 from trainables.families.blip.image_encoder import ImageEncoder
@@ -330,7 +331,9 @@ def _absolute(size: Any, path: str) -> int:
         ShapeError: it is relative, or no number.
     """
     if not isinstance(size, int):
-        raise ShapeError(f"student.{path}: got {size!r}; allowed in a candidate: a whole number. Give that.")
+        raise ShapeError(
+            f"student.{path}: got {show(size)}; allowed in a candidate: a whole number. Give that."
+        )
     return size
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spaces.errors import ShapeError, TeacherError
+from spaces.rules import show
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
 from trainables.preprocess import PreprocessConfig
 from trainables.tokenizer import Tokenizer, VocabularyConfig
@@ -88,10 +89,11 @@ def read_config(folder: Path) -> BlipArchitecture:
 
 
 def _require_architecture(path: Path, settings: dict[str, Any]) -> None:
-    kind, classes = settings.get("model_type"), settings.get("architectures") or []
+    kind, classes = settings.get("model_type"), settings.get("architectures")
+    classes = classes if isinstance(classes, list) else [] if classes is None else [classes]
     if kind != "blip" or ARCHITECTURE not in classes:
         raise TeacherError(
-            f"{path}: got model_type {kind!r} with architectures {classes}; allowed: 'blip' with "
+            f"{path}: got model_type {show(kind)} with architectures {show(classes)}; allowed: 'blip' with "
             f"{ARCHITECTURE}, such as Salesforce/blip-itm-base-coco, or a folder that search/export.py wrote."
         )
 
@@ -204,15 +206,15 @@ def _section(path: Path, settings: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _require(path: Path, name: str, got: object, allowed: tuple[object, ...]) -> None:
     if got not in allowed:
-        shown = " or ".join(repr(value) for value in allowed)
+        shown = " or ".join(map(show, allowed))
         raise TeacherError(
-            f"{path}, {name}: got {got!r}; allowed: {shown}. This program knows no other BLIP."
+            f"{path}, {name}: got {show(got)}; allowed: {shown}. This program knows no other BLIP."
         )
 
 
 def _natural(path: Path, name: str, got: object) -> int:
     if not isinstance(got, int) or isinstance(got, bool) or got < 1:
-        raise TeacherError(f"{path}, {name}: got {got!r}; allowed: a whole number above 0.")
+        raise TeacherError(f"{path}, {name}: got {show(got)}; allowed: a whole number above 0.")
     return got
 
 

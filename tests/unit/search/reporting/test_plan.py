@@ -46,9 +46,12 @@ def test_each_dimension_is_told_with_what_it_depends_on(lines: list[str]) -> Non
 
 def test_options_of_a_loss_depend_on_its_weight(place: Path) -> None:
     hidden = "losses.image_hidden={weight: {choice: [1], zero: 0.5}, layers: {choice: [last, all]}}"
+    huge = "training.warmup_steps={int: [1, 3000000], default: 50}"  # told by its ends, and listed nowhere
     lines = plan_lines(
-        prepare(place, hidden, "student.fusion.placement={choice: [last, first], default: last}")
+        prepare(place, hidden, huge, "student.fusion.placement={choice: [last, first], default: last}")
     )
+    assert "  training.warmup_steps: {'int': [1, 3000000], 'default': 50}" in lines
+    assert max(map(len, lines)) < 1000
     (told,) = [line for line in lines if "[only where" in line]
     assert told.startswith("  losses.image_hidden.layers: ")
     assert told.endswith("  [only where losses.image_hidden.weight is not 0]")

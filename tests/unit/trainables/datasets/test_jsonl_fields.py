@@ -42,7 +42,8 @@ def test_a_misspelt_field_is_refused_with_line_and_hint(
 ) -> None:
     text = error_of(write(tmp_path, [*good(tmp_path), {**row, name: value}]))
     assert f"data.jsonl:3: {name}: is a field that nobody reads, and there is no '{meant}'." in text
-    assert text.splitlines()[0].endswith("?") and f"Did you mean '{meant}'" in text
+    assert text.splitlines()[0].endswith("?")
+    assert f"Did you mean '{meant}'" in text
 
 
 @pytest.mark.parametrize(
