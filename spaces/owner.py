@@ -285,17 +285,9 @@ def _take(owner: Owner, handle: int, *, say: Callable[[str], None]) -> bool:
             raise _busy(place, _read(owner.path))
     if before and before.get("inode") == os.fstat(handle).st_ino:
         say(
-            f"{place}: {_who(before)} ended without giving it back "
-            f"{_doing(before)}; this process takes it over"
+            f"{place}: {_who(before)} ended without giving it back {_doing(before)}; this process takes it over"
         )
     return True
-
-
-def _doing(owner: Mapping[str, Any]) -> str:
-    """Return what an owner runs and since when, as far as its file says so."""
-    return (
-        f"({owner.get('command') or 'an unknown command'}, since {owner.get('since') or 'an unknown time'})"
-    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -369,6 +361,11 @@ def _who(owner: Mapping[str, Any]) -> str:
     """Return process and machine in words."""
     where = "on this machine" if owner["host"] == socket.gethostname() else f"on {owner['host']}"
     return f"process {owner['pid']} {where}"
+
+
+def _doing(owner: Mapping[str, Any]) -> str:
+    said = (owner.get(name) or "unknown" for name in ("command", "since"))  # as far as its file says so
+    return "({}, since {})".format(*said)
 
 
 def _busy(place: Place, owner: Mapping[str, Any]) -> Busy:

@@ -59,5 +59,5 @@ def test_a_model_folder_that_does_not_say_what_it_is(tmp_path: Path) -> None:
 
 
 def test_an_owner_that_does_not_say_what_it_does() -> None:
-    assert _doing({}) == "(an unknown command, since an unknown time)"
+    assert _doing({}) == "(unknown, since unknown)"
     assert _doing({"command": "search", "since": "noon"}) == "(search, since noon)"
