@@ -284,9 +284,8 @@ def _take(owner: Owner, handle: int, *, say: Callable[[str], None]) -> bool:
             _held.discard(owner.token)
             raise _busy(place, _read(owner.path))
     if before and before.get("inode") == os.fstat(handle).st_ino:
-        say(
-            f"{place}: {_who(before)} ended without giving it back {_doing(before)}; this process takes it over"
-        )
+        ended = f"{_who(before)} ended without giving it back {_doing(before)}"
+        say(f"{place}: {ended}; this process takes it over")
     return True
 
 
@@ -364,8 +363,7 @@ def _who(owner: Mapping[str, Any]) -> str:
 
 
 def _doing(owner: Mapping[str, Any]) -> str:
-    said = (owner.get(name) or "unknown" for name in ("command", "since"))  # as far as its file says so
-    return "({}, since {})".format(*said)
+    return f"({owner.get('command') or 'unknown'}, since {owner.get('since') or 'unknown'})"
 
 
 def _busy(place: Place, owner: Mapping[str, Any]) -> Busy:
