@@ -118,7 +118,7 @@ def data_lacks(space: Space, teacher: Offers, fields: Collection[str]) -> dict[s
         texts = {f"{rows}.ids" for rows in kinds} & {"caption.ids", "question.ids"}
         lacking = sorted(texts - set(fields))
         if reason := data_lack(needs, fields) or (
-            f"needs {', '.join(lacking)}, which this data does not have." if lacking else None
+            f"needs {', '.join(lacking)}, which not every split of this data has." if lacking else None
         ):
             found[name] = reason
     return found

@@ -176,7 +176,10 @@ class TestEveryTask:
         assert task.fields <= split.fields
         assert task.data_lack(split.fields) is None
         for field in task.fields:
-            assert task.data_lack(split.fields - {field}) == f"needs {field}, which this data does not have"
+            assert (
+                task.data_lack(split.fields - {field})
+                == f"needs {field}, which not every split of this data has"
+            )
         for lacking in ({"captions": False}, {"questions": False}, {"captions": False, "questions": False}):
             bare = make_split(tmp_path, **lacking)
             expected = {} if task.data_lack(bare.fields) else measured(name, split, 0.5)

@@ -83,7 +83,7 @@ def test_a_task_that_the_data_cannot_measure_is_told(tmp_path: Path, refused: Re
     assert (
         f"tiny.yaml:{len(runs.SPACE.splitlines()) + 1}, tasks.vqa: got vqa, but it needs question.ids" in told
     )
-    assert "which this data does not have; allowed here: retrieval. Drop it" in told
+    assert "which not every split of this data has; allowed here: retrieval. Drop it" in told
 
 
 def test_data_that_can_do_no_task_of_the_space_is_told(tmp_path: Path, refused: Refused) -> None:

@@ -122,7 +122,7 @@ def student_lack(needs: Needs, ends: Ends) -> str | None:
 def data_lack(needs: Needs, fields: Collection[str]) -> str | None:
     """Return why this data cannot feed the loss, or None."""
     missing = sorted(needs.fields - set(fields))
-    return f"needs {', '.join(missing)}, which this data does not have." if missing else None
+    return f"needs {', '.join(missing)}, which not every split of this data has." if missing else None
 
 
 def _missing(wants: Wants, offers: Offers) -> str:

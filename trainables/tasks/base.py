@@ -67,7 +67,7 @@ class Task(ABC):
     def data_lack(self, fields: Collection[str]) -> str | None:
         """Return why data with these fields cannot measure it, or None."""
         missing = sorted(self.fields - set(fields))
-        return f"needs {', '.join(missing)}, which this data does not have" if missing else None
+        return f"needs {', '.join(missing)}, which not every split of this data has" if missing else None
 
     def note(self, pictures: int, captions: int) -> str | None:
         """Return what a user should know of its figures on so many pictures with so many different captions, or None."""

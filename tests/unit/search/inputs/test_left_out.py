@@ -51,7 +51,7 @@ def test_losses_about_questions_are_no_dimensions_of_data_without_any(file: Path
     assert set(inputs.left_out) == {"vqa", "answer_logit"}
     lines = describe(inputs)
     assert (
-        "loss vqa is left out and not searched: it needs question.ids, question.targets, which this data does not have"
+        "loss vqa is left out and not searched: it needs question.ids, question.targets, which not every split of this data has"
         in (lines)
     )
     assert sum("left out and not searched" in line for line in lines) == 2

@@ -68,7 +68,7 @@ def test_fields_of_the_batch_are_named_beforehand(name: str) -> None:
     if asked.fields:
         least = min(asked.fields)
         reason = data_lack(asked, asked.fields - {least})
-        assert reason == f"needs {least}, which this data does not have."
+        assert reason == f"needs {least}, which not every split of this data has."
 
 
 def test_lacks_name_the_signals() -> None:

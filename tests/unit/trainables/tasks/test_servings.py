@@ -87,7 +87,7 @@ def test_each_task_says_what_a_model_and_data_lack() -> None:
     pictures = {"picture.pixels"}
     for name, task in tasks.items():
         missing = {"vqa": "question.ids, question.targets", "captioning": "caption.ids, caption.targets"}
-        lack = f"needs {missing.get(name, 'caption.ids')}, which this data does not have"
+        lack = f"needs {missing.get(name, 'caption.ids')}, which not every split of this data has"
         assert task.data_lack(pictures) == lack
         assert task.data_lack(task.fields) is None
 
