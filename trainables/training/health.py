@@ -31,6 +31,7 @@ class Health:
     A training has collapsed where, by moving averages, its weighted losses stay near where they began and none that has a
     value of guessing is better than that, for a share of all steps. One of the two alone says nothing: a matching loss
     guesses through half of a healthy training, and a training from random weights may take a quarter to get anywhere.
+    Where no loss has such a value nothing is concluded: a student that inherits weights may begin close to its best.
 
     Attributes:
         stuck: steps in a row for which that was so.
@@ -117,12 +118,12 @@ class Health:
     def _has_learned_nothing(self) -> bool:
         """Return whether neither the weighted losses nor one with a value of guessing say that something was learned."""
         now, start = self._sums()
-        better = any(
-            self._means[name][1] < guess - MARGIN
+        guessed = [
+            self._means[name][1] >= guess - MARGIN
             for name, guess in self._guessing.items()
             if name in self._means
-        )
-        return bool(self._starts) and now >= LEVEL * start and not better
+        ]
+        return bool(self._starts and guessed) and all(guessed) and now >= LEVEL * start
 
     def _sums(self) -> tuple[float, float]:
         """Return the weighted losses now and at the start, of those that have been seen for long enough."""
