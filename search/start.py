@@ -121,7 +121,8 @@ def load(request: Request, *, say: Say, soon: Soon | None = None) -> tuple[Any, 
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
     )
     earlier = read_earlier_runs(request.warm_start, inputs, say=say)
-    for line in [*request.said, *describe(inputs)]:
+    measure = not request.dry_run or inputs.is_soon_measured()
+    for line in [*request.said, *describe(inputs, measure=measure)]:
         say(line)
     return inputs, earlier
 

@@ -9,7 +9,7 @@ from search.inputs.checks import check_capable, check_measurable, loss_configs
 from search.inputs.completed import completed
 from search.inputs.gathering import Agree, dataset_settings, fingerprints, gather
 from search.inputs.places import PATH_OPTIONS, settled_teacher
-from search.inputs.teacher_figures import Say, TeacherFigures
+from search.inputs.teacher_figures import Say, TeacherFigures, figures_path
 from spaces.candidate import Candidate
 from spaces.errors import ShapeError, SpaceError
 from spaces.left_out import start_points_naming, without_losses
@@ -23,6 +23,9 @@ from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.retention import ABOVE_BLIND, RETENTION
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import prepare_split
+
+PLAN_S = 120.0  # that a dry run may take to measure a teacher; one of BLIP's size takes hours on a laptop
+PREPARING_S = 0.005  # to read, decode and shrink one picture
 
 
 class Inputs:
@@ -148,6 +151,13 @@ class Inputs:
             )
         return self._prepared[name, teacher]
 
+    def is_soon_measured(self) -> bool:
+        """Return whether the reference teacher's figures are kept, or take no longer than a plan may."""
+        if figures_path(self.teacher, self.students.made, self._key("val")).exists():
+            return True
+        evaluating = self.evaluation.images * self.measure.latency.latency_ms / 1000
+        return evaluating + self.dataset.num_images * PREPARING_S < PLAN_S
+
     @cached_property
     def teacher_metrics(self) -> dict[str, float]:
         """What the reference teacher scores on the validation split; kept in the cache folder.
@@ -239,13 +249,16 @@ class Inputs:
     def _reference_split(self, name: str) -> EncodedSplit:
         return self.split(name, self.space.teachers[0])
 
+    def _key(self, split: str) -> tuple[str, ...]:
+        return (self.dataset.fingerprint, split, *map(str, vars(self.evaluation).values()))
+
     def _metrics(self, split: str) -> dict[str, float]:
         """Return the reference teacher's metrics on one split."""
         return TeacherFigures.measured(
             self.teacher,
             self.students.made,
             lambda: self._reference_split(split),
-            key=(self.dataset.fingerprint, split, *map(str, vars(self.evaluation).values())),
+            key=self._key(split),
             size=self.evaluation,
             say=self.say,
         )

@@ -78,7 +78,7 @@ class TeacherFigures:
             size: how much of it.
             say: takes a line of progress.
         """
-        kept = cache_folder("teachers") / figures_file(teacher, tasks, key)
+        kept = figures_path(teacher, tasks, key)
         found = _kept(kept, say)
         if found is not None:
             return found
@@ -95,6 +95,11 @@ class TeacherFigures:
         except StorageError as error:
             say(f"the teacher's figures are measured, but not kept for the next time: {error}")
         return metrics
+
+
+def figures_path(teacher: Teacher, tasks: Mapping[str, Task], key: tuple[str, ...]) -> Path:
+    """Return where metrics are kept, see `figures_file`."""
+    return cache_folder("teachers") / figures_file(teacher, tasks, key)
 
 
 def figures_file(teacher: Teacher, tasks: Mapping[str, Task], key: tuple[str, ...]) -> str:

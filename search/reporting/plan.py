@@ -20,8 +20,13 @@ TIMED = 8  # of the sample, of which the cost of training is counted
 SAMPLE_SECONDS = 20.0
 
 
-def describe(inputs: Inputs) -> list[str]:
-    """Return the facts that decide a run's results: teacher, data, fidelity, defaults."""
+def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
+    """Return the facts that decide a run's results: teacher, data, fidelity, defaults.
+
+    Args:
+        inputs: of the run.
+        measure: whether the teacher is measured now, where it was not before.
+    """
     space, costs = inputs.space, inputs.teacher_costs
     limits = [
         f"{name} {sign} {shown(name, bound)}"
@@ -33,7 +38,10 @@ def describe(inputs: Inputs) -> list[str]:
     lines = [
         f"teacher {space.teachers[0]}: {shown('params', costs['params'])} params, {shown('flops', costs['flops'])} FLOPs, "
         f"{costs['latency_ms']:.2f} ms per example (CPU time of one thread), fingerprint {inputs.fingerprints['teacher']}",
-        figures_line(space.teachers[0], inputs.teacher_metrics, inputs.chances),
+        figures_line(space.teachers[0], inputs.teacher_metrics, inputs.chances)
+        if measure
+        else f"teacher {space.teachers[0]}: not measured on this data yet, which takes long; a search does that first, and warns "
+        "where it is not clearly better than guessing",
         *inputs.notes,
         inputs.dataset.describe(),
         *inputs.dataset.remarks(),
@@ -51,7 +59,7 @@ def describe(inputs: Inputs) -> list[str]:
         lines.append(
             f"limits and retention refer to the teacher {space.teachers[0]}, of {', '.join(space.teachers)}"
         )
-    return [*lines, *(f"WARNING: {sentence}" for sentence in inputs.caveats())]
+    return [*lines, *(f"WARNING: {sentence}" for sentence in (inputs.caveats() if measure else ()))]
 
 
 def _caption_notes(inputs: Inputs) -> list[str]:

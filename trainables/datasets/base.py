@@ -72,6 +72,11 @@ class Dataset(ABC):
         """The splits that this data has; all have train and val."""
         return SPLITS
 
+    @property
+    def num_images(self) -> int:
+        """Number of pictures in all splits, known before any is prepared; 0 where a data set does not say."""
+        return 0
+
     def caption_counts(self, name: str, *, images: int, captions_per_image: int) -> tuple[int, int] | None:
         """Return how many pictures, and how many different captions, the first of a split have.
 

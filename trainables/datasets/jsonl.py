@@ -147,6 +147,11 @@ class JsonlDataset(Dataset):
         asked = all(any(one.questions for one in chosen) for chosen in self._splits.values() if chosen)
         return frozenset({PICTURE, CAPTION, *([QUESTION] if asked else [])})
 
+    @property
+    def num_images(self) -> int:
+        """Number of pictures in all splits."""
+        return sum(map(len, self._splits.values()))
+
     def caption_counts(self, name: str, *, images: int, captions_per_image: int) -> tuple[int, int]:
         """Return how many pictures, and how many different captions, the first of a split have; case does not count."""
         chosen = self._splits[name][:images]

@@ -172,6 +172,11 @@ class ScenesDataset(Dataset):
         """Pictures, captions and questions."""
         return frozenset({PICTURE, CAPTION, QUESTION})
 
+    @property
+    def num_images(self) -> int:
+        """Number of pictures in all splits."""
+        return self.config.train_images + self.config.val_images + self.config.test_images
+
     def describe(self) -> str:
         """Return one line about sizes and noise."""
         c = self.config

@@ -104,6 +104,20 @@ def test_what_the_teacher_can_do_is_told_beside_guessing(place: Path) -> None:
     assert re.search(r"vqa_accuracy \d+\.\d \(guessing \d+\.\d\)", line)
 
 
+def test_a_dry_run_measures_no_teacher_that_takes_long(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs: Inputs = prepare(place, "evaluation.images=31")  # of its own: nothing is kept of it
+    assert inputs.is_soon_measured()
+    monkeypatch.setattr(
+        "search.inputs.inputs.PLAN_S", 31 * inputs.measure.latency.latency_ms / 1000
+    )  # and data
+    assert not inputs.is_soon_measured()
+    lines = describe(inputs, measure=False)
+    assert lines[1].startswith("teacher embedded: not measured on this data yet")
+    assert "teacher_metrics" not in vars(inputs)  # nor behind the scenes
+    assert inputs.teacher_metrics
+    assert inputs.is_soon_measured()  # kept now
+
+
 def test_a_teacher_at_chance_is_told_loudly_before_anything_is_trained(place: Path) -> None:
     inputs: Inputs = prepare(place, "search.seed=5")  # of its own: the figures are changed
     inputs.teacher_metrics = {"mean_recall": 17.0, "vqa_accuracy": 80.0, "caption_token_accuracy": 70.0}
