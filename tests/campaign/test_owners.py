@@ -20,7 +20,7 @@ def test_a_second_owner_is_refused_at_any_moment_and_the_first_goes_on(
 ) -> None:
     moments = random.Random(0)
     with runs.started(
-        (*finished.arguments, "--trials", "40", "--set=search.scheduler.rungs=[]"),
+        (*finished.arguments, "--trials", "60"),
         folder=tmp_path,
         env=finished.env,
     ) as command:
@@ -28,7 +28,7 @@ def test_a_second_owner_is_refused_at_any_moment_and_the_first_goes_on(
         for command_line in (
             ("search/run.py", "--resume", str(folder)),
             ("search/control.py", str(folder)),
-            ("search/run.py", "--resume", str(folder), "--trials", "60"),
+            ("search/run.py", "--resume", str(folder), "--trials", "80"),
         ):
             time.sleep(moments.uniform(0.0, 8.0))
             assert command.process.poll() is None, command.text
