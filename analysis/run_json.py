@@ -161,7 +161,7 @@ def _check(
 
 
 def _wrong(path: Path, place: str, value: Any, form: Form) -> RunError:
-    got = repr(value)
+    got = json.dumps(value)  # as the file has it
     return RunError(
         f"{path}, {place}: got {got[:80]}{'...' if len(got) > 80 else ''}; allowed: {form.words}. "
         "Put back a copy of the file as the search wrote it."

@@ -24,7 +24,7 @@ from trainables.tasks.retention import ABOVE_BLIND, RETENTION
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import prepare_split
 
-PLAN_S = 120.0  # that a dry run may take to measure a teacher; one of BLIP's size takes hours on a laptop
+PLAN_S = 120.0  # that a dry run may take to measure a teacher; a large one takes hours on a laptop
 PREPARING_S = 0.005  # to read, decode and shrink one picture
 
 

@@ -57,8 +57,14 @@ def test_gain_and_spread_are_told_and_shown_in_the_report(
 
 
 def test_the_run_itself_is_left_as_it_was(finished: runs.Finished, controlled: tuple[Path, str]) -> None:
-    for name in ("trials.arrow", "rungs.json", "run.json", "space.yaml"):
+    for name in ("trials.arrow", "rungs.json", "space.yaml"):
         assert (controlled[0] / name).read_bytes() == (finished.folder / name).read_bytes()
+    before, after = (json.loads((one / "run.json").read_text()) for one in (finished.folder, controlled[0]))
+    *earlier, control = after.pop("sessions")
+    assert earlier == before.pop("sessions")
+    assert control["ended_by"] == "trainings"
+    assert "search/control.py" in control["command"]
+    assert after == before
 
 
 @pytest.mark.parametrize("pick", ["ffffffff", "blind"])

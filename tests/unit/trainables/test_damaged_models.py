@@ -132,7 +132,7 @@ def test_sizes_that_no_memory_holds_are_told_before_they_are_taken(
     [
         ({"candidate_id": "../../../x"}, "candidate_id: got '../../../x'; allowed are 8 hex digits"),
         ({"candidate_id": "0123ABCD"}, "candidate_id: got '0123ABCD'; allowed are 8 hex digits"),
-        ({"seed": True}, "seed: got True; allowed is an integer"),
+        ({"seed": True}, "seed: got true; allowed is an integer"),
         ({"tasks": {"vqa": 3}}, "tasks.vqa: got 3; allowed are mappings"),
         ({"costs": {"params": "x"}}, "costs.params: got 'x'; allowed are numbers"),
         ({"evaluate_at": 3}, "evaluate_at: got 3; allowed is a list"),

@@ -150,7 +150,7 @@ def test_a_bad_order_is_one_message_and_exit_code_2(
             "losses.itc: got a value",
         ),
         ({"evaluation": {"images": 0}}, "evaluation.images: got 0; allowed"),
-        ({"teacher": None}, "teacher: got None; allowed is a text"),
+        ({"teacher": None}, "teacher: got null; allowed is a text"),
         ({"seed": "1"}, "seed: got '1'; allowed is an integer"),
         ({"device": "abacus"}, "device: got 'abacus'"),
     ],

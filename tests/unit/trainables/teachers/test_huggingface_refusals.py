@@ -23,7 +23,7 @@ from trainables.teachers.blip.huggingface import load_huggingface
             "vision_config.hidden_act: got 'quick_gelu'; allowed: 'gelu'",
         ),
         ("text_config.hidden_act", "relu", "text_config.hidden_act: got 'relu'"),
-        ("text_config.is_decoder", False, "text_config.is_decoder: got False; allowed: True"),
+        ("text_config.is_decoder", False, "text_config.is_decoder: got false; allowed: true"),
         ("text_config.num_attention_heads", 5, "width must be a multiple of heads"),
         ("text_config.num_hidden_layers", "3", "text_config.num_hidden_layers: got '3'"),
         ("vision_config.image_size", [32, 48], "vision_config.image_size"),
@@ -43,7 +43,7 @@ def test_what_our_family_cannot_hold_is_refused_by_name(
 @pytest.mark.parametrize(
     ("path", "value", "told"),
     [
-        ("do_resize", False, "do_resize: got False"),
+        ("do_resize", False, "do_resize: got false"),
         ("do_center_crop", True, "do_center_crop"),
         ("resample", 2, "resample: got 2; allowed: 3"),
         ("size", {"height": 64, "width": 64}, "size: got (64, 64); allowed: (32, 32)"),
