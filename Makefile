@@ -21,7 +21,7 @@ help:
 	make search NEW=1 one more search, in a new folder under runs/
 	make test         environment, then the whole test suite (ARGS='tests/unit -k front' for a part)
 	make setup        the environment alone
-	make campaign     the fault tests at full count, at most 45 minutes
+	make campaign     properties at 5,000 examples and the fault tests at full count, at most 45 minutes (full disks need root)
 	make check        ruff, mypy, import rules; installs the dev tools
 	Settings:
 	PYTHON=python3.12    which Python makes the environment (3.11 or newer)
