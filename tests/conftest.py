@@ -16,7 +16,7 @@ SKIP_MARKERS = ("browser", "gpu", "java", "weights")
 ORDER = ("unit", "house", "contracts", "integration", "e2e")  # what answers soonest comes first
 RAY = ("integration", "e2e", "campaign")  # start Ray: one at a time, and mostly waiting
 WITHOUT_RAY = ("test_bad_data.py", "test_bad_space.py", "test_simulate.py")  # of those: never come so far
-RAY_TIMEOUT_S = 1800  # of one test there with its fixtures, as `timeout` in pyproject.toml is of all others
+RAY_TIMEOUT_S = 1800  # of one test there with its fixtures, and of 5,000 examples; `timeout` in pyproject.toml is of all others
 
 collect_ignore = [] if os.environ.get("CAMPAIGN") else ["campaign"]
 
@@ -73,7 +73,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     items.sort(key=lambda item: ORDER.index(folder(item)) if folder(item) in ORDER else len(ORDER))
     for item in items:
-        if folder(item) in RAY:
+        drawn_often = os.environ.get("CAMPAIGN") and item.get_closest_marker("properties")
+        if folder(item) in RAY or drawn_often:
             item.add_marker(pytest.mark.timeout(RAY_TIMEOUT_S))
 
 
