@@ -250,7 +250,8 @@ class Inputs:
         return self.split(name, self.space.teachers[0])
 
     def _key(self, split: str) -> tuple[str, ...]:
-        return (self.dataset.fingerprint, split, *map(str, vars(self.evaluation).values()))
+        data = self.dataset.fingerprinted(self.say)  # which reads all pictures, the first time
+        return (data, split, *map(str, vars(self.evaluation).values()))
 
     def _metrics(self, split: str) -> dict[str, float]:
         """Return the reference teacher's metrics on one split."""
