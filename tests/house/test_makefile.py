@@ -1,4 +1,4 @@
-"""What `make search` does with a run folder, with a Python that only says how it was called."""
+"""What `make search` does with a run folder, and `make campaign` with ARGS, with a Python that only says how it was called."""
 
 import hashlib
 import json
@@ -15,29 +15,27 @@ FINISHED = {"ended_by": "trials"}
 
 def make_search(place: Path) -> tuple[str, str]:
     """Run it on the folder `place/run`; return what it called, and what it said."""
-    python = place / "venv/bin/python"
-    python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\necho "$@"\n')
-    python.chmod(0o755)
+    done = make(place, "search", f"RUN={place / 'run'}", python='echo "$@"')
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr.strip()
+
+
+def make(place: Path, *words: str, python: str) -> subprocess.CompletedProcess[str]:
+    """Run make with an environment whose Python is a line of shell."""
+    program = place / "venv/bin/python"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\n{python}\n")
+    program.chmod(0o755)
     parts = [(ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
     key = hashlib.sha256(b"".join([*parts, f"test,png {ROOT} compiled\n".encode()])).hexdigest()
     (place / "venv/.installed").write_text(key + "\n")
-    done = subprocess.run(
-        [
-            "make",
-            "-C",
-            str(ROOT),
-            "--no-print-directory",
-            "search",
-            f"VENV={place / 'venv'}",
-            f"RUN={place / 'run'}",
-        ],
+    return subprocess.run(
+        ["make", "-C", str(ROOT), "--no-print-directory", *words, f"VENV={place / 'venv'}"],
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         timeout=60,
     )
-    return done.stdout.strip(), done.stderr.strip()
 
 
 def write(place: Path, sessions: list[dict[str, Any]], **facts: Any) -> Path:
@@ -68,3 +66,22 @@ def test_an_extended_run_is_not_finished_because_an_earlier_session_was(
     called, said = make_search(tmp_path)
     assert called == f"search/run.py --resume {folder}"
     assert said == f"the search in {folder} has not told its end: to be resumed, unless a process works in it"
+
+
+@pytest.mark.parametrize("code", [0, 5])
+def test_both_parts_of_the_campaign_get_the_words_of_args_whole(code: int, tmp_path: Path) -> None:
+    tell = (
+        f"""printf '<%s>' "$@"; echo; [ "$3" = tests/campaign ] || exit {code}"""  # 5: no test of that name
+    )
+    done = make(tmp_path, "campaign", "ARGS=-k 'disk or clock' -k \"a b\"", python=tell)
+    words = "<-k><disk or clock><-k><a b>"
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"<-m><pytest><-q><-n><2><-m><properties><tests/unit>{words}",
+        f"<-m><pytest><tests/campaign>{words}",
+    ]
+
+
+def test_a_property_that_fails_ends_the_campaign(tmp_path: Path) -> None:
+    done = make(tmp_path, "campaign", python='echo "$3"; exit 1')
+    assert (done.returncode, done.stdout.split()) == (2, ["-q"])
