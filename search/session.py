@@ -30,7 +30,7 @@ from search.tune.tune_callback import RunCallback, Watched
 from search.tune.tuner import make_tuner
 from search.tune.user_callbacks import Guarded
 from search.tune.watchdog import Watchdog
-from spaces.errors import InputsChanged
+from spaces.errors import InputsChanged, StorageError
 from spaces.interruption import shielded
 from trainables.trial import Launch, release
 
@@ -192,7 +192,10 @@ class Session:
             with cluster.joined(self.options.address) as dashboard:
                 return self._search(searcher, rules, caches=caches, dashboard=dashboard)
         except BaseException as error:
-            if isinstance(error, Exception) and rules.ending is INTERRUPTED:  # the signal took Ray with it
+            own = isinstance(error, StorageError | InputsChanged)  # no signal makes these
+            if (
+                isinstance(error, Exception) and not own and rules.ending is INTERRUPTED
+            ):  # it took Ray with it
                 self.say(
                     f"Ray ended before its trials did ({type(error).__name__}); what they reported is kept"
                 )
