@@ -75,15 +75,27 @@ RUN: Mapping[str, Form] = {
     "rungs": list_of(WHOLE),
     "resumed": list_of(TEXT),
     "metrics": list_of(TEXT),
+    "tasks": list_of(TEXT),
+    "caveats": list_of(TEXT),
+    "sessions": list_of(MAPPING),
     "warm_start": list_of(MAPPING),
     "resume_with": FLAGS,
 }
 TEACHER: Mapping[str, Form] = {
     **dict.fromkeys(("name", "fingerprint"), TEXT),
     **dict.fromkeys(("params", "flops", "latency_ms", "size_mib"), NUMBER),
-    **dict.fromkeys(("metrics", "test_metrics"), FIGURES),
+    **dict.fromkeys(("metrics", "test_metrics", "guessing"), FIGURES),
+    **dict.fromkeys(("fingerprints", "places"), mapping_of(TEXT)),
 }
-DATASET: Mapping[str, Form] = dict.fromkeys(("kind", "fingerprint", "description"), TEXT)
+DATASET: Mapping[str, Form] = {
+    **dict.fromkeys(("kind", "fingerprint", "description"), TEXT),
+    "places": mapping_of(TEXT),
+}
+SESSION: Mapping[str, Form] = {
+    **dict.fromkeys(("started", "host", "command", "code", "git_commit"), TEXT),
+    "versions": mapping_of(TEXT),
+}
+ENDS: Mapping[str, Form] = dict.fromkeys(("ended", "ended_by"), TEXT)  # null while it goes on
 EARLIER: Mapping[str, Form] = {
     "run": TEXT,
     "started": TEXT,
@@ -122,6 +134,9 @@ def check_facts(path: Path, facts: Mapping[str, Any]) -> None:
     _check(path, "", facts, RUN)
     _check(path, "teacher.", facts.get("teacher") or {}, TEACHER)
     _check(path, "dataset.", facts.get("dataset") or {}, DATASET)
+    for number, session in enumerate(facts.get("sessions") or []):
+        _check(path, f"sessions[{number}].", session, SESSION, all_of_them=True)
+        _check(path, f"sessions[{number}].", session, ENDS)
     for number, source in enumerate(facts.get("warm_start") or []):
         _check(path, f"warm_start[{number}].", source, EARLIER, all_of_them=True)
 

@@ -21,6 +21,11 @@ from tests.damage import damaged
 from tests.unit.analysis.conftest import METRICS, rows_of_a_run, write_run
 
 FILES = ("trials.arrow", "run.json", "control.json", "rungs.json")
+SESSION = {
+    **dict.fromkeys(("started", "host", "command", "code", "git_commit"), ""),
+    "versions": {},
+    "ended_by": None,
+}
 FEW, MANY = 1_234_567, 2**60  # rows of a batch, as it was written and as it then claims
 
 
@@ -145,6 +150,17 @@ def test_one_candidate_in_two_rows_is_told(tmp_path: Path) -> None:
         ({"resume_with": "--trials 9; rm -r x"}, "resume_with: got .*allowed: flags"),
         ({"metrics": {"a": 1}}, "metrics: got .*allowed: a list"),
         ({"seed": -1}, "seed: got -1; allowed: a whole number, 0 or more"),
+        ({"caveats": 3}, "caveats: got 3; allowed: a list, each a text"),
+        ({"sessions": "abc"}, 'sessions: got "abc"; allowed: a list, each a mapping'),
+        ({"sessions": [SESSION, {}]}, r"sessions\[1\].started: got null; allowed: a text"),
+        (
+            {"sessions": [{**SESSION, "versions": [1]}]},
+            r"sessions\[0\].versions: got \[1\]; allowed: a mapping",
+        ),
+        ({"sessions": [{**SESSION, "ended_by": 1}]}, r"sessions\[0\].ended_by: got 1; allowed: a text"),
+        ({"teacher": {"places": ["x"]}}, r'teacher.places: got \["x"\]; allowed: a mapping'),
+        ({"teacher": {"fingerprints": 3}}, "teacher.fingerprints: got 3; allowed: a mapping"),
+        ({"dataset": {"places": {"file": 3}}}, "dataset.places: got .*allowed: a mapping"),
     ],
     ids=str,
 )
@@ -154,6 +170,12 @@ def test_facts_that_a_search_does_not_write_are_told(
     folder = write_run(tmp_path / "run", rows_of_a_run()[:2], **change)
     with pytest.raises(RunError, match=rf"run.json, {said}"):
         read_run(folder)
+
+
+def test_a_session_that_does_not_say_its_end_is_shown(tmp_path: Path) -> None:
+    session = {name: value for name, value in SESSION.items() if name != "ended_by"}
+    run = read_run(write_run(tmp_path / "run", rows_of_a_run()[:2], sessions=[session]))
+    assert "it did not tell its end" in facts_section(run)
 
 
 @pytest.mark.parametrize("rows", [{}, [1], [{"candidate_id": "0123abcd"}], None])

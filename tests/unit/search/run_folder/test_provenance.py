@@ -85,6 +85,7 @@ def test_places_and_limits_of_the_search_are_no_part_of_the_digest() -> None:
 
 def session(**changes: Any) -> dict[str, Any]:
     return {
+        **dict.fromkeys(("started", "host", "command"), "x"),
         "code": "aaaa",
         "git_commit": "1111",
         "versions": {"student-search": "0.1.0", "torch": "2.12.0"},
