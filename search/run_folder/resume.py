@@ -6,18 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from search.run_folder.facts import check_format, read_facts
+from search.run_folder.provenance import CHANGEABLE, PLACES
 from search.run_folder.warm_start_file import WARM_START_FILE, check_kept
 from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.load import Override
 from spaces.paths import user_path
-
-CHANGEABLE = (
-    "resources.",
-    "search.stop.",
-    "search.trials=",
-)  # what decides when, where and how long, not what comes out
-MOVABLE = ("teacher=", "dataset.file=", "dataset.image_root=")  # where contents agree
 
 
 def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str], warm_start: bool) -> None:
@@ -40,7 +34,7 @@ def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str]
         )
     refused = [
         *given,
-        *(f"--set {text}" for text in settings if not text.startswith((*CHANGEABLE, *MOVABLE))),
+        *(f"--set {text}" for text in settings if not _may_change(_pair(text)[0])),
     ]
     if refused:
         raise RunError(
@@ -50,6 +44,11 @@ def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str]
             "--dataset, --teacher, --set dataset.file, --set dataset.image_root. Everything else is as the run began; start a "
             "new one."
         )
+
+
+def _may_change(path: str) -> bool:
+    """Return whether a resume may set a field of the space: when, where and how long, or a place where contents agree."""
+    return path in PLACES or any(path == name or path.startswith(f"{name}.") for name in CHANGEABLE)
 
 
 def check_resumable(folder: Path) -> None:

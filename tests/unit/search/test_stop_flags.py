@@ -1,5 +1,6 @@
 """Stop rules on the command line, of a new run and of one to resume; and objectives that nothing could be ranked by."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,8 @@ def test_a_rule_that_cannot_be_names_its_flag(space_file: Path) -> None:
         ["--device-hours", "2", "--trials", "9"],
         ["--set", "search.stop.plateau.trials=null", "--set", "resources.cpus_per_worker=2"],
         ["search.trials=9"],
+        ["--set", " search.trials = 9"],
+        ["--set", "search.stop={wall_hours: 1}", "--set", "resources={cpus_per_worker: 2}"],
     ],
 )
 def test_a_resume_may_change_every_rule(flags: list[str]) -> None:
@@ -50,10 +53,13 @@ def test_a_resume_may_change_every_rule(flags: list[str]) -> None:
     assert (request.resume, bool(request.changes)) == (Path("runs/tiny"), True)
 
 
-def test_a_resume_that_may_not_change_something_names_the_rules_among_what_it_may() -> None:
-    options = parser().parse_args(["--resume", "runs/tiny", "--set", "search.seed=3"])
+@pytest.mark.parametrize(
+    "text", ["search.seed=3", "search={trials: 9}", "search.trialsome=9", "teacher.choice=[a]", "teachers=x"]
+)
+def test_a_resume_that_may_not_change_something_names_the_rules_among_what_it_may(text: str) -> None:
+    options = parser().parse_args(["--resume", "runs/tiny", "--set", text])
     with pytest.raises(
-        RunError, match=r"got --set search.seed=3; .*--wall-hours, --device-hours, .*search.stop"
+        RunError, match=rf"got --set {re.escape(text)}; .*--wall-hours, --device-hours, .*search.stop"
     ):
         request_of(options)
 
