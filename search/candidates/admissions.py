@@ -8,7 +8,7 @@ from typing import Any, final
 from search.candidates.cost_filter import CostFilter
 from search.inputs.inputs import Inputs
 from search.proposal import Admitted, Proposal, Rejected
-from search.run_folder.facts import CANDIDATE_FILE, CHECKPOINTS, space_facts
+from search.run_folder.facts import CANDIDATE_FILE, CHECKPOINTS, LOGS, space_facts
 from search.run_folder.recorder import Recorder
 from search.searchers.base import Values
 from spaces.candidate import Candidate
@@ -18,8 +18,6 @@ from trainables.code_version import code_digest
 from trainables.teachers.cache.read import TeacherCache
 from trainables.training.job import Job
 from trainables.trial import Launch, launch_dict
-
-LOGS = "logs"
 
 
 @final

@@ -64,7 +64,6 @@ class Inputs:
         self._places = dict(places or {})
         parts = gather(space, self.store, told, places=self._places, agree=agree, say=say)
         self.space, self.say = space, say
-        self.dataset_settings = dataset_settings(completed(space, parts.students.made))
         self.dataset: Dataset = parts.dataset
         self.teachers, self.students = parts.teachers, parts.students
         self.notes, self.measure = list(parts.notes), parts.measure
@@ -72,6 +71,7 @@ class Inputs:
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
         self._leave_out(parts.unfed)
         self.space = completed(self.space, self.students.made)
+        self.dataset_settings = dataset_settings(self.space)
 
     def _leave_out(self, unfed: Mapping[str, str]) -> None:
         """Take losses that nothing can feed out of the search, once for all candidates, and note why.

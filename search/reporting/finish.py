@@ -9,7 +9,7 @@ from analysis.run_folder import read_run
 from search.inputs.inputs import Inputs
 from search.inputs.teacher_figures import Say
 from search.reporting.conclusion import conclude
-from search.run_folder.facts import RunFacts
+from search.run_folder.facts import LOGS, RunFacts
 from search.run_folder.recorder import Recorder
 from search.stopping.interrupt import Interrupt
 from spaces.commands import command_line
@@ -113,8 +113,8 @@ class Finish:
         if isinstance(error, StudentSearchError):
             return str(error)
         first = (str(error).strip().splitlines() or [""])[0]
-        log = self._folder / "logs" / LOG
+        log = self._folder / LOGS / LOG
         with suppress(StorageError):  # the error itself is what is told
             make_folder(log.parent)
             append(log, "".join(traceback.format_exception(error)) + "\n")
-        return f"{type(error).__name__}: {first} (traceback in {self._named / 'logs' / LOG})"
+        return f"{type(error).__name__}: {first} (traceback in {self._named / LOGS / LOG})"

@@ -8,6 +8,7 @@ from typing import Any, final
 
 from analysis.run_folder import CONTROL_FILE, Trial
 from analysis.run_json import read_control
+from search.inputs.places import PATH_OPTIONS
 from search.results.orders import Order
 from spaces.files import write_text
 from trainables.training.job import Job
@@ -21,7 +22,6 @@ SAME = (
     "teacher_fingerprint",
     "dataset_fingerprint",
 )  # what decides a result
-PLACES = ("file", "image_root")  # of data sets, which may be moved
 KEY = ("candidate_id", "data", "seed", "distilled")
 
 Row = dict[str, Any]
@@ -101,7 +101,7 @@ def note_finished(job: Job, folder: Path, row: Mapping[str, Any]) -> None:
 def _decisive(job: Job) -> dict[str, Any]:
     """Return what decides the result of a job, as JSON gives it back."""
     fields = job.to_dict()
-    data = {name: value for name, value in fields["dataset"].items() if name not in PLACES}
+    data = {name: value for name, value in fields["dataset"].items() if name not in PATH_OPTIONS}
     kept: dict[str, Any] = json.loads(json.dumps({**{name: fields[name] for name in SAME}, "dataset": data}))
     return kept
 

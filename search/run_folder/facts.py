@@ -22,6 +22,7 @@ from spaces.schema import Space
 
 SPACE_FILE = "space.yaml"
 CHECKPOINTS = "checkpoints"
+LOGS = "logs"
 CANDIDATE_FILE = "candidate.json"
 FORMAT = 2  # of a run; the first had no number. Raise it when candidates, costs or checkpoints come to mean something else
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.table import HISTORY_FOLDER
-from search.run_folder.facts import CHECKPOINTS, SPACE_FILE
+from search.run_folder.facts import CHECKPOINTS, LOGS, SPACE_FILE
 from spaces.errors import RunError, SpaceError
 from spaces.files import storage_error
 from spaces.load import load_space
 from spaces.owner import OWNER_FILE, check_free
 
 RUNS = Path("runs")
-LOGS = "logs"
 
 
 @dataclass(frozen=True, kw_only=True)
