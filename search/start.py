@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from spaces.commands import command_line
 from spaces.errors import SpaceError, StorageError, StudentSearchError
+from spaces.files import refusal
 from spaces.interruption import shielded
 from spaces.load import Override, read_draft
 from spaces.schema import Space
@@ -301,6 +302,8 @@ def begun(name: str, out: Path | None, *, say: Say) -> Iterator[Path]:
                         gone = discard_untrained(folder)
                 except KeyboardInterrupt as again:  # came while it was tidied up
                     ended = again
+                except OSError as trouble:  # the error itself must not be lost for it
+                    say(f"run folder {folder.path}: cannot be removed: {refusal(folder.path, trouble)}")
                 removed = f"run folder {folder.path}: {'removed' if folder.made else 'left empty'}, nothing was trained in it"
                 if isinstance(ended, KeyboardInterrupt):
                     ended.add_note(removed if gone else _goes_on(folder.path))

@@ -1,5 +1,6 @@
 """The folder of a new run: it goes where nothing was trained, whatever ended the search, and never with anybody's files."""
 
+import errno
 import shutil
 import signal
 from pathlib import Path
@@ -131,3 +132,13 @@ def test_owning_needs_no_run() -> None:
     Path("plain").mkdir()
     with owned(Path("plain"), say=print):
         assert [one.name for one in Path("plain").iterdir()] == [OWNER_FILE]
+
+
+def test_a_folder_that_cannot_be_removed_does_not_hide_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr("search.run_folder.new_folder.shutil.rmtree", refuse)
+    (line,) = begin(Path("here"), LimitError("none"))
+    assert line.startswith("run folder here: cannot be removed: ")
+    assert "read-only file system" in line
