@@ -76,19 +76,30 @@ RUN: Mapping[str, Form] = {
     "resumed": list_of(TEXT),
     "metrics": list_of(TEXT),
     "warm_start": list_of(MAPPING),
+    "sessions": list_of(MAPPING),
+    "caveats": list_of(TEXT),
     "resume_with": FLAGS,
 }
 TEACHER: Mapping[str, Form] = {
     **dict.fromkeys(("name", "fingerprint"), TEXT),
     **dict.fromkeys(("params", "flops", "latency_ms", "size_mib"), NUMBER),
-    **dict.fromkeys(("metrics", "test_metrics"), FIGURES),
+    **dict.fromkeys(("metrics", "test_metrics", "guessing"), FIGURES),
+    **dict.fromkeys(("fingerprints", "places"), mapping_of(TEXT)),
 }
-DATASET: Mapping[str, Form] = dict.fromkeys(("kind", "fingerprint", "description"), TEXT)
+DATASET: Mapping[str, Form] = {
+    **dict.fromkeys(("kind", "fingerprint", "description"), TEXT),
+    "places": MAPPING,  # options of a plug-in
+}
 EARLIER: Mapping[str, Form] = {
     "run": TEXT,
     "started": TEXT,
     **dict.fromkeys(("imported", "finished", "first"), WHOLE),
 }
+SESSION: Mapping[str, Form] = {
+    **dict.fromkeys(("started", "host", "command", "code"), TEXT),
+    "versions": mapping_of(TEXT),
+}
+MAYBE_OF_SESSION: Mapping[str, Form] = dict.fromkeys(("ended", "ended_by", "git_commit"), TEXT)
 CONTROL_ROW: Mapping[str, Form] = {"candidate_id": TEXT, "data": TEXT, "seed": WHOLE, "distilled": FLAG}
 
 
@@ -124,6 +135,9 @@ def check_facts(path: Path, facts: Mapping[str, Any]) -> None:
     _check(path, "dataset.", facts.get("dataset") or {}, DATASET)
     for number, source in enumerate(facts.get("warm_start") or []):
         _check(path, f"warm_start[{number}].", source, EARLIER, all_of_them=True)
+    for number, session in enumerate(facts.get("sessions") or []):
+        _check(path, f"sessions[{number}].", session, SESSION, all_of_them=True)
+        _check(path, f"sessions[{number}].", session, MAYBE_OF_SESSION)
 
 
 def read_control(path: Path) -> dict[str, Any]:

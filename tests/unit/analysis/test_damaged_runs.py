@@ -21,6 +21,7 @@ from tests.damage import damaged
 from tests.unit.analysis.conftest import METRICS, rows_of_a_run, write_run
 
 FILES = ("trials.arrow", "run.json", "control.json", "rungs.json")
+SESSION = {"started": "x", "host": "h", "command": "c", "code": "k", "versions": {}, "ended_by": None}
 FEW, MANY = 1_234_567, 2**60  # rows of a batch, as it was written and as it then claims
 
 
@@ -144,6 +145,20 @@ def test_one_candidate_in_two_rows_is_told(tmp_path: Path) -> None:
         ({"warm_start": [{"run": "x"}]}, r"warm_start\[0\].started: got null"),
         ({"resume_with": "--trials 9; rm -r x"}, "resume_with: got .*allowed: flags"),
         ({"metrics": {"a": 1}}, "metrics: got .*allowed: a list"),
+        ({"sessions": "x"}, "sessions: got .*allowed: a list, each a mapping"),
+        ({"sessions": [{}]}, r"sessions\[0\].started: got null; allowed: a text"),
+        (
+            {"sessions": [{**SESSION, "versions": None}]},
+            r"sessions\[0\].versions: got null; allowed: a mapping",
+        ),
+        (
+            {"sessions": [SESSION, {**SESSION, "git_commit": 5}]},
+            r"sessions\[1\].git_commit: got 5; allowed: a text",
+        ),
+        ({"caveats": 5}, "caveats: got 5; allowed: a list, each a text"),
+        ({"teacher": {"guessing": [1]}}, "teacher.guessing: got .*allowed: a mapping"),
+        ({"teacher": {"places": [1]}}, "teacher.places: got .*allowed: a mapping"),
+        ({"dataset": {"places": "x"}}, "dataset.places: got .*allowed: a mapping"),
         ({"seed": -1}, "seed: got -1; allowed: a whole number, 0 or more"),
     ],
     ids=str,
@@ -154,6 +169,16 @@ def test_facts_that_a_search_does_not_write_are_told(
     folder = write_run(tmp_path / "run", rows_of_a_run()[:2], **change)
     with pytest.raises(RunError, match=rf"run.json, {said}"):
         read_run(folder)
+
+
+def test_sessions_as_a_search_writes_them_are_shown(tmp_path: Path) -> None:
+    ended = {**SESSION, "git_commit": "0123abc", "ended_by": "trials"}
+    run = read_run(
+        write_run(tmp_path / "run", rows_of_a_run()[:2], sessions=[SESSION, ended], objectives=None)
+    )
+    text = str(facts_section(run))
+    assert "begun x on h: c; code k; it did not tell its end" in text
+    assert "begun x on h: c; code k, commit 0123abc; ended by trials" in text
 
 
 @pytest.mark.parametrize("rows", [{}, [1], [{"candidate_id": "0123abcd"}], None])
