@@ -1,5 +1,6 @@
 """A run folder may come from anywhere: whatever its files hold, there is a result or one message with the file's name."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -208,4 +209,21 @@ def test_what_another_may_not_read_is_not_called_damaged(
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(RunError, match=r"trials.arrow: cannot be read: no permission: .* belongs to") as told:
         read_trials(folder / "trials.arrow")
+    assert "damaged" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["history/part-0001.arrow", "rungs.json", "run.json", "control.json"])
+def test_no_part_of_a_run_that_may_not_be_read_is_left_out_or_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder, usual = write_run(tmp_path / "run"), io.open
+
+    def refuse(file: Any, *arguments: Any, **options: Any) -> Any:
+        if file == folder / name:
+            raise PermissionError(13, "Permission denied")
+        return usual(file, *arguments, **options)
+
+    monkeypatch.setattr(io, "open", refuse)
+    with pytest.raises(RunError, match=rf"{name}: cannot be read: no permission: ") as told:
+        read_run(folder)
     assert "damaged" not in str(told.value)
