@@ -97,8 +97,12 @@ def draw_pngs(folder: Path) -> list[Path] | str:
                 {"fig": figure, "path": drafts.enter_context(atomic_path(target)), "opts": options}
                 for figure, target in zip(figures, targets, strict=True)
             ]
-            # mathjax would come from a network, and is not used.
-            kaleido.write_fig_from_object_sync(specs, cancel_on_error=True, kopts={"mathjax": False})
+            try:  # mathjax would come from a network, and is not used
+                kaleido.write_fig_from_object_sync(specs, cancel_on_error=True, kopts={"mathjax": False})
+            except OSError as error:
+                if error.errno is None:  # of the channel to the browser, not of the disk
+                    raise RuntimeError(str(error) or type(error).__name__) from error
+                raise
     except (
         RuntimeError,
         OSError,

@@ -212,7 +212,7 @@ def check_ids(run: Run) -> None:
 
 def _metric_objectives(facts: Mapping[str, Any]) -> list[str]:
     """Return the objectives that are metrics, for a run that has no table yet."""
-    return [name for name in facts.get("objectives", {}) if name not in COSTS]
+    return [name for name in facts.get("objectives") or {} if name not in COSTS]
 
 
 def _trial(row: Mapping[str, Any], names: tuple[str, ...]) -> Trial:

@@ -89,18 +89,18 @@ TEACHER: Mapping[str, Form] = {
 }
 DATASET: Mapping[str, Form] = {
     **dict.fromkeys(("kind", "fingerprint", "description"), TEXT),
-    "places": mapping_of(TEXT),
+    "places": MAPPING,  # options of a plug-in
 }
-SESSION: Mapping[str, Form] = {
-    **dict.fromkeys(("started", "host", "command", "code", "git_commit"), TEXT),
-    "versions": mapping_of(TEXT),
-}
-ENDS: Mapping[str, Form] = dict.fromkeys(("ended", "ended_by"), TEXT)  # null while it goes on
 EARLIER: Mapping[str, Form] = {
     "run": TEXT,
     "started": TEXT,
     **dict.fromkeys(("imported", "finished", "first"), WHOLE),
 }
+SESSION: Mapping[str, Form] = {
+    **dict.fromkeys(("started", "host", "command", "code"), TEXT),
+    "versions": mapping_of(TEXT),
+}
+MAYBE_OF_SESSION: Mapping[str, Form] = dict.fromkeys(("ended", "ended_by", "git_commit"), TEXT)
 CONTROL_ROW: Mapping[str, Form] = {"candidate_id": TEXT, "data": TEXT, "seed": WHOLE, "distilled": FLAG}
 
 
@@ -134,11 +134,11 @@ def check_facts(path: Path, facts: Mapping[str, Any]) -> None:
     _check(path, "", facts, RUN)
     _check(path, "teacher.", facts.get("teacher") or {}, TEACHER)
     _check(path, "dataset.", facts.get("dataset") or {}, DATASET)
-    for number, session in enumerate(facts.get("sessions") or []):
-        _check(path, f"sessions[{number}].", session, SESSION, all_of_them=True)
-        _check(path, f"sessions[{number}].", session, ENDS)
     for number, source in enumerate(facts.get("warm_start") or []):
         _check(path, f"warm_start[{number}].", source, EARLIER, all_of_them=True)
+    for number, session in enumerate(facts.get("sessions") or []):
+        _check(path, f"sessions[{number}].", session, SESSION, all_of_them=True)
+        _check(path, f"sessions[{number}].", session, MAYBE_OF_SESSION)
 
 
 def read_control(path: Path) -> dict[str, Any]:

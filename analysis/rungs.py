@@ -1,16 +1,17 @@
 """What the scheduler decided at the rungs: `rungs.json`, which a search writes, and a report and a resume read."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from analysis.run_json import read_object
 from spaces.errors import RunError
 
 RUNGS_FILE = "rungs.json"
 VERSION = 2  # of the file; the first had no number
 STOP, CONTINUE = "stop", "continue"
+REMEDY = "Put back a copy, or delete it: --resume refills the rungs from history/, and the record of decisions begins anew."
 
 Entries = Mapping[int, Mapping[str, Mapping[str, float | None]]]
 """Rung, in epochs -> candidate id -> objective -> value, None where it was no finite number."""
@@ -67,12 +68,12 @@ def read_rungs(path: Path) -> Rungs:
     """Return what a `rungs.json` of any version so far holds; nothing where there is none.
 
     Raises:
-        RunError: it is damaged, of a newer version, or of a search in several brackets, which are no more.
+        RunError: it cannot be read, is damaged, of a newer version, or of a search in several brackets, which are no more.
     """
     if not path.exists():
         return Rungs()
+    content = read_object(path, REMEDY)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         version, brackets = content.get("version", 1), content.get("brackets", 1)
         if version not in range(1, VERSION + 1):
             raise _other(path, f"version {version}", f"up to {VERSION}")
@@ -83,11 +84,10 @@ def read_rungs(path: Path) -> Rungs:
             entries={int(rung): _entries(found) for rung, found in content["rungs"].items()},
             decisions=tuple(_decision(one) for one in content["decisions"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise RunError(
             f"{path}: damaged, no record of the rungs ({type(error).__name__}: {error}); allowed: the file as the search "
-            "wrote it. Put back a copy, or delete it: --resume refills the rungs from history/, and the record of "
-            "decisions begins anew."
+            f"wrote it. {REMEDY}"
         ) from error
 
 

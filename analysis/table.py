@@ -242,7 +242,11 @@ def other_columns(table: pa.Table) -> tuple[pa.Field, ...]:
 
 
 def read_history(folder: Path) -> History:
-    """Return every whole row of `folder/history`; no such folder or no part gives an empty table."""
+    """Return every whole row of `folder/history`; no such folder or no part gives an empty table.
+
+    Raises:
+        RunError: the system does not let us read a part: that is no torn end, and what it holds must not be lost.
+    """
     tables, torn = [], []
     for part in sorted((folder / HISTORY_FOLDER).glob("part-*.arrow")):
         batches, whole = _batches(part)
@@ -278,8 +282,11 @@ def _batches(part: Path) -> tuple[list[pa.RecordBatch], bool]:
     batches: list[pa.RecordBatch] = []
     try:
         source = _whole(part)
-        if source.size() == 0:  # made, and nothing written yet: nothing is lost
-            return batches, True
+    except OSError as error:
+        raise RunError(f"{part}: cannot be read: {refusal(part, error)}") from error
+    if source.size() == 0:  # made, and nothing written yet: nothing is lost
+        return batches, True
+    try:
         for batch in pa.ipc.open_stream(source):
             batch.validate(full=True)
             _check_history(batch)

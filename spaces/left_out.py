@@ -28,7 +28,7 @@ def without_losses(space: Space, names: Collection[str]) -> Space:
     }
     gone = _settle_conditions(space, names, fields)
     fields["search"]["start"] = [_without(point, gone) for point in space.search.start]
-    return Space.loaded(fields, space._marks, space._source)  # marks stay those of the file
+    return space.rewritten(fields)
 
 
 def start_points_naming(space: Space, names: Collection[str]) -> list[int]:

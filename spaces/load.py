@@ -55,7 +55,9 @@ def parse_setting(text: str) -> tuple[Override | None, list[Problem]]:
 def _checked(override: Override) -> tuple[Override, list[Problem]]:
     """Return an override, whose value may come from Python, and what a file could not hold of it."""
     mark, keys = Mark(printed(override.flag)), override.path.split(".")
-    if not all(keys) or len(keys) > DEEPEST:
+    if len(keys) > DEEPEST:
+        return override, [Problem(mark, "", too_deep())]
+    if not all(keys):
         return override, [
             Problem(mark, "", "got no dotted path; allowed: keys with dots between. Write a.b.")
         ]

@@ -34,11 +34,10 @@ LOOK_EVERY_S = 1.0
 WRITING_S = 1.0  # a file that is locked and empty is being written
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 TAKEN_OVER_CODE = 2
+TOLD = {"host": str, "pid": int, "token": str}  # by every owner
 
 _held: set[str] = set()  # tokens of this process, of all threads
-_silent: set[tuple[str, int]] = (
-    set()
-)  # tokens and last signs of those that were watched in vain: once is enough
+_silent: set[tuple[str, int]] = set()  # tokens and last signs of those watched in vain: once is enough
 
 
 class Busy(RunError):
@@ -293,9 +292,10 @@ def _read(path: Path) -> dict[str, Any]:
     """Return what an owner's file says, {} where there is none, or none yet."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) and {"host", "pid", "token"} <= found.keys() else {}
+    sound = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in TOLD.items())
+    return found if sound else {}
 
 
 def _patiently(path: Path) -> dict[str, Any]:

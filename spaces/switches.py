@@ -85,8 +85,10 @@ def _never(conditions: Sequence[Condition], domains: Mapping[str, Domain]) -> It
             continue  # told by `_misfit`
         domain, asked = domains[about], [one for one in conditions if one.path == about]
         exact = [value for one in asked if not one.negated for value in one.values]
+        if not all(map(domain.contains, exact)):
+            continue  # told by `_misfit`, too
         tries = exact or domain.values()
-        if not any(all(one.holds(value) for one in asked) and domain.contains(value) for value in tries):
+        if not any(all(one.holds(value) for one in asked) for value in tries):
             joint = " and ".join(
                 f"{'not ' if one.negated else ''}{listed(map(show, one.values))}" for one in asked
             )

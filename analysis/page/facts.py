@@ -98,8 +98,8 @@ def _sessions(sessions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return for each session when, where, by which code and command it worked, and how it ended."""
     return {
         f"session {number}": f"begun {one['started']} on {one['host']}: {one['command']}; code {one['code']}"
-        f"{', commit ' + one['git_commit'] if one['git_commit'] else ''}; "
-        f"{'ended by ' + one['ended_by'] if one.get('ended_by') else 'it did not tell its end'}"
+        f"{', commit ' + one['git_commit'] if one.get('git_commit') else ''}; "
+        f"{'ended by ' + str(one['ended_by']) if one.get('ended_by') else 'it did not tell its end'}"
         for number, one in enumerate(sessions, start=1)
     }
 

@@ -1,5 +1,6 @@
 """A run folder may come from anywhere: whatever its files hold, there is a result or one message with the file's name."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -21,11 +22,7 @@ from tests.damage import damaged
 from tests.unit.analysis.conftest import METRICS, rows_of_a_run, write_run
 
 FILES = ("trials.arrow", "run.json", "control.json", "rungs.json")
-SESSION = {
-    **dict.fromkeys(("started", "host", "command", "code", "git_commit"), ""),
-    "versions": {},
-    "ended_by": None,
-}
+SESSION = {"started": "x", "host": "h", "command": "c", "code": "k", "versions": {}, "ended_by": None}
 FEW, MANY = 1_234_567, 2**60  # rows of a batch, as it was written and as it then claims
 
 
@@ -149,6 +146,20 @@ def test_one_candidate_in_two_rows_is_told(tmp_path: Path) -> None:
         ({"warm_start": [{"run": "x"}]}, r"warm_start\[0\].started: got null"),
         ({"resume_with": "--trials 9; rm -r x"}, "resume_with: got .*allowed: flags"),
         ({"metrics": {"a": 1}}, "metrics: got .*allowed: a list"),
+        ({"sessions": "x"}, "sessions: got .*allowed: a list, each a mapping"),
+        ({"sessions": [{}]}, r"sessions\[0\].started: got null; allowed: a text"),
+        (
+            {"sessions": [{**SESSION, "versions": None}]},
+            r"sessions\[0\].versions: got null; allowed: a mapping",
+        ),
+        (
+            {"sessions": [SESSION, {**SESSION, "git_commit": 5}]},
+            r"sessions\[1\].git_commit: got 5; allowed: a text",
+        ),
+        ({"caveats": 5}, "caveats: got 5; allowed: a list, each a text"),
+        ({"teacher": {"guessing": [1]}}, "teacher.guessing: got .*allowed: a mapping"),
+        ({"teacher": {"places": [1]}}, "teacher.places: got .*allowed: a mapping"),
+        ({"dataset": {"places": "x"}}, "dataset.places: got .*allowed: a mapping"),
         ({"seed": -1}, "seed: got -1; allowed: a whole number, 0 or more"),
         ({"caveats": 3}, "caveats: got 3; allowed: a list, each a text"),
         ({"sessions": "abc"}, 'sessions: got "abc"; allowed: a list, each a mapping'),
@@ -160,7 +171,6 @@ def test_one_candidate_in_two_rows_is_told(tmp_path: Path) -> None:
         ({"sessions": [{**SESSION, "ended_by": 1}]}, r"sessions\[0\].ended_by: got 1; allowed: a text"),
         ({"teacher": {"places": ["x"]}}, r'teacher.places: got \["x"\]; allowed: a mapping'),
         ({"teacher": {"fingerprints": 3}}, "teacher.fingerprints: got 3; allowed: a mapping"),
-        ({"dataset": {"places": {"file": 3}}}, "dataset.places: got .*allowed: a mapping"),
     ],
     ids=str,
 )
@@ -172,10 +182,14 @@ def test_facts_that_a_search_does_not_write_are_told(
         read_run(folder)
 
 
-def test_a_session_that_does_not_say_its_end_is_shown(tmp_path: Path) -> None:
-    session = {name: value for name, value in SESSION.items() if name != "ended_by"}
-    run = read_run(write_run(tmp_path / "run", rows_of_a_run()[:2], sessions=[session]))
-    assert "it did not tell its end" in facts_section(run)
+def test_sessions_as_a_search_writes_them_are_shown(tmp_path: Path) -> None:
+    ended = {**SESSION, "git_commit": "0123abc", "ended_by": "trials"}
+    run = read_run(
+        write_run(tmp_path / "run", rows_of_a_run()[:2], sessions=[SESSION, ended], objectives=None)
+    )
+    text = str(facts_section(run))
+    assert "begun x on h: c; code k; it did not tell its end" in text
+    assert "begun x on h: c; code k, commit 0123abc; ended by trials" in text
 
 
 @pytest.mark.parametrize("rows", [{}, [1], [{"candidate_id": "0123abcd"}], None])
@@ -205,4 +219,21 @@ def test_what_another_may_not_read_is_not_called_damaged(
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(RunError, match=r"trials.arrow: cannot be read: no permission: .* belongs to") as told:
         read_trials(folder / "trials.arrow")
+    assert "damaged" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["history/part-0001.arrow", "rungs.json", "run.json", "control.json"])
+def test_no_part_of_a_run_that_may_not_be_read_is_left_out_or_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder, usual = write_run(tmp_path / "run"), io.open
+
+    def refuse(file: Any, *arguments: Any, **options: Any) -> Any:
+        if file == folder / name:
+            raise PermissionError(13, "Permission denied")
+        return usual(file, *arguments, **options)
+
+    monkeypatch.setattr(io, "open", refuse)
+    with pytest.raises(RunError, match=rf"{name}: cannot be read: no permission: ") as told:
+        read_run(folder)
     assert "damaged" not in str(told.value)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from plotly.offline import get_plotlyjs
@@ -229,6 +230,33 @@ def test_pictures_without_a_browser_are_one_line(make_run: Make, monkeypatch: py
     assert isinstance(told, str)
     assert told.startswith("No front_*.png: ")
     assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (type("ChannelClosedError", (OSError,), {})(), "No front_*.png: no usable Chrome or Chromium (ChannelClosedError)."),
+        (TimeoutError("no answer"), "No front_*.png: no usable Chrome or Chromium (no answer)."),
+        (OSError(28, "No space left on device"), "cannot be written: the disk of "),
+    ],
+)  # fmt: skip
+def test_a_browser_that_dies_is_told_apart_from_a_full_disk(
+    make_run: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: OSError,
+    told: str,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    kaleido = ModuleType("kaleido")
+    monkeypatch.setattr(kaleido, "write_fig_from_object_sync", fail, raising=False)
+    monkeypatch.setitem(sys.modules, "kaleido", kaleido)
+    folder = make_run()
+    assert main([str(folder), "--png"]) == (2 if error.errno else 0)
+    assert told in "".join(capsys.readouterr())
+    assert not list(folder.glob("*front_*"))
 
 
 def test_pictures_without_kaleido_are_one_line(make_run: Make, monkeypatch: pytest.MonkeyPatch) -> None:

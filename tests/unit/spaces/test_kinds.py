@@ -342,7 +342,7 @@ AT = "10, student.fusion.placement.when"
         ),
         (
             WHEN,
-            "when: {student.fusion.layers: [2, 3]}",
+            "when: {student.fusion.layers: [3]}",
             f"{AT}.student.fusion.layers: got 3 for student.fusion.layers; allowed: one of 1, 2. "
             "Write a value that it can take.",
         ),

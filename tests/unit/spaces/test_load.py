@@ -296,6 +296,7 @@ def test_values_too_deep_to_be_read_are_refused_not_run_into(problems: Problems)
         *problems(("itc: {weight: 1.0}", f"itc: {deep}")),
         *problems(overrides=[f"losses.itc={deep}"]),
         *problems(overrides=[f"student.{'.'.join('a' * 3000)}=1"]),
+        *problems(overrides=[Override("overrides[0]", ".".join("a" * 41), 1)]),
     ):
         assert "got more than 40 levels; allowed: up to 40." in told
 

@@ -266,9 +266,18 @@ def test_the_copy_of_a_folder_in_use_is_free(folder: Path) -> None:
         assert taken(shutil.copytree(folder, folder.with_name("copy"))) == []
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": 1}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"pid": 1}', pytest.param("[" * 100_000, id="deep")]
+)
 def test_a_file_that_says_nothing_is_no_owner(content: str, folder: Path) -> None:
     (folder / OWNER_FILE).write_text(content)
+    assert taken(folder) == []
+
+
+@pytest.mark.parametrize("changes", [{"pid": "x"}, {"pid": None}, {"token": [1]}, {"host": 3}], ids=str)
+def test_a_file_of_another_form_is_no_owner(changes: dict[str, Any], folder: Path) -> None:
+    mark(folder, **changes)
+    check_free(folder, say=print)
     assert taken(folder) == []
 
 
