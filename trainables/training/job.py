@@ -49,7 +49,7 @@ FORMS: tuple[tuple[tuple[str, ...], Any, str], ...] = (
     (("teacher_metrics.*", "blind_metrics.*", "costs.*"), int | float, "a number"),
 )
 RULES = {
-    "seed": Number(whole=True, low=0, high=2**63 - 1, why="torch takes no larger one"),
+    "seed": Number(whole=True, low=0),
     "threads": Number(whole=True, low=1, high=4096, why="no machine has as many cores"),
     "patience": Number(low=0),
     "config.training.epochs": Number(whole=True, low=1),
