@@ -1,15 +1,17 @@
 """From plain options to a plug-in's frozen `Config`, nested ones too; what pydantic does at the door of a space file."""
 
 import dataclasses
+import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING
 from typing import Any, TypeVar
 
 from spaces.errors import PluginError
-from spaces.rules import show
+from spaces.rules import Refused, show
 
 T = TypeVar("T")
+PLAIN = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
 
 
 def made_config(config_class: type[T], options: Mapping[str, Any], place: str = "") -> T:
@@ -21,7 +23,7 @@ def made_config(config_class: type[T], options: Mapping[str, Any], place: str = 
         place: dotted path of the options, for messages.
 
     Raises:
-        PluginError: an unknown option, a missing one, or a value that the config refuses.
+        PluginError: an unknown option, a missing one, or a value that the rule or type of its field, or the config, refuses.
     """
     fields = {field.name: field for field in dataclasses.fields(config_class) if field.init}  # type: ignore[arg-type]
     unknown = [name for name in options if name not in fields]
@@ -29,13 +31,18 @@ def made_config(config_class: type[T], options: Mapping[str, Any], place: str = 
         raise PluginError(
             f"{_path(place, unknown[0])}: got an unknown option; allowed: {', '.join(fields) or 'none'}. Delete it."
         )
-    types = typing.get_type_hints(config_class)
+    hints = typing.get_type_hints(config_class)
     needed = [
         name for name, one in fields.items() if one.default is MISSING and one.default_factory is MISSING
     ]
     if missing := [name for name in needed if name not in options]:
         raise PluginError(f"{_path(place, missing[0])}: the option is missing. Give it.")
-    values = {name: _value(types[name], value, _path(place, name)) for name, value in options.items()}
+    values = {}
+    for name, value in options.items():
+        try:
+            values[name] = _ruled(fields[name], _value(hints[name], value, _path(place, name)))
+        except Refused as error:
+            raise PluginError(f"{_path(place, name)}: {error}") from error
     try:
         return config_class(**values)
     except TypeError as error:  # of a check that compares
@@ -76,7 +83,28 @@ def _value(kind: Any, value: Any, place: str) -> Any:
     if typing.get_origin(kind) is typing.Literal and value not in typing.get_args(kind):
         allowed = ", ".join(map(str, typing.get_args(kind)))
         raise PluginError(f"{place}: got {show(value)}; allowed: {allowed}. Use one of those.")
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if all(one in PLAIN for one in kinds) and not any(_is_plain(value, one) for one in kinds):
+        allowed = " or ".join(PLAIN[one] for one in kinds)
+        raise PluginError(f"{place}: got {show(value)}; allowed: {allowed}. Write that.")
     return tuple(value) if isinstance(value, list) else value
+
+
+def _is_plain(value: Any, kind: type) -> bool:
+    """Return whether a value is of a plain type; a whole number is a number, too, and true is none."""
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float if kind is float else kind)
+
+
+def _ruled(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Return a value as the rule of its field keeps it.
+
+    Raises:
+        Refused: the rule does not allow it.
+    """
+    rule = field.metadata.get("rule")
+    return value if rule is None else rule.read(value)
 
 
 def _plain(value: Any) -> Any:

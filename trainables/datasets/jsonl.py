@@ -10,7 +10,6 @@ are decoded and resized once, into one array in the cache folder.
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from PIL import UnidentifiedImageError
 
 from spaces.errors import DatasetError
 from spaces.files import atomic_path
+from spaces.paths import user_path
 from spaces.plugins import listed
 from spaces.rules import Number
 from spaces.turns import in_turn
@@ -74,8 +74,8 @@ class JsonlDataset(Dataset):
         self._fields = Fields(
             image=config.image_field, caption=config.caption_field, split=config.split_field
         )
-        self.file = _absolute(config.file)
-        self.root = _absolute(config.image_root) if config.image_root else self.file.parent
+        self.file = user_path(config.file).absolute()
+        self.root = user_path(config.image_root).absolute() if config.image_root else self.file.parent
         _check_places(self.file, self.root if config.image_root else None)
         names = {"image_field": config.image_field, "caption_field": config.caption_field}
         names["split_field"] = config.split_field
@@ -330,11 +330,6 @@ class JsonlDataset(Dataset):
         except Exception as error:
             return _broken(picture, error)
         return pixels
-
-
-def _absolute(text: str) -> Path:
-    """Return a path from wherever one stands; os.path, since pathlib raises for a user that does not exist."""
-    return Path(os.path.expanduser(text)).absolute()
 
 
 def _check_places(file: Path, root: Path | None) -> None:

@@ -5,16 +5,17 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from spaces.errors import ShapeError
+from spaces.paths import user_path
 from spaces.plugins import resolve
 from trainables.configs import made_config
 from trainables.datasets import DATASETS
 from trainables.datasets.base import Dataset, Progress
+from trainables.datasets.contents import state_of
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families import FAMILIES
 from trainables.families.base import Blueprint, Family, Surroundings
@@ -51,7 +52,7 @@ def shared_teacher(name: str, device: str) -> Teacher:
 
 
 @lru_cache(maxsize=4)
-def _shared_dataset(dataset: str, state: tuple[str, ...]) -> Dataset:
+def _shared_dataset(dataset: str, state: tuple[int, ...]) -> Dataset:
     return make_dataset(json.loads(dataset))
 
 
@@ -60,14 +61,14 @@ def shared_dataset(settings: Mapping[str, Any]) -> Dataset:
     return _shared_dataset(json.dumps(dict(settings), sort_keys=True), _state(settings))
 
 
-def _state(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return size and times of the files that settings name: cheap, where a fingerprint reads all of them."""
-    found = []
-    for name in sorted({"file"} & settings.keys()):
-        with suppress(OSError, TypeError):
-            status = Path(settings[name]).stat()
-            found.append(f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ino}")
-    return tuple(found)
+def _state(settings: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return what moves when somebody writes the file that settings name: cheap, where a fingerprint reads all of it.
+
+    () where they name none, or none that can be looked at: whoever opens it says what is wrong.
+    """
+    with suppress(OSError, TypeError, ValueError):
+        return state_of(user_path(settings.get("file", "")))
+    return ()
 
 
 @lru_cache(maxsize=8)

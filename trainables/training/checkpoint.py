@@ -147,7 +147,7 @@ def _unreadable(path: Path, error: Exception) -> str:
     """Return what is told of a checkpoint that cannot be read."""
     if isinstance(error, OSError) and error.errno:
         return f"{path}: cannot be read: {refusal(path, error)}"
-    said = str(error).splitlines()[0][:200] if isinstance(error, TypeError) else type(error).__name__
+    said = (isinstance(error, TypeError) and str(error)[:200].partition("\n")[0]) or type(error).__name__
     refused = any(word in str(error) for word in ("Unsupported global", "Unsupported class"))  # torch's words
     if refused and isinstance(error, pickle.UnpicklingError):
         return (

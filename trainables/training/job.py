@@ -9,13 +9,25 @@ from typing import Any
 
 from spaces.errors import RunError
 from spaces.files import write_text
-from spaces.rules import show
+from spaces.rules import Number, Refused, show
 from trainables.tasks import DEFAULT
 
 REQUIRED = ("student.kind", "losses", "training.epochs")
 PATIENCE = 0.5
 ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
-MAPPINGS = ("config", "dataset", "tasks", "evaluation", "teacher_metrics", "blind_metrics", "costs")
+MAPPINGS = (
+    *(
+        "config",
+        "config.student",
+        "config.losses",
+        "config.losses.*",
+        "config.training",
+        "dataset",
+        "tasks",
+        "tasks.*",
+    ),
+    *("evaluation", "teacher_metrics", "blind_metrics", "costs"),
+)
 TEXTS = (
     "candidate_id",
     "folder",
@@ -26,9 +38,22 @@ TEXTS = (
     "code",
     "cache",
     "device",
+    "config.student.kind",
+    "dataset.kind",
 )
-NUMBERS = ("seed", "threads")
-SHARES = ("patience",)
+FORMS: tuple[tuple[tuple[str, ...], Any, str], ...] = (
+    (MAPPINGS, Mapping, "a mapping"),
+    (TEXTS, str, "a text"),
+    (("config.blind",), bool, "true or false"),
+    (("evaluation.*",), int, "an integer"),
+    (("teacher_metrics.*", "blind_metrics.*", "costs.*"), int | float, "a number"),
+)
+RULES = {
+    "seed": Number(whole=True, low=0),
+    "threads": Number(whole=True, low=1, high=4096, why="no machine has as many cores"),
+    "patience": Number(low=0),
+    "config.training.epochs": Number(whole=True, low=1),
+}
 
 
 def _absent(config: Any) -> list[str]:
@@ -45,38 +70,38 @@ def _absent(config: Any) -> list[str]:
     return [path for path in REQUIRED if not has(path)]
 
 
-def _short(value: Any) -> str:
-    """Return a value as it stands in a message."""
-    return show(value)
+def _found(fields: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return the value of a dotted path by its path; `*` stands for all names, {} for one that is not there."""
+    found: dict[str, Any] = {"": fields}
+    for name in path.split("."):
+        found = {
+            f"{place}.{key}".lstrip("."): value
+            for place, part in found.items()
+            if isinstance(part, Mapping)
+            for key, value in part.items()
+            if name in ("*", key)
+        }
+    return found
 
 
 def _wrong_types(fields: Mapping[str, Any]) -> str:
     """Return what stands in the wrong form, "" if nothing does."""
-    config = fields["config"] if isinstance(fields["config"], Mapping) else {}
-    parts = {f"config.{name}": config[name] for name in ("student", "losses", "training") if name in config}
-    for names, kind, what in (
-        (MAPPINGS, Mapping, "a mapping"),
-        (TEXTS, str, "a text"),
-        (NUMBERS, int, "an integer"),
-        (SHARES, int | float, "a number"),
-    ):
-        found = {name: fields[name] for name in names if name in fields} | (parts if kind is Mapping else {})
-        for name, value in found.items():
-            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-                return f"{name}: got {_short(value)}; allowed is {what}"
+    for paths, kind, what in FORMS:
+        for path in paths:
+            for place, value in _found(fields, path).items():
+                if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                    return f"{place[:80]}: got {show(value)}; allowed is {what}"
+    for path, rule in RULES.items():
+        for place, value in _found(fields, path).items():
+            try:
+                rule.read(value)
+            except Refused as error:
+                return f"{place}: {str(error).rstrip('.')}"
     if not ID.fullmatch(fields["candidate_id"]):
         return f"candidate_id: got {fields['candidate_id'][:80]!r}; allowed are 8 hex digits"
-    for name, what in (("tasks", "mappings of options"), ("costs", "numbers"), ("evaluation", "integers")):
-        kinds: Any = {"tasks": Mapping, "costs": int | float, "evaluation": int}[name]
-        wrong = [key for key, value in fields.get(name, {}).items() if not isinstance(value, kinds)]
-        if wrong:
-            return f"{name}.{str(wrong[0])[:80]}: got {_short(fields[name][wrong[0]])}; allowed are {what}"
     at = fields.get("evaluate_at", ())
     if not isinstance(at, list | tuple) or not all(isinstance(epoch, int) for epoch in at):
-        return f"evaluate_at: got {_short(at)}; allowed is a list of integers"
-    epochs = config.get("training", {}).get("epochs", 1)
-    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-        return f"training.epochs: got {_short(epochs)}; allowed: an integer, 1 or more"
+        return f"evaluate_at: got {show(at)}; allowed is a list of integers"
     return ""
 
 

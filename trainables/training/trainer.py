@@ -2,7 +2,7 @@
 
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from spaces.errors import PluginError, ShapeError
+from spaces.rules import Number
 from trainables.configs import require_counts
 from trainables.datasets.encoded import EncodedSplit
 from trainables.signals import Batch, NoSource, Signals, Source
@@ -18,6 +19,8 @@ from trainables.training.sampler import ExampleSampler
 from trainables.training.step import DistillationStep
 
 BETAS = (0.9, 0.98)
+FROM_0, ABOVE_0 = {"rule": Number(low=0)}, {"rule": Number(low=0, open_low=True)}
+STEPS = {"rule": Number(whole=True, low=0)}
 FUSED = frozenset({"fused"})  # the mode that `fused_every` and `fused_from` leave out
 
 
@@ -45,14 +48,14 @@ class TrainingConfig:
     epochs: int = 9
     pairs_per_epoch: int = 2000
     batch_size: int = 64
-    lr: float = 1.5e-3
-    weight_decay: float = 0.02
-    warmup_steps: int = 50
-    gradient_clip: float = 1.0
+    lr: float = field(default=1.5e-3, metadata=ABOVE_0)
+    weight_decay: float = field(default=0.02, metadata=FROM_0)
+    warmup_steps: int = field(default=50, metadata=STEPS)
+    gradient_clip: float = field(default=1.0, metadata=ABOVE_0)
     accumulate: int = 1
     itm_negatives: str = "teacher"
     fused_every: int = 1
-    fused_from: float = 0.0
+    fused_from: float = field(default=0.0, metadata=FROM_0)
 
     def __post_init__(self) -> None:
         require_counts(self, "epochs", "pairs_per_epoch", "batch_size", "accumulate", "fused_every")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from spaces.errors import PluginError
+from spaces.rules import Number
 from trainables.configs import made_config, plain
 
 
@@ -78,3 +79,33 @@ def test_without_a_place_the_path_begins_with_the_option() -> None:
         made_config(Options, {"colour": 1})
     with pytest.raises(PluginError, match=r"^left: the option is missing"):
         made_config(Options, {})
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """Options of plain types, one with a rule."""
+
+    share: float = field(default=0.5, metadata={"rule": Number(low=0, high=1)})
+    times: int | None = None
+    name: str = "a"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"share": 2}, r"mine\.share: got 2; allowed: a number >= 0 and <= 1"),
+        ({"share": True}, r"mine\.share: got true; allowed: a number\. "),
+        ({"share": float("nan")}, r"mine\.share: got nan; allowed: a number"),
+        ({"times": 1.5}, r"mine\.times: got 1\.5; allowed: a whole number or null"),
+        ({"times": False}, r"mine\.times: got false; allowed: a whole number or null"),
+        ({"name": None}, r"mine\.name: got null; allowed: a text"),
+    ],
+)
+def test_rules_and_plain_types_of_fields_hold(options: dict[str, object], message: str) -> None:
+    with pytest.raises(PluginError, match=message):
+        made_config(Ruled, options, "mine")
+
+
+def test_a_whole_number_is_a_number_and_null_is_kept_where_it_may_stand() -> None:
+    made = made_config(Ruled, {"share": 1, "times": None})
+    assert (made.share, made.times) == (1.0, None)

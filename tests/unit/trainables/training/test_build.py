@@ -1,6 +1,7 @@
 """From a candidate's config to the objects that train it."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from trainables.training.build import (
     build_step,
     build_student,
     make_dataset,
+    shared_dataset,
     student_plan,
     unfed_losses,
 )
@@ -186,3 +188,15 @@ def test_a_step_knows_whose_negatives_and_whether_it_is_blind(teacher: Teacher) 
     other = changed(changed(CONFIG, "blind", True), "training.itm_negatives", "student")
     step, _ = build_step(other, teacher, seed=0)
     assert (step.student.negatives, step.blind) == ("student", True)
+
+
+def test_a_data_set_named_from_home_is_opened_anew_once_its_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = {"kind": "jsonl", "file": "~/data.jsonl"}
+    (tmp_path / "data.jsonl").write_text("{}\n")
+    first = shared_dataset(settings)
+    assert shared_dataset(settings) is first
+    (tmp_path / "data.jsonl").write_text("{}\n{}\n")
+    assert shared_dataset(settings) is not first
