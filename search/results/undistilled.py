@@ -38,6 +38,7 @@ def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | 
     check_ids(run)
     check_format(folder, run.facts, str(folder))
     with owned(folder, say=_say):
+        run = read_run(folder)  # again: a process that has just ended may have written to it
         now = session_now()
         for line in code_changes(run.facts, now):
             _say(line)

@@ -1,5 +1,7 @@
 """The folder of a new run: made where nothing is, and taken away again where nothing was trained."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,10 +59,17 @@ def check_out(out: Path, *, say: Callable[[str], None]) -> None:
 
     Raises:
         RunError: says what it holds, or which process.
+        StorageError: it cannot be made or written, as far as permissions tell.
     """
     if out.is_dir():
         check_free(out, say=say)
     check_empty(out)
+    there = next(one for one in (out.absolute(), *out.absolute().parents) if one.exists())
+    number = None if there.is_dir() else errno.ENOTDIR
+    if number is None and not os.access(there, os.W_OK | os.X_OK):
+        number = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+    if number is not None:
+        raise storage_error(out, OSError(number, os.strerror(number)), what="folder")
 
 
 def check_empty(out: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from search.run_folder.new_folder import check_out
 from search.start import begun
-from spaces.errors import LimitError, ResourceError, RunError
+from spaces.errors import LimitError, ResourceError, RunError, StorageError
 from spaces.interruption import interrupt_now
 from spaces.owner import OWNER_FILE, owned
 
@@ -142,3 +142,16 @@ def test_a_folder_that_cannot_be_removed_does_not_hide_the_error(monkeypatch: py
     (line,) = begin(Path("here"), LimitError("none"))
     assert line.startswith("run folder here: cannot be removed: ")
     assert "read-only file system" in line
+
+
+@pytest.mark.parametrize("below", ["file/run", "file/a/b/run"])
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_prepared(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"run: cannot be made: a part of its path is a file"):
+        check_out(tmp_path / below, say=print)
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_folders_that_are_missing_on_the_way_are_no_fault(tmp_path: Path) -> None:
+    check_out(tmp_path / "a" / "b", say=print)
+    assert not list(tmp_path.iterdir())
