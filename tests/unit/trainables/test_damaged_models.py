@@ -132,9 +132,9 @@ def test_sizes_that_no_memory_holds_are_told_before_they_are_taken(
     [
         ({"candidate_id": "../../../x"}, "candidate_id: got '../../../x'; allowed are 8 hex digits"),
         ({"candidate_id": "0123ABCD"}, "candidate_id: got '0123ABCD'; allowed are 8 hex digits"),
-        ({"seed": True}, "seed: got true; allowed is an integer"),
-        ({"tasks": {"vqa": 3}}, "tasks.vqa: got 3; allowed are mappings"),
-        ({"costs": {"params": "x"}}, "costs.params: got 'x'; allowed are numbers"),
+        ({"seed": True}, "seed: got true; allowed: a whole number"),
+        ({"tasks": {"vqa": 3}}, "tasks.vqa: got 3; allowed is a mapping"),
+        ({"costs": {"params": "x"}}, "costs.params: got 'x'; allowed is a number"),
         ({"evaluate_at": 3}, "evaluate_at: got 3; allowed is a list"),
         ({"evaluate_at": ["1"]}, "evaluate_at: got "),
     ],
