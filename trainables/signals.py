@@ -2,9 +2,23 @@
 
 Families, tasks, losses, teachers and data sets do not know one another; they meet in the names of this file. Modes and
 kinds are open words: a new family may say `statement.hidden.2` without an edit here. Dimension letters:
-`trainables.shapes`.
+`trainables.shapes`. Words that several rooms know, `image` standing for `text`, too, where a model has one:
+
+| want | axes | what it is |
+|---|---|---|
+| `image.pooled` | D | the pooled feature, as the model's own class returns it |
+| `image.embedding` | E | of unit norm: the pooled feature, through the model's projection where it has one |
+| `image.tokens` | P, D | all last tokens, the special ones first |
+| `image.joint` | P, E | each of them taken the way on which the pooled one becomes the embedding, before it gets unit norm |
+| `image.map` | E, Y, X | `image.joint` without special tokens, as a grid; of a convolutional trunk its last feature map, (D, Y, X) |
+| `image.hidden.3`, `image.attention.3` | P, D; H, P, P | state after a layer, and its map |
+| `image.logits` | C | one for each class; `classes_meaning` names them |
+| `text.joint`, `text.hidden.3`, `text.attention.3` | T, E; T, D; H, T, T | masked by `caption.mask` |
+| `contrast.temperature` | | what similarities of embeddings are divided by |
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -14,9 +28,11 @@ from torch import Tensor
 
 from spaces.errors import DatasetError
 
-PICTURE, CAPTION, QUESTION = "picture", "caption", "question"
-"""Kinds of rows that the shipped data sets have; another data set may have others."""
+PICTURE, CAPTION, QUESTION, LABEL = "picture", "caption", "question", "label"
+"""Kinds of rows that the shipped data sets have; another data set may have others. A label is one of a picture's own."""
+TEXTS = frozenset({CAPTION, QUESTION})
 PIXELS = "picture.pixels"
+CLASS = "picture.label"
 
 
 class Want(NamedTuple):
@@ -71,6 +87,12 @@ class Offer:
 Offers = Mapping[Want, Offer]
 
 
+def classes_meaning(names: Iterable[str]) -> str:
+    """Return the `meaning` of class logits: equal for equal classes in an equal order."""
+    told = json.dumps(list(names), ensure_ascii=False)
+    return f"classes {hashlib.sha256(told.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
 def reads_texts(offers: Offers) -> bool:
     """Return whether a model with these offers needs a tokenizer from raw input to answer."""
     return any(offer.rows not in ("", PICTURE) for offer in offers.values())
@@ -109,9 +131,10 @@ class Batch:
 
     Attributes:
         fields: name -> tensor (B, ...). The shipped data sets give `picture.pixels` (B, 3, S, S) float, normalised as
-            the teacher's preprocessing says; of captions and questions `.ids` (B, T) int64, padded and trimmed to the
-            longest of the batch, `.mask` (B, T) True on real tokens, and `.targets` (B, T) True at positions whose *next*
-            token is to be predicted; `caption.key` (B,) int64, equal for equal captions.
+            the teacher's preprocessing says; `picture.label` (B,) int64, the class among the data's `classes`; of captions
+            and questions `.ids` (B, T) int64, padded and trimmed to the longest of the batch, `.mask` (B, T) True on real
+            tokens, and `.targets` (B, T) True at positions whose *next* token is to be predicted; `caption.key` (B,) int64,
+            equal for equal captions.
         rows: kind of row -> (B,) int64, its number in the split: the keys of the teacher cache. -1 where an example has
             no such row.
         seed: of all that is random about this view of the examples: negatives, and augmentations where there are any.

@@ -20,7 +20,7 @@ from spaces.schema import Space
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import fields_of
-from trainables.signals import CAPTION, QUESTION
+from trainables.signals import LABEL, TEXTS
 from trainables.tasks.base import Task
 from trainables.teachers.loading import check_pairing, load_teacher
 from trainables.teachers.teacher import Teacher
@@ -86,11 +86,13 @@ def gather(
         if data is not None:
             found.take(partial(_check_pair, space, name, teacher, data))
     reference = teachers.get(space.teachers[0])
-    kinds = frozenset({CAPTION, QUESTION}) if data is None else data.kinds
+    kinds = frozenset({*TEXTS, LABEL}) if data is None else data.kinds
     chosen = _choose(part, reference, kinds, found) if reference else None
     students = measure = None
     if reference and chosen and len(teachers) == len(space.teachers):
-        students = Students(chosen[0], teachers, allow_partial=space.allow_partial)
+        students = Students(
+            chosen[0], teachers, allow_partial=space.allow_partial, classes=data.classes if data else ()
+        )
         subject = students.deployed(reference.blueprint, reference)
         measure = found.take(lambda: TeacherMeasure.of(subject, store))
         if measure:
@@ -98,7 +100,7 @@ def gather(
     found.raise_any()
     if data is None or reference is None or chosen is None or students is None or measure is None:
         raise AssertionError("something is missing, and nobody has told why")
-    fields = fields_of(data.kinds if reference.tokenizer else ())
+    fields = fields_of(data.kinds if reference.tokenizer else data.kinds - TEXTS)
     return Parts(
         dataset=data,
         teachers=teachers,
@@ -177,7 +179,7 @@ def _choose(
     """Return the tasks and what was chosen; note tasks and objectives that teacher and data do not allow."""
     if not found.is_sound("tasks") and not part.tasks:
         return None
-    fields = fields_of(kinds if reference.tokenizer else ())
+    fields = fields_of(kinds if reference.tokenizer else kinds - TEXTS)
     chosen = found.take(lambda: chosen_tasks(part, reference.offers, fields))
     if chosen is not None and found.is_sound("tasks"):
         metrics = {name: 0.0 for task in chosen[0].values() for name in task.metrics}

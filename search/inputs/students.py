@@ -33,7 +33,12 @@ class Students:
     """
 
     def __init__(
-        self, made: Mapping[str, Task], teachers: Mapping[str, Teacher], *, allow_partial: bool
+        self,
+        made: Mapping[str, Task],
+        teachers: Mapping[str, Teacher],
+        *,
+        allow_partial: bool,
+        classes: tuple[str, ...] = (),
     ) -> None:
         """Take what a space has chosen.
 
@@ -41,8 +46,10 @@ class Students:
             made: the tasks.
             teachers: all teachers that a candidate may have.
             allow_partial: whether a student may do only some of the tasks.
+            classes: names of the classes of the data.
         """
         self.made, self.teachers, self._allow_partial = dict(made), dict(teachers), allow_partial
+        self._classes = classes
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -99,7 +106,7 @@ class Students:
         Raises:
             ShapeError: sizes that do not fit together.
         """
-        around = self.teacher_of(config).surroundings
+        around = self.teacher_of(config).around(self._classes)
         whole = student_plan(config, around, ()).training
         return student_plan(config, around, self.able(whole.offers))
 
@@ -197,6 +204,5 @@ class Students:
         family: type[Family] = resolve(FAMILIES, options.pop("kind"), "families")
         return family.resolve(options, self.teachers[teacher].blueprint.sizes)
 
-    @staticmethod
-    def _drafted(student: Mapping[str, Any], teacher: Teacher) -> Blueprint:
-        return student_plan({"student": student}, teacher.surroundings, ()).training
+    def _drafted(self, student: Mapping[str, Any], teacher: Teacher) -> Blueprint:
+        return student_plan({"student": student}, teacher.around(self._classes), ()).training

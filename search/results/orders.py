@@ -81,7 +81,7 @@ def plain_config(job: Job, teacher: Teacher) -> dict[str, Any]:
     Raises:
         RunError: nothing teaches its tasks without a teacher.
     """
-    offers = student_plan(job.config, teacher.surroundings, ()).training.offers
+    offers = student_plan(job.config, teacher.around(make_dataset(job.dataset).classes), ()).training.offers
     losses = plain_losses(job.config["losses"], make_tasks(job.tasks).values(), offers)
     if not losses:
         raise RunError(

@@ -18,6 +18,7 @@ from spaces.options import option_problems
 from spaces.plugins import resolve
 from trainables.datasets import DATASETS
 from trainables.datasets.base import SPLITS, Dataset, Split
+from trainables.preprocess import Framing
 from trainables.training.build import make_dataset
 
 IMAGE_SIZE = 64
@@ -52,7 +53,7 @@ def settings(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
 
 
 def read(dataset: Dataset, name: str) -> Split:
-    return dataset.split(name, image_size=IMAGE_SIZE, progress=lambda line: None)
+    return dataset.split(name, framing=Framing(IMAGE_SIZE), progress=lambda line: None)
 
 
 def test_table_is_sorted_and_every_row_has_an_example_here() -> None:

@@ -11,6 +11,7 @@ from spaces.plugins import resolve
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes import language
 from trainables.datasets.scenes.dataset import ScenesDataset
+from trainables.preprocess import Framing
 from trainables.signals import NOTHING, PICTURE, PIXELS, Batch, Want, reads_texts
 from trainables.tasks import TASKS
 from trainables.tasks.evaluation import evaluate, make_tasks
@@ -91,7 +92,9 @@ def scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScenesDataset:
 def test_embedded_teacher_belongs_to_the_scenes_of_this_program(scenes: ScenesDataset) -> None:
     teacher = load_teacher("embedded")
     assert teacher.tokenizer is not None
-    check_pairing(teacher, scenes, scenes.split("val", image_size=64, progress=lambda line: None).captions)
+    check_pairing(
+        teacher, scenes, scenes.split("val", framing=Framing(64), progress=lambda line: None).captions
+    )
     assert teacher.tokenizer.unknown_share(list(language.VOCABULARY)) == 0.0
     size = (teacher.files.folder / "model.safetensors").stat().st_size
     assert size < 8_000_000
@@ -100,7 +103,9 @@ def test_embedded_teacher_belongs_to_the_scenes_of_this_program(scenes: ScenesDa
 def test_embedded_teacher_has_learned_its_task(scenes: ScenesDataset) -> None:
     teacher = load_teacher("embedded")
     split = EncodedSplit(
-        scenes.split("val", image_size=64, progress=lambda line: None), teacher.tokenizer, teacher.preprocess
+        scenes.split("val", framing=Framing(64), progress=lambda line: None),
+        teacher.tokenizer,
+        teacher.preprocess,
     )
     found = evaluate(
         teacher.model,
@@ -117,7 +122,7 @@ def test_embedded_teacher_has_learned_its_task(scenes: ScenesDataset) -> None:
 def test_embedded_teacher_can_feed_every_mode(scenes: ScenesDataset) -> None:
     teacher = load_teacher("embedded")
     split = EncodedSplit(
-        scenes.split("train", image_size=64, progress=lambda line: None),
+        scenes.split("train", framing=Framing(64), progress=lambda line: None),
         teacher.tokenizer,
         teacher.preprocess,
     )

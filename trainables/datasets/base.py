@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from trainables.preprocess import Framing
+
 SPLITS = ("train", "val", "test")
 Progress = Callable[[str], None]
 """Takes one line about long work, such as `scenes: 1,000 of 4,000 drawn`."""
@@ -23,6 +25,7 @@ class Split:
         caption_images: (len(captions),) int64, the picture of each caption.
         questions, answers: parallel lists, empty where the data set asks nothing.
         question_images: (len(questions),) int64.
+        labels: (N,) int64, the class of each picture among `Dataset.classes`; None where the data set has no classes.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Split:
     questions: list[str]
     answers: list[str]
     question_images: np.ndarray
+    labels: np.ndarray | None = None
 
     @property
     def num_images(self) -> int:
@@ -65,7 +69,12 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def kinds(self) -> frozenset[str]:
-        """Kinds of rows that its splits have: `picture`, and those of `caption` and `question` that there are."""
+        """Kinds of rows that its splits have: `picture`, and those of `caption`, `question` and `label` that there are."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in the order of their labels; () where pictures have none."""
+        return ()
 
     @property
     def split_names(self) -> tuple[str, ...]:
@@ -98,8 +107,8 @@ class Dataset(ABC):
         return []
 
     @abstractmethod
-    def split(self, name: str, *, image_size: int, progress: Progress) -> Split:
-        """Return a split with pictures of image_size x image_size, prepared on disk at the first call.
+    def split(self, name: str, *, framing: Framing, progress: Progress) -> Split:
+        """Return a split with its pictures framed so, prepared on disk at the first call.
 
         Raises:
             DatasetError: a file, picture or text that cannot be used; an unknown split name.

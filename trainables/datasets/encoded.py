@@ -10,7 +10,7 @@ from torch import Tensor
 from spaces.errors import DatasetError
 from trainables.datasets.base import Split
 from trainables.preprocess import PreprocessConfig
-from trainables.signals import CAPTION, PICTURE, PIXELS, QUESTION, Batch
+from trainables.signals import CAPTION, CLASS, LABEL, PICTURE, PIXELS, QUESTION, TEXTS, Batch
 from trainables.tokenizer import Tokenizer
 
 Rows = Mapping[str, np.ndarray]
@@ -42,11 +42,10 @@ def _check_rows(split: str, kind: str, rows: np.ndarray, *, first: int, count: i
 
 
 def fields_of(kinds: Iterable[str]) -> frozenset[str]:
-    """Return the fields that batches can have of data with texts of these kinds."""
-    texts = {
-        f"{kind}.{part}" for kind in kinds if kind != PICTURE for part in ("ids", "mask", "targets", "key")
-    }
-    return frozenset({PIXELS, *texts})
+    """Return the fields that batches can have of data with rows of these kinds."""
+    had = set(kinds)
+    texts = {f"{kind}.{part}" for kind in had & TEXTS for part in ("ids", "mask", "targets", "key")}
+    return frozenset({PIXELS, *texts, *([CLASS] if LABEL in had else [])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +106,7 @@ class EncodedSplit:
         self.name = split.name
         self.pixels = split.pixels
         self.num_images = split.num_images
+        self.labels = split.labels
         self.preprocess = preprocess
         self.tables: dict[str, TextTable] = {}
         self.texts: dict[str, list[str]] = {CAPTION: split.captions}
@@ -124,7 +124,7 @@ class EncodedSplit:
     @property
     def fields(self) -> frozenset[str]:
         """The fields that its batches can have."""
-        return fields_of(self.tables)
+        return fields_of([*self.tables, *([] if self.labels is None else [LABEL])])
 
     def num_rows(self, kind: str) -> int:
         """Return how many rows of a kind the split has."""
@@ -159,6 +159,8 @@ class EncodedSplit:
         for kind, numbers in rows.items():
             if kind in self.tables:
                 fields |= {f"{kind}.{part}": one for part, one in self._tokens(kind, numbers, device).items()}
+        if PICTURE in rows and self.labels is not None:
+            fields[CLASS] = torch.from_numpy(self.labels[rows[PICTURE]].astype(np.int64)).to(device)
         numbered = {kind: torch.from_numpy(one.astype(np.int64)).to(device) for kind, one in rows.items()}
         return Batch(fields=fields, rows=numbered)
 

@@ -34,6 +34,7 @@ from trainables.datasets.jsonl_files import shown, what_it_is
 from trainables.datasets.jsonl_rows import Picture, Problems, read_pictures
 from trainables.datasets.pictures import VERSION as PIXELS
 from trainables.datasets.pictures import check_header, read_square
+from trainables.preprocess import Framing
 from trainables.share import usable_cores
 from trainables.signals import CAPTION, PICTURE, QUESTION
 
@@ -189,7 +190,7 @@ class JsonlDataset(Dataset):
             )
         return found
 
-    def split(self, name: str, *, image_size: int, progress: Progress) -> Split:
+    def split(self, name: str, *, framing: Framing, progress: Progress) -> Split:
         """Return one split; the pictures of all splits are prepared at the first call.
 
         Raises:
@@ -202,7 +203,7 @@ class JsonlDataset(Dataset):
             raise DatasetError(
                 f"{self.file}: has no {name} rows. Mark some with {self.config.split_field!r}: {name!r}."
             )
-        pixels = self._pixels(image_size, progress)
+        pixels = self._pixels(framing, progress)
         first = sum(len(self._splits[earlier]) for earlier in SPLITS[: SPLITS.index(name)])
         return Split(
             name=name,
@@ -273,14 +274,15 @@ class JsonlDataset(Dataset):
             for place, name in enumerate(order)
         }
 
-    def _pixels(self, side: int, progress: Progress) -> np.ndarray:
+    def _pixels(self, framing: Framing, progress: Progress) -> np.ndarray:
         """Return (N, S, S, 3) uint8 of all splits one after the other, mapped from disk."""
-        path = cache_folder("jsonl") / f"{self.fingerprinted(progress)}-{side}.npy"
+        side = framing.side
+        path = cache_folder("jsonl") / f"{self.fingerprinted(progress)}-{framing.key}.npy"
         pictures = [picture for name in SPLITS for picture in self._splits[name]]
         if not path.exists():
             with in_turn(path, "prepared pictures", say=progress):
                 if not path.exists():  # another process may have made it meanwhile
-                    self._write_pixels(path, pictures, side, progress)
+                    self._write_pixels(path, pictures, framing, progress)
         try:
             with np.errstate(over="ignore"):  # of a size that a damaged header claims
                 pixels: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -290,8 +292,11 @@ class JsonlDataset(Dataset):
             raise DatasetError(f"{path}: damaged (shape {pixels.shape}). Delete it; it is made again.")
         return pixels
 
-    def _write_pixels(self, path: Path, pictures: list[Picture], side: int, progress: Progress) -> None:
+    def _write_pixels(
+        self, path: Path, pictures: list[Picture], framing: Framing, progress: Progress
+    ) -> None:
         """Decode all pictures; all broken ones are told in one error, and nothing is kept then."""
+        side = framing.side
         problems = Problems(self.file)
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(pictures), side, side, 3)}
         needed = len(pictures) * side * side * 3
@@ -307,7 +312,7 @@ class JsonlDataset(Dataset):
                 np.lib.format.write_array_header_1_0(sink, header)
                 for first in range(0, len(pictures), CHUNK):
                     chunk = pictures[first : first + CHUNK]
-                    decoded = pool.map(lambda picture: self._decode(picture, side), chunk)
+                    decoded = pool.map(lambda picture: self._decode(picture, framing), chunk)
                     for picture, pixels in zip(chunk, decoded, strict=True):
                         if isinstance(pixels, np.ndarray):
                             sink.write(pixels.tobytes())
@@ -318,13 +323,13 @@ class JsonlDataset(Dataset):
                         progress(f"jsonl: {done:,} of {len(pictures):,} pictures prepared")
             problems.raise_any()
 
-    def _decode(self, picture: Picture, side: int) -> np.ndarray | str:
+    def _decode(self, picture: Picture, framing: Framing) -> np.ndarray | str:
         """Return the pixels (side, side, 3), or what is wrong with the file.
 
         Pillow's readers raise whatever their formats lead them to, so that all is caught here and told with the file's name.
         """
         try:
-            pixels = read_square(picture.path, side)
+            pixels = read_square(picture.path, framing)
             if not self._contents.is_as_it_was(picture.path):
                 return f"{shown(str(picture.path))} was changed while the data was read; start again."
         except Exception as error:

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from spaces.errors import DatasetError
+from trainables.preprocess import INTERPOLATIONS, Framing
 
 VERSION = 2  # raise it whenever a change here changes a pixel; it is part of every fingerprint of pictures
 LARGE = 16_000_000  # pixels; larger pictures are decoded one at a time, so that memory stays bounded
@@ -39,8 +40,8 @@ _UPRIGHT = {
 _ROUNDING = 1e-5  # by which a float may lie outside of 0 to 1
 
 
-def square(picture: Image.Image, side: int) -> np.ndarray:
-    """Return (side, side, 3) uint8: upright RGB on white, resized without regard to its proportions, bicubic.
+def square(picture: Image.Image, framing: Framing) -> np.ndarray:
+    """Return (side, side, 3) uint8: upright RGB on white, framed as the model wants it.
 
     Of several frames the current one is taken: the first, where none was chosen.
 
@@ -57,10 +58,21 @@ def square(picture: Image.Image, side: int) -> np.ndarray:
     turn = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))
     flat = _on_white(picture, key)
     upright = flat if turn is None else flat.transpose(turn)
-    return np.asarray(upright.resize((side, side), Image.Resampling.BICUBIC), dtype=np.uint8)
+    return np.asarray(_framed(upright, framing), dtype=np.uint8)
 
 
-def read_square(path: Path, side: int) -> np.ndarray:
+def _framed(picture: Image.Image, framing: Framing) -> Image.Image:
+    """Return the square of a picture; what is left over of an odd margin is cut off right and below."""
+    side, resample = framing.side, Image.Resampling(INTERPOLATIONS.index(framing.interpolation))
+    if framing.resize is None:
+        return picture.resize((side, side), resample)
+    short = min(picture.size)
+    width, height = (framing.resize * one // short for one in picture.size)
+    left, top = (width - side) // 2, (height - side) // 2
+    return picture.resize((width, height), resample).crop((left, top, left + side, top + side))
+
+
+def read_square(path: Path, framing: Framing) -> np.ndarray:
     """Return (side, side, 3) uint8 of a file.
 
     Raises:
@@ -70,7 +82,7 @@ def read_square(path: Path, side: int) -> np.ndarray:
     with Image.open(path) as picture:
         large = picture.width * picture.height > LARGE
         with _one_large if large else nullcontext():
-            return square(picture, side)
+            return square(picture, framing)
 
 
 def check_header(path: Path) -> None:

@@ -26,7 +26,7 @@ from spaces.paths import user_path
 from trainables.datasets.pictures import square
 from trainables.families.base import Blueprint, Family
 from trainables.model_folder import Reading, read_model_folder, write_model_folder
-from trainables.preprocess import PreprocessConfig
+from trainables.preprocess import INTERPOLATIONS, Framing, PreprocessConfig
 from trainables.signals import CAPTION, PIXELS, QUESTION, Batch, Signals, Want, Wants, reads_texts
 from trainables.tasks.decoding import ANSWERS, LOGITS, Decoder, padded
 from trainables.teachers.teacher import Teacher
@@ -177,7 +177,9 @@ class Student:
         side = self.preprocess.image_size
         squares = np.zeros((0, side, side, 3), dtype=np.uint8)
         if len(images):
-            squares = np.stack([_square(number, image, side) for number, image in enumerate(images)])
+            squares = np.stack(
+                [_square(number, image, self.preprocess.framing) for number, image in enumerate(images)]
+            )
         return self.preprocess.normalise(torch.from_numpy(squares).to(self.model.device))
 
     def _captions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -186,14 +188,14 @@ class Student:
         return padded(self.tokenizer.captions(list(texts)), self.tokenizer.vocabulary.pad, self.model.device)
 
 
-def _square(number: int, image: Picture, side: int) -> np.ndarray:
+def _square(number: int, image: Picture, framing: Framing) -> np.ndarray:
     """Return the pixels that training would see of a picture.
 
     Raises:
         ExportError: it is no picture, or its file is broken.
     """
     try:
-        return square(_picture(image), side)
+        return square(_picture(image), framing)
     except ExportError:
         raise
     except Exception as error:  # Pillow reads a file only now, and raises whatever its format leads to
@@ -306,14 +308,17 @@ def _tokenizer(teacher: Teacher) -> Tokenizer:
 
 
 def _image_processor(preprocess: PreprocessConfig) -> dict[str, Any]:
-    """Return the preprocessing as `transformers.AutoImageProcessor` reads it; ViT's does just these steps."""
-    side = preprocess.image_size
+    """Return the preprocessing as `transformers.AutoImageProcessor` reads it; ViT's does just these steps, CLIP's crops."""
+    side, shorter = preprocess.image_size, preprocess.resize
+    square = {"height": side, "width": side}
+    crop = {"do_center_crop": True, "crop_size": square} if shorter else {}
     return {
-        "image_processor_type": "ViTImageProcessor",
+        "image_processor_type": "CLIPImageProcessor" if shorter else "ViTImageProcessor",
         "do_convert_rgb": True,
         "do_resize": True,
-        "size": {"height": side, "width": side},
-        "resample": int(Image.Resampling.BICUBIC),
+        "size": {"shortest_edge": shorter} if shorter else square,
+        **crop,
+        "resample": INTERPOLATIONS.index(preprocess.interpolation),
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,

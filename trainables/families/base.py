@@ -36,6 +36,8 @@ class Surroundings:
         vocabulary: of the teacher's tokenizer; None without one.
         sizes: the teacher's, by the paths that relative values refer to (`image.width`, `embedding`, ...).
         teacher: its architecture, for students of its own family; None for a teacher that is of none.
+        offers: all that the teacher can say: what students that read its signals have for input.
+        classes: names of the classes of the data, in the order of their labels; () without labels.
     """
 
     image_size: int
@@ -43,6 +45,8 @@ class Surroundings:
     vocabulary: VocabularyConfig | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     teacher: Any = None
+    offers: Offers = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
 
     def texts(self) -> VocabularyConfig:
         """Return the vocabulary.

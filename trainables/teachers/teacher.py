@@ -61,13 +61,19 @@ class Teacher:
 
     @property
     def surroundings(self) -> Surroundings:
-        """What the sizes of its students follow from."""
+        """What the sizes of its students follow from, on data without classes."""
+        return self.around(())
+
+    def around(self, classes: tuple[str, ...]) -> Surroundings:
+        """Return what the sizes of its students follow from, on data with these classes."""
         return Surroundings(
             image_size=self.preprocess.image_size,
             max_tokens=self.tokenizer.max_tokens if self.tokenizer else 0,
             vocabulary=self.tokenizer.vocabulary if self.tokenizer else None,
             sizes=self.blueprint.sizes,
             teacher=self.blueprint.architecture,
+            offers=self.offers,
+            classes=classes,
         )
 
     @torch.no_grad()

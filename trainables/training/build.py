@@ -85,7 +85,7 @@ def shared_split(teacher: str, device: str, dataset: Mapping[str, Any], name: st
 
 def prepare_split(teacher: Teacher, dataset: Dataset, name: str, progress: Progress) -> EncodedSplit:
     """Return a split in the teacher's encoding, telling the progress of work done for the first time."""
-    split = dataset.split(name, image_size=teacher.preprocess.image_size, progress=progress)
+    split = dataset.split(name, framing=teacher.preprocess.framing, progress=progress)
     check_pairing(
         teacher,
         dataset,
@@ -133,14 +133,16 @@ def student_plan(config: Mapping[str, Any], around: Surroundings, tasks: Iterabl
     return Plan(training=training, deployed=training.deployed(wants_of(tasks)))
 
 
-def build_student(config: Mapping[str, Any], teacher: Teacher, seed: int) -> tuple[Family, Blueprint]:
+def build_student(
+    config: Mapping[str, Any], teacher: Teacher, seed: int, *, classes: tuple[str, ...] = ()
+) -> tuple[Family, Blueprint]:
     """Return the student with its initial weights, and its blueprint.
 
     Raises:
         ShapeError: sizes that do not fit together.
     """
     torch.manual_seed(seed)
-    blueprint = student_plan(config, teacher.surroundings, ()).training
+    blueprint = student_plan(config, teacher.around(classes), ()).training
     model = blueprint.build()
     model.inherit(teacher.model, student_options(config))
     model.prepare_training(config["training"])
@@ -204,10 +206,10 @@ def build_losses(
 
 
 def build_step(
-    config: Mapping[str, Any], teacher: Teacher, *, seed: int
+    config: Mapping[str, Any], teacher: Teacher, *, seed: int, classes: tuple[str, ...] = ()
 ) -> tuple[DistillationStep, Blueprint]:
-    """Return student and losses of a candidate as one module, and the student's blueprint."""
-    student, blueprint = build_student(config, teacher, seed)
+    """Return student and losses of a candidate as one module, and the student's blueprint; classes are those of the data."""
+    student, blueprint = build_student(config, teacher, seed, classes=classes)
     losses, weights = build_losses(config, blueprint.offers, teacher.offers)
     return DistillationStep(
         student, losses, weights=weights, blind=bool(config.get("blind", False))

@@ -147,7 +147,9 @@ class TrialLoop:
         opened = _open(job, str(self.device))
         self.teacher, self.source, self.val = opened.teacher, opened.source, opened.val
         self.tasks = make_tasks(job.tasks)
-        step, self.blueprint = build_step(job.config, self.teacher, seed=job.seed)
+        step, self.blueprint = build_step(
+            job.config, self.teacher, seed=job.seed, classes=shared_dataset(job.dataset).classes
+        )
         self.trainer = Trainer(
             step.to(self.device),
             opened.train,

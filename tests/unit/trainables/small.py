@@ -19,7 +19,7 @@ from trainables.families.base import Surroundings
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
 from trainables.families.blip.model import Blip
 from trainables.model_folder import Reading, write_model_folder
-from trainables.preprocess import PreprocessConfig
+from trainables.preprocess import Framing, PreprocessConfig
 from trainables.signals import PIXELS, Batch, Want, Wants
 from trainables.tasks import DEFAULT
 from trainables.tasks.evaluation import evaluate, make_tasks
@@ -105,7 +105,7 @@ def encoded(teacher: Teacher, name: str, **options: Any) -> EncodedSplit:
     """Return a split of the small scenes in the teacher's encoding."""
     dataset = make_dataset(SCENES | options)
     return EncodedSplit(
-        dataset.split(name, image_size=64, progress=silent), teacher.tokenizer, teacher.preprocess
+        dataset.split(name, framing=Framing(64), progress=silent), teacher.tokenizer, teacher.preprocess
     )
 
 

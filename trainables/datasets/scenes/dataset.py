@@ -19,6 +19,7 @@ from trainables.datasets.base import SPLITS, Dataset, Progress, Split
 from trainables.datasets.cache_folder import cache_folder, unusable
 from trainables.datasets.scenes import drawing, language
 from trainables.datasets.scenes.integers import IntegerStream
+from trainables.preprocess import Framing
 from trainables.signals import CAPTION, PICTURE, QUESTION
 
 TEXTS_PER_IMAGE = 4
@@ -198,7 +199,7 @@ class ScenesDataset(Dataset):
         except (pa.ArrowException, OSError) as error:
             raise DatasetError(unusable(path, error, "it is drawn again")) from error
 
-    def split(self, name: str, *, image_size: int, progress: Progress) -> Split:
+    def split(self, name: str, *, framing: Framing, progress: Progress) -> Split:
         """Return one split; the train split with its mismatched texts.
 
         Raises:
@@ -206,10 +207,11 @@ class ScenesDataset(Dataset):
         """
         if name not in SPLITS:
             raise DatasetError(f"scenes: no split is called {name!r}; allowed: {', '.join(SPLITS)}.")
-        if image_size != drawing.SIZE:
+        if framing.side != drawing.SIZE or framing.resize not in (None, drawing.SIZE):
+            seen = framing.resize or framing.side
             raise DatasetError(
                 f"scenes: pictures are {drawing.SIZE} x {drawing.SIZE}, "
-                f"the teacher sees {image_size} x {image_size}. "
+                f"the teacher sees {framing.side} x {framing.side}{f' of {seen} x {seen}' if seen != framing.side else ''}. "
                 "Use the embedded teacher, or data of your own: --dataset jsonl:FILE."
             )
         table = self._table(name, progress)

@@ -76,7 +76,9 @@ def measure(model: Blip, dataset: Dataset, tokenizer: Tokenizer) -> dict[str, An
     """Return the teacher's metrics on validation and test split, and its exact captions."""
     figures: dict[str, Any] = {}
     for name in ("val", "test"):
-        split = EncodedSplit(dataset.split(name, image_size=SIZE, progress=say), tokenizer, PREPROCESS)
+        split = EncodedSplit(
+            dataset.split(name, framing=PREPROCESS.framing, progress=say), tokenizer, PREPROCESS
+        )
         figures[name] = {k: round(v, 2) for k, v in _metrics(model, split, EvaluationSize()).items()}
         if isinstance(dataset, ScenesDataset):
             scenes = dataset.scenes(name, say)
@@ -92,8 +94,10 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
     dataset = ScenesDataset(CLEAN)
     sizes = teacher_config(folder)
     tokenizer = Tokenizer.from_folder(folder, sizes.vocabulary, sizes.max_tokens)
-    split = EncodedSplit(dataset.split("train", image_size=SIZE, progress=say), tokenizer, PREPROCESS)
-    val = EncodedSplit(dataset.split("val", image_size=SIZE, progress=say), tokenizer, PREPROCESS)
+    split = EncodedSplit(
+        dataset.split("train", framing=PREPROCESS.framing, progress=say), tokenizer, PREPROCESS
+    )
+    val = EncodedSplit(dataset.split("val", framing=PREPROCESS.framing, progress=say), tokenizer, PREPROCESS)
     model = Blip(sizes)
     model.prepare_training({"itm_negatives": config.itm_negatives})
     offers = Blip.offers(sizes)

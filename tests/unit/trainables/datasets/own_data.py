@@ -10,6 +10,7 @@ from PIL import Image
 from spaces.errors import DatasetError
 from trainables.datasets.base import SPLITS, Split
 from trainables.datasets.jsonl import JsonlDataset
+from trainables.preprocess import Framing
 
 Row = dict[str, Any]
 
@@ -41,7 +42,7 @@ def dataset(file: Path, **options: Any) -> JsonlDataset:
 
 
 def read(data: JsonlDataset, name: str, side: int = 8) -> Split:
-    return data.split(name, image_size=side, progress=lambda line: None)
+    return data.split(name, framing=Framing(side), progress=lambda line: None)
 
 
 def error_of(file: Path, **options: Any) -> str:

@@ -9,7 +9,7 @@ import torch
 from spaces.errors import DatasetError
 from tests.unit.trainables.small import CPU
 from trainables.datasets.base import Split
-from trainables.datasets.encoded import EncodedSplit
+from trainables.datasets.encoded import EncodedSplit, fields_of
 from trainables.preprocess import PreprocessConfig
 from trainables.signals import Batch
 from trainables.tokenizer import Tokenizer, write_word_tokenizer
@@ -197,3 +197,20 @@ def test_a_picture_that_is_none_is_told(split: EncodedSplit, row: int) -> None:
 def test_a_text_that_is_none_is_told(split: EncodedSplit, kind: str, row: int, count: int) -> None:
     with pytest.raises(DatasetError, match=f"train split: {kind} row {row} was asked for, it has {count}"):
         texts(split, kind, [0, row])
+
+
+def test_labels_of_pictures_are_a_field_of_their_batches() -> None:
+    split = Split(
+        name="train",
+        pixels=np.zeros((3, 2, 2, 3), dtype=np.uint8),
+        captions=[],
+        caption_images=np.zeros(0, dtype=np.int64),
+        questions=[],
+        answers=[],
+        question_images=np.zeros(0, dtype=np.int64),
+        labels=np.array([4, 0, 2]),
+    )
+    encoded = EncodedSplit(split, None, PREPROCESS)
+    assert encoded.fields == fields_of(["picture", "label"]) == {"picture.pixels", "picture.label"}
+    batch = encoded.batch({"picture": np.array([2, 0])}, CPU, pixels=False)
+    assert batch["picture.label"].tolist() == [2, 4]

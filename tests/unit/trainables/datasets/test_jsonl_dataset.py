@@ -10,6 +10,7 @@ from spaces.errors import DatasetError, ResourceError
 from tests.unit.trainables.datasets.own_data import Row, dataset, draw, error_of, good, read, rows_of, write
 from trainables.datasets import DATASETS
 from trainables.datasets.base import SPLITS
+from trainables.preprocess import Framing
 
 
 @pytest.fixture(autouse=True)
@@ -63,13 +64,13 @@ def test_rows_of_one_picture_are_joined(tmp_path: Path) -> None:
 def test_pictures_are_prepared_once_and_mapped_from_disk(tmp_path: Path, own_cache: Path) -> None:
     file = write(tmp_path, rows_of(tmp_path, {"train": 3, "val": 1}))
     lines: list[str] = []
-    first = dataset(file).split("train", image_size=8, progress=lines.append)
+    first = dataset(file).split("train", framing=Framing(8), progress=lines.append)
     assert lines == ["jsonl: 4 of 4 pictures prepared"]
-    again = dataset(file).split("train", image_size=8, progress=lines.append)
+    again = dataset(file).split("train", framing=Framing(8), progress=lines.append)
     assert len(lines) == 1
     assert isinstance(again.pixels, np.memmap)
     assert np.array_equal(first.pixels, again.pixels)
-    dataset(file).split("train", image_size=16, progress=lines.append)
+    dataset(file).split("train", framing=Framing(16), progress=lines.append)
     assert len(lines) == 2
     assert len(list(own_cache.iterdir())) == 2
 

@@ -17,6 +17,7 @@ from PIL import Image
 from spaces.errors import DatasetError
 from trainables.datasets import contents, jsonl, pictures
 from trainables.datasets.jsonl import JsonlDataset
+from trainables.preprocess import Framing
 
 Row = dict[str, Any]
 
@@ -51,7 +52,7 @@ def dataset(folder: Path, some: list[Row], **options: Any) -> JsonlDataset:
 
 
 def read(data: JsonlDataset, name: str = "train") -> Any:
-    return data.split(name, image_size=8, progress=lambda line: None)
+    return data.split(name, framing=Framing(8), progress=lambda line: None)
 
 
 def error_of(folder: Path, some: list[Row], **options: Any) -> str:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from spaces.errors import DatasetError
 from trainables.datasets.pictures import read_square, square
+from trainables.preprocess import Framing
 
 Pixels = list[list[int]]
 ORIENTATION = 0x0112
@@ -19,7 +20,7 @@ ORIENTATION = 0x0112
 
 def seen(picture: Image.Image) -> Pixels:
     """Return the pixels of a picture row by row; it is a square and keeps its size."""
-    found: Pixels = square(picture, picture.width).reshape(-1, 3).tolist()
+    found: Pixels = square(picture, Framing(picture.width)).reshape(-1, 3).tolist()
     return found
 
 
@@ -248,7 +249,7 @@ def test_a_photograph_is_turned_as_its_camera_was_held() -> None:
     exif[ORIENTATION] = 6
     wide = Image.new("L", (32, 16))
     wide.paste(255, (0, 0, 16, 16))  # the left half is white: turned clockwise, it comes on top
-    found = square(opened(wide, "JPEG", exif=exif, quality=95), 4)[:, :, 0]
+    found = square(opened(wide, "JPEG", exif=exif, quality=95), Framing(4))[:, :, 0]
     assert found.min(axis=1).tolist()[0] > 200
     assert found.max(axis=1).tolist()[3] < 50
 
@@ -291,13 +292,13 @@ def test_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Image.new("L", (30, 30)).save(tmp_path / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
     with pytest.raises(Image.DecompressionBombError):
-        read_square(tmp_path / "bomb.png", 4)
+        read_square(tmp_path / "bomb.png", Framing(4))
 
 
 def test_a_large_picture_is_read_as_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("L", (9, 9), 77).save(tmp_path / "a.png")
     monkeypatch.setattr("trainables.datasets.pictures.LARGE", 80)
-    assert set(read_square(tmp_path / "a.png", 4).reshape(-1).tolist()) == {77}
+    assert set(read_square(tmp_path / "a.png", Framing(4)).reshape(-1).tolist()) == {77}
 
 
 def test_a_picture_that_is_a_program_is_not_run(tmp_path: Path) -> None:
@@ -305,4 +306,4 @@ def test_a_picture_that_is_a_program_is_not_run(tmp_path: Path) -> None:
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
     )
     with pytest.raises(DatasetError, match="an EPS file is a program, which is not run"):
-        read_square(tmp_path / "a.png", 4)
+        read_square(tmp_path / "a.png", Framing(4))

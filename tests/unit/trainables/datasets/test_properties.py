@@ -19,6 +19,7 @@ from spaces.errors import DatasetError
 from trainables.datasets.base import Split
 from trainables.datasets.jsonl import JsonlDataset
 from trainables.datasets.pictures import square
+from trainables.preprocess import Framing
 
 pytestmark = [pytest.mark.properties, pytest.mark.timeout(3000), pytest.mark.filterwarnings("ignore")]
 
@@ -62,7 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def split_of(data: JsonlDataset, name: str) -> Split:
-    return data.split(name, image_size=SIDE, progress=lambda line: None)
+    return data.split(name, framing=Framing(SIDE), progress=lambda line: None)
 
 
 def told(error: str, file: Path) -> None:
@@ -288,14 +289,16 @@ def test_any_bytes_as_a_picture(folder: Path, content: bytes) -> None:
 
 @given(stored=arrays.arrays(np.uint16, (3, 3)))
 def test_any_picture_of_16_bits_is_scaled_by_its_range(stored: np.ndarray) -> None:
-    found = square(Image.open(io.BytesIO(saved(Image.fromarray(stored), "PNG"))), 3)
+    found = square(Image.open(io.BytesIO(saved(Image.fromarray(stored), "PNG"))), Framing(3))
     assert np.array_equal(found[..., 0], np.floor(stored.astype(np.float64) / 257 + 0.5))
     assert np.array_equal(found[..., 0], found[..., 2])
 
 
 @given(stored=arrays.arrays(np.uint8, (3, 3, 4)))
 def test_any_picture_with_alpha_lies_on_white(stored: np.ndarray) -> None:
-    found = square(Image.open(io.BytesIO(saved(Image.fromarray(stored), "PNG"))), 3).astype(np.float64)
+    found = square(Image.open(io.BytesIO(saved(Image.fromarray(stored), "PNG"))), Framing(3)).astype(
+        np.float64
+    )
     alpha = stored[..., 3:].astype(np.float64) / 255
     assert np.abs(found - (stored[..., :3] * alpha + 255 * (1 - alpha))).max() <= 1
 
@@ -317,7 +320,7 @@ def test_any_picture_in_memory(mode: str, size: tuple[int, int], data: st.DataOb
         picture.info["transparency"] = transparent
     broken = (ValueError, TypeError) if transparent is not None else ()
     try:
-        found, _ = tried(lambda: square(picture, SIDE))
+        found, _ = tried(lambda: square(picture, Framing(SIDE)))
     except broken:  # as Pillow tells it; `embed_images` adds the picture's number
         return
     if found is not None:

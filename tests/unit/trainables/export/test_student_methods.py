@@ -25,6 +25,7 @@ from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.jsonl import JsonlDataset
 from trainables.export import Student, load
 from trainables.families.blip.model import Blip
+from trainables.preprocess import Framing
 from trainables.signals import QUESTION, Want
 from trainables.tasks.decoding import ANSWERS, Decoder
 from trainables.teachers.teacher import Teacher
@@ -235,7 +236,7 @@ def test_a_student_sees_the_pixels_that_it_was_trained_on(
     side = student.preprocess.image_size
     trained = {}
     for split in ("train", "val"):
-        read = data.split(split, image_size=side, progress=lambda line: None)
+        read = data.split(split, framing=Framing(side), progress=lambda line: None)
         trained |= dict(zip(read.captions, read.pixels, strict=True))
     found = student.embed_images([Image.open(tmp_path / name) for name in names])
     assert torch.equal(found, student.embed_images([np.array(trained[name]) for name in names]))

@@ -178,7 +178,7 @@ def picture() -> Image.Image:
 def test_preprocessing_equals_the_image_processors(small: Published) -> None:
     teacher = load_huggingface(str(small.folder))
     preprocess = teacher.preprocess
-    ours = preprocess.normalise(torch.from_numpy(square(picture(), preprocess.image_size).copy())[None])[0]
+    ours = preprocess.normalise(torch.from_numpy(square(picture(), preprocess.framing).copy())[None])[0]
     std = torch.tensor(preprocess.std).view(3, 1, 1)
     exact = BlipImageProcessorPil.from_pretrained(small.folder)(picture(), return_tensors="pt").pixel_values[
         0

@@ -10,6 +10,7 @@ from spaces.errors import PluginError, TeacherError
 from tests.unit.trainables.small import SCENES, silent, write_teacher
 from trainables.datasets.base import Dataset, Progress, Split
 from trainables.datasets.scenes.dataset import ScenesDataset
+from trainables.preprocess import Framing
 from trainables.teachers import LOADERS
 from trainables.teachers.loading import check_pairing, load_teacher
 from trainables.teachers.teacher import Teacher
@@ -32,7 +33,7 @@ class Elsewhere(Dataset):
     def describe(self) -> str:
         return "elsewhere"
 
-    def split(self, name: str, *, image_size: int, progress: Progress) -> Split:
+    def split(self, name: str, *, framing: Framing, progress: Progress) -> Split:
         raise NotImplementedError
 
 

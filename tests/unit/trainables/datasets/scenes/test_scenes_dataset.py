@@ -16,6 +16,7 @@ from trainables.datasets.base import Progress, Split
 from trainables.datasets.scenes import dataset as module
 from trainables.datasets.scenes import language
 from trainables.datasets.scenes.dataset import ScenesDataset
+from trainables.preprocess import Framing
 
 KINDS = language.QUESTION_KINDS
 
@@ -26,7 +27,7 @@ def make(**options: Any) -> ScenesDataset:
 
 
 def read(dataset: ScenesDataset, name: str = "train") -> Split:
-    return dataset.split(name, image_size=64, progress=small.silent)
+    return dataset.split(name, framing=Framing(64), progress=small.silent)
 
 
 def texts(split: Split) -> list[tuple[list[str], list[str], list[str]]]:
@@ -135,10 +136,10 @@ def test_files_go_to_the_cache_folder_and_nowhere_else(
 
 def test_scenes_are_drawn_once(cache: Path) -> None:
     lines: list[str] = []
-    first = make().split("train", image_size=64, progress=lines.append)
+    first = make().split("train", framing=Framing(64), progress=lines.append)
     assert lines[-1] == "scenes: 40 of 40 drawn"
     lines.clear()
-    again = make(mismatched=0.5).split("train", image_size=64, progress=lines.append)
+    again = make(mismatched=0.5).split("train", framing=Framing(64), progress=lines.append)
     assert lines == []
     assert np.array_equal(first.pixels, again.pixels)
 
@@ -156,7 +157,7 @@ def test_interrupted_drawing_leaves_nothing(cache: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make().split("train", image_size=64, progress=interrupted)
+        make().split("train", framing=Framing(64), progress=interrupted)
     assert list(cache.iterdir()) == []
     assert read(make()).num_images == 40
 
@@ -210,7 +211,7 @@ def test_other_splits_and_picture_sizes_are_refused() -> None:
     with pytest.raises(DatasetError, match="no split is called 'dev'; allowed: train, val, test"):
         read(make(), "dev")
     with pytest.raises(DatasetError, match="64 x 64, the teacher sees 224 x 224"):
-        make().split("train", image_size=224, progress=small.silent)
+        make().split("train", framing=Framing(224), progress=small.silent)
 
 
 def test_description_states_amounts_and_noise() -> None:
@@ -235,7 +236,7 @@ def test_scenes_that_another_process_has_drawn_meanwhile_are_not_drawn_again(
     def late(target: Path, noun: str, *, say: Progress) -> Iterator[None]:
         with monkeypatch.context() as patch:
             patch.setattr(module, "in_turn", turn)
-            make().split("val", image_size=64, progress=small.silent)
+            make().split("val", framing=Framing(64), progress=small.silent)
         monkeypatch.setattr(module, "make_scenes", None)
         yield
 

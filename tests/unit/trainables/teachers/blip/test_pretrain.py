@@ -10,6 +10,7 @@ from tests.unit.trainables.small import measured, silent, small_config, tokenize
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes.dataset import ScenesDataset
 from trainables.families.blip.architecture import BlipArchitecture
+from trainables.preprocess import Framing
 from trainables.tasks.pool import EvaluationSize
 from trainables.teachers.blip import pretrain
 from trainables.teachers.loading import check_pairing, load_teacher
@@ -46,9 +47,9 @@ def test_command_writes_a_teacher_with_its_measured_quality(
         p.numel() for p in teacher.model.parameters()
     )
     dataset = ScenesDataset(FEW)
-    check_pairing(teacher, dataset, dataset.split("val", image_size=64, progress=silent).captions)
+    check_pairing(teacher, dataset, dataset.split("val", framing=Framing(64), progress=silent).captions)
     split = EncodedSplit(
-        dataset.split("val", image_size=64, progress=silent), teacher.tokenizer, teacher.preprocess
+        dataset.split("val", framing=Framing(64), progress=silent), teacher.tokenizer, teacher.preprocess
     )
     metrics = measured(teacher.model, split, EvaluationSize())
     assert {name: told["metrics"]["val"][name] for name in metrics} == pytest.approx(metrics, abs=0.01)

@@ -8,6 +8,7 @@ from tests.unit.trainables import small
 from tests.unit.trainables.tasks.fake_speaker import FakeSpeaker
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes.dataset import ScenesDataset
+from trainables.preprocess import Framing
 from trainables.teachers.blip.scene_captions import exact_captions, named_objects
 
 V = small.vocabulary()
@@ -28,7 +29,7 @@ def test_objects_are_a_colour_followed_by_a_shape(caption: str, objects: set[tup
 
 def test_exact_share_counts_captions_that_name_all_and_nothing_else(tmp_path: Path) -> None:
     dataset = ScenesDataset(ScenesDataset.Config(train_images=8, val_images=60, test_images=8))
-    split = dataset.split("val", image_size=64, progress=small.silent)
+    split = dataset.split("val", framing=Framing(64), progress=small.silent)
     tokenizer = small.tokenizer(tmp_path)
     scenes = dataset.scenes("val", small.silent)
     single = [i for i, numbers in enumerate(scenes) if len(numbers) == 5]

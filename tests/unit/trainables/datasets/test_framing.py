@@ -1,0 +1,45 @@
+"""How pictures of any proportions become squares: hand-worked pixels."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainables.datasets.pictures import square
+from trainables.preprocess import Framing, PreprocessConfig
+
+
+def columns(width: int, height: int) -> Image.Image:
+    """A picture each column of which has its own grey: ten times its number."""
+    grey = np.tile((10 * np.arange(width)).astype(np.uint8), (height, 1))
+    return Image.fromarray(np.stack([grey] * 3, -1))
+
+
+def test_the_middle_of_the_shorter_side_is_taken_and_an_odd_rest_is_cut_off_right() -> None:
+    seen = square(columns(9, 4), Framing(4, resize=4, interpolation="nearest"))
+    assert seen[:, :, 0].tolist() == [[20, 30, 40, 50]] * 4  # 9 - 4 = 5 left over: two before, three behind
+
+
+def test_the_shorter_side_is_resized_before_the_crop() -> None:
+    seen = square(columns(8, 4), Framing(2, resize=2, interpolation="box"))
+    assert seen[:, :, 0].tolist() == [[25, 45]] * 2  # means of columns 2, 3 and of 4, 5
+
+
+def test_without_a_resize_proportions_do_not_count() -> None:
+    seen = square(columns(8, 2), Framing(4, interpolation="box"))
+    assert seen[:, :, 0].tolist() == [[5, 25, 45, 65]] * 4
+
+
+@pytest.mark.parametrize(
+    "framing", [Framing(8), Framing(8, resize=9), Framing(8, interpolation="bilinear"), Framing(8, 8)]
+)
+def test_framings_have_their_own_keys_and_go_through_a_config(framing: Framing) -> None:
+    config = PreprocessConfig(image_size=8, resize=framing.resize, interpolation=framing.interpolation)
+    assert config.framing == framing
+    assert PreprocessConfig.from_dict(config.to_dict()) == config
+    assert (framing.key == "8") == (framing == Framing(8))
+    assert ("resize" in config.to_dict()) == (framing != Framing(8))
+
+
+def test_an_interpolation_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"interpolation 'cubic'; allowed: nearest"):
+        PreprocessConfig.from_dict(PreprocessConfig(image_size=8).to_dict() | {"interpolation": "cubic"})
