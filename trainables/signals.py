@@ -11,7 +11,8 @@ kinds are open words: a new family may say `statement.hidden.2` without an edit 
 | `image.tokens` | P, D | all last tokens, the special ones first |
 | `image.joint` | P, E | each of them taken the way on which the pooled one becomes the embedding, before it gets unit norm |
 | `image.map` | E, Y, X | `image.joint` without special tokens, as a grid; of a convolutional trunk its last feature map, (D, Y, X) |
-| `image.hidden.3`, `image.attention.3` | P, D; H, P, P | state after a layer, and its map |
+| `image.hidden.3` | P, D | state after a layer |
+| `image.attention.3` | H, P, P | map of a layer |
 | `image.logits` | C | one for each class; `classes_meaning` names them |
 | `text.joint`, `text.hidden.3`, `text.attention.3` | T, E; T, D; H, T, T | masked by `caption.mask` |
 | `contrast.temperature` | | what similarities of embeddings are divided by |
