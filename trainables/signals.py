@@ -10,7 +10,7 @@ kinds are open words: a new family may say `statement.hidden.2` without an edit 
 | `image.embedding` | E | of unit norm: the pooled feature, through the model's projection where it has one |
 | `image.tokens` | P, D | all last tokens, the special ones first |
 | `image.joint` | P, E | each of them taken the way on which the pooled one becomes the embedding, before it gets unit norm |
-| `image.map` | E, Y, X | `image.joint` without special tokens, as a grid; of a convolutional trunk its last feature map, (D, Y, X) |
+| `image.map` | E, Y, X | `image.joint` without special tokens, as a grid; of a convolutional trunk its last map, (D, Y, X) |
 | `image.hidden.3` | P, D | state after a layer |
 | `image.attention.3` | H, P, P | map of a layer |
 | `image.logits` | C | one for each class; `classes_meaning` names them |
