@@ -73,8 +73,8 @@ class Candidate:
 
     Attributes:
         candidate_id: 8 hex digits, see `identify`.
-        config: `student`, `losses`, `training`, `tasks`, `blind`, and `teacher` where it is searched: JSON-able, literal,
-            absolute, defaults of plug-ins filled in. Do not change it.
+        config: `student`, `losses`, `training`, `tasks`, `blind`, `teacher` where it is searched, and `baseline`, a name, of
+            one that is not searched: JSON-able, literal, absolute, defaults of plug-ins filled in. Do not change it.
         seed: the seed of the search.
     """
 
@@ -104,6 +104,15 @@ class Candidate:
     def blind(self) -> bool:
         """Whether this is the baseline student whose pixels are zeroed."""
         return bool(self.config.get("blind", False))
+
+    @property
+    def role(self) -> str:
+        """`search` for what is searched; `blind` and `baseline` for what its figures are compared with."""
+        return "blind" if self.blind else "baseline" if self.config.get("baseline") else "search"
+
+    def as_baseline(self, name: str, student: dict[str, Any]) -> "Candidate":
+        """Return another student, trained as this one, as the baseline of a name."""
+        return Candidate.of({**self.config, "student": student, "baseline": name}, self.seed)
 
     def blinded(self) -> "Candidate":
         """Return the same student as the baseline that sees no image."""

@@ -44,7 +44,8 @@ class Space(Section):
     """A loaded space file: what may be tried.
 
     Fields hold literals or domains. The file's `limits` are `limits_section`; `limits()` resolves them.
-    `tasks` maps names to options; None means all that teacher and data allow.
+    `tasks` maps names to options; None means all that teacher and data allow. `baselines` maps names to students, given whole,
+    that are trained along and do not compete.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +59,7 @@ class Space(Section):
     losses: dict[str, LossSection]
     training: TrainingSection
     objectives: dict[str, Annotated[Literal["max", "min"], fixed(Word(options=("max", "min")))]]
+    baselines: dict[str, Plugin] = Field(default_factory=dict)
     limits_section: LimitsSection = Field(default=LimitsSection(), alias="limits")
     search: SearchSection
     evaluation: EvaluationSection = EvaluationSection()

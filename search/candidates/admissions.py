@@ -86,7 +86,7 @@ class StudentAdmissions:
         log = self._folder / LOGS / f"{candidate.candidate_id}.log"
         return {
             "candidate_id": candidate.candidate_id,
-            "role": "blind" if candidate.blind else "search",
+            "role": candidate.role,
             "job": job.to_dict(),
             "launch": launch_dict(replace(self._launch, log=str(log))),
         }

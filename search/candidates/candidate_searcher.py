@@ -75,8 +75,10 @@ class CandidateSearcher(Searcher):
         self._seen = {past.proposal.candidate.candidate_id for past in plan.past}
         self._seen |= {queued.proposal.candidate.candidate_id for queued in plan.queue}
         # The unfinished of an earlier session count now; what still has to be admitted counts when it is.
-        self._admitted = sum(past.admitted and not past.proposal.candidate.blind for past in plan.past)
-        self._admitted += sum(q.admitted is not None and not q.proposal.candidate.blind for q in plan.queue)
+        self._admitted = sum(past.admitted and past.proposal.candidate.role == "search" for past in plan.past)
+        self._admitted += sum(
+            q.admitted is not None and q.proposal.candidate.role == "search" for q in plan.queue
+        )
         self._outcomes = Outcomes(proposer, admissions.violation)
         for past in plan.earlier:
             self._outcomes.earlier(past)
@@ -203,7 +205,7 @@ class CandidateSearcher(Searcher):
         queued = self._queue.popleft()
         if queued.admitted is not None:
             return [(queued.proposal, queued.admitted)]
-        if self._admitted >= self._plan.trials and not queued.proposal.candidate.blind:
+        if self._admitted >= self._plan.trials and queued.proposal.candidate.role == "search":
             return []  # more start points than trials; the rest waits for --resume --trials
         admitted = self._admit(queued.proposal)
         return [(queued.proposal, admitted)] if admitted else []
@@ -250,7 +252,7 @@ class CandidateSearcher(Searcher):
         if isinstance(answer, Rejected):
             self._refuse(proposal, answer)
             return None
-        if not proposal.candidate.blind:
+        if proposal.candidate.role == "search":
             self._admitted += 1
             self._refusals.add(proposal, None)
         self._outcomes.pending(proposal, answer)
@@ -258,7 +260,7 @@ class CandidateSearcher(Searcher):
 
     def _refuse(self, proposal: Proposal, rejected: Rejected) -> None:
         """Record a rejected candidate and tell the proposer."""
-        if not proposal.candidate.blind:
+        if proposal.candidate.role == "search":
             self._refusals.add(proposal, rejected)
         self._outcomes.refused(proposal, rejected.costs)
         self._admissions.on_rejected(proposal, rejected)

@@ -30,18 +30,18 @@ class CostFilter:
         self._students, self._limits, self._store = students, limits, store
 
     def admit(self, candidate: Candidate) -> Admitted | Rejected:
-        """Return the candidate's costs, or which limit it breaks."""
+        """Return the candidate's costs, or which limit it breaks; a baseline keeps none."""
         try:
             subject = self._students.subject(candidate.config)
         except ShapeError as error:
             return Rejected(reason=str(error))
-        costs = self._static(subject)
-        rejected = self._broken(costs)
+        costs, bound = self._static(subject), candidate.role != "baseline"
+        rejected = self._broken(costs) if bound else None
         if rejected is not None:
             return rejected
         latency = self._store.latency(subject)
         costs |= {"latency_ms": latency.latency_ms, "latency_spread_ms": latency.spread_ms}
-        return self._broken(costs) or Admitted(costs=costs)
+        return (self._broken(costs) if bound else None) or Admitted(costs=costs)
 
     def counted(self, candidate: Candidate) -> Rejected | dict[str, float]:
         """Return params, flops and size, or which limit they break: what is known without running the student."""

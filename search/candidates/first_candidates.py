@@ -1,4 +1,6 @@
-"""Which candidates come before the searcher's own: unfinished ones, the blind one, the default, start points, warm start."""
+"""Which candidates come before the searcher's own: unfinished ones, the blind one, baselines, the default, start points,
+warm start.
+"""
 
 from collections.abc import Iterator
 
@@ -29,6 +31,22 @@ def blind_candidate(default: Candidate) -> Candidate:
     return default.blinded()
 
 
+def baselines(inputs: Inputs, default: Candidate) -> Iterator[Proposal]:
+    """Yield the students of `baselines:`, each trained as the default candidate is.
+
+    Raises:
+        SpaceError: its parts do not fit together, or not to the teacher.
+    """
+    for name, section in inputs.space.baselines.items():
+        student = {"kind": section.kind, **section.options}
+        try:
+            made = inputs.students.student(student, inputs.students.teacher_name(default.config))
+            yield Proposal(candidate=inputs.feedable_part(default.as_baseline(name, made)))
+        except IllegalCandidate as error:
+            place = inputs.space.place(f"baselines.{name}")
+            raise SpaceError([f"{place}: is no student: {error}"]) from error
+
+
 def start_points(inputs: Inputs, admissions: StudentAdmissions) -> Iterator[Proposal]:
     """Yield the candidates of `search.start`.
 
@@ -48,10 +66,11 @@ def start_points(inputs: Inputs, admissions: StudentAdmissions) -> Iterator[Prop
 def first_candidates(
     inputs: Inputs, admissions: StudentAdmissions, earlier: EarlierResults
 ) -> Iterator[Proposal]:
-    """Yield what a new run begins with: blind, default, start points, the fronts of earlier runs."""
+    """Yield what a new run begins with: blind, baselines, default, start points, the fronts of earlier runs."""
     default = default_candidate(inputs, admissions)
     if default is not None:
         yield Proposal(candidate=blind_candidate(default.candidate))
+        yield from baselines(inputs, default.candidate)
         yield default
     yield from start_points(inputs, admissions)
     for values in earlier.first:

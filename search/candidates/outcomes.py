@@ -85,8 +85,8 @@ class Outcomes:
         return {**{name: row.get(name) for name in ("candidate_id", "epoch", "status")}, **objectives}
 
     def _tell(self, proposal: Proposal, outcome: Outcome) -> None:
-        """Tell of a candidate that has values; the blind student is none to learn from."""
-        if proposal.values and not proposal.candidate.blind:
+        """Tell of a candidate that has values; the blind student and baselines are none to learn from."""
+        if proposal.values and proposal.candidate.role == "search":
             self._proposer.observe(proposal.index, proposal.values, outcome)
 
 

@@ -148,7 +148,11 @@ def _trained(folder: Path, space: Space) -> list[Past]:
     paths, kept = space.domains().keys(), []
     metrics = space.objectives.keys() - set(COSTS)
     for past in recorder.past():
-        if past.proposal.candidate.blind or not past.admitted or past.proposal.values.keys() != paths:
+        if (
+            past.proposal.candidate.role != "search"
+            or not past.admitted
+            or past.proposal.values.keys() != paths
+        ):
             continue  # without its values: the line in proposals.jsonl was torn
         rows = [row for row in map(_finite, past.rows) if metrics & row.keys()]
         if rows or past.status in FAILED:

@@ -90,6 +90,8 @@ def _sections(space: Space) -> Iterable[tuple[Mapping[str, str], str, str, Mappi
     yield DATASETS, "datasets", dataset.kind, dataset.options, "dataset"
     yield SEARCHERS, "searchers", searcher.kind, searcher.options, "search.searcher"
     yield SCHEDULERS, "schedulers", scheduler.kind, scheduler.options, "search.scheduler"
+    for name, student in space.baselines.items():
+        yield FAMILIES, "families", student.kind, student.options, f"baselines.{name}"
     for name, options in (space.tasks or {}).items():
         yield TASKS, "tasks", name, options, f"tasks.{name}"
     for name, loss in space.losses.items():

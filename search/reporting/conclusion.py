@@ -44,10 +44,11 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
     rows = [row for row in recorder.rows if row["status"] == "finished"]
     members = [row for row in rows if any(row.get(f"on_front_{cost}") for cost in FRONT_COSTS)]
     blind = [row for row in rows if row["role"] == "blind"]
+    beside = [*blind, *(row for row in rows if row["role"] == "baseline")]
     students = inputs.students
     teacher_wall = measure_latency(students.deployed(inputs.teacher.blueprint, inputs.teacher)).wall_ms
-    for number, row in enumerate([*blind, *members], start=1):
-        say(f"test set: student {number} of {len(blind) + len(members)}")
+    for number, row in enumerate([*beside, *members], start=1):
+        say(f"test set: student {number} of {len(beside) + len(members)}")
         candidate_id = row["candidate_id"]
         try:
             model, blueprint = load_model(folder / CHECKPOINTS / candidate_id)

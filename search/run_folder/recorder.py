@@ -270,7 +270,7 @@ class Recorder:
             "candidate_id": candidate.candidate_id,
             "seed": candidate.seed,
             "proposal": proposal.index,
-            "role": "blind" if candidate.blind else "search",
+            "role": candidate.role,
             "config": json.dumps(candidate.config, sort_keys=True) if candidate.config else "",
             "epochs": 0,
             "checkpoint": "",

@@ -16,7 +16,7 @@ from search.schedulers.rung_config import RungConfig
 from spaces.errors import StorageError
 from spaces.objectives import Objectives, cost_columns
 
-BLIND = "blind"  # role of the baseline student
+SEARCHED = "search"  # role of what competes; the blind student and baselines do not
 FINISHED = "finished"  # status of the last row of a training: too late to stop it
 
 
@@ -71,8 +71,8 @@ class RungScheduler(FIFOScheduler, ABC):
     def judge(self, candidate_id: str, row: Mapping[str, Any]) -> Decision | None:
         """Record a result row at its rung and decide, or return None where there is nothing to decide.
 
-        That is so off the rungs, where an objective was not measured, for the blind student, and for the last row of
-        a training. A row that comes again after a restart gets the decision that was taken on the first.
+        That is so off the rungs, where an objective was not measured, for what does not compete (the blind student, baselines),
+        and for the last row of a training. A row that comes again after a restart gets the decision that was taken on the first.
         """
         values = self._values(row)
         if values is None:
@@ -138,7 +138,11 @@ class RungScheduler(FIFOScheduler, ABC):
 
     def _values(self, row: Mapping[str, Any]) -> dict[str, float] | None:
         """Return the judged objectives of a row that belongs on a rung, None for any other row."""
-        if row.get("role") == BLIND or row.get("status") == FINISHED or row.get("epoch") not in self.rungs:
+        if (
+            (row.get("role") or SEARCHED) != SEARCHED
+            or row.get("status") == FINISHED
+            or row.get("epoch") not in self.rungs
+        ):
             return None
         return measured(row, self.objectives)
 

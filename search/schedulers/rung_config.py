@@ -11,7 +11,7 @@ class RungConfig:
 
     Attributes:
         rungs: epochs at which metrics are evaluated and candidates judged, rising.
-        reduction_factor: the best 1 / reduction_factor of a rung go on.
+        reduction_factor: the best 1 / reduction_factor of a rung go on; 1 measures there and stops nobody.
     """
 
     rungs: tuple[int, ...] = (1, 3)
@@ -20,10 +20,10 @@ class RungConfig:
     def __post_init__(self) -> None:
         if any(rung < 1 for rung in self.rungs) or list(self.rungs) != sorted(set(self.rungs)):
             raise PluginError(f"rungs: got {list(self.rungs)}; allowed: rising epochs from 1, e.g. [1, 3].")
-        if self.reduction_factor < 2:
+        if self.reduction_factor < 1:
             raise PluginError(
-                f"reduction_factor: got {self.reduction_factor}; allowed: 2 or more. "
-                "To stop nobody, give rungs: []."
+                f"reduction_factor: got {self.reduction_factor}; allowed: 1 or more. "
+                "1 stops nobody, 2 the worse half."
             )
 
     def below(self, epochs: int) -> "RungConfig":

@@ -334,3 +334,48 @@ def test_rays_wrapper_of_hyperopt_is_not_reachable() -> None:
         for where, name in imported
         if "HyperOptSearch" in name or name.startswith("ray.tune.search.hyper")
     ]
+
+
+STOCK = "baselines={stock: {kind: blip, image: {width: 0.5x, depth: 4}, text: {width: 0.5x, depth: 2}, fusion: {layers: 1}}}"
+
+
+def test_baselines_are_trained_along_whatever_the_limits_say_and_count_as_no_trial(
+    folder: Path, place: Path
+) -> None:
+    inputs = prepare(place, STOCK, "limits.params.max=400000")
+    searcher, queue = begin(folder, inputs)
+    stock = queue[1].candidate
+    assert (stock.role, stock.config["baseline"], stock.config["student"]["image"]["depth"]) == (
+        "baseline",
+        "stock",
+        4,
+    )
+    assert stock.config["losses"] == queue[2].candidate.config["losses"]  # the default candidate's
+    roles = [config["role"] for _, config in trials(searcher)]
+    assert roles.count("baseline") == 1
+    assert roles.count("search") == 6
+    known = {row["candidate_id"]: row for row in load_recorder(folder, inputs).rows}
+    assert known[stock.candidate_id]["role"] == "baseline"
+    assert known[stock.candidate_id]["params"] > 400_000
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        (
+            "{stock: {kind: bilp}}",
+            r"baselines.stock: families: no plug-in is called 'bilp'. Did you mean 'blip'",
+        ),
+        ("{stock: {kind: blip}}", r"baselines.stock.image: is missing"),
+        (
+            "{stock: {kind: blip, image: {width: 50, depth: 1, heads: 7}, text: {width: 0.5x, depth: 1}, fusion: {layers: 1}}}",
+            r"baselines.stock: is no student: student.image.heads: got 7 with width 50",
+        ),
+    ],
+    ids=["kind", "option", "sizes"],
+)
+def test_a_baseline_that_cannot_be_is_told_with_its_place(
+    folder: Path, place: Path, section: str, said: str
+) -> None:
+    with pytest.raises(SpaceError, match=said):
+        begin(folder, prepare(place, f"baselines={section}"))

@@ -270,12 +270,27 @@ def test_the_file_of_another_scheduler_is_refused(tmp_path: Path) -> None:
         {"rungs": (3, 1)},
         {"rungs": (0,)},
         {"rungs": (1, 1)},
-        {"reduction_factor": 1},
+        {"reduction_factor": 0},
     ],
 )
 def test_wrong_options_are_told(options: dict[str, object]) -> None:
     with pytest.raises(PluginError, match=r"got .*allowed"):
         RungConfig(**options)
+
+
+def test_a_factor_of_one_measures_at_the_rungs_and_stops_nobody() -> None:
+    for kind in (Asha, MOAsha):
+        judge = kind(RungConfig(rungs=(1,), reduction_factor=1), OBJECTIVES, folder=None)
+        worse_and_worse = [row(50 - number, 10 + number) for number in range(5)]
+        assert verdicts(judge, worse_and_worse) == ["continue"] * 5
+        assert len(judge.book.rungs[1]) == 5
+
+
+def test_what_is_compared_with_is_never_judged() -> None:
+    judge = MOAsha(RungConfig(rungs=(1,), reduction_factor=2), OBJECTIVES, folder=None)
+    for role in ("blind", "baseline"):
+        assert judge.judge(role, row(50, 10, role=role)) is None
+    assert not judge.book.rungs[1]
 
 
 def test_ray_asks_and_gets_its_words(tmp_path: Path) -> None:

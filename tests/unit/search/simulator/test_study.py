@@ -46,7 +46,7 @@ def test_a_setting_may_be_written_as_in_a_space() -> None:
         (["random"], ["none"], ["searcher.startup=1"], "--set random.startup: got an unknown option"),
         (["hyperopt"], ["none"], ["searcher.startup=many"], "--set hyperopt.startup: got"),
         (["hyperopt"], ["none"], ["searcher.startup=[1"], "--set searcher.startup=[1"),
-        (["random"], ["asha"], ["scheduler.reduction_factor=1"], "reduction_factor: got 1; allowed: 2 or more"),
+        (["random"], ["asha"], ["scheduler.reduction_factor=0"], "reduction_factor: got 0; allowed: 1 or more"),
         (["random"], ["asha"], ["scheduler.rungs=[1]"], "rungs have a flag of their own; allowed: epochs or fractions"),
     ],
 )  # fmt: skip
