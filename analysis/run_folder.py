@@ -41,6 +41,7 @@ class Trial:
         config: the resolved configuration.
         checkpoint: relative to the run folder, "" if there is none.
         speedup: the teacher's wall latency over this student's.
+        reads_teacher: whether it is a head: deployed, it needs a part of the teacher, which its costs hold.
     """
 
     candidate_id: str
@@ -60,10 +61,11 @@ class Trial:
     test_metrics: Mapping[str, float]
     checkpoint: str
     config: Mapping[str, Any]
+    reads_teacher: bool = False
 
     @property
     def is_candidate(self) -> bool:
-        """Whether the search proposed it (the blind baseline is a row, too, and on no front)."""
+        """Whether the search proposed it (the blind student and baselines are rows, too, and on no front)."""
         return self.role == "search"
 
     @property
@@ -105,8 +107,13 @@ class Run:
 
     @property
     def candidates(self) -> tuple[Trial, ...]:
-        """The trials that the search proposed, without the blind baseline."""
+        """The trials that the search proposed, without what they are compared with."""
         return tuple(trial for trial in self.trials if trial.is_candidate)
+
+    @property
+    def baselines(self) -> tuple[Trial, ...]:
+        """The students of `baselines:` that were trained to the last epoch."""
+        return tuple(trial for trial in self.trials if trial.role == "baseline" and trial.finished)
 
     @property
     def finished(self) -> tuple[Trial, ...]:
@@ -235,6 +242,7 @@ def _trial(row: Mapping[str, Any], names: tuple[str, ...]) -> Trial:
         test_metrics={name: number(row.get(TEST_PREFIX + name)) for name in names},
         checkpoint=row["checkpoint"] or "",
         config=row["config"],
+        reads_teacher=bool(row.get("reads_teacher")),
     )
 
 

@@ -133,7 +133,7 @@ def config_lines(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def architecture(config: Mapping[str, Any]) -> str:
-    """Return the student in a few signs: `image 64×3, text 64×3, fusion 3 last`; "" without a student."""
+    """Return the student in a few signs: `image 64×3, text 64×3, fusion 3 last`; of other families `resnet depth 18`."""
     student = config.get("student")
     if not isinstance(student, Mapping):
         return ""
@@ -142,6 +142,9 @@ def architecture(config: Mapping[str, Any]) -> str:
         for side in ("image", "text")
         if isinstance(student.get(side), Mapping)
     ]
+    if not parts:
+        sizes = [f"{name} {value}" for name, value in student.items() if type(value) in (int, float)]
+        parts = [" ".join([str(student.get("kind", "")), *sizes]).strip()]
     fusion = student.get("fusion")
     if isinstance(fusion, Mapping):
         layers = fusion.get("layers", 0)

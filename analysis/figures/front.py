@@ -23,15 +23,18 @@ AXIS_TITLES = {
 }
 TEACHER_HOVER = "teacher: <b>%{y:.1f}</b><extra></extra>"
 BLIND_HOVER = "blind student: <b>%{y:.1f}</b><extra></extra>"
+ALONE, HEAD, BASELINE = "circle", "square", "triangle-up"
+"""Shapes: a student that stands alone, a head that reads the teacher, a student that was not searched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """Points that share a look: where they stand on the cost axis and what hovering says."""
+    """Points that share a look: where they stand on the cost axis, what hovering says, and their shapes."""
 
     ids: tuple[str, ...]
     x: tuple[float, ...]
     hover: tuple[str, ...]
+    symbols: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,7 @@ class View:
         names: "best", "knee" or "" for each front point.
         control: mean over seeds without distillation on the noisy transfer set; control_spread: its standard
             deviation.
+        baseline: of the students that were not searched.
     """
 
     finished: Numbers
@@ -49,10 +53,12 @@ class View:
     front_x: tuple[float, ...]
     front_y: tuple[float, ...]
     names: tuple[str, ...]
+    front_symbols: tuple[str, ...]
     teacher: float | None
     control: Numbers
     control_spread: Numbers
     blind: float | None
+    baseline: Numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,7 @@ class FrontInfo:
     finished: Marks
     stopped: Marks
     control: Marks
+    baseline: Marks
     teacher_x: float | None
     views: Mapping[str, View]
 
@@ -77,9 +84,14 @@ def front_info(run: Run, axis: str) -> FrontInfo:
     check_axis(axis)
     finished = [trial for trial in run.finished if math.isfinite(trial.costs[axis])]
     stopped = [t for t in run.candidates if t.status == "stopped" and math.isfinite(t.costs[axis])]
+    baselines = [trial for trial in run.baselines if math.isfinite(trial.costs[axis])]
     plain = _plain_rows(run)
     controlled = [trial for trial in finished if trial.candidate_id in plain]
-    measured = [n for n in run.metric_names if any(math.isfinite(t.value(n)) for t in (*finished, *stopped))]
+    measured = [
+        n
+        for n in run.metric_names
+        if any(math.isfinite(t.value(n)) for t in (*finished, *stopped, *baselines))
+    ]
     metrics = [run.quality, *(name for name in measured if name != run.quality)]
     teacher_x = run.teacher(axis)
     return FrontInfo(
@@ -92,8 +104,9 @@ def front_info(run: Run, axis: str) -> FrontInfo:
             x=tuple(t.costs[axis] for t in controlled),
             hover=tuple(f"<b>{escape(t.candidate_id)}</b> without distillation" for t in controlled),
         ),
+        baseline=_marks(run, baselines, axis),
         teacher_x=teacher_x if math.isfinite(teacher_x) else None,
-        views={name: _view(run, axis, name, (finished, stopped, controlled)) for name in metrics},
+        views={name: _view(run, axis, name, (finished, stopped, controlled, baselines)) for name in metrics},
     )
 
 
@@ -103,12 +116,21 @@ def draw_front(info: FrontInfo, *, legend: bool = False) -> go.Figure:
     heights = trace_heights(info, info.metric)
     figure = go.Figure()
     styles = _styles()
-    hovers = [info.stopped.hover, info.finished.hover, None, info.control.hover, None, None]
+    hovers = [
+        info.stopped.hover,
+        info.finished.hover,
+        None,
+        info.control.hover,
+        None,
+        None,
+        info.baseline.hover,
+    ]
     for style, height, hover in zip(styles, heights, hovers, strict=True):
         trace = go.Scatter(x=height["x"], y=height["y"], **style)
         if hover is not None:
             trace.update(hovertext=hover, hovertemplate=_hover(info.metric))
         figure.add_trace(trace)
+    figure.data[1].marker.symbol, figure.data[2].marker.symbol = info.finished.symbols, view.front_symbols
     figure.data[2].text = view.names
     figure.data[3].error_y = {**styles[3]["error_y"], "array": list(view.control_spread)}
     palette.lay_out(figure, x_title=AXIS_TITLES[info.axis], y_title=_title(info.metric), legend=legend)
@@ -119,7 +141,7 @@ def draw_front(info: FrontInfo, *, legend: bool = False) -> go.Figure:
 def trace_heights(info: FrontInfo, metric: str) -> list[dict[str, Any]]:
     """Return x and y of each trace of `draw_front` for one metric, in the order of its traces."""
     view = info.views[metric]
-    known = [x for x in (*info.finished.x, *info.stopped.x, info.teacher_x) if x]
+    known = _known_costs(info)
     ends = [min(known), max(known)] if known else []
     teacher = [] if info.teacher_x is None else [info.teacher_x]
     return [
@@ -129,6 +151,7 @@ def trace_heights(info: FrontInfo, metric: str) -> list[dict[str, Any]]:
         {"x": list(info.control.x), "y": list(view.control)},
         {"x": teacher, "y": [view.teacher] * len(teacher)},
         {"x": ends, "y": [view.blind] * len(ends)},
+        {"x": list(info.baseline.x), "y": list(view.baseline)},
     ]
 
 
@@ -141,8 +164,12 @@ def choices(info: FrontInfo) -> dict[str, Any]:
             "traces": {
                 "x": [height["x"] for height in heights],
                 "y": [height["y"] for height in heights],
-                "error_y.array": [[], [], [], list(view.control_spread), [], []],
-                "text": ["", "", view.names, "", "", ""],
+                "error_y.array": [[], [], [], list(view.control_spread), [], [], []],
+                "text": ["", "", view.names, "", "", "", ""],
+                "marker.symbol": [
+                    *("x-thin", info.finished.symbols, view.front_symbols, "diamond-open", "star", ALONE),
+                    BASELINE,
+                ],
                 "hovertemplate": [
                     _hover(metric),
                     _hover(metric),
@@ -150,6 +177,7 @@ def choices(info: FrontInfo) -> dict[str, Any]:
                     _hover(metric),
                     TEACHER_HOVER,
                     BLIND_HOVER,
+                    _hover(metric),
                 ],
             },
             "layout": {"yaxis.title.text": _title(metric)},
@@ -157,11 +185,9 @@ def choices(info: FrontInfo) -> dict[str, Any]:
     return updates
 
 
-def _view(
-    run: Run, axis: str, metric: str, groups: tuple[Sequence[Trial], Sequence[Trial], Sequence[Trial]]
-) -> View:
-    """Return the view of one metric over (finished, stopped, controlled) trials."""
-    finished, stopped, controlled = groups
+def _view(run: Run, axis: str, metric: str, groups: tuple[Sequence[Trial], ...]) -> View:
+    """Return the view of one metric over (finished, stopped, controlled, baseline) trials."""
+    finished, stopped, controlled, baselines = groups
     maximise = run.maximise if metric == run.quality else True
     members = front(run, axis, metric)
     names = dict.fromkeys((trial.candidate_id for trial in members), "")
@@ -178,11 +204,23 @@ def _view(
         front_x=tuple(trial.costs[axis] for trial in members),
         front_y=tuple(trial.value(metric) for trial in members),
         names=tuple(names[trial.candidate_id] for trial in members),
+        front_symbols=tuple(map(_symbol, members)),
         teacher=_known(run.teacher(metric)),
         control=tuple(statistics.fmean(one) if one else None for one in values),
         control_spread=tuple(statistics.stdev(one) if len(one) > 1 else 0.0 for one in values),
         blind=_known(number((run.facts.get("blind") or {}).get(metric))),
+        baseline=tuple(_known(trial.value(metric)) for trial in baselines),
     )
+
+
+def _symbol(trial: Trial) -> str:
+    """Return the shape of a searched student."""
+    return HEAD if trial.reads_teacher else ALONE
+
+
+def _known_costs(info: FrontInfo) -> list[float]:
+    """Return the places of all marks on the cost axis, above 0."""
+    return [x for x in (*info.finished.x, *info.stopped.x, *info.baseline.x, info.teacher_x) if x]
 
 
 def _plain_rows(run: Run) -> dict[str, list[Mapping[str, Any]]]:
@@ -200,6 +238,7 @@ def _marks(run: Run, trials: Sequence[Trial], axis: str) -> Marks:
         ids=tuple(trial.candidate_id for trial in trials),
         x=tuple(trial.costs[axis] for trial in trials),
         hover=tuple(hover_text(run, trial) for trial in trials),
+        symbols=tuple(map(_symbol, trials)),
     )
 
 
@@ -221,7 +260,7 @@ def _known(value: float) -> float | None:
 
 def _ticks(info: FrontInfo) -> dict[str, Any]:
     """Return ticks at 1, 2 and 5 of each decade, more where there is only one."""
-    known = [x for x in (*info.finished.x, *info.stopped.x, info.teacher_x) if x]
+    known = _known_costs(info)
     if not known:
         return {}
     decades = range(math.floor(math.log10(min(known))), math.ceil(math.log10(max(known))) + 1)
@@ -240,7 +279,7 @@ def _short(value: float) -> str:
 
 
 def _styles() -> list[dict[str, Any]]:
-    """Return the looks of the six traces."""
+    """Return the looks of the seven traces."""
     return [
         {
             "name": "stopped early (last measured)",
@@ -285,5 +324,15 @@ def _styles() -> list[dict[str, Any]]:
             "mode": "lines",
             "line": {"color": palette.BLIND, "width": 1.5, "dash": "dash"},
             "hovertemplate": BLIND_HOVER,
+        },
+        {
+            "name": "baseline, not searched",
+            "mode": "markers",
+            "marker": {
+                "size": 12,
+                "symbol": BASELINE,
+                "color": palette.BASELINE,
+                "line": {"color": "white", "width": 1},
+            },
         },
     ]

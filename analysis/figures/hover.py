@@ -17,7 +17,7 @@ def hover_text(run: Run, trial: Trial) -> str:
         for name in FRONT_COSTS
     ]
     head = [
-        f"<b>{escape(trial.candidate_id)}</b>, {escape(trial.status)} at epoch {trial.epochs}",
+        f"<b>{escape(_name(trial))}</b>, {escape(trial.status)} at epoch {trial.epochs}",
         f"{costs[0]} parameters, {costs[1]} FLOPs",
         f"latency {costs[2]}",
     ]
@@ -27,3 +27,9 @@ def hover_text(run: Run, trial: Trial) -> str:
         body.append(escape(first).replace(f"{escape(part)}:", f"<b>{escape(part)}</b>", 1))
         body.extend("    " + escape(line) for line in rest)
     return "<br>".join([*head, *body])
+
+
+def _name(trial: Trial) -> str:
+    """Return the id of a candidate, with the name of a baseline and what a head is."""
+    named = f" ({trial.config['baseline']})" if trial.config.get("baseline") else ""
+    return f"{trial.candidate_id}{named}{', a head on its teacher' if trial.reads_teacher else ''}"

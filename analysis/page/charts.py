@@ -15,6 +15,8 @@ KEY = (
     ("◇", palette.CONTROL, "the same student without distillation"),
     ("★", palette.TEACHER, "teacher"),
     ("╌╌", palette.BLIND, "blind student (sees no image)"),
+    ("▲", palette.BASELINE, "baseline, not searched"),
+    ("■", palette.FINISHED, "a square is a head: it reads its teacher, which its costs hold"),
 )
 
 
@@ -58,7 +60,10 @@ def fronts_section(run: Run) -> Markup:
 def _key(info: front.FrontInfo) -> Markup:
     """Return what the marks mean, of those that occur."""
     view = info.views[info.metric]
-    occurs = (True, True, info.stopped.ids, info.control.ids, info.teacher_x, view.blind)
+    occurs = (
+        *(True, True, info.stopped.ids, info.control.ids, info.teacher_x, view.blind, info.baseline.ids),
+        front.HEAD in info.finished.symbols,
+    )
     lines = [
         element("li", element("i", mark, style=f"color:{colour}"), text)
         for (mark, colour, text), there in zip(KEY, occurs, strict=True)

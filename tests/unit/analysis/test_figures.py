@@ -1,6 +1,7 @@
 """Figures are tested by their data; drawing only has to carry it over unchanged."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +29,31 @@ ROWS = [
     row("d", "crashed", 31.0, 60),
     row("e", "rejected", float("nan"), 70),
     row("z", "finished", 20.0, 1, role="blind"),
+    row("s", "finished", 65.0, 400, role="baseline", config='{"baseline": "stock"}'),
+    row("t", "stopped", 10.0, 300, role="baseline"),
 ]
 
 
 def test_front_info_holds_marks_and_a_view_for_each_measured_metric(make_run: Make) -> None:
-    run = read_run(make_run(ROWS, with_control=False, teacher=TEACHER, blind={"retention": 20.0}))
+    read = read_run(make_run(ROWS, with_control=False, teacher=TEACHER, blind={"retention": 20.0}))
+    trials = tuple(replace(one, reads_teacher=one.candidate_id == "b") for one in read.trials)
+    run = replace(read, trials=trials)
     info = front.front_info(run, "params")
     assert (info.finished.ids, info.finished.x) == (("a", "b"), (100.0, 200.0))
     assert info.stopped.ids == ("c",)
+    assert info.finished.symbols == ("circle", "square")
+    assert (info.baseline.ids, info.baseline.x) == (("s",), (400.0,))
+    assert info.baseline.hover[0].startswith("<b>s (stock)</b>, finished at epoch 9")
     assert info.teacher_x == 1_000_000.0
     assert dict(info.views) == {
         "retention": front.View(
             finished=(60.0, 55.0), stopped=(30.0,), front_x=(100.0,), front_y=(60.0,), names=("best",),
-            teacher=100.0, control=(), control_spread=(), blind=20.0,
+            front_symbols=("circle",), teacher=100.0, control=(), control_spread=(), blind=20.0, baseline=(65.0,),
         ),
         "mean_recall": front.View(
             finished=(50.0, 70.0), stopped=(None,), front_x=(100.0, 200.0), front_y=(50.0, 70.0),
-            names=("", "best"), teacher=91.0, control=(), control_spread=(), blind=None,
+            names=("", "best"), front_symbols=("circle", "square"), teacher=91.0, control=(), control_spread=(),
+            blind=None, baseline=(None,),
         ),
     }  # fmt: skip
 
@@ -83,7 +92,7 @@ def test_choosing_a_metric_changes_every_trace(make_run: Make) -> None:
 
 def test_a_front_without_trials_still_draws(make_run: Make) -> None:
     info = front.front_info(read_run(make_run([], with_control=False, teacher={})), "params")
-    assert len(front.draw_front(info).data) == 6
+    assert len(front.draw_front(info).data) == 7
     assert front.trace_heights(info, "retention")[5] == {"x": [], "y": []}
 
 

@@ -316,4 +316,4 @@ def test_the_page_draws_fits_and_changes_its_metric_in_a_browser(make_run: Make,
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     titles = re.findall(r"<title>(.*?)</title>", done.stdout)
-    assert titles[0] == "VQA accuracy (%)|6|fits", done.stderr[-500:]
+    assert titles[0] == "VQA accuracy (%)|7|fits", done.stderr[-500:]
