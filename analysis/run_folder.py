@@ -42,6 +42,9 @@ class Trial:
         checkpoint: relative to the run folder, "" if there is none.
         speedup: the teacher's wall latency over this student's.
         reads_teacher: whether it is a head: deployed, it needs a part of the teacher, which its costs hold.
+        head_size_mib: size of the student without that part.
+        epoch_s: wall time of training for one epoch, evaluation aside.
+        peak_mib: largest memory of its training.
     """
 
     candidate_id: str
@@ -62,6 +65,9 @@ class Trial:
     checkpoint: str
     config: Mapping[str, Any]
     reads_teacher: bool = False
+    head_size_mib: float = math.nan
+    epoch_s: float = math.nan
+    peak_mib: float = math.nan
 
     @property
     def is_candidate(self) -> bool:
@@ -243,6 +249,7 @@ def _trial(row: Mapping[str, Any], names: tuple[str, ...]) -> Trial:
         checkpoint=row["checkpoint"] or "",
         config=row["config"],
         reads_teacher=bool(row.get("reads_teacher")),
+        **{name: number(row.get(name)) for name in ("head_size_mib", "epoch_s", "peak_mib")},
     )
 
 

@@ -1,4 +1,4 @@
-"""`student-search run|report|control|export|simulate`: the commands under one name, wherever one stands."""
+"""`student-search run|report|control|export|simulate|grid`: the commands under one name, wherever one stands."""
 
 import importlib
 import sys
@@ -12,6 +12,7 @@ COMMANDS = {
     "control": "search.control",
     "export": "search.export",
     "simulate": "search.simulate",
+    "grid": "analysis.grid",
 }
 USAGE = f"usage: student-search {{{','.join(COMMANDS)}}} ...\n       student-search COMMAND --help"
 
