@@ -26,7 +26,7 @@ from tests.unit.trainables.losses.factory import (
 )
 from trainables.losses import LOSSES
 from trainables.losses.base import data_lack, source_lack, student_lack
-from trainables.losses.itm import LABELS
+from trainables.losses.logits.itm import LABELS
 from trainables.signals import Batch, Offers, Signals
 from trainables.training.build import build_losses
 

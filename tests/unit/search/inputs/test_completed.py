@@ -15,7 +15,8 @@ from spaces.load import dump_space, load_space
 from spaces.schema import Space
 from tests.house.tree import ROOT
 from tests.unit.trainables.small import write_teacher
-from trainables.losses import LOSSES, itc
+from trainables.losses import LOSSES
+from trainables.losses.similarity import itc
 from trainables.tasks.evaluation import make_tasks
 from trainables.teachers.loading import load_teacher
 

@@ -21,8 +21,8 @@ from tests.unit.trainables.losses.factory import (
     with_fields,
 )
 from trainables.families.blip.architecture import EncoderConfig
-from trainables.losses.attention import SMALLEST, Attention
 from trainables.losses.base import Ends
+from trainables.losses.features.attention import SMALLEST, Attention
 from trainables.signals import Offer, Signals, Want
 
 NAMES = ["image_attention", "text_attention", "cross_attention", "decoder_attention"]

@@ -18,7 +18,7 @@ from tests.unit.trainables.losses.factory import (
 )
 from trainables.families.blip.architecture import EncoderConfig
 from trainables.losses.base import Ends
-from trainables.losses.hidden import Hidden
+from trainables.losses.features.hidden import Hidden
 from trainables.signals import Offer, Signals, Want
 
 MODES = ["image", "text", "fused", "decoder"]

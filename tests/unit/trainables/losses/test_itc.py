@@ -16,8 +16,8 @@ from tests.unit.trainables.losses.factory import (
     with_fields,
 )
 from trainables.losses.base import Loss
-from trainables.losses.contrast import CONTRAST, IMAGE, TEMPERATURE, TEXT
-from trainables.losses.itc import Itc
+from trainables.losses.similarity.contrast import CONTRAST, IMAGE, TEMPERATURE, TEXT
+from trainables.losses.similarity.itc import Itc
 from trainables.signals import NOTHING, Batch, Signals
 
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.losses.base import Ends, Needs
-from trainables.losses.mapping import LAYER_CHOICES, Layers, layer_needs, layer_pairs
+from trainables.losses.features.mapping import LAYER_CHOICES, Layers, layer_needs, layer_pairs
 from trainables.signals import NOTHING, Offer, Want
 
 

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from spaces.errors import DatasetError, PluginError
 from tests.unit.trainables.losses.factory import EPS, STUDENT, build, make_batch, make_signals, with_fields
-from trainables.losses.contrast import IMAGE, TEMPERATURE, TEXT
-from trainables.losses.itm import LABELS, LOGITS
-from trainables.losses.tokens import Lm, Vqa
+from trainables.losses.logits.itm import LABELS, LOGITS
+from trainables.losses.logits.tokens import Lm, Vqa
+from trainables.losses.similarity.contrast import IMAGE, TEMPERATURE, TEXT
 from trainables.signals import Batch, Signals, Want
 
 CAPTIONS, ANSWERS = Want("decoder", "logits"), Want("answer", "logits")

@@ -18,7 +18,7 @@ from tests.unit.trainables.losses.factory import (
     student_architecture,
     with_fields,
 )
-from trainables.losses.token_logits import TokenLogits
+from trainables.losses.logits.token_logits import TokenLogits
 from trainables.signals import Signals, Want
 
 MODES = {"lm_logit": ("decoder", "caption"), "answer_logit": ("answer", "question")}

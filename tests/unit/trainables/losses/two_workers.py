@@ -22,7 +22,7 @@ from tests.unit.trainables.losses.factory import (
     student_architecture,
 )
 from trainables.losses import LOSSES
-from trainables.losses.contrast import IMAGE, TEMPERATURE, TEXT
+from trainables.losses.similarity.contrast import IMAGE, TEMPERATURE, TEXT
 from trainables.signals import Batch, Signals, Want
 
 NUM_PAIRS = 6

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from trainables.losses.base import Ends, Loss, Needs
-from trainables.losses.contrast import CONTRAST, similarities
 from trainables.losses.divergence import softened_divergence
+from trainables.losses.similarity.contrast import CONTRAST, similarities
 from trainables.signals import Batch, Signals
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.losses.base import Ends, Loss, Needs
-from trainables.losses.contrast import CONTRAST, similarities
 from trainables.losses.options import require_between
 from trainables.losses.reduction import gather_rows
+from trainables.losses.similarity.contrast import CONTRAST, similarities
 from trainables.signals import NOTHING, PICTURE, Batch, Signals
 
 

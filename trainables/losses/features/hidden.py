@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from trainables.losses.agreement import require_one_grid, require_same_shape
 from trainables.losses.base import Ends, Loss, Needs
-from trainables.losses.mapping import LAYER_CHOICES, LayerPair, Layers, layer_needs, layer_pairs
+from trainables.losses.features.mapping import LAYER_CHOICES, LayerPair, Layers, layer_needs, layer_pairs
 from trainables.losses.options import require_one_of
 from trainables.losses.reduction import global_mean
 from trainables.signals import Batch, Signals

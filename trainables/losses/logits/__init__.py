@@ -1,0 +1,1 @@
+"""Losses on logits: the teacher's distributions, and the cross entropies of labels and tokens."""

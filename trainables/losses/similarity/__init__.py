@@ -1,0 +1,1 @@
+"""Losses on similarities: of pictures and captions, and of pictures among themselves."""
