@@ -20,6 +20,17 @@ def require_same_shape(name: str | Want, student: Tensor, source: Tensor) -> Non
         )
 
 
+def other_meaning(want: Want, ends: Ends) -> str | None:
+    """Return how the entries of logits stand for something else in the teacher, or None: a divergence means nothing then."""
+    mine, theirs = ends.student[want], ends.source[want]
+    if (mine.meaning, mine.sizes[-1]) == (theirs.meaning, theirs.sizes[-1]):
+        return None
+    return (
+        f"compares {want}: the student's {mine.sizes[-1]} stand for {mine.meaning or 'nothing told'}, the teacher's "
+        f"{theirs.sizes[-1]} for {theirs.meaning or 'nothing told'}; left out for it."
+    )
+
+
 def require_one_meaning(want: Want, ends: Ends) -> None:
     """Accept logits over the same vocabulary or classes: a divergence over two means nothing.
 
@@ -27,7 +38,7 @@ def require_one_meaning(want: Want, ends: Ends) -> None:
         ShapeError: size or meaning of the entries differ.
     """
     mine, theirs = ends.student[want], ends.source[want]
-    if (mine.meaning, mine.sizes[-1]) != (theirs.meaning, theirs.sizes[-1]):
+    if other_meaning(want, ends):
         raise ShapeError(
             f"losses.{ends.name}: {want} stands for {mine.meaning} in the student, {theirs.meaning} in the teacher; both "
             "must agree. Build the student with its teacher's tokenizer and classes."

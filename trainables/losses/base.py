@@ -66,19 +66,29 @@ class Loss(nn.Module, ABC):
 
         Raises:
             TeacherError: the source cannot say what the loss reads.
-            ShapeError: the student cannot.
+            ShapeError: the student cannot, or what the two say cannot be compared.
         """
         super().__init__()
         self.name, self.needs = ends.name, self.needs_of(config, ends)
         if reason := source_lack(self.needs, ends):
             raise TeacherError(f"losses.{ends.name}: {reason}")
-        if reason := student_lack(self.needs, ends):
+        if reason := student_lack(self.needs, ends) or self.disagreement(config, ends):
             raise ShapeError(f"losses.{ends.name}: {reason}")
 
     @classmethod
     @abstractmethod
     def needs_of(cls, config: Config, ends: Ends) -> Needs:
         """Return what such a loss reads of models with these offers, be they able to say it or not."""
+
+    @classmethod
+    def disagreement(cls, config: Config, ends: Ends) -> str | None:
+        """Return why what the two say cannot be compared, or None: the loss is then left out for this student.
+
+        Args:
+            config: of the loss.
+            ends: two models that both have what `needs_of` names.
+        """
+        return None
 
     @abstractmethod
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
@@ -103,20 +113,29 @@ class Loss(nn.Module, ABC):
             return self.compute(student, source, batch)
 
 
+ADVICE = "Drop the loss or change the teacher."
+
+
 def source_lack(needs: Needs, ends: Ends) -> str | None:
     """Return why this teacher can feed the loss for no student, or None: a reason is the user's mistake."""
     missing = _missing(needs.source, ends.source)
     if not missing:
         return None
-    return (
-        f"needs {missing} of the teacher, which this one does not have. Drop the loss or change the teacher."
-    )
+    return f"needs {missing} of the teacher, which this one does not have. {ADVICE}"
 
 
 def student_lack(needs: Needs, ends: Ends) -> str | None:
     """Return why this student cannot feed the loss, or None: it is then left out for it, and the search goes on."""
     missing = _missing(needs.student, ends.student)
     return f"needs {missing}, which this student does not have; left out for it." if missing else None
+
+
+def pair_lack(kind: type[Loss], config: Loss.Config, ends: Ends) -> str | None:
+    """Return why this student cannot feed the loss beside its teacher, or None; None, too, where the teacher cannot."""
+    needs = kind.needs_of(config, ends)
+    if source_lack(needs, ends) is not None:
+        return None
+    return student_lack(needs, ends) or kind.disagreement(config, ends)
 
 
 def data_lack(needs: Needs, fields: Collection[str]) -> str | None:

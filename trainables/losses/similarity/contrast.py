@@ -1,9 +1,11 @@
-"""Image-text similarities over the batch of all workers, shared by `itc` and `itc_logit`."""
+"""Image-text similarities over the batch of all workers, shared by `itc`, `itc_logit` and `combined`."""
 
 from torch import Tensor
+from torch.nn import functional
 
+from trainables.losses.divergence import Form, logit_distance
 from trainables.losses.reduction import gather_rows
-from trainables.signals import Signals, Want
+from trainables.signals import PICTURE, Batch, Signals, Want
 
 IMAGE, TEXT = Want("image", "embedding"), Want("text", "embedding")
 TEMPERATURE = Want("contrast", "temperature")
@@ -20,3 +22,36 @@ def similarities(signals: Signals) -> Tensor:
     """
     image_BE, text_BE = gather_rows(signals[IMAGE].float(), signals[TEXT].float())
     return image_BE @ text_BE.T / signals[TEMPERATURE].float()
+
+
+def positives(batch: Batch) -> Tensor:
+    """Return (B, B) shares of the target: rows with the same image or the same caption share it evenly."""
+    captions_B, images_B = gather_rows(batch["caption.key"], batch.rows[PICTURE])
+    same_BB = (captions_B[:, None] == captions_B) | (images_B[:, None] == images_B)
+    return same_BB.float() / same_BB.sum(1, keepdim=True)
+
+
+def contrast(logits_BB: Tensor, to_text_BB: Tensor, to_image_BB: Tensor) -> Tensor:
+    """Return the mean cross entropy in nats of both directions.
+
+    Args:
+        logits_BB: of images (rows) with texts (columns).
+        to_text_BB: target of each image among the texts; rows sum to 1.
+        to_image_BB: target of each text among the images.
+    """
+    to_text = functional.cross_entropy(logits_BB, to_text_BB)
+    to_image = functional.cross_entropy(logits_BB.T, to_image_BB)
+    return (to_text + to_image) / 2
+
+
+def match(logits_BB: Tensor, taught_BB: Tensor, form: Form, temperature: float) -> Tensor:
+    """Return the mean distance of similarity rows and columns from the teacher's.
+
+    Every worker holds the whole batch here, so a plain mean is already the global one.
+
+    Raises:
+        ShapeError: the two have different numbers of rows.
+    """
+    to_text_B = logit_distance(logits_BB, taught_BB, form, temperature)
+    to_image_B = logit_distance(logits_BB.T, taught_BB.T, form, temperature)
+    return (to_text_B.mean() + to_image_B.mean()) / 2

@@ -6,13 +6,11 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from trainables.losses.base import Ends, Loss, Needs
 from trainables.losses.options import require_between
-from trainables.losses.reduction import gather_rows
-from trainables.losses.similarity.contrast import CONTRAST, similarities
-from trainables.signals import NOTHING, PICTURE, Batch, Signals
+from trainables.losses.similarity.contrast import CONTRAST, contrast, positives, similarities
+from trainables.signals import NOTHING, Batch, Signals
 
 
 @final
@@ -58,16 +56,11 @@ class Itc(Loss):
 
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return the mean cross entropy of both directions over the batch of all workers, in nats."""
-        captions_B, images_B = gather_rows(batch["caption.key"], batch.rows[PICTURE])
-        logits_BB = similarities(student)
-        same_BB = (captions_B[:, None] == captions_B) | (images_B[:, None] == images_B)
-        positives_BB = same_BB.float() / same_BB.sum(1, keepdim=True)
-        to_text_BB, to_image_BB = positives_BB, positives_BB
+        logits_BB, targets_BB = similarities(student), positives(batch)
+        to_text_BB, to_image_BB = targets_BB, targets_BB
         if self.soft_targets:
             with torch.no_grad():
                 taught_BB = similarities(source)
-                to_text_BB = torch.lerp(positives_BB, taught_BB.softmax(1), self.soft_targets)
-                to_image_BB = torch.lerp(positives_BB, taught_BB.T.softmax(1), self.soft_targets)
-        to_text = functional.cross_entropy(logits_BB, to_text_BB)
-        to_image = functional.cross_entropy(logits_BB.T, to_image_BB)
-        return (to_text + to_image) / 2
+                to_text_BB = torch.lerp(targets_BB, taught_BB.softmax(1), self.soft_targets)
+                to_image_BB = torch.lerp(targets_BB, taught_BB.T.softmax(1), self.soft_targets)
+        return contrast(logits_BB, to_text_BB, to_image_BB)

@@ -14,11 +14,12 @@ from trainables.families.base import Blueprint
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
 from trainables.losses import LOSSES
 from trainables.losses.base import Ends, Loss, Needs
-from trainables.signals import PIXELS, Batch, Offer, Offers, Signals, Want
+from trainables.signals import CLASS, PICTURE, PIXELS, Batch, Offer, Offers, Signals, Want, classes_meaning
 from trainables.tokenizer import VocabularyConfig
 
 VOCABULARY = VocabularyConfig(size=23, pad=0, cls=1, sep=2, dec=3, enc=4)
 EPS = torch.finfo(torch.float32).eps
+CLASSES = ("circle", "square", "triangle", "ring", "cross")
 CAUSAL = ("decoder", "answer")
 Change = Callable[[Want, Tensor], Tensor]
 
@@ -46,8 +47,17 @@ def student_architecture(**changes: Any) -> BlipArchitecture:
 
 
 def offers_of(architecture: BlipArchitecture) -> Offers:
-    """Return all that such a model can say."""
-    return Blueprint("blip", architecture).offers
+    """Return all that such a model can say, and what others say of pictures beside: a feature map, and class logits."""
+    side = architecture.image_size // architecture.patch_size
+    more = {
+        Want("image", "map"): Offer(
+            axes=("E", "Y", "X"), sizes=(architecture.embedding, side, side), rows=PICTURE
+        ),
+        Want("image", "logits"): Offer(
+            axes=("C",), sizes=(len(CLASSES),), rows=PICTURE, meaning=classes_meaning(CLASSES)
+        ),
+    }
+    return {**more, **Blueprint("blip", architecture).offers}
 
 
 STUDENT, TEACHER = offers_of(student_architecture()), offers_of(teacher_architecture())
@@ -75,7 +85,7 @@ def needs_of(name: str, student: Offers = STUDENT, source: Offers = TEACHER) -> 
 
 
 def make_batch(num_pairs: int = 5, *, tokens: int = 7, seed: int = 0) -> Batch:
-    """Return captions of several lengths, the first the longest; row 1 shows the picture of row 0."""
+    """Return captions of several lengths, the first the longest; row 1 shows the picture of row 0, row 3 has no label."""
     random = torch.Generator().manual_seed(seed)
     lengths = torch.randint(4, tokens + 1, (num_pairs,), generator=random)
     lengths[0] = tokens
@@ -88,8 +98,11 @@ def make_batch(num_pairs: int = 5, *, tokens: int = 7, seed: int = 0) -> Batch:
     answers = (position == -2) | ((position == -3) & (torch.arange(num_pairs) % 2 == 0)[:, None])
     pictures = torch.arange(num_pairs)
     pictures[1:2] = pictures[0]
+    labels = 2 * torch.arange(num_pairs) % len(CLASSES)
+    labels[3:4] = -1
     fields = {
         PIXELS: torch.randn(num_pairs, 3, 24, 24, generator=random),
+        CLASS: labels,
         "caption.ids": captions,
         "caption.mask": mask,
         "caption.targets": position < -1,

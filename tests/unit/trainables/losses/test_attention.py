@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from tests.unit.trainables.losses.factory import (
 from trainables.families.blip.architecture import EncoderConfig
 from trainables.losses.base import Ends
 from trainables.losses.features.attention import SMALLEST, Attention
-from trainables.signals import Offer, Signals, Want
+from trainables.signals import Offer, Offers, Signals, Want
 
 NAMES = ["image_attention", "text_attention", "cross_attention", "decoder_attention"]
 FOUR_HEADS = EncoderConfig(width=64, depth=3, heads=4)
@@ -135,6 +136,36 @@ def test_fusion_layers_are_mapped_among_themselves() -> None:
     sparse = offers_of(teacher_architecture(fusion=(1, 4)))
     loss = build("cross_attention", source=sparse, layers="all")
     assert loss.needs.source == {Want("fused", "cross_attention", 1), Want("fused", "cross_attention", 4)}
+
+
+def head_of(teacher: Offers, mode: str) -> Offers:
+    """Return what a head of one attention layer over the teacher's tokens says: maps of the same places, of 8 heads."""
+    last = teacher[Want(mode, "attention", 5)]
+    return {Want(mode, "attention", 0): replace(last, sizes=(8, *last.sizes[1:]))}
+
+
+@pytest.mark.parametrize("mode", ["image", "text"])
+@pytest.mark.parametrize("choice", ["last", "even", "all"])
+def test_a_head_of_one_layer_looks_where_the_last_layer_of_its_teacher_does(mode: str, choice: str) -> None:
+    head, batch = head_of(TEACHER, mode), make_batch()
+    loss = build(f"{mode}_attention", head, layers=choice)
+    assert loss.needs.student == {Want(mode, "attention", 0)}
+    assert loss.needs.source == {Want(mode, "attention", 5)}
+    mine, theirs = make_signals(head, batch), make_signals(TEACHER, batch, seed=2)
+    a = mine[Want(mode, "attention", 0)].mean(1)
+    b = theirs[Want(mode, "attention", 5)].mean(1)
+    lengths = batch["caption.mask"].sum(1).tolist() if mode == "text" else [b.shape[1]] * len(b)
+    costs = [
+        divergence(b[row, query], a[row, query]) for row in range(len(b)) for query in range(lengths[row])
+    ]
+    assert loss(mine, theirs, batch).item() == pytest.approx(sum(costs) / len(costs), rel=1e-4)
+
+
+def test_a_head_over_another_grid_is_refused_with_both_numbers() -> None:
+    fine = head_of(offers_of(teacher_architecture(patch_size=4)), "image")
+    told = r"image\.attention\.0 has 37 image tokens, the teacher's 10; both must agree"
+    with pytest.raises(ShapeError, match=told):
+        build("image_attention", fine)
 
 
 @pytest.mark.parametrize("name", ["image_attention", "cross_attention"])

@@ -20,8 +20,10 @@ OF_FUSION = {
     "answer_logit",
 }  # fmt: skip
 OF_THE_TEACHERS_DECODER = {"decoder_hidden", "decoder_attention", "lm_logit", "answer_logit"}
-OF_NO_TEACHER = {"itc", "itm", "lm", "vqa"}
+OF_NO_TEACHER = {"class_label", "itc", "itm", "lm", "vqa"}
 FIELDS = {
+    "class_label": {"picture.label"},
+    "combined": {"caption.key"},
     "itc": {"caption.key"},
     "lm": {"caption.ids", "caption.targets"},
     "vqa": {"question.ids", "question.targets"},
