@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any
 
+from search.inputs.students import LossCorner, Students
 from spaces.checks import MOST
 from spaces.domains import Domain, is_number
 from spaces.errors import SpaceError, TeacherError
@@ -12,7 +14,7 @@ from spaces.objectives import COSTS
 from spaces.plugins import resolve
 from spaces.schema import Space
 from trainables.losses import LOSSES
-from trainables.losses.base import Ends, Loss, data_lack, source_lack
+from trainables.losses.base import ADVICE, Ends, Loss, data_lack, missing, source_lack
 from trainables.signals import Offers
 from trainables.tasks import DEFAULT
 from trainables.tasks.base import Task
@@ -64,7 +66,7 @@ def chosen_tasks(space: Space, teacher: Offers, fields: Collection[str]) -> tupl
     return able, [f"tasks: {', '.join(able)} (all that teacher and data allow{left_out})"]
 
 
-def loss_configs(space: Space) -> Iterable[tuple[str, type[Loss], Loss.Config]]:
+def loss_configs(space: Space) -> Iterable[LossCorner]:
     """Yield name, class and the corners of the options of each loss that can be active at all.
 
     They are all combinations of options; where those are too many, numbers are at their ends only: what a loss reads hangs
@@ -93,18 +95,25 @@ def _ends(values: Sequence[Any]) -> list[Any]:
     return [value for value in values if not is_number(value) or value in kept]
 
 
-def check_losses(space: Space, name: str, teacher: Teacher) -> None:
-    """Refuse losses that a teacher can feed for no student.
+def check_losses(space: Space, teachers: Mapping[str, Teacher]) -> None:
+    """Refuse losses that no teacher of a space can feed for any student; one that some can feed the others leave out.
 
     Raises:
         SpaceError: names each of them, with its line and the reason.
     """
     problems: dict[str, str] = {}
-    said = f"teacher {name}: " if len(space.teachers) > 1 else ""
     for loss, kind, config in loss_configs(space):
-        ends = Ends(name=loss, student=teacher.offers, source=teacher.offers)
-        if reason := source_lack(kind.needs_of(config, ends), ends):
-            problems[loss] = f"{space.place(f'losses.{loss}')}: {said}{reason} (--set losses.{loss}.weight=0)"
+        lacks: dict[str, str] = {}
+        for name, teacher in teachers.items():
+            ends = Ends(name=loss, student=teacher.offers, source=teacher.offers)
+            needs = kind.needs_of(config, ends)
+            if reason := source_lack(needs, ends):
+                lacks[name] = reason if len(teachers) == 1 else missing(needs.source, ends.source)
+        if len(lacks) == len(teachers):
+            told = "; ".join(f"{name} has no {lack}" for name, lack in lacks.items())
+            several = f"no teacher of this space can feed it ({told}). {ADVICE}"
+            why = several if len(teachers) > 1 else next(iter(lacks.values()))
+            problems[loss] = f"{space.place(f'losses.{loss}')}: {why} (--set losses.{loss}.weight=0)"
     if problems:
         raise SpaceError(list(problems.values()))
 
@@ -122,6 +131,108 @@ def data_lacks(space: Space, teacher: Offers, fields: Collection[str]) -> dict[s
         ):
             found[name] = reason
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Losses that are not trained, with the reasons.
+
+    Attributes:
+        everywhere: loss -> why nothing in this space can feed it.
+        of_teachers: teacher -> loss -> why it is left out for its students, of those that another teacher's can feed.
+        notes: sentences on them.
+    """
+
+    everywhere: Mapping[str, str]
+    of_teachers: Mapping[str, Mapping[str, str]]
+    notes: Sequence[str]
+
+
+def left_out(space: Space, students: Students, unread: Mapping[str, Mapping[str, str]]) -> LeftOut:
+    """Return the losses that neither teacher nor data nor any student can feed, told once for all candidates.
+
+    Args:
+        space: as it was loaded.
+        students: of its teachers.
+        unread: teacher -> loss -> why the data cannot feed it in this teacher's encoding.
+
+    Raises:
+        SpaceError: no loss is left, for all candidates or for those of a teacher.
+    """
+    corners = list(loss_configs(space))
+    names = list(dict.fromkeys(name for name, _, _ in corners))
+    lacks = {
+        teacher: {
+            **known,
+            **students.unfed_by_all(space, [one for one in corners if one[0] not in known], teacher),
+        }
+        for teacher, known in unread.items()
+    }
+    found: dict[str, dict[str, None]] = {}
+    for reasons in lacks.values():
+        for name, why in reasons.items():
+            if all(name in others for others in lacks.values()):
+                found.setdefault(name, {})[why.rstrip(".")] = None
+    everywhere = {name: "; ".join(reasons) for name, reasons in found.items()}
+    _require_some(space, names, everywhere, lacks)
+    of_teachers = {
+        teacher: {name: why.rstrip(".") for name, why in reasons.items() if name not in everywhere}
+        for teacher, reasons in lacks.items()
+    }
+    notes = [f"loss {name} is left out and not searched: it {why}" for name, why in everywhere.items()]
+    for teacher, reasons in of_teachers.items():
+        notes += [
+            f"loss {name} is left out for students of the teacher {teacher}: it {why}"
+            for name, why in reasons.items()
+        ]
+        if len(lacks) > 1:
+            notes += _partly_untaught(
+                students.teachers[teacher], teacher, [one for one in corners if one[0] not in lacks[teacher]]
+            )
+    return LeftOut(everywhere=everywhere, of_teachers=of_teachers, notes=notes)
+
+
+def _partly_untaught(teacher: Teacher, name: str, corners: Iterable[LossCorner]) -> list[str]:
+    """Return sentences on losses that a teacher cannot feed with some of their options only."""
+    found = {}
+    for loss, kind, config in corners:
+        ends = Ends(name=loss, student=teacher.offers, source=teacher.offers)
+        if lacking := missing(kind.needs_of(config, ends).source, ends.source):
+            found[loss] = (
+                f"loss {loss} is left out for students of the teacher {name} with some of its options: "
+                f"it needs {lacking}, which the teacher does not have"
+            )
+    return list(found.values())
+
+
+def _require_some(
+    space: Space,
+    names: Collection[str],
+    everywhere: Mapping[str, str],
+    lacks: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Refuse a space in which nothing can be trained, or nothing with one of its teachers.
+
+    Raises:
+        SpaceError: says so.
+    """
+
+    def told(reasons: Mapping[str, str]) -> str:
+        return "; ".join(f"{name} {why.rstrip('.')}" for name, why in reasons.items())
+
+    if everywhere and all(name in everywhere for name in names):
+        problems = [
+            f"{space.place('losses')}: got none that can be trained ({told(everywhere)}); allowed: at least one. Add one."
+        ]
+    else:
+        problems = [
+            f"{space.place('teacher')}: got {teacher!r}, whose students can be trained by none of the losses ({told(reasons)}); "
+            "allowed: at least one for each teacher. Add one that it can feed, or take it out of the choice."
+            for teacher, reasons in lacks.items()
+            if reasons and all(name in reasons for name in names)
+        ]
+    if problems:
+        raise SpaceError(problems)
 
 
 def check_capable(name: str, metrics: Mapping[str, float], counts: Iterable[str]) -> None:

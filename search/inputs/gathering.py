@@ -40,7 +40,7 @@ class Parts:
         teachers: name -> teacher, the reference first.
         students: families, tasks and losses.
         notes: what the user should know of what was chosen for him.
-        unfed: loss -> why this data cannot feed it.
+        unread: teacher -> loss -> why this data cannot feed it in the teacher's encoding.
         measure: the costs of the reference teacher.
     """
 
@@ -48,7 +48,7 @@ class Parts:
     teachers: Mapping[str, Teacher]
     students: Students
     notes: Sequence[str]
-    unfed: Mapping[str, str]
+    unread: Mapping[str, Mapping[str, str]]
     measure: TeacherMeasure
 
 
@@ -81,8 +81,9 @@ def gather(
     if agree is not None and data is not None and len(teachers) == len(space.teachers):
         agree(fingerprints(teachers, data, say))
     part = found.sound_part()
+    if len(teachers) == len(space.teachers):
+        found.take(partial(check_losses, part, teachers))
     for name, teacher in teachers.items():
-        found.take(partial(check_losses, part, name, teacher))
         if data is not None:
             found.take(partial(_check_pair, space, name, teacher, data))
     reference = teachers.get(space.teachers[0])
@@ -100,13 +101,12 @@ def gather(
     found.raise_any()
     if data is None or reference is None or chosen is None or students is None or measure is None:
         raise AssertionError("something is missing, and nobody has told why")
-    fields = fields_of(data.kinds if reference.tokenizer else data.kinds - TEXTS)
     return Parts(
         dataset=data,
         teachers=teachers,
         students=students,
         notes=chosen[1],
-        unfed=data_lacks(space, reference.offers, fields),
+        unread={name: _unread(space, teacher, data.kinds) for name, teacher in teachers.items()},
         measure=measure,
     )
 
@@ -171,6 +171,15 @@ class _Found:
         """
         if self._texts:
             raise SpaceError(in_order(self._texts, self._space.source))
+
+
+def _unread(space: Space, teacher: Teacher, kinds: frozenset[str]) -> dict[str, str]:
+    """Return loss -> why this data cannot feed it in the encoding of a teacher."""
+    lacks = data_lacks(space, teacher.offers, fields_of(kinds))
+    if teacher.tokenizer is None:
+        texts = data_lacks(space, teacher.offers, fields_of(kinds - TEXTS))
+        lacks = {**dict.fromkeys(texts, "reads texts, for which the teacher has no tokenizer"), **lacks}
+    return lacks
 
 
 def _choose(

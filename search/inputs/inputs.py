@@ -5,13 +5,13 @@ from functools import cached_property
 from typing import Any
 
 from search.inputs.capability import BLIND, GUESSING, caveat
-from search.inputs.checks import check_capable, check_measurable, loss_configs
+from search.inputs.checks import check_capable, check_measurable, left_out
 from search.inputs.completed import completed
 from search.inputs.gathering import Agree, dataset_settings, fingerprints, gather
 from search.inputs.places import PATH_OPTIONS, settled_teacher
 from search.inputs.teacher_figures import Say, TeacherFigures, figures_path
 from spaces.candidate import Candidate
-from spaces.errors import ShapeError, SpaceError
+from spaces.errors import ShapeError
 from spaces.left_out import start_points_naming, without_losses
 from spaces.schema import Space
 from trainables.costs.store import CostStore
@@ -69,35 +69,24 @@ class Inputs:
         self.notes, self.measure = list(parts.notes), parts.measure
         self._prepared: dict[tuple[str, str], EncodedSplit] = {}
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
-        self._leave_out(parts.unfed)
+        self._leave_out(parts.unread)
         self.space = completed(self.space, self.students.made)
         self.dataset_settings = dataset_settings(self.space)
 
-    def _leave_out(self, unfed: Mapping[str, str]) -> None:
+    def _leave_out(self, unread: Mapping[str, Mapping[str, str]]) -> None:
         """Take losses that nothing can feed out of the search, once for all candidates, and note why.
 
         Raises:
-            SpaceError: no loss is left.
+            SpaceError: no loss is left, for all candidates or for those of a teacher.
         """
-        space = self.space
-        fed = [one for one in loss_configs(space) if one[0] not in unfed]
-        unfed = {**unfed, **self.students.unfed_by_all(space, fed)}
-        if unfed and all(name in unfed for name, _, _ in fed):
-            reasons = "; ".join(f"{name} {why.rstrip('.')}" for name, why in unfed.items())
-            raise SpaceError(
-                [
-                    f"{space.place('losses')}: got none that can be trained ({reasons}); allowed: at least one. Add one."
-                ]
-            )
-        self.left_out = {name: why.rstrip(".") for name, why in unfed.items()}
-        self.notes += [
-            f"loss {name} is left out and not searched: it {why}" for name, why in self.left_out.items()
-        ]
+        space, found = self.space, left_out(self.space, self.students, unread)
+        self.left_out, self._left_out_of = dict(found.everywhere), found.of_teachers
+        self.notes += found.notes
         self.notes += [
             f"start point {number} names a loss that is left out; the rest of it is taken"
-            for number in start_points_naming(space, unfed)
+            for number in start_points_naming(space, self.left_out)
         ]
-        self.space = without_losses(space, unfed)
+        self.space = without_losses(space, self.left_out)
 
     @property
     def teacher(self) -> Teacher:
@@ -203,7 +192,7 @@ class Inputs:
         return [sentence for sentence in found if sentence]
 
     def feedable_part(self, candidate: Candidate) -> Candidate:
-        """Return the candidate without the losses that its student cannot feed.
+        """Return the candidate without the losses that its student, or its teacher of several, cannot feed.
 
         Raises:
             IllegalCandidate: no loss is left.
@@ -212,11 +201,16 @@ class Inputs:
             unfed = self.students.unfed(candidate)
         except ShapeError:
             return candidate  # the cost filter names the reason and records it
-        return candidate.without_losses(unfed)
+        return candidate.without_losses({*unfed, *self.left_out_of(candidate.config)})
+
+    def left_out_of(self, config: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return loss -> why it is left out for all students of a candidate's teacher, of those that are searched."""
+        return self._left_out_of[self.students.teacher_name(config)]
 
     def run_facts(self) -> dict[str, Any]:
         """Return what run.json says of teacher, tasks and data."""
         figures, dataset = self.figures, self.dataset
+        of_teachers = {name: dict(losses) for name, losses in self._left_out_of.items() if losses}
         return {
             "teacher": {
                 "name": self.space.teachers[0],
@@ -234,6 +228,7 @@ class Inputs:
             **(
                 {"left_out": self.left_out} if self.left_out else {}
             ),  # a resumed run has it from its beginning
+            **({"left_out_of_teachers": of_teachers} if of_teachers else {}),
             "dataset": {
                 "kind": self.space.dataset.kind,
                 "fingerprint": self.fingerprints["dataset"],

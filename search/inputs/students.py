@@ -12,12 +12,19 @@ from trainables.costs.size import tokenizer_bytes
 from trainables.costs.subject import Subject
 from trainables.families import FAMILIES
 from trainables.families.base import Blueprint, Family, Resolved
-from trainables.losses.base import Ends, Loss
-from trainables.signals import Offers, Serving, Want, Wants, modes
+from trainables.losses.base import Ends, Loss, missing, source_lack
+from trainables.signals import Offer, Offers, Serving, Wants, modes
 from trainables.tasks.base import Task, servings_of, wants_of
 from trainables.tasks.decoding import longest_text
 from trainables.teachers.teacher import Teacher
-from trainables.training.build import Plan, build_losses, loss_config, student_plan, unfed_losses
+from trainables.training.build import (
+    Plan,
+    build_losses,
+    loss_config,
+    student_plan,
+    unfed_losses,
+    untaught_losses,
+)
 
 LossCorner = tuple[str, type[Loss], Loss.Config]
 """Name of a loss, its class, and options that it may have."""
@@ -154,49 +161,62 @@ class Students:
         return model.inputs(said).source.union(*(loss.needs.source for loss in losses.values()))
 
     def unfed(self, candidate: Candidate) -> dict[str, str]:
-        """Return loss -> why the candidate's student cannot feed it, of those that its teacher can feed.
+        """Return loss -> why the candidate's student cannot feed it, or its teacher where a space has several.
+
+        What the only teacher of a space cannot feed was refused before.
 
         Raises:
             ShapeError: sizes that do not fit together.
         """
-        offers = self.plan(candidate.config).training.offers
-        return unfed_losses(candidate.config, offers, self.teacher_of(candidate.config).offers)
+        config, source = candidate.config, self.teacher_of(candidate.config).offers
+        offers = self.plan(config).training.offers
+        untaught = untaught_losses(config, offers, source) if len(self.teachers) > 1 else {}
+        return {**untaught, **unfed_losses(config, offers, source)}
 
     def variants(self, space: Space, teacher: str) -> Iterator[Blueprint]:
-        """Yield the students that a space makes of a teacher, those that differ in what they offer once each."""
-        seen: set[frozenset[Want]] = set()
+        """Yield the students that a space makes of a teacher, those that differ in what they offer once each.
+
+        Grids and meanings count, on which hangs whether a loss can compare them with the teacher's; other sizes do not.
+        """
+        seen: set[frozenset[tuple[Any, ...]]] = set()
         for kind in space.kinds:
             for section in space.sections(kind, teacher):
                 try:
                     blueprint = self._drafted(self.student(section, teacher), self.teachers[teacher])
                 except StudentSearchError:
                     continue  # it becomes a rejected candidate, with its reason
-                offered = frozenset(blueprint.offers)
+                offered = frozenset((want, *_comparable(offer)) for want, offer in blueprint.offers.items())
                 if offered not in seen:
                     seen.add(offered)
                     yield blueprint
 
-    def unfed_by_all(self, space: Space, losses: Iterable[LossCorner]) -> dict[str, str]:
-        """Return loss -> why no student of a space can feed it; one that some student can feed with some options is fed.
+    def unfed_by_all(self, space: Space, losses: Iterable[LossCorner], teacher: str) -> dict[str, str]:
+        """Return loss -> why no student of a teacher can feed it; one that some student can feed with some options is fed.
 
         Args:
-            space: its students, of all teachers, are asked at all sizes or at many of them.
+            space: its students are asked at all sizes or at many of them.
             losses: as `checks.loss_configs` gives them.
+            teacher: whose students.
         """
         left, reasons = list(losses), dict[str, str]()
-        for teacher, known in self.teachers.items():
-            for blueprint in self.variants(space, teacher):
-                fed = set()
-                for name, kind, config in left:
-                    ends = Ends(name=name, student=blueprint.offers, source=known.offers)
-                    lacking = kind.needs_of(config, ends).student - set(blueprint.offers)
-                    if not lacking:
-                        fed.add(name)
-                    wants = ", ".join(sorted(map(str, lacking)))
-                    reasons[name] = f"needs {wants}, which no student of this space has"
-                left = [one for one in left if one[0] not in fed]
-                if not left:
-                    return {}
+        whose = "of this space" if len(self.teachers) == 1 else f"of the teacher {teacher}"
+        for blueprint in self.variants(space, teacher):
+            fed = set()
+            for name, kind, config in left:
+                ends = Ends(name=name, student=blueprint.offers, source=self.teachers[teacher].offers)
+                needs = kind.needs_of(config, ends)
+                if source_lack(needs, ends) is not None:
+                    lacking = missing(needs.source, ends.source)
+                    reasons[name] = f"needs {lacking}, which the teacher {teacher} does not have"
+                elif lacking := missing(needs.student, ends.student):
+                    reasons[name] = f"needs {lacking}, which no student {whose} has"
+                elif other := kind.disagreement(config, ends):
+                    reasons[name] = f"{other.partition(';')[0]}; and so it is with every student {whose}"
+                else:
+                    fed.add(name)
+            left = [one for one in left if one[0] not in fed]
+            if not left:
+                return {}
         return {name: reasons[name] for name, _, _ in left if name in reasons}
 
     def _resolved(self, section: Mapping[str, Any], teacher: str) -> Resolved:
@@ -206,3 +226,9 @@ class Students:
 
     def _drafted(self, student: Mapping[str, Any], teacher: Teacher) -> Blueprint:
         return student_plan({"student": student}, teacher.around(self._classes), ()).training
+
+
+def _comparable(offer: Offer) -> tuple[Any, ...]:
+    """Return what of an offer decides whether two models' tensors can be compared, beside their names."""
+    grid = tuple(size for axis, size in zip(offer.axes, offer.sizes, strict=True) if axis in ("Y", "X"))
+    return (offer.meaning, grid)

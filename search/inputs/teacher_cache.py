@@ -6,7 +6,7 @@ from search.inputs.checks import loss_configs
 from search.inputs.inputs import Inputs
 from trainables.datasets.cache_folder import cache_folder
 from trainables.families.base import Blueprint
-from trainables.losses.base import Ends, source_lack, student_lack
+from trainables.losses.base import Ends, pair_lack, source_lack
 from trainables.share import within_share
 from trainables.signals import Want, Wants
 from trainables.teachers.cache.fill import build_cache
@@ -40,7 +40,8 @@ def teacher_wants(inputs: Inputs, name: str) -> Wants:
     gets from a live teacher.
     """
     source = inputs.teachers[name].offers
-    configs = list(loss_configs(inputs.space))
+    unfed = inputs.left_out_of({"teacher": name})
+    configs = [one for one in loss_configs(inputs.space) if one[0] not in unfed]
     wants: set[Want] = set()
     asked: dict[tuple[object, ...], tuple[Blueprint, Wants]] = {}
     for blueprint in inputs.students.variants(inputs.space, name):
@@ -48,7 +49,7 @@ def teacher_wants(inputs: Inputs, name: str) -> Wants:
         for loss, kind, config in configs:
             ends = Ends(name=loss, student=blueprint.offers, source=source)
             needs = kind.needs_of(config, ends)
-            if student_lack(needs, ends) is None and source_lack(needs, ends) is None:
+            if source_lack(needs, ends) is None and pair_lack(kind, config, ends) is None:
                 wants |= needs.source
                 said |= needs.student
         outputs = frozenset((want.mode, want.what) for want in said)

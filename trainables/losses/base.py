@@ -118,16 +118,16 @@ ADVICE = "Drop the loss or change the teacher."
 
 def source_lack(needs: Needs, ends: Ends) -> str | None:
     """Return why this teacher can feed the loss for no student, or None: a reason is the user's mistake."""
-    missing = _missing(needs.source, ends.source)
-    if not missing:
+    lacking = missing(needs.source, ends.source)
+    if not lacking:
         return None
-    return f"needs {missing} of the teacher, which this one does not have. {ADVICE}"
+    return f"needs {lacking} of the teacher, which this one does not have. {ADVICE}"
 
 
 def student_lack(needs: Needs, ends: Ends) -> str | None:
     """Return why this student cannot feed the loss, or None: it is then left out for it, and the search goes on."""
-    missing = _missing(needs.student, ends.student)
-    return f"needs {missing}, which this student does not have; left out for it." if missing else None
+    lacking = missing(needs.student, ends.student)
+    return f"needs {lacking}, which this student does not have; left out for it." if lacking else None
 
 
 def pair_lack(kind: type[Loss], config: Loss.Config, ends: Ends) -> str | None:
@@ -140,9 +140,10 @@ def pair_lack(kind: type[Loss], config: Loss.Config, ends: Ends) -> str | None:
 
 def data_lack(needs: Needs, fields: Collection[str]) -> str | None:
     """Return why this data cannot feed the loss, or None."""
-    missing = sorted(needs.fields - set(fields))
-    return f"needs {', '.join(missing)}, which not every split of this data has." if missing else None
+    lacking = sorted(needs.fields - set(fields))
+    return f"needs {', '.join(lacking)}, which not every split of this data has." if lacking else None
 
 
-def _missing(wants: Wants, offers: Offers) -> str:
+def missing(wants: Wants, offers: Offers) -> str:
+    """Return the wants that are not offered, in words; "" where all are."""
     return ", ".join(sorted(str(want) for want in wants if want not in offers))

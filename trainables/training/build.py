@@ -1,7 +1,7 @@
 """From a candidate's config to the objects that train it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +20,7 @@ from trainables.datasets.encoded import EncodedSplit
 from trainables.families import FAMILIES
 from trainables.families.base import Blueprint, Family, Surroundings
 from trainables.losses import LOSSES
-from trainables.losses.base import Ends, Loss, source_lack, student_lack
+from trainables.losses.base import Ends, Loss, pair_lack, source_lack
 from trainables.signals import Offers
 from trainables.tasks.base import Task, wants_of
 from trainables.teachers.loading import check_pairing, load_teacher
@@ -167,15 +167,27 @@ def unfed_losses(config: Mapping[str, Any], student: Offers, source: Offers) -> 
         config: of a candidate.
         student, source: what both can say.
     """
-    found: dict[str, str] = {}
+    found = {name: pair_lack(kind, made, ends) for name, kind, made, ends in _pairs(config, student, source)}
+    return {name: reason for name, reason in found.items() if reason is not None}
+
+
+def untaught_losses(config: Mapping[str, Any], student: Offers, source: Offers) -> dict[str, str]:
+    """Return active loss -> why the teacher cannot feed it: `build_losses` refuses it."""
+    found = {
+        name: source_lack(kind.needs_of(made, ends), ends)
+        for name, kind, made, ends in _pairs(config, student, source)
+        if made.weight != 0
+    }
+    return {name: reason for name, reason in found.items() if reason is not None}
+
+
+def _pairs(
+    config: Mapping[str, Any], student: Offers, source: Offers
+) -> Iterator[tuple[str, type[Loss], Loss.Config, Ends]]:
+    """Yield name, class and options of each loss of a candidate, and between whom it stands."""
     for name, options in config["losses"].items():
-        kind: type[Loss] = resolve(LOSSES, name, "losses")
-        ends = Ends(name=name, student=student, source=source)
-        needs = kind.needs_of(loss_config(name, options), ends)
-        reason = student_lack(needs, ends)
-        if reason is not None and source_lack(needs, ends) is None:
-            found[name] = reason
-    return found
+        made = loss_config(name, options)
+        yield name, resolve(LOSSES, name, "losses"), made, Ends(name=name, student=student, source=source)
 
 
 def build_losses(

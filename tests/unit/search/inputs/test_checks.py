@@ -238,7 +238,7 @@ def test_a_loss_that_the_teacher_can_feed_for_no_student_is_told(
     )
     dual = load_teacher(str(write_teacher(tmp_path_factory.mktemp("dual"), fusion=())))
     with pytest.raises(SpaceError) as caught:
-        check_losses(space, "embedded", dual)
+        check_losses(space, {"embedded": dual})
     (line,) = str(caught.value).splitlines()  # decoder_hidden is off
     assert line.startswith("toy.yaml:11, losses.lm_logit: needs decoder.logits of the teacher")
     assert line.endswith("(--set losses.lm_logit.weight=0)")

@@ -95,3 +95,10 @@ def test_a_space_of_such_losses_alone_is_refused_with_the_reasons(file: Path) ->
         SpaceError, match=r"losses: got none that can be trained \(vqa needs question.ids.*Add one\."
     ):
         made(file, "losses={vqa: {weight: 1}}")
+
+
+def test_labels_that_the_data_does_not_have_teach_nobody(file: Path) -> None:
+    inputs = made(file, "losses.class_label={weight: 1}")
+    assert inputs.left_out == {"class_label": "needs picture.label, which not every split of this data has"}
+    with pytest.raises(SpaceError, match=r"got none that can be trained \(class_label needs picture\.label"):
+        made(file, "losses={class_label: {weight: 1}}")
