@@ -12,7 +12,7 @@ from spaces.errors import RunError
 from spaces.plugins import resolve
 from trainables.configs import plain
 from trainables.losses import LOSSES
-from trainables.losses.base import Ends, Loss
+from trainables.losses.base import Ends, Loss, Needs, student_lack
 from trainables.signals import Offers
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import make_tasks
@@ -45,7 +45,8 @@ def plain_losses(
     """Return a candidate's losses without anything of the teacher.
 
     A loss that its options alone tie to a teacher (soft targets) keeps its weight and loses the options; one that cannot do
-    without is dropped. A task that the candidate did not train, because the teacher taught it, is trained with weight 1.
+    without is dropped. A task that the candidate did not train, because the teacher taught it, is trained with weight 1 by the
+    losses that the student can feed: one that is measured by its embeddings alone has no class logits.
 
     Args:
         losses: of a candidate, name -> options.
@@ -64,15 +65,22 @@ def plain_losses(
     for task in tasks:
         if task.model_lack(student) is None:
             for name in task.losses:
-                kept.setdefault(name, plain(loss_config(name, {"weight": 1.0})))
+                bare = plain(loss_config(name, {"weight": 1.0}))
+                if name not in kept and student_lack(*_needs(name, bare, student)) is None:
+                    kept[name] = bare
     return kept
 
 
 def _taught(name: str, options: Mapping[str, Any], student: Offers) -> bool:
     """Return whether a loss reads anything of a teacher."""
+    return bool(_needs(name, options, student)[0].source)
+
+
+def _needs(name: str, options: Mapping[str, Any], student: Offers) -> tuple[Needs, Ends]:
+    """Return what a loss reads of a student beside a teacher that says the same, and the two."""
     kind: type[Loss] = resolve(LOSSES, name, "losses")
-    needs = kind.needs_of(loss_config(name, options), Ends(name=name, student=student, source=student))
-    return bool(needs.source)
+    ends = Ends(name=name, student=student, source=student)
+    return kind.needs_of(loss_config(name, options), ends), ends
 
 
 def plain_config(job: Job, teacher: Teacher) -> dict[str, Any]:

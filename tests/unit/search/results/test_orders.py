@@ -1,5 +1,6 @@
 """The control's candidates: the same students, less all that a teacher says."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ from search.results.orders import plain_config, plain_losses
 from spaces.errors import RunError
 from tests.unit.trainables.small import candidate_config, make_job, small_config, write_teacher
 from trainables.families.blip.offers import offers_of
+from trainables.signals import Offer, Offers, Serving, Want
+from trainables.tasks.base import Task
 from trainables.tasks.evaluation import make_tasks
+from trainables.tasks.pool import Pool
 from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher
 
@@ -57,6 +61,46 @@ def test_a_task_that_the_student_cannot_do_brings_no_loss() -> None:
 
 def test_a_loss_of_no_task_of_the_space_stays_if_no_teacher_is_in_it() -> None:
     assert set(plain({"itm": {"weight": 1.0}}, "retrieval")) == {"itm", "itc"}
+
+
+class Naming(Task):
+    """A task that class_label teaches, and that a student without class logits does, too."""
+
+    metrics, counts = ("top1",), "top1"
+    wants, fields, losses = (
+        frozenset({Want("image", "embedding")}),
+        frozenset({"picture.label"}),
+        ("class_label",),
+    )
+
+    def evaluate(self, pool: Pool) -> dict[str, float]:
+        return {}
+
+    def serving(self, offers: Offers) -> Sequence[Serving]:
+        return ()
+
+
+CLASSED = {**WHOLE, Want("image", "logits"): Offer(axes=("C",), sizes=(4,), rows="picture", meaning="four")}
+
+
+def test_labels_are_no_teachers_and_what_a_teacher_says_of_classes_is() -> None:
+    losses = {
+        "class_label": {"weight": 0.5, "label_smoothing": 0.1},
+        "class_logit": {"weight": 1.0},
+        "image_combined": {"weight": 1.0, "alpha": 0.0},
+        "image_activation": {"weight": 1.0},
+    }
+    kept = plain_losses(losses, [], CLASSED)
+    assert kept == {"class_label": {"weight": 0.5, "label_smoothing": 0.1}}
+    assert plain_losses({"combined": {"weight": 1.0, "alpha": 0.0}}, [], CLASSED) == {
+        "combined": {"weight": 1.0, "alpha": 0.0}
+    }
+
+
+def test_a_task_of_labels_is_trained_where_the_student_has_class_logits() -> None:
+    taught, task = {"image_logit": {"weight": 1.0}}, Naming(Task.Config())
+    assert plain_losses(taught, [task], CLASSED) == {"class_label": {"weight": 1.0, "label_smoothing": 0.0}}
+    assert plain_losses(taught, [task], WHOLE) == {}
 
 
 def test_the_control_keeps_sizes_and_schedule_and_draws_its_own_negatives(
