@@ -1,5 +1,6 @@
 """A space of several teachers: a loss that one of them cannot feed is left out for its students alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from tests.unit.trainables.training.toy import Toy, ToyArchitecture
 from trainables.families import FAMILIES
 from trainables.families.base import Blueprint
 from trainables.model_folder import Reading, write_model_folder
-from trainables.signals import layers, modes
+from trainables.signals import PIXELS, Offers, Serving, Want, layers, modes
+from trainables.tasks import TASKS
+from trainables.tasks.base import Task
+from trainables.tasks.pool import Pool
 from trainables.tokenizer import Tokenizer
 from trainables.training.build import build_losses
 
@@ -25,7 +29,21 @@ WORDS = "losses.lm_logit={weight: 1}"
 BLIP = "{image: {width: 16, depth: 1, heads: 1}, text: {width: 16, depth: 1, heads: 1}, fusion: {layers: 0}, embedding: 8}"
 SMALL = f"student={{kind: blip, {BLIP[1:]}"
 PICTURES = "losses.image_embedding={weight: 1}"
+ON_PICTURES = "tasks=[pictures]"
 MAPS = "losses.image_attention={weight: 1}"
+
+
+class Pictures(Task):
+    """What a model of pictures alone can do."""
+
+    metrics, counts = ("pictures",), "pictures"
+    wants, fields = frozenset({Want("image", "embedding")}), frozenset({PIXELS})
+
+    def evaluate(self, pool: Pool) -> dict[str, float]:
+        return {"pictures": 50.0}
+
+    def serving(self, offers: Offers) -> Sequence[Serving]:
+        return (Serving(mode="image"),)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +57,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the family without texts and without attention into the table."""
+    """Put the family without texts and without attention into its table, and a task that it can do."""
     monkeypatch.setitem(FAMILIES._own, "toy", "tests.unit.trainables.training.toy:Toy")  # type: ignore[arg-type]
+    monkeypatch.setitem(TASKS._own, "pictures", f"{__name__}:Pictures")  # type: ignore[arg-type]
 
 
 def write_toy(folder: Path, words: Tokenizer | None) -> str:
@@ -69,7 +88,8 @@ def space_of(folder: Path, teachers: list[str], *changes: str) -> Inputs:
     file = folder / "space.yaml"
     file.write_text(SPACE)
     named = f"{{choice: {teachers}, default: '{teachers[0]}'}}" if len(teachers) > 1 else f"'{teachers[0]}'"
-    chosen = [f"teacher={named}", "tasks=[retrieval]", *changes]
+    tasks = () if ON_PICTURES in changes else ("tasks=[retrieval]",)
+    chosen = [f"teacher={named}", *tasks, *changes]
     return Inputs(load_space(file, chosen), say=silent)
 
 
@@ -130,7 +150,9 @@ def test_options_that_one_teacher_cannot_feed_are_told_and_left_out_where_they_a
     folders: dict[str, str], pictures: str, tmp_path: Path
 ) -> None:
     soft = "losses.itc={weight: 1, soft_targets: {choice: [0, 0.4], default: 0}}"
-    inputs = space_of(tmp_path, [folders["whole"], pictures], SMALL, soft, "losses.lm.weight=0", PICTURES)
+    inputs = space_of(
+        tmp_path, [folders["whole"], pictures], ON_PICTURES, SMALL, soft, "losses.lm.weight=0", PICTURES
+    )
     assert [line for line in describe(inputs) if "left out" in line] == [
         f"loss itc is left out for students of the teacher {pictures} with some of its options: it needs "
         "contrast.temperature, text.embedding, which the teacher does not have"
@@ -149,8 +171,8 @@ def test_attention_transfer_from_teachers_without_attention_maps_is_refused(
 ) -> None:
     told = r"losses\.image_attention: needs image\.attention of the teacher, which this one does not have"
     with pytest.raises(SpaceError, match=told):
-        space_of(tmp_path, [pictures], SMALL, MAPS)
-    inputs = space_of(tmp_path, [folders["whole"], pictures], SMALL, MAPS, "losses.lm.weight=0")
+        space_of(tmp_path, [pictures], ON_PICTURES, SMALL, MAPS)
+    inputs = space_of(tmp_path, [folders["whole"], pictures], ON_PICTURES, SMALL, MAPS, "losses.lm.weight=0")
     for name, left in ((folders["whole"], {"itc", "image_attention"}), (pictures, {"itc"})):
         assert set(candidate_of(inputs, teacher=name).config["losses"]) == left
     assert layers(teacher_wants(inputs, folders["whole"]), "image", "attention") == (1,)
@@ -161,7 +183,7 @@ def test_losses_on_texts_are_left_out_for_a_teacher_without_tokenizer(
     folders: dict[str, str], blind: str, tmp_path: Path
 ) -> None:
     both = f"student={{kind: {{choice: [blip, toy], default: blip}}, toy: {{width: 4}}, blip: {BLIP}}}"
-    inputs = space_of(tmp_path, [folders["whole"], blind], both, "losses.lm.weight=0", PICTURES)
+    inputs = space_of(tmp_path, [folders["whole"], blind], ON_PICTURES, both, "losses.lm.weight=0", PICTURES)
     told = [line for line in describe(inputs) if "left out" in line]
     assert told == [
         f"loss itc is left out for students of the teacher {blind}: it reads texts, for which the teacher has no tokenizer"

@@ -74,7 +74,7 @@ class Toy(Family):
         return Signals({EMBEDDING: functional.normalize(states, dim=-1), HIDDEN: states[:, None]}).only(wants)
 
     def pass_inputs(self, mode: str, tokens: int) -> dict[str, Tensor]:
-        return {"pixels": torch.zeros(1, 12)}
+        return {"pixels": torch.zeros(1, 12, device=self.device)}
 
     def run_pass(self, mode: str, inputs: Mapping[str, Tensor]) -> object:
         return self.layer(inputs["pixels"])
