@@ -17,7 +17,7 @@ class Combined(Loss):
     """Draw each image to its captions, and as near to all others of the batch as the teacher has it.
 
     (1 - alpha) times the contrast of `itc` with its positives plus alpha times the KL of `itc_logit`: the combined loss of
-    the report (Visual Model Distillation, section 2.2.3: contrastive + KL), weighed as in Hinton, Vinyals and Dean 2015,
+    the report (Visual Model Distillation: contrastive and KL), weighed as in Hinton, Vinyals and Dean 2015,
     section 2. The same sum as these two losses with weights of their own, with one dimension less to search.
     """
 

@@ -10,10 +10,14 @@ from search.candidates.admissions import StudentAdmissions
 from search.candidates.first_candidates import start_points
 from search.inputs.inputs import Inputs
 from search.inputs.plugins import make_proposer
+from search.inputs.teacher_cache import teacher_wants
 from search.reporting.plan import describe, plan_lines
 from spaces.errors import SpaceError
 from spaces.load import dump_space, load_space
 from tests.unit.search.earlier_run import DEFAULTS, SPACE, load_recorder
+from trainables.losses.base import Ends, Loss
+from trainables.losses.features.embedding import Embedding
+from trainables.signals import Want
 
 VQA = "losses.vqa={weight: {log: [0.1, 1], default: 0.3}}"
 ANSWERS = "losses.answer_logit={weight: {choice: [1, 2], default: 1}}"
@@ -102,3 +106,21 @@ def test_labels_that_the_data_does_not_have_teach_nobody(file: Path) -> None:
     assert inputs.left_out == {"class_label": "needs picture.label, which not every split of this data has"}
     with pytest.raises(SpaceError, match=r"got none that can be trained \(class_label needs picture\.label"):
         made(file, "losses={class_label: {weight: 1}}")
+
+
+def test_what_no_student_can_compare_with_its_teacher_is_left_out_with_both_sides(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(config: Loss.Config, ends: Ends) -> str:
+        width = ends.student[Want("image", "embedding")].size("E")
+        return f"compares {width} apples with pears; left out for it."
+
+    monkeypatch.setattr(Embedding, "disagreement", staticmethod(told))
+    inputs = made(file, "losses.image_embedding={weight: 1}")
+    width = inputs.teacher.offers[Want("image", "embedding")].size("E")
+    why = f"compares {width} apples with pears; and so it is with every student of this space"
+    assert inputs.left_out == {"image_embedding": why}
+    candidate = inputs.space.build(inputs.space.default_values() or {}, inputs.students, 0)
+    assert set(candidate.config["losses"]) >= {"itc", "image_embedding"}
+    assert "image_embedding" not in inputs.feedable_part(candidate).config["losses"]
+    assert Want("image", "embedding") not in teacher_wants(inputs, "embedded")
