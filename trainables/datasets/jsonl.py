@@ -10,38 +10,32 @@ are decoded and resized once, into one array in the cache folder.
 
 import hashlib
 import json
-import warnings
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import UnidentifiedImageError
 
 from spaces.errors import DatasetError
-from spaces.files import atomic_path
 from spaces.paths import user_path
 from spaces.plugins import listed
 from spaces.rules import Number
-from spaces.turns import in_turn
 from trainables.datasets.base import SPLITS, Dataset, Progress, Split
-from trainables.datasets.cache_folder import cache_folder, unusable
 from trainables.datasets.contents import Contents, reason
 from trainables.datasets.jsonl_fields import Fields
 from trainables.datasets.jsonl_files import shown, what_it_is
 from trainables.datasets.jsonl_rows import Picture, Problems, read_pictures
 from trainables.datasets.pictures import VERSION as PIXELS
 from trainables.datasets.pictures import check_header, read_square
+from trainables.datasets.prepared import Prepared, broken, mapped, owners
+from trainables.datasets.twins import Twin, told_twins, twins
 from trainables.preprocess import Framing
-from trainables.share import usable_cores
 from trainables.signals import CAPTION, PICTURE, QUESTION
 
 VERSION = 2  # raise it whenever a change here changes a pixel, a text or a split
 RATIO = {"rule": Number(low=0, high=1, open_high=True)}
 SEED = {"rule": Number(whole=True, low=0)}
-CHUNK = 250  # pictures in memory at a time
 
 
 class JsonlDataset(Dataset):
@@ -71,7 +65,7 @@ class JsonlDataset(Dataset):
     def __init__(self, config: Config) -> None:
         self.config = config
         self._known_fingerprint: str | None = None
-        self._twins: list[tuple[str, str, str, str]] = []
+        self._twins: list[Twin] = []
         self._fields = Fields(
             image=config.image_field, caption=config.caption_field, split=config.split_field
         )
@@ -130,7 +124,9 @@ class JsonlDataset(Dataset):
             told = [name, content, picture.captions, picture.questions, picture.answers]
             digest.update(json.dumps(told).encode())
         problems.raise_any()
-        self._twins = _twins(rows, [str(content) for content in hashes])
+        self._twins = twins(
+            (picture.name, name, str(content)) for (name, picture), content in zip(rows, hashes, strict=True)
+        )
         return digest.hexdigest()[:16]
 
     @cached_property
@@ -180,15 +176,7 @@ class JsonlDataset(Dataset):
         _ = self.fingerprint  # reads rows and pictures, unless that is done
         unread = listed(shown(name, 40) for name in self._fields.unread)
         found = [f"fields not read: {unread}"] if self._fields.unread else []
-        if self._twins:
-            name, split, other, other_split = self._twins[0]
-            count = len(self._twins)
-            found.append(
-                f"WARNING: {count:,} held-out {'pictures are' if count > 1 else 'picture is'} byte for byte in an "
-                f"earlier split, too, such as {shown(name)} ({split}) and {shown(other)} ({other_split}): figures of "
-                "such pictures say nothing on new ones. Put all copies of a picture into one split."
-            )
-        return found
+        return [*found, *told_twins(self._twins)]
 
     def split(self, name: str, *, framing: Framing, progress: Progress) -> Split:
         """Return one split; the pictures of all splits are prepared at the first call.
@@ -209,10 +197,10 @@ class JsonlDataset(Dataset):
             name=name,
             pixels=pixels[first : first + len(chosen)],
             captions=[text for picture in chosen for text in picture.captions],
-            caption_images=_owners(len(picture.captions) for picture in chosen),
+            caption_images=owners(len(picture.captions) for picture in chosen),
             questions=[text for picture in chosen for text in picture.questions],
             answers=[text for picture in chosen for text in picture.answers],
-            question_images=_owners(len(picture.questions) for picture in chosen),
+            question_images=owners(len(picture.questions) for picture in chosen),
         )
 
     @cached_property
@@ -276,52 +264,22 @@ class JsonlDataset(Dataset):
 
     def _pixels(self, framing: Framing, progress: Progress) -> np.ndarray:
         """Return (N, S, S, 3) uint8 of all splits one after the other, mapped from disk."""
-        side = framing.side
-        path = cache_folder("jsonl") / f"{self.fingerprinted(progress)}-{framing.key}.npy"
         pictures = [picture for name in SPLITS for picture in self._splits[name]]
-        if not path.exists():
-            with in_turn(path, "prepared pictures", say=progress):
-                if not path.exists():  # another process may have made it meanwhile
-                    self._write_pixels(path, pictures, framing, progress)
-        try:
-            with np.errstate(over="ignore"):  # of a size that a damaged header claims
-                pixels: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        except Exception as error:  # a damaged header raises almost anything
-            raise DatasetError(unusable(path, error, "it is made again")) from error
-        if pixels.shape != (len(pictures), side, side, 3) or pixels.dtype != np.uint8:
-            raise DatasetError(f"{path}: damaged (shape {pixels.shape}). Delete it; it is made again.")
-        return pixels
+        wanted = Prepared(
+            kind="jsonl",
+            fingerprint=self.fingerprinted(progress),
+            count=len(pictures),
+            items=lambda: pictures,
+            decode=self._decode,
+            refuse=self._refuse,
+        )
+        return mapped(wanted, framing, progress)
 
-    def _write_pixels(
-        self, path: Path, pictures: list[Picture], framing: Framing, progress: Progress
-    ) -> None:
-        """Decode all pictures; all broken ones are told in one error, and nothing is kept then."""
-        side = framing.side
+    def _refuse(self, found: Sequence[tuple[Picture, str]]) -> None:
         problems = Problems(self.file)
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(pictures), side, side, 3)}
-        needed = len(pictures) * side * side * 3
-        with (
-            warnings.catch_warnings(),
-            atomic_path(path, needed=needed) as temporary,
-            ThreadPoolExecutor(usable_cores()) as pool,
-        ):
-            # of damaged metadata, and of pictures that are large, but not too large
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            # written in order, not through a map: a full disk is then an error and not a bus error
-            with temporary.open("wb") as sink:
-                np.lib.format.write_array_header_1_0(sink, header)
-                for first in range(0, len(pictures), CHUNK):
-                    chunk = pictures[first : first + CHUNK]
-                    decoded = pool.map(lambda picture: self._decode(picture, framing), chunk)
-                    for picture, pixels in zip(chunk, decoded, strict=True):
-                        if isinstance(pixels, np.ndarray):
-                            sink.write(pixels.tobytes())
-                        else:
-                            problems.add(picture.line, pixels)
-                    done = first + len(chunk)
-                    if done == len(pictures) or done % (4 * CHUNK) == 0:
-                        progress(f"jsonl: {done:,} of {len(pictures):,} pictures prepared")
-            problems.raise_any()
+        for picture, why in found:
+            problems.add(picture.line, why)
+        problems.raise_any()
 
     def _decode(self, picture: Picture, framing: Framing) -> np.ndarray | str:
         """Return the pixels (side, side, 3), or what is wrong with the file.
@@ -361,31 +319,8 @@ def _check_places(file: Path, root: Path | None) -> None:
         raise DatasetError("\n".join(problems))
 
 
-def _twins(rows: Sequence[tuple[str, Picture]], contents: Sequence[str]) -> list[tuple[str, str, str, str]]:
-    """Return name and split of each picture, and of another with the same bytes that is in an earlier split."""
-    first: dict[str, tuple[str, str]] = {}
-    found = []
-    for (split, picture), content in zip(rows, contents, strict=True):  # one split after the other
-        name, earlier = first.setdefault(content, (picture.name, split))
-        if earlier != split:
-            found.append((name, earlier, picture.name, split))
-    return found
-
-
-def _owners(counts: Iterable[int]) -> np.ndarray:
-    """Return for every text the row of its picture, from the number of texts of each picture."""
-    numbers = np.fromiter(counts, dtype=np.int64)
-    return np.repeat(np.arange(len(numbers)), numbers)
-
-
 def _broken(picture: Picture, error: Exception) -> str:
-    path = shown(str(picture.path))
-    if isinstance(error, DatasetError):
-        return f"{path}: {error}; or remove its rows."
-    why = reason(error) if isinstance(error, OSError) else shown(str(error)) or type(error).__name__
-    if isinstance(error, UnidentifiedImageError):
-        why = "of another format, or in a layout that Pillow does not know; PNG and JPEG are safe"
-    return f"{path} cannot be read as a picture ({why}); replace it or remove its rows."
+    return broken(str(picture.path), error, remedy="remove its rows")
 
 
 def _check_headers(pictures: list[Picture], problems: Problems) -> None:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from spaces.errors import DatasetError
-from trainables.datasets import contents, jsonl, pictures
+from trainables.datasets import contents, jsonl, pictures, prepared
 from trainables.datasets.jsonl import JsonlDataset
 from trainables.preprocess import Framing
 
@@ -386,15 +386,15 @@ def test_pictures_that_another_process_has_prepared_meanwhile_are_not_prepared_a
     folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some = rows("a.png", "b.png", "c.png")
-    usual = jsonl.in_turn
+    usual = prepared.in_turn
 
     @contextmanager
     def late(target: Path, noun: str, *, say: Any) -> Iterator[None]:
-        monkeypatch.setattr(jsonl, "in_turn", usual)
+        monkeypatch.setattr(prepared, "in_turn", usual)
         read(dataset(folder, some))
         monkeypatch.setattr(jsonl, "read_square", None)
         yield
 
-    monkeypatch.setattr(jsonl, "in_turn", late)
+    monkeypatch.setattr(prepared, "in_turn", late)
     assert read(dataset(folder, some)).num_images == 2
     assert len(list((own_cache / "jsonl").iterdir())) == 1
