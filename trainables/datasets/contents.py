@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 from spaces.errors import ResourceError
@@ -24,6 +25,7 @@ VERSION = 1
 SETTLED_S = 3.0  # coarser clocks than two seconds are known on no file system
 TOLD_EVERY = 5000
 CHUNK = 500
+PART = 20  # files for which a thread is woken once: to look at one that is known takes less time than that
 
 State = tuple[int, int, int, int]
 """Inode, size in bytes, nanoseconds of the last write, and of the last change of any kind."""
@@ -46,9 +48,14 @@ class Contents:
         states: path -> what the file was when it was hashed.
     """
 
-    def __init__(self, owner: str) -> None:
-        """Take a text that tells one collection of files from another, such as the path of a data set."""
-        self.owner = owner
+    def __init__(self, owner: str, *, largest: int | None = None) -> None:
+        """Take what the files are.
+
+        Args:
+            owner: a text that tells one collection of files from another, such as the path of a data set.
+            largest: bytes of a file at most; a larger one is told and not read. None for any.
+        """
+        self.owner, self._largest = owner, largest
         self.states: dict[Path, State] = {}
 
     def hashes(self, paths: Sequence[Path], progress: Progress) -> list[str | OSError]:
@@ -64,9 +71,11 @@ class Contents:
         with ThreadPoolExecutor() as pool:
             for first in range(0, len(paths), CHUNK):
                 chunk = paths[first : first + CHUNK]
-                for path, (digest, state, new) in zip(
-                    chunk, pool.map(lambda path: _hashed(path, known), chunk), strict=True
-                ):
+                parts = [chunk[start : start + PART] for start in range(0, len(chunk), PART)]
+                hashed = chain.from_iterable(
+                    pool.map(lambda part: [_hashed(path, known, self._largest) for path in part], parts)
+                )
+                for path, (digest, state, new) in zip(chunk, hashed, strict=True):
                     found.append(digest)
                     if state is None or isinstance(digest, OSError):
                         continue
@@ -108,13 +117,17 @@ class Contents:
             return  # it saves time only. A cache folder that cannot be written is told by those who need it
 
 
-def _hashed(path: Path, known: dict[str, list[int | str]]) -> tuple[str | OSError, State | None, bool]:
+def _hashed(
+    path: Path, known: dict[str, list[int | str]], largest: int | None
+) -> tuple[str | OSError, State | None, bool]:
     """Return hash and state of a file, and whether it was read."""
     try:
         state = state_of(path)
         kept = known.get(str(path))
         if isinstance(kept, list) and kept[:-1] == list(state) and isinstance(kept[-1], str):
             return kept[-1], state, False
+        if largest is not None and state[1] > largest:
+            raise OSError(None, f"it has {state[1]:,} bytes, more than {largest:,}")
         with path.open("rb") as source:
             digest = hashlib.file_digest(source, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
         if state_of(path) != state:

@@ -14,7 +14,7 @@ No rule looks at one picture's values to choose its scale: two pictures of one d
 import threading
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -24,6 +24,7 @@ from trainables.preprocess import INTERPOLATIONS, Framing
 
 VERSION = 2  # raise it whenever a change here changes a pixel; it is part of every fingerprint of pictures
 LARGE = 16_000_000  # pixels; larger pictures are decoded one at a time, so that memory stays bounded
+NARROWEST = 200  # times the short side, where that is resized: a line would fill the memory
 
 _one_large = threading.Lock()
 _ORIENTATION = 0x0112  # of EXIF
@@ -68,12 +69,17 @@ def _framed(picture: Image.Image, framing: Framing) -> Image.Image:
         return picture.resize((side, side), resample)
     short = min(picture.size)
     width, height = (framing.resize * one // short for one in picture.size)
+    if max(picture.size) > NARROWEST * short:
+        raise DatasetError(
+            f"a picture of {picture.width} x {picture.height} is a line, whose middle would be cut out of {width:,} x {height:,} "
+            f"pixels; allowed: one side up to {NARROWEST} times the other. Crop it"
+        )
     left, top = (width - side) // 2, (height - side) // 2
     return picture.resize((width, height), resample).crop((left, top, left + side, top + side))
 
 
-def read_square(path: Path, framing: Framing) -> np.ndarray:
-    """Return (side, side, 3) uint8 of a file.
+def read_square(path: Path | BinaryIO, framing: Framing) -> np.ndarray:
+    """Return (side, side, 3) uint8 of a file, or of the bytes of one.
 
     Raises:
         DatasetError: its values do not say which of them is white.

@@ -1,7 +1,11 @@
 """Pictures decoded and framed once, into one array in the cache folder that is mapped from disk ever after."""
 
+import errno
+import os
+import shutil
+import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +26,8 @@ from trainables.preprocess import Framing
 from trainables.share import usable_cores
 
 CHUNK = 250  # pictures in memory at a time
+TOLD_EVERY = 1000
+RATED_S = 5.0  # of work, before it is said how much is left
 
 Item = TypeVar("Item")
 
@@ -72,32 +78,63 @@ def mapped(wanted: Prepared[Item], framing: Framing, progress: Progress) -> np.n
 def _write(path: Path, wanted: Prepared[Item], framing: Framing, *, progress: Progress) -> None:
     """Decode all pictures; all broken ones are told in one error, and nothing is kept then."""
     shape = (wanted.count, framing.side, framing.side, 3)
+    needed = int(np.prod(shape, dtype=np.int64))
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    broken: list[tuple[Item, str]] = []
-    with (
-        warnings.catch_warnings(),
-        atomic_path(path, needed=int(np.prod(shape, dtype=np.int64))) as temporary,
-        ThreadPoolExecutor(usable_cores()) as pool,
-    ):
-        # of damaged metadata, and of pictures that are large, but not too large
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+    wrong: list[tuple[Item, str]] = []
+    tell = Countdown(f"{wanted.kind}:", wanted.count, "prepared", progress)
+    with atomic_path(path, needed=needed) as temporary:
+        if shutil.disk_usage(path.parent).free < needed:  # told now, and not after hours
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         # written in order, not through a map: a full disk is then an error and not a bus error
         with temporary.open("wb") as sink:
             np.lib.format.write_array_header_1_0(sink, header)
-            done = 0
-            items = iter(wanted.items())
-            while chunk := list(islice(items, CHUNK)):
-                decoded = pool.map(lambda item: wanted.decode(item, framing), chunk)
-                for item, pixels in zip(chunk, decoded, strict=True):
-                    if isinstance(pixels, np.ndarray):
-                        sink.write(pixels.tobytes())
-                    else:
-                        broken.append((item, pixels))
-                done += len(chunk)
-                if done == wanted.count or done % (4 * CHUNK) == 0:
-                    progress(f"{wanted.kind}: {done:,} of {wanted.count:,} pictures prepared")
-        if broken:
-            wanted.refuse(broken)
+            for item, pixels in in_order(wanted.items(), lambda item: wanted.decode(item, framing)):
+                if isinstance(pixels, np.ndarray):
+                    sink.write(pixels.tobytes())
+                else:
+                    wrong.append((item, pixels))
+                tell.one_more()
+        if wrong:
+            wanted.refuse(wrong)
+
+
+def in_order(
+    items: Iterable[Item], decode: Callable[[Item], np.ndarray | str]
+) -> Iterator[tuple[Item, np.ndarray | str]]:
+    """Yield each item with what it decodes to, a few hundred at a time on all cores, in their order."""
+    with warnings.catch_warnings(), ThreadPoolExecutor(usable_cores()) as pool:
+        # of damaged metadata, and of pictures that are large, but not too large
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        rest = iter(items)
+        while chunk := list(islice(rest, CHUNK)):
+            yield from zip(chunk, pool.map(decode, chunk), strict=True)
+
+
+class Countdown:
+    """Tells how many pictures are through, and about how long the rest takes."""
+
+    def __init__(self, noun: str, count: int, verb: str, progress: Progress) -> None:
+        self._noun, self._count, self._verb, self._progress = noun, count, verb, progress
+        self._done, self._began = 0, time.monotonic()
+
+    def one_more(self) -> None:
+        """Count one picture; tell the progress now and then, and at the end."""
+        self._done += 1
+        done, count = self._done, self._count
+        if done != count and done % TOLD_EVERY:
+            return
+        worked_s = time.monotonic() - self._began
+        rest = ""
+        if done < count and worked_s >= RATED_S:
+            rest = f", about {_span(worked_s * (count - done) / done)} left"
+        self._progress(f"{self._noun} {done:,} of {count:,} pictures {self._verb}{rest}")
+
+
+def _span(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def broken(name: str, error: Exception, *, remedy: str) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spaces.errors import DatasetError
 from trainables.datasets.pictures import square
 from trainables.preprocess import Framing, PreprocessConfig
 
@@ -43,3 +44,12 @@ def test_framings_have_their_own_keys_and_go_through_a_config(framing: Framing) 
 def test_an_interpolation_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ValueError, match=r"interpolation 'cubic'; allowed: nearest"):
         PreprocessConfig.from_dict(PreprocessConfig(image_size=8).to_dict() | {"interpolation": "cubic"})
+
+
+def test_a_line_is_refused_before_it_fills_the_memory() -> None:
+    line = Image.new("L", (20_000, 1), 0)
+    with pytest.raises(
+        DatasetError, match=r"20000 x 1 is a line, whose middle would be cut out of 5,120,000 x 256"
+    ):
+        square(line, Framing(224, 256))
+    assert square(line, Framing(224)).shape == (224, 224, 3)
