@@ -16,9 +16,11 @@ from pydantic import TypeAdapter, ValidationError
 from spaces.errors import DatasetError, PluginError
 from spaces.options import option_problems
 from spaces.plugins import resolve
+from tests.unit.trainables.datasets.formats import made_data
 from trainables.datasets import DATASETS
 from trainables.datasets.base import SPLITS, Dataset, Split
 from trainables.preprocess import Framing
+from trainables.signals import CAPTION, LABEL, PICTURE, QUESTION
 from trainables.training.build import make_dataset
 
 IMAGE_SIZE = 64
@@ -42,7 +44,42 @@ def scenes_example(folder: Path) -> dict[str, Any]:
     return {"kind": "scenes", "train_images": 12, "val_images": 8, "test_images": 8}
 
 
-EXAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {"jsonl": jsonl_example, "scenes": scenes_example}
+def imagefolder_example(folder: Path) -> dict[str, Any]:
+    """Draw twenty pictures into two class folders."""
+    made_data.class_folders(folder / "classes", {"ape": 12, "bee": 8})
+    return {"kind": "imagefolder", "root": str(folder / "classes"), "val_ratio": 0.2, "test_ratio": 0.2}
+
+
+def parquet_example(folder: Path) -> dict[str, Any]:
+    """Write three files with labels and captions."""
+    for split, numbers in (("train", range(6)), ("validation", range(6, 9)), ("test", range(9, 11))):
+        columns = {"image": made_data.structs(list(numbers)), "label": [one % 2 for one in numbers]}
+        columns["caption"] = [f"picture {one}" for one in numbers]
+        made_data.write_parquet(folder / "rows" / f"{split}.parquet", columns, names=("even", "odd"))
+    return {"kind": "parquet", "root": str(folder / "rows")}
+
+
+def pictures_example(folder: Path) -> dict[str, Any]:
+    """Draw twenty pictures into a folder and one below it."""
+    made_data.class_folders(folder / "plain", {".": 12, "below": 8})
+    return {"kind": "pictures", "root": str(folder / "plain")}
+
+
+def tiny_imagenet_example(folder: Path) -> dict[str, Any]:
+    """Write two classes of eight pictures."""
+    root = made_data.tiny_imagenet(folder / "tiny", each=8)
+    return {"kind": "tiny_imagenet", "root": str(root), "test_ratio": 0.25}
+
+
+EXAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "coco": lambda folder: {"kind": "coco", "root": str(made_data.coco(folder / "coco")), "test_ratio": 0.25},
+    "imagefolder": imagefolder_example,
+    "jsonl": jsonl_example,
+    "parquet": parquet_example,
+    "pictures": pictures_example,
+    "scenes": scenes_example,
+    "tiny_imagenet": tiny_imagenet_example,
+}
 
 
 @pytest.fixture
@@ -99,13 +136,28 @@ class TestEveryDataset:
             assert split.pixels.dtype == np.uint8
             assert split.pixels.shape == (split.num_images, IMAGE_SIZE, IMAGE_SIZE, 3)
             assert len(split.captions) == len(split.caption_images)
-            assert set(split.caption_images.tolist()) == set(range(split.num_images)), (
-                "every picture has a caption"
-            )
+            told = set(range(split.num_images)) if CAPTION in dataset.kinds else set()
+            assert set(split.caption_images.tolist()) == told, "every picture has a caption, or none has"
             assert len(split.questions) == len(split.answers) == len(split.question_images)
             assert set(split.question_images.tolist()) <= set(range(split.num_images))
             texts = [*split.captions, *split.questions, *split.answers]
             assert all(isinstance(text, str) and text.strip() for text in texts)
+
+    def test_kinds_say_what_splits_have(self, name: str, settings: dict[str, Any]) -> None:
+        dataset = make_dataset(settings)
+        assert PICTURE in dataset.kinds
+        assert (LABEL in dataset.kinds) == bool(dataset.classes)
+        assert len(set(dataset.classes)) == len(dataset.classes) != 1
+        for which in SPLITS:
+            split = read(dataset, which)
+            assert (QUESTION in dataset.kinds) <= bool(split.questions)
+            if not dataset.classes:
+                assert split.labels is None
+                continue
+            assert split.labels is not None
+            assert split.labels.dtype == np.int64
+            assert split.labels.shape == (split.num_images,)
+            assert set(split.labels.tolist()) <= set(range(len(dataset.classes)))
 
     def test_reading_twice_gives_the_same(self, name: str, settings: dict[str, Any]) -> None:
         first, again = make_dataset(settings), make_dataset(settings)
@@ -117,6 +169,7 @@ class TestEveryDataset:
             assert one.questions == other.questions
             assert one.answers == other.answers
             assert np.array_equal(one.caption_images, other.caption_images)
+            assert np.array_equal(one.labels, other.labels)  # type: ignore[arg-type]
 
     def test_says_in_short_what_it_is(self, name: str, settings: dict[str, Any]) -> None:
         dataset = make_dataset(settings)

@@ -5,7 +5,22 @@ from spaces.plugins import Table
 DATASETS = Table(
     "datasets",
     {
+        "coco": "trainables.datasets.formats.coco:CocoDataset",
+        "imagefolder": "trainables.datasets.formats.imagefolder:ImageFolderDataset",
         "jsonl": "trainables.datasets.jsonl:JsonlDataset",
+        "parquet": "trainables.datasets.formats.parquet:ParquetDataset",
+        "pictures": "trainables.datasets.formats.plain:PicturesDataset",
         "scenes": "trainables.datasets.scenes.dataset:ScenesDataset",
+        "tiny_imagenet": "trainables.datasets.formats.tiny_imagenet:TinyImageNetDataset",
     },
 )
+
+PLACES = ("file", "root", "image_root")
+"""Options of data sets that are places: they may differ between two runs of one data set, and move."""
+
+_FOLDERS = frozenset({"coco", "imagefolder", "parquet", "pictures", "tiny_imagenet"})
+
+
+def place_option(kind: str) -> str:
+    """Return the option that `--dataset KIND:PLACE` sets: `root`, or `file` of what has a file, and of kinds not known here."""
+    return "root" if kind in _FOLDERS else "file"

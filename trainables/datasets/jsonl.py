@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from trainables.datasets.jsonl_rows import Picture, Problems, read_pictures
 from trainables.datasets.pictures import VERSION as PIXELS
 from trainables.datasets.pictures import check_header, read_square
 from trainables.datasets.prepared import Prepared, broken, mapped, owners
+from trainables.datasets.quarantine import QUARANTINE, Looked, broken_places, list_of, told_left_out
 from trainables.datasets.twins import Twin, told_twins, twins
 from trainables.preprocess import Framing
 from trainables.signals import CAPTION, PICTURE, QUESTION
@@ -51,6 +53,7 @@ class JsonlDataset(Dataset):
             image_field, caption_field, split_field: names of the fields. `<caption_field>s` is read too.
             val_ratio, test_ratio: shares of the pictures, used only when no row names a split.
             seed: of that division.
+            broken: `refuse` tells all pictures that cannot be read, and ends; `quarantine` leaves them out, and lists them.
         """
 
         file: str
@@ -61,11 +64,13 @@ class JsonlDataset(Dataset):
         val_ratio: float = field(default=0.1, metadata=RATIO)
         test_ratio: float = field(default=0.1, metadata=RATIO)
         seed: int = field(default=0, metadata=SEED)
+        broken: Literal["refuse", "quarantine"] = "refuse"
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self._known_fingerprint: str | None = None
         self._twins: list[Twin] = []
+        self._left_out: list[tuple[str, Path]] = []
         self._fields = Fields(
             image=config.image_field, caption=config.caption_field, split=config.split_field
         )
@@ -114,20 +119,53 @@ class JsonlDataset(Dataset):
 
     def _fingerprint(self, progress: Progress) -> str:
         rows = [(name, picture) for name in SPLITS for picture in self._splits[name]]
-        problems = Problems(self.file)
         digest = hashlib.sha256(json.dumps({"version": VERSION, "pixels": PIXELS}).encode())
         hashes = self._contents.hashes([picture.path for _, picture in rows], progress)
-        for (name, picture), content in zip(rows, hashes, strict=True):
-            if isinstance(content, OSError):
-                problems.add(picture.line, _broken(picture, content))
-                continue
+        wrong = {
+            place: _broken(rows[place][1], content)
+            for place, content in enumerate(hashes)
+            if isinstance(content, OSError)
+        }
+        if self.config.broken == QUARANTINE:
+            wrong |= self._quarantine([picture for _, picture in rows], hashes, progress)
+        else:
+            self._refuse([(rows[place][1], why) for place, why in wrong.items()])
+        kept = [(name, one, str(hashes[n])) for n, (name, one) in enumerate(rows) if n not in wrong]
+        for name, picture, content in kept:
             told = [name, content, picture.captions, picture.questions, picture.answers]
             digest.update(json.dumps(told).encode())
-        problems.raise_any()
-        self._twins = twins(
-            (picture.name, name, str(content)) for (name, picture), content in zip(rows, hashes, strict=True)
-        )
+        for place in sorted(wrong):
+            digest.update(json.dumps(["left out", str(hashes[place])]).encode())
+        self._twins = twins((picture.name, name, content) for name, picture, content in kept)
         return digest.hexdigest()[:16]
+
+    @property
+    def _used(self) -> dict[str, list[Picture]]:
+        """Pictures by split, without those that are left out."""
+        if self.config.broken == QUARANTINE:
+            self.fingerprinted(lambda line: None)
+        return self._splits
+
+    def _quarantine(
+        self, pictures: list[Picture], hashes: Sequence[str | OSError], progress: Progress
+    ) -> dict[int, str]:
+        """Take the broken pictures out of the splits; return place -> what is wrong with it."""
+        contents = hashlib.sha256(json.dumps([str(content) for content in hashes]).encode()).hexdigest()[:16]
+        file = list_of("jsonl", contents)
+        names = [picture.name for picture in pictures]
+        looked = Looked(kind="jsonl", names=names, items=lambda: pictures, decode=self._decode)
+        found = broken_places(file, looked, progress)
+        gone = {pictures[place].identity for place in found}
+        for name, chosen in self._splits.items():
+            left = [picture for picture in chosen if picture.identity not in gone]
+            if chosen and not left:
+                raise DatasetError(
+                    f"{self.file}: no {name} row is left: none of its {len(chosen)} pictures can be read; {file} says why. "
+                    "Mend some."
+                )
+            self._splits[name] = left
+        self._left_out = [(pictures[place].name, file) for place in sorted(found)]
+        return found
 
     @cached_property
     def _contents(self) -> Contents:
@@ -151,7 +189,7 @@ class JsonlDataset(Dataset):
 
     def caption_counts(self, name: str, *, images: int, captions_per_image: int) -> tuple[int, int]:
         """Return how many pictures, and how many different captions, the first of a split have; case does not count."""
-        chosen = self._splits[name][:images]
+        chosen = self._used[name][:images]
         different = {
             " ".join(text.casefold().split())
             for picture in chosen
@@ -161,8 +199,8 @@ class JsonlDataset(Dataset):
 
     def describe(self) -> str:
         """Return one line about file, sizes and division."""
-        counts = {name: len(pictures) for name, pictures in self._splits.items()}
-        train = self._splits["train"]
+        counts = {name: len(pictures) for name, pictures in self._used.items()}
+        train = self._used["train"]
         by = "the split field" if any(p.split for p in train) else f"ratio, seed {self.config.seed}"
         return (
             f"jsonl {self.file.name}: {counts['train']:,} images to train on with "
@@ -176,7 +214,9 @@ class JsonlDataset(Dataset):
         _ = self.fingerprint  # reads rows and pictures, unless that is done
         unread = listed(shown(name, 40) for name in self._fields.unread)
         found = [f"fields not read: {unread}"] if self._fields.unread else []
-        return [*found, *told_twins(self._twins)]
+        names = [name for name, _ in self._left_out]
+        left = told_left_out(names, self.num_images + len(names), self._left_out[0][1]) if names else []
+        return [*found, *left, *told_twins(self._twins)]
 
     def split(self, name: str, *, framing: Framing, progress: Progress) -> Split:
         """Return one split; the pictures of all splits are prepared at the first call.
@@ -191,6 +231,8 @@ class JsonlDataset(Dataset):
             raise DatasetError(
                 f"{self.file}: has no {name} rows. Mark some with {self.config.split_field!r}: {name!r}."
             )
+        self.fingerprinted(progress)  # which leaves out what is broken, where that is asked for
+        chosen = self._splits[name]
         pixels = self._pixels(framing, progress)
         first = sum(len(self._splits[earlier]) for earlier in SPLITS[: SPLITS.index(name)])
         return Split(

@@ -222,3 +222,32 @@ def test_different_captions_of_an_evaluation_are_counted(tmp_path: Path) -> None
     assert data.caption_counts("val", images=2, captions_per_image=1) == (2, 1)
     assert data.caption_counts("val", images=9, captions_per_image=2) == (3, 4)
     assert data.caption_counts("test", images=9, captions_per_image=2) == (0, 0)
+
+
+def test_broken_pictures_can_be_left_out_and_listed(tmp_path: Path, own_cache: Path) -> None:
+    rows = rows_of(tmp_path, {"train": 3, "val": 2})
+    (tmp_path / "train1.png").write_bytes(b"<html>")
+    (tmp_path / "val0.png").write_bytes((tmp_path / "val1.png").read_bytes()[:40])
+    file = write(tmp_path, list(rows))
+    assert len(error_of(file).splitlines()) == 2
+    data = dataset(file, broken="quarantine")
+    assert "2 images to train on with 2 captions" in data.describe()
+    assert read(data, "train").captions == ["train picture 0", "train picture 2"]
+    assert read(data, "train").pixels.shape[0] == read(data, "train").num_images == 2
+    assert read(data, "val").captions == ["val picture 1"]
+    assert np.array_equal(
+        read(data, "val").pixels[0], read(dataset(file, broken="quarantine"), "val").pixels[0]
+    )
+    (listed,) = (own_cache.parent / "quarantine").glob("*.json")
+    (line,) = [line for line in data.remarks() if "left out" in line]
+    assert "2 of 5 pictures cannot be read and are left out: train1.png, val0.png." in line
+    assert str(listed) in line
+    whole = dataset(write(tmp_path, [rows[0], rows[2], rows[4]]))
+    assert whole.fingerprint != data.fingerprint
+    assert dataset(tmp_path / "data.jsonl", broken="quarantine").fingerprint == whole.fingerprint
+
+
+def test_a_quarantine_that_leaves_nothing_to_validate_on_is_told(tmp_path: Path) -> None:
+    file = write(tmp_path, good(tmp_path))
+    (tmp_path / "val0.png").write_bytes(b"x")
+    assert "no val row is left: none of its 1 pictures can be read" in error_of(file, broken="quarantine")
