@@ -37,7 +37,9 @@ def parser() -> argparse.ArgumentParser:
         "--teacher", metavar="NAME", help="'embedded', a model folder, or a hub id such as owner/model"
     )
     made.add_argument(
-        "--dataset", metavar="KIND[:FILE]", help="'scenes', or jsonl:FILE for pairs of your own"
+        "--dataset",
+        metavar="KIND[:PLACE]",
+        help="'scenes', jsonl:FILE for pairs of your own, or imagefolder, tiny_imagenet, coco, parquet or pictures:FOLDER",
     )
     made.add_argument(
         "--trials", type=int, metavar="N", help="candidates to try, over all sessions of the run"
@@ -135,11 +137,12 @@ def request_of(options: argparse.Namespace) -> "Request":
 def overrides(options: argparse.Namespace) -> tuple[list["str | Override"], list[str]]:
     """Return the fields of the space that flags set, later ones winning over the file, and what to say of them."""
     from spaces.load import Override
+    from trainables.datasets import place_option
 
     found: list[str | Override] = []
     if options.dataset:
-        kind, _, file = options.dataset.partition(":")
-        section = {"kind": kind, **({"file": file} if file else {})}
+        kind, _, place = options.dataset.partition(":")
+        section = {"kind": kind, **({place_option(kind): place} if place else {})}
         found.append(Override(f"--dataset {options.dataset}", "dataset", section))
     found += [*_flags(options), *options.set]
     if not options.smoke:

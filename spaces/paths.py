@@ -1,6 +1,7 @@
 """Paths as users type them: `~` is their home folder wherever a path may stand, in flags, spaces and Python calls."""
 
 import os
+from glob import glob, has_magic
 from pathlib import Path
 
 
@@ -16,3 +17,9 @@ def settled(text: str | os.PathLike[str]) -> Path:
     """Return the path from the root: it means the same from any folder. Links are kept but before a `..`."""
     path = user_path(text).absolute()
     return path.resolve() if ".." in path.parts else path
+
+
+def is_there(text: str | os.PathLike[str]) -> bool:
+    """Return whether a path leads to something, or is a pattern such as `data/*.parquet` that a file is called like."""
+    path = user_path(text)
+    return path.exists() or (has_magic(str(path)) and bool(glob(str(path), recursive=True)))

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from spaces.domains import Domain
-from spaces.paths import settled, user_path
+from spaces.paths import is_there, settled, user_path
 from spaces.schema import Space
+from trainables.datasets import PLACES
 from trainables.teachers import TEACHERS
 
-PATH_OPTIONS = ("file", "image_root")  # of data sets
+PATH_OPTIONS = PLACES  # of data sets
 
 
 def settled_teacher(name: str) -> str:
@@ -32,7 +33,7 @@ def settled_space(space: Space) -> Space:
     """
     settings = settled_data(space.dataset.options)
     paths = {name: settings[name] for name in PATH_OPTIONS if isinstance(settings.get(name), str)}
-    there = {name: path for name, path in paths.items() if user_path(path).exists()}
+    there = {name: path for name, path in paths.items() if is_there(path)}
     teacher = space.teacher if isinstance(space.teacher, Domain) else settled_teacher(space.teacher)
     dataset = space.dataset.model_copy(update=there)
     return space.model_copy(update={"teacher": teacher, "dataset": dataset})

@@ -17,6 +17,7 @@ from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.rules import show
 from trainables.code_version import SEARCHING, code_digest
+from trainables.datasets import PLACES as PLACES_OF_DATA
 
 PACKAGES = (
     "torch",
@@ -33,7 +34,10 @@ PACKAGES = (
 OURS = "student-search"
 PLUGINS = "student_search."  # groups of entry points
 CHANGEABLE = ("search.trials", "search.stop", "resources")  # when, where and how long; not what comes out
-PLACES = ("teacher", "dataset.file", "dataset.image_root")  # their fingerprints are compared instead
+PLACES = (
+    "teacher",
+    *(f"dataset.{name}" for name in PLACES_OF_DATA),
+)  # their fingerprints are compared instead
 ABSENT = "nothing"
 
 

@@ -11,7 +11,8 @@ from search.run_folder.warm_start_file import WARM_START_FILE, check_kept
 from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.load import Override
-from spaces.paths import user_path
+from spaces.paths import is_there
+from trainables.datasets import PLACES as PLACES_OF_DATA
 
 
 def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str], warm_start: bool) -> None:
@@ -41,8 +42,8 @@ def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str]
             f"--resume {folder}: got {', '.join(refused)}; allowed beside --resume: --trials, "
             "--wall-hours, --device-hours, --address, --workers-per-trial, --train, --set resources.*, "
             "--set search.stop.*, --set search.trials; and where data and teacher lie by now, if their contents are the same: "
-            "--dataset, --teacher, --set dataset.file, --set dataset.image_root. Everything else is as the run began; start a "
-            "new one."
+            "--dataset, --teacher, --set dataset.file, --set dataset.root, "
+            "--set dataset.image_root. Everything else is as the run began; start a new one."
         )
 
 
@@ -79,7 +80,7 @@ def check_same_inputs(folder: Path, fingerprints: Mapping[str, str]) -> None:
 
 _FLAGS = {
     "teacher": "--teacher FOLDER",
-    "dataset": "--dataset KIND:FILE, --set dataset.image_root=FOLDER",
+    "dataset": "--dataset KIND:PLACE, --set dataset.image_root=FOLDER",
 }
 
 
@@ -131,7 +132,11 @@ def _same_kind(folder: Path, change: Override, kind: str) -> list[str | Override
             f"--resume {folder}: got {change.flag}; allowed: data of the kind that the run began with, {kind}, and with the same "
             "contents. Leave the flag out, or start a new run."
         )
-    return [Override(change.flag, "dataset.file", change.value["file"])] if "file" in change.value else []
+    return [
+        Override(change.flag, f"dataset.{name}", change.value[name])
+        for name in PLACES_OF_DATA
+        if name in change.value
+    ]
 
 
 def _named(folder: Path, place: str, fingerprints: Mapping[str, str]) -> str:
@@ -162,10 +167,11 @@ def check_in_place(folder: Path, dataset: Mapping[str, Any], teachers: Sequence[
     gone = []
     for name, flag in (
         ("file", f"--dataset {dataset.get('kind') or 'KIND'}:FILE"),
+        ("root", f"--dataset {dataset.get('kind') or 'KIND'}:FOLDER"),
         ("image_root", "--set dataset.image_root=FOLDER"),
     ):
         path = dataset.get(name)
-        if isinstance(path, str) and not user_path(path).exists():
+        if isinstance(path, str) and not is_there(path):
             gone.append(f"dataset.{name} {path} ({flag})")
     gone += [
         f"teacher {one} (--teacher FOLDER)"

@@ -67,7 +67,7 @@ def _state(settings: Mapping[str, Any]) -> tuple[int, ...]:
     () where they name none, or none that can be looked at: whoever opens it says what is wrong.
     """
     with suppress(OSError, TypeError, ValueError):
-        return state_of(user_path(settings.get("file", "")))
+        return state_of(user_path(settings.get("file") or settings.get("root", "")))
     return ()
 
 

@@ -110,7 +110,7 @@ def _open(job: Job, device: str) -> _Opened:
     try:
         teacher = shared_teacher(job.teacher, device)
         check_same(f"teacher {job.teacher}", teacher.files.fingerprint, job.teacher_fingerprint)
-        place = job.dataset.get("file") or job.dataset.get("kind")
+        place = job.dataset.get("file") or job.dataset.get("root") or job.dataset.get("kind")
         check_same(f"data set {place}", shared_dataset(job.dataset).fingerprint, job.dataset_fingerprint)
         train, val = (shared_split(job.teacher, device, job.dataset, name) for name in ("train", "val"))
         return _Opened(teacher=teacher, source=_source(job, teacher), train=train, val=val)

@@ -113,6 +113,39 @@ def test_of_a_data_flag_the_file_alone_is_taken(run: Path) -> None:
         moved(run, other)
 
 
+@pytest.mark.parametrize(
+    ("flag", "option"),
+    [
+        ("imagefolder:there", "root"),
+        ("parquet:there/*.parquet", "root"),
+        ("jsonl:there", "file"),
+        ("my_own:there", "file"),
+    ],
+)
+def test_a_data_flag_sets_the_option_that_is_the_place(run: Path, flag: str, option: str) -> None:
+    kind, place = flag.split(":")
+    asked, _ = overrides(parser().parse_args(["--dataset", flag]))
+    assert asked == [Override(f"--dataset {flag}", "dataset", {"kind": kind, option: place})]
+    noted(run, dataset={"kind": kind})
+    assert moved(run, asked).changes == [Override(f"--dataset {flag}", f"dataset.{option}", place)]
+
+
+def test_folders_and_patterns_of_data_are_kept_from_the_root(tmp_path: Path) -> None:
+    Path("rows").mkdir()
+    Path("rows/train.parquet").write_text("")
+    (tmp_path / "tiny.yaml").write_text(
+        JSONL.replace("kind: jsonl, file: pairs.jsonl", "kind: parquet, root: 'rows/*.parquet'")
+    )
+    assert settled_space(load_space("tiny.yaml")).dataset.options == {
+        "root": str(tmp_path / "rows/*.parquet")
+    }
+    elsewhere = settled_space(load_space("tiny.yaml", ["dataset.root='none/*.parquet'"]))
+    assert elsewhere.dataset.options == {"root": "none/*.parquet"}
+    check_in_place(tmp_path, {"kind": "parquet", "root": str(tmp_path / "rows/*.parquet")}, [])
+    with pytest.raises(RunError, match=r"dataset.root /gone \(--dataset coco:FOLDER\)"):
+        check_in_place(tmp_path, {"kind": "coco", "root": "/gone"}, [])
+
+
 def test_of_several_teachers_the_one_of_the_same_contents_is_moved(run: Path, tmp_path: Path) -> None:
     small = write_teacher(tmp_path / "small")
     fingerprints = {"embedded": "0", "old/place": load_teacher(str(small)).files.fingerprint}

@@ -74,7 +74,7 @@ def test_a_run_of_an_earlier_version_that_kept_no_space_goes_on(run: Path) -> No
 def test_places_and_limits_of_the_search_are_no_part_of_the_digest() -> None:
     space: dict[str, Any] = {
         "teacher": "/one",
-        "dataset": {"kind": "jsonl", "file": "/one", "image_root": "/two", "seed": 3},
+        "dataset": {"kind": "jsonl", "file": "/one", "root": "/three", "image_root": "/two", "seed": 3},
         "search": {"trials": 3, "stop": {"wall_hours": 1}, "seed": 0},
         "resources": {"workers_per_trial": 1},
         "losses": {},
