@@ -32,7 +32,6 @@ BLOCKS = {
     161: (6, 12, 36, 24),
     169: (6, 12, 32, 32),
     201: (6, 12, 48, 32),
-    264: (6, 12, 64, 48),
 }
 """Layers of the four blocks of each depth; from 121 on the paper's and timm's, those below are thin forms of ours."""
 GROWTH = {"rule": Number(whole=True, low=1, high=1024, why=WHY)}
@@ -43,7 +42,7 @@ class DenseNetOptions(TrunkOptions):
     """A densely connected trunk.
 
     Attributes:
-        depth: layers; 121, 161, 169, 201 and 264 are the published ones, 13, 21, 37 and 63 thin forms of them.
+        depth: layers; 121, 161, 169 and 201 are the published ones, 13, 21, 37 and 63 thin forms of them.
         growth: channels that each layer adds, and half of those of the stem; 32 is usual, and 48 with a depth of 161.
         stem: `imagenet` halves the picture twice before the first block; `small`, for pictures of 32 to 64 pixels, not
             at all: a 3 x 3 convolution without pooling.
@@ -56,7 +55,7 @@ class DenseNetOptions(TrunkOptions):
         classifier: whether it also says logits over the classes of the data, from the pooled feature.
     """
 
-    depth: Literal[13, 21, 37, 63, 121, 161, 169, 201, 264] = 121
+    depth: Literal[13, 21, 37, 63, 121, 161, 169, 201] = 121
     growth: int = field(default=32, metadata=GROWTH)
     stem: STEM = "imagenet"
 

@@ -92,12 +92,15 @@ def _told(words: str, names: list[str]) -> Iterable[str]:
 
 def _prepared(path: Path, model: nn.Module) -> dict[str, Any]:
     """Return the weights of a file, as the backbone's own filter of timm renames and resizes them."""
+    if not path.is_file():
+        raise _refused(path, "which is no file")
     try:
         given = load_state_dict(str(path), weights_only=True)
-    except FileNotFoundError as error:
-        raise _refused(path, "which is no file") from error
-    except (OSError, RuntimeError, SafetensorError, UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise _refused(path, f"which cannot be read ({str(error).splitlines()[0][:150]})") from error
+    except (OSError, RuntimeError, SafetensorError, UnpicklingError, EOFError, ValueError) as error:
+        why = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
+        raise _refused(path, f"which cannot be read ({why})") from error
+    except (AttributeError, KeyError, TypeError) as error:  # timm looks for names
+        raise _refused(path, "which holds no weights by their names") from error
     if not isinstance(given, dict) or not all(isinstance(one, Tensor) for one in given.values()):
         raise _refused(path, "which holds no weights by their names")
     rename: Callable[[dict[str, Any], nn.Module], dict[str, Any]] | None
