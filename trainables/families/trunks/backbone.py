@@ -89,7 +89,8 @@ class BackboneNetwork(SideNetwork):
 
     def __init__(self, sizes: BackboneSizes) -> None:
         super().__init__()
-        self.backbone: nn.Module = made(sizes.name, sizes.image_size)
+        # a name out of a damaged config must not send timm to a hub
+        self.backbone: nn.Module = made(known_name(sizes.name), sizes.image_size)
 
     def forward(self, given: Tensor, mask: Tensor | None, *, maps: bool) -> Said:
         """Return the pooled feature (B, D) of normalised pixels (B, 3, S, S), and the last feature map where it has one."""

@@ -1,5 +1,6 @@
 """Options that all students of two sides have: what fits, what becomes of it, and what is refused, in which words."""
 
+import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,8 @@ from spaces.options import option_problems
 from spaces.plugins import resolve
 from tests.unit.trainables.families.teachers import around, drafted
 from trainables.families import FAMILIES
+from trainables.families.base import Blueprint
+from trainables.model_folder import WRONG, sized_blueprint
 from trainables.signals import classes_meaning, modes
 
 KINDS = ("simple_projection", "bottleneck", "multihead_attention", "cbam", "resnet", "densenet", "timm")
@@ -114,3 +117,24 @@ def test_sizes_that_no_model_has_are_told_at_the_door_and_in_a_candidate(
     assert found[0] == name
     with pytest.raises(IllegalCandidate, match=rf"student\.{name}: got"):
         resolved(kind, {}, **wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_architecture_is_refused_by_errors_that_a_reader_of_folders_knows(kind: str) -> None:
+    plan = drafted(kind, around(), **options(kind))
+    whole = plan.to_dict()
+    damages: list[dict[str, Any]] = [
+        {name: None} for name in whole if name not in ("family", "image", "text")
+    ]
+    damages += [{"image": wrong} for wrong in (3, [], {}, {"read": 3}, "hf-hub:some/model")]
+    damages += [{"image": {**whole["image"], name: "x"}} for name in whole["image"]]
+    damages += [{"image": {**whole["image"], "name": "hf-hub:some/model"}}, {"unknown": 1}]
+    for damage in damages:
+        with contextlib.suppress(*WRONG):
+            Blueprint.from_dict(whole | damage).on_meta()
+
+
+def test_blocks_that_no_memory_holds_are_told_by_the_weights_beside_them() -> None:
+    fields = drafted("cbam", around()).to_dict()
+    with pytest.raises(ShapeError, match="blocks: got 1000000"):
+        sized_blueprint(fields | {"image": fields["image"] | {"blocks": 10**6}}, {})
