@@ -87,7 +87,9 @@ def parts(kind: str) -> dict[str, Blueprint]:
     """Return the small student, and what of it each task needs that it can do, by a name for messages."""
     whole = blueprint(kind)
     able = tasks(whole.offers)
-    return {"whole": whole} | {name: whole.deployed(task.wants) for name, task in able.items()}
+    return {"whole": whole} | {
+        name: whole.deployed(task.wants & frozenset(whole.offers)) for name, task in able.items()
+    }
 
 
 def tasks(offers: Offers) -> dict[str, Task]:
