@@ -19,12 +19,20 @@ from trainables.configs import made_config
 from trainables.families import FAMILIES
 from trainables.families.base import Blueprint, Family, Surroundings
 from trainables.families.blip.architecture import EncoderConfig
-from trainables.signals import Batch, Offer, Offers, Signals, Wants
+from trainables.signals import CAPTION, PICTURE, Batch, Offer, Offers, Signals, Want, Wants
 from trainables.tasks import TASKS
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import make_tasks
 
-EXAMPLES: dict[str, dict[str, Any]] = {}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "bottleneck": {"bottleneck": 6, "embedding": 8, "feature": "pooled"},
+    "cbam": {"reduction": 4, "embedding": 8},
+    "densenet": {"depth": 13, "growth": 4, "stem": "small", "projection": "linear", "embedding": 8},
+    "multihead_attention": {"heads": 4, "embedding": 8},
+    "resnet": {"depth": 10, "width": 0.125, "projection": "none", "classifier": True},
+    "simple_projection": {"embedding": 8, "classifier": True},
+    "timm": {"name": "timm/test_efficientnet", "bottleneck": 6, "embedding": 8},
+}
 """Options of a family whose drafted ones will not do, by its name; nested as in its `Config`."""
 
 ROUNDINGS = 128  # products of 24 channels through 2 + 3 layers
@@ -38,12 +46,27 @@ TEACHER = Blueprint(
         embedding=20,
     ),
 )
+_GRID = TEACHER.architecture.image_size // TEACHER.architecture.patch_size
+_TOKENS, _E = TEACHER.architecture.image_tokens, TEACHER.architecture.embedding
+SAYS: Offers = {
+    # what heads read, of a family that does not say it
+    Want("image", "pooled"): Offer(axes=("D",), sizes=(48,), rows=PICTURE),
+    Want("text", "pooled"): Offer(axes=("D",), sizes=(32,), rows=CAPTION),
+    Want("image", "joint"): Offer(axes=("P", "E"), sizes=(_TOKENS, _E), rows=PICTURE),
+    Want("image", "map"): Offer(axes=("E", "Y", "X"), sizes=(_E, _GRID, _GRID), rows=PICTURE),
+    Want("text", "joint"): Offer(
+        axes=("T", "E"), sizes=(TEACHER.architecture.max_tokens, _E), rows=CAPTION, mask="caption.mask"
+    ),
+    **TEACHER.offers,
+}
 AROUND = Surroundings(
     image_size=TEACHER.architecture.image_size,
     max_tokens=TEACHER.architecture.max_tokens,
     vocabulary=TEACHER.architecture.vocabulary,
     sizes=TEACHER.sizes,
     teacher=TEACHER.architecture,
+    offers=SAYS,
+    classes=("bee", "cat", "dog"),
 )
 
 
@@ -64,7 +87,9 @@ def parts(kind: str) -> dict[str, Blueprint]:
     """Return the small student, and what of it each task needs that it can do, by a name for messages."""
     whole = blueprint(kind)
     able = tasks(whole.offers)
-    return {"whole": whole} | {name: whole.deployed(task.wants) for name, task in able.items()}
+    return {"whole": whole} | {
+        name: whole.deployed(task.wants & frozenset(whole.offers)) for name, task in able.items()
+    }
 
 
 def tasks(offers: Offers) -> dict[str, Task]:
@@ -102,7 +127,7 @@ def batch_for(model: Family, wants: Wants) -> Batch:
 def given_for(model: Family, wants: Wants, batch: Batch) -> Signals:
     """Return what the model asks of its teacher, as random numbers of true shapes."""
     whole = make_batch(len(batch.rows["picture"]))
-    return make_signals(TEACHER.offers, whole, seed=5).only(model.inputs(wants).source)
+    return make_signals(SAYS, whole, seed=5).only(model.inputs(wants).source)
 
 
 def said(model: Family, wants: Wants) -> Signals:
