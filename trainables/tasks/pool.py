@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Required, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -10,9 +11,21 @@ from torch import Tensor
 from trainables.configs import require_counts
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families.base import Family
-from trainables.signals import CAPTION, PICTURE, QUESTION, Batch, NoSource, Signals, Source, Want, Wants
+from trainables.signals import (
+    CAPTION,
+    PICTURE,
+    QUESTION,
+    Batch,
+    NoSource,
+    Signals,
+    Teaching,
+    Want,
+    Wants,
+    looks_at_pictures,
+)
 
 CHUNK = 100
+BANK_SEED = 0  # of which training pictures are in a bank: the same in all runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +42,22 @@ class EvaluationSize:
 
     def __post_init__(self) -> None:
         require_counts(self, "images", "captions_per_image", "questions_per_image")
+
+
+class Showing(TypedDict, total=False):
+    """How a model is shown a split.
+
+    Attributes:
+        size: how much of the split.
+        blind: show black pictures, for the baseline that sees nothing.
+        source: the teacher, for students that read what it says, live or cached.
+        bank: the train split, for tasks that compare with training pictures (`Task.banked`).
+    """
+
+    size: Required[EvaluationSize]
+    blind: bool
+    source: Teaching | None
+    bank: EncodedSplit | None
 
 
 class PoolRows:
@@ -97,14 +126,7 @@ class Pool:
     """
 
     def __init__(
-        self,
-        model: Family,
-        split: EncodedSplit,
-        device: torch.device,
-        *,
-        size: EvaluationSize,
-        blind: bool = False,
-        source: Source | None = None,
+        self, model: Family, split: EncodedSplit, device: torch.device, **showing: Unpack[Showing]
     ) -> None:
         """Take a model, in eval mode.
 
@@ -112,15 +134,48 @@ class Pool:
             model: teacher or student.
             split: a held-out split.
             device: where the model lives.
-            size: how much of the split.
-            blind: show black pictures, for the baseline that sees nothing.
-            source: the teacher, for students that read what it says.
+            showing: see `Showing`.
         """
-        self.model, self.split, self.device, self.blind = model, split, device, blind
-        self.source = source or NoSource()
-        self.asked = PoolRows(split, size)
+        self.model, self.split, self.device = model, split, device
+        self.blind: bool = showing.get("blind", False)
+        self.source: Teaching = showing.get("source") or NoSource()
+        self.asked = PoolRows(split, showing["size"])
         self.pictures = self.asked.pictures
         self._kept: dict[Want, Tensor] = {}
+        self._showing = showing
+        self._banks: dict[int, Pool] = {}
+
+    def bank(self, images: int) -> "Pool":
+        """Return the same model over pictures of the train split, to compare with: the same ones for every model.
+
+        They are drawn once for all, since some data lies ordered by class. None of them is one of the pictures asked about:
+        whatever equals one of those, pixel for pixel, is left out, so that no picture finds itself.
+
+        Args:
+            images: how many at most.
+
+        Raises:
+            ValueError: whoever made the pool gave no train split.
+        """
+        train = self._showing.get("bank")
+        if train is None:
+            raise ValueError("the pool has no train split to compare with: give `bank`, see `Task.banked`")
+        if images not in self._banks:
+            order = np.random.default_rng(BANK_SEED).permutation(train.num_images)
+            drawn = np.sort(order[:images])
+            asked = set(self.split.contents(self.pictures))
+            new = np.array([digest not in asked for digest in train.contents(drawn)], dtype=bool)
+            made = Pool(self.model, train, self.device, **self._showing)
+            made.pictures = made.asked.pictures = drawn[new]
+            self._banks[images] = made
+        return self._banks[images]
+
+    @property
+    def labels(self) -> Tensor:
+        """The class of each picture, (n,) int64 on the CPU; -1 where it has none."""
+        if self.split.labels is None:
+            return torch.full((len(self.pictures),), -1)
+        return torch.from_numpy(self.split.labels[self.pictures].astype(np.int64))
 
     def of_pictures(self, want: Want) -> Tensor:
         """Return a signal about all pictures, (n, ...)."""
@@ -155,7 +210,7 @@ class Pool:
         rows, owners = self.rows(kind)
         if places is not None:
             rows, owners = rows[places >= 0], places[places >= 0]
-        grounded = any(name.startswith(f"{PICTURE}.") for name in self.model.inputs(wants).fields)
+        grounded = looks_at_pictures(self.model.inputs(wants).fields)
         reused = {want: self.of_pictures(want) for want in self.model.reusable} if grounded else {}
         for first in range(0, len(rows), CHUNK):
             part, seen = rows[first : first + CHUNK], owners[first : first + CHUNK]
@@ -168,12 +223,12 @@ class Pool:
         self, rows: dict[str, np.ndarray], wants: Wants, known: Signals | None = None
     ) -> tuple[Batch, Signals]:
         needs = self.model.inputs(wants)
-        batch = self.split.batch(rows, self.device, pixels=known is None and self._looks(needs.fields))
+        looks = known is None and looks_at_pictures(needs.fields)
+        read = looks_at_pictures(self.source.fields(self.split.name, needs.source))
+        batch = self.split.batch(rows, self.device, pixels=looks or read)
         given = self.source.signals(batch, needs.source)
-        seen = batch.blinded() if self.blind else batch
+        seen = batch
+        if self.blind:
+            seen, given = batch.blinded(), given.blinded(self.source.pictured(needs.source))
         found: Signals = self.model(seen, wants, given, known)
         return batch, found
-
-    @staticmethod
-    def _looks(fields: frozenset[str]) -> bool:
-        return any(name.startswith(f"{PICTURE}.") for name in fields)
