@@ -5,7 +5,7 @@ from spaces.plugins import Table
 TASKS = Table(
     "tasks",
     {
-        "batch_matching": "trainables.tasks.batch_matching:BatchMatching",
+        "batch_matching": "trainables.tasks.matching:BatchMatching",
         "captioning": "trainables.tasks.captioning:Captioning",
         "classification": "trainables.tasks.classification:Classification",
         "matching": "trainables.tasks.matching:Matching",
