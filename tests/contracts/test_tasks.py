@@ -21,11 +21,11 @@ from trainables.datasets.base import Split
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families import FAMILIES
 from trainables.preprocess import PreprocessConfig
-from trainables.signals import modes
+from trainables.signals import CLASS, modes
 from trainables.tasks import DEFAULT, TASKS
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import evaluate, make_tasks
-from trainables.tasks.pool import EvaluationSize
+from trainables.tasks.pool import EvaluationSize, PoolRows
 from trainables.tokenizer import Tokenizer, write_word_tokenizer
 
 NUM = len(CLASSES)
@@ -41,7 +41,13 @@ def words(number: int, least: int) -> str:
 
 
 def make_split(
-    folder: Path, *, captions: bool = True, questions: bool = True, first: int = 0, name: str = "val"
+    folder: Path,
+    *,
+    captions: bool = True,
+    questions: bool = True,
+    labels: bool = True,
+    first: int = 0,
+    name: str = "val",
 ) -> EncodedSplit:
     """Return pictures with two captions, two questions and a class each, but those before `first`.
 
@@ -58,7 +64,7 @@ def make_split(
         questions=["which a ?", "which b c ?"] * (texts // 2) if questions else [],
         answers=[words(n, least=1) for n in range(texts)] if questions else [],
         question_images=owners if questions else owners[:0],
-        labels=np.where(np.arange(NUM) < first, -1, np.arange(NUM)),
+        labels=np.where(np.arange(NUM) < first, -1, np.arange(NUM)) if labels else None,
     )
     tokenizer = Tokenizer.from_folder(folder, vocabulary, MAX_TOKENS)
     return EncodedSplit(split, tokenizer, PreprocessConfig(image_size=8), classes=CLASSES)
@@ -149,9 +155,15 @@ class TestEveryTask:
             assert value <= better[key]
         assert any(worse[key] < better[key] for key in worse)
 
-    def test_looks_at_the_first_pictures_only(self, name: str, split: EncodedSplit) -> None:
-        half = EvaluationSize(images=NUM // 2)
-        assert measured(name, split, 0.5, size=half)[one(name).counts] == 100.0
+    def test_looks_at_the_first_pictures_only_or_at_drawn_ones_where_they_have_classes(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        labelled = CLASS in one(name).fields
+        split, half = make_split(tmp_path, labels=labelled), EvaluationSize(images=NUM // 2)
+        seen = PoolRows(split, half).pictures
+        assert (seen.tolist() == list(range(NUM // 2))) is not labelled
+        right = 100.0 * float((seen < NUM // 2).mean())
+        assert measured(name, split, 0.5, size=half)[one(name).counts] == pytest.approx(right)
         assert measured(name, split, 0.5)[one(name).counts] < 100.0
 
     def test_is_the_same_every_time_and_draws_no_random_number(self, name: str, split: EncodedSplit) -> None:
@@ -205,8 +217,11 @@ class TestEveryTask:
             assert measured(name, bare, 0.5) == expected
 
     def test_says_nothing_where_the_pictures_looked_at_have_no_texts(self, name: str, tmp_path: Path) -> None:
-        silent = make_split(tmp_path, first=3)
-        assert measured(name, silent, size=EvaluationSize(images=2)) == {}
+        labelled = CLASS in one(name).fields
+        silent = make_split(tmp_path, first=3, labels=labelled)
+        few = EvaluationSize(images=2)
+        none = make_split(tmp_path, first=NUM) if labelled else silent
+        assert measured(name, none, size=few) == {}
         assert set(measured(name, silent)) == set(one(name).metrics)
 
     def test_is_served_by_passes_that_such_a_model_has(self, name: str) -> None:

@@ -25,7 +25,7 @@ from trainables.signals import (
 )
 
 CHUNK = 100
-BANK_SEED = 0  # of which training pictures are in a bank: the same in all runs
+SEED = 0  # of which pictures are drawn: the same ones in all runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +60,16 @@ class Showing(TypedDict, total=False):
     bank: EncodedSplit | None
 
 
+def drawn(pictures: int, count: int) -> np.ndarray:
+    """Return the rows of so many of some pictures, rising: drawn over all of them, since some data lies class by class."""
+    found: np.ndarray = np.sort(np.random.default_rng(SEED).permutation(pictures)[:count])
+    return found
+
+
 class PoolRows:
     """The first pictures of a held-out split with their first texts: what is asked, before anybody is asked.
+
+    Where pictures have classes they are not the first, but drawn: the first of a folder may be all of one class.
 
     Attributes:
         pictures: (n,) rows of the pictures.
@@ -71,7 +79,8 @@ class PoolRows:
     def __init__(self, split: EncodedSplit, size: EvaluationSize) -> None:
         """Take so much of a split."""
         self.split = split
-        self.pictures = np.arange(min(size.images, split.num_images))
+        count = min(size.images, split.num_images)
+        self.pictures = np.arange(count) if split.labels is None else drawn(split.num_images, count)
         self._most = {CAPTION: size.captions_per_image, QUESTION: size.questions_per_image}
 
     def rows(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -92,10 +101,12 @@ class PoolRows:
         Equal is what the model reads equally: the same tokens.
         """
         table, (rows, _) = self.split.tables[kind], self.rows(kind)
-        near = table.images < len(self.pictures)
+        places = np.full(self.split.num_images, -1)
+        places[self.pictures] = np.arange(len(self.pictures))
+        near = places[table.images] >= 0
         different, codes = np.unique(table.keys[near], return_inverse=True)
         has = np.zeros((len(self.pictures), len(different)), dtype=bool)
-        has[table.images[near], codes.reshape(-1)] = True
+        has[places[table.images[near]], codes.reshape(-1)] = True
         found: np.ndarray = has[:, np.searchsorted(different, table.keys[rows])]
         return found
 
@@ -161,12 +172,10 @@ class Pool:
         if train is None:
             raise ValueError("the pool has no train split to compare with: give `bank`, see `Task.banked`")
         if images not in self._banks:
-            order = np.random.default_rng(BANK_SEED).permutation(train.num_images)
-            drawn = np.sort(order[:images])
-            asked = set(self.split.contents(self.pictures))
-            new = np.array([digest not in asked for digest in train.contents(drawn)], dtype=bool)
+            rows, asked = drawn(train.num_images, images), set(self.split.contents(self.pictures))
+            new = np.array([digest not in asked for digest in train.contents(rows)], dtype=bool)
             made = Pool(self.model, train, self.device, **self._showing)
-            made.pictures = made.asked.pictures = drawn[new]
+            made.pictures = made.asked.pictures = rows[new]
             self._banks[images] = made
         return self._banks[images]
 

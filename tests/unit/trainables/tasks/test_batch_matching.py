@@ -18,7 +18,7 @@ from trainables.datasets.scenes import language
 from trainables.signals import Want
 from trainables.tasks.evaluation import make_tasks
 from trainables.tasks.matching import BatchMatching
-from trainables.tasks.pool import EvaluationSize, Pool
+from trainables.tasks.pool import EvaluationSize, Pool, PoolRows
 
 IMAGE, TEXT = Want("image", "embedding"), Want("text", "embedding")
 
@@ -85,6 +85,18 @@ def test_embeddings_that_know_nothing_score_as_guessing_does(tmp_path: Path) -> 
     found = accuracy(pool, 20)
     assert found is not None
     assert abs(found - 5.0) < 3 * 100 * math.sqrt(0.05 * 0.95 / 600)
+
+
+def test_captions_belong_to_the_pictures_that_are_drawn_where_there_are_classes(tmp_path: Path) -> None:
+    captions = [*texts(30), texts(1)[0]]
+    split = Split(
+        name="val", pixels=np.zeros((31, 1, 1, 3), np.uint8), captions=captions, caption_images=np.arange(31),
+        questions=[], answers=[], question_images=np.zeros(0, np.int64), labels=np.arange(31) // 10,
+    )  # fmt: skip
+    rows = PoolRows(EncodedSplit(split, tokenizer(tmp_path), PREPROCESS), EvaluationSize(images=12))
+    said = [captions[row] for row in rows.pictures]
+    assert rows.rows("caption")[0].tolist() == rows.pictures.tolist() != list(range(12))
+    assert rows.belongs("caption").tolist() == [[mine == other for other in said] for mine in said]
 
 
 def test_the_plan_says_the_size_of_a_batch() -> None:

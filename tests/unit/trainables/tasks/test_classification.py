@@ -20,7 +20,7 @@ from trainables.tasks.classification import (
     tops,
 )
 from trainables.tasks.evaluation import chances, evaluate, make_tasks, reads_bank
-from trainables.tasks.pool import EvaluationSize, Pool
+from trainables.tasks.pool import EvaluationSize, Pool, PoolRows
 
 ALL = EvaluationSize(images=10**6)
 NAN = float("nan")
@@ -188,6 +188,14 @@ def test_the_bank_is_drawn_over_the_whole_train_split_and_is_the_same_for_every_
         drawn.append(bank.pictures.tolist())
         assert len(pool.bank(10**6).pictures) == 700
     assert drawn[0] == drawn[1]
+
+
+def test_what_is_asked_is_drawn_over_a_split_that_lies_class_by_class() -> None:
+    split = pictures(sorted([number % 7 for number in range(700)]))
+    rows = PoolRows(split, EvaluationSize(images=140))
+    assert len(set(rows.pictures.tolist())) == 140
+    assert set(split.labels[rows.pictures].tolist()) == set(range(7))  # type: ignore[index]
+    assert PoolRows(split, ALL).pictures.tolist() == list(range(700))
 
 
 def test_whoever_gives_no_train_split_is_told() -> None:
