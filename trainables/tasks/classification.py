@@ -48,6 +48,7 @@ class Classification(Task):
     counts: ClassVar[str] = "top1"
     wants: ClassVar[Wants] = frozenset({LOGITS, EMBEDDING})
     fields: ClassVar[frozenset[str]] = frozenset({PIXELS, CLASS})
+    losses: ClassVar[tuple[str, ...]] = ("class_label",)
     banked: ClassVar[bool] = True
 
     def __init__(self, config: Config) -> None:
