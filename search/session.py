@@ -12,7 +12,7 @@ from search.candidates.candidate_searcher import CandidateSearcher
 from search.candidates.first_candidates import plan_search
 from search.inputs.inputs import Inputs
 from search.inputs.plugins import make_proposer, make_scheduler, rungs_of
-from search.inputs.teacher_cache import fill_teacher_caches
+from search.inputs.teacher_cache import fill_evaluation_caches, fill_teacher_caches
 from search.inputs.teacher_figures import Say
 from search.reporting.conclusion import finished_count
 from search.reporting.finish import Finish
@@ -116,6 +116,7 @@ class Session:
         )
         searcher = self._line_up(rules)
         caches = fill_teacher_caches(self.inputs)
+        self.admissions.held_out = fill_evaluation_caches(self.inputs)
         with interrupt:
             end = Finish(self.folder, self._named, interrupt, say=self.say)
             try:

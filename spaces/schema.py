@@ -16,6 +16,7 @@ from spaces.leaves import Finding, fixed
 from spaces.objectives import quality_objective
 from spaces.rules import Word
 from spaces.sections import (
+    CheckpointsSection,
     EvaluationSection,
     LimitsSection,
     LossSection,
@@ -65,6 +66,7 @@ class Space(Section):
     evaluation: EvaluationSection = EvaluationSection()
     resources: ResourcesSection = ResourcesSection()
     teacher_cache: TeacherCacheSection = TeacherCacheSection()
+    checkpoints: CheckpointsSection = CheckpointsSection()
 
     _marks: dict[Path, Mark] = PrivateAttr(default_factory=dict)
     _source: str = PrivateAttr(default="space")

@@ -223,6 +223,13 @@ class EvaluationSection(Section):
     questions_per_image: Texts = 2
 
 
+class CheckpointsSection(Section):
+    """What is kept of a candidate beside its last checkpoint: the state after every epoch, the weights of the best one."""
+
+    every_epoch: Truth = False
+    keep_best: Truth = True
+
+
 class TeacherCacheSection(Section):
     """How trials get the teacher's outputs: `cached` on disk once for all, or from a `live` teacher in each."""
 

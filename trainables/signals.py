@@ -125,6 +125,12 @@ class Signals(dict[Want, Tensor]):
         """
         return Signals({want: self[want] for want in wants})
 
+    def blinded(self, seen: Wants) -> "Signals":
+        """Return them with zeros in place of what tells of pictures: `Teaching.pictured` says which do."""
+        return Signals(
+            {want: torch.zeros_like(value) if want in seen else value for want, value in self.items()}
+        )
+
 
 @dataclass(kw_only=True)
 class Batch:
@@ -138,11 +144,13 @@ class Batch:
             equal for equal captions.
         rows: kind of row -> (B,) int64, its number in the split: the keys of the teacher cache. -1 where an example has
             no such row.
+        split: name of the split that the rows are numbers in; "" for examples of none.
         seed: of all that is random about this view of the examples: negatives, and augmentations where there are any.
     """
 
     fields: dict[str, Tensor]
     rows: dict[str, Tensor]
+    split: str = ""
     seed: int = 0
 
     def __getitem__(self, name: str) -> Tensor:
@@ -163,11 +171,11 @@ class Batch:
 
     @property
     def device(self) -> torch.device:
-        """Where its tensors are."""
-        return next(iter(self.fields.values())).device
+        """Where its tensors are; one that only cached signals are asked about has no field."""
+        return next(iter((*self.fields.values(), *self.rows.values()))).device
 
     def blinded(self) -> "Batch":
-        """Return the batch with black pictures, for the baseline that sees nothing."""
+        """Return the batch with black pictures, for the baseline that sees nothing; see `Signals.blinded`, too."""
         if PIXELS not in self.fields:
             return self
         return replace(self, fields={**self.fields, PIXELS: torch.zeros_like(self.fields[PIXELS])})
@@ -208,6 +216,16 @@ class Source(Protocol):
     def signals(self, batch: Batch, wants: Wants) -> Signals:
         """Return the signals for the given examples, without gradient."""
 
+    def fields(self, split: str, wants: Wants) -> frozenset[str]:
+        """Return the fields of batches of a split that it looks at to say so: a cache needs no pixels."""
+
+
+class Teaching(Source, Protocol):
+    """A source that knows of its signals what they are made of."""
+
+    def pictured(self, wants: Wants) -> Wants:
+        """Return those that tell of pictures: a student that is to see nothing gets zeros in their place."""
+
 
 class NoSource:
     """The source of a training without a teacher."""
@@ -215,3 +233,16 @@ class NoSource:
     def signals(self, batch: Batch, wants: Wants) -> Signals:
         """Return nothing."""
         return Signals()
+
+    def fields(self, split: str, wants: Wants) -> frozenset[str]:
+        """Return nothing."""
+        return frozenset()
+
+    def pictured(self, wants: Wants) -> Wants:
+        """Return nothing."""
+        return NOTHING
+
+
+def looks_at_pictures(fields: Iterable[str]) -> bool:
+    """Return whether some of these fields of a batch are what pictures look like."""
+    return any(name.startswith(f"{PICTURE}.") and name != CLASS for name in fields)

@@ -49,6 +49,19 @@ def out_place(folder: Path, *, kept: str = "") -> Place:
     return Place(noun="--out", path=folder, mark=folder / OWNER_FILE, kept=kept)
 
 
+def _epoch(text: str) -> int:
+    """Return the number of an epoch.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) >= 1) or len(text) > 9:
+        raise argparse.ArgumentTypeError(
+            f"got {text[:40]!r}; allowed: the number of an epoch, 1 or more. Give one."
+        )
+    return int(text)
+
+
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
@@ -62,13 +75,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=user_path, required=True, help="folder of checkpoint and rows; resumed if it has them"
     )
+    parser.add_argument(
+        "--from-epoch",
+        type=_epoch,
+        metavar="N",
+        help="go on after epoch N, whose state --out keeps (`checkpoints: {every_epoch: true}`), not after the last one",
+    )
     options = parser.parse_args(arguments)
     try:
         job = Job.read(options.candidate, options.out)
         make_out(options.out)
         control = PlainControl()
         with owned(out_place(options.out, kept=" (what it has is kept)"), say=say):
-            train(job, control)
+            train(job, control, from_epoch=options.from_epoch)
     except StudentSearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -22,7 +22,11 @@ from trainables.trial import Launch, launch_dict
 
 @final
 class StudentAdmissions:
-    """Builds candidates of one space and writes their jobs into one run folder."""
+    """Builds candidates of one space and writes their jobs into one run folder.
+
+    Attributes:
+        held_out: teacher -> folder of the cache of the validation split, where students read it.
+    """
 
     def __init__(
         self,
@@ -42,6 +46,7 @@ class StudentAdmissions:
         """
         self._inputs, self._recorder, self._folder, self._rungs = inputs, recorder, folder, rungs
         self._caches: Mapping[str, str] = {}
+        self.held_out: Mapping[str, str] = {}
         self._launch: Launch | None = None
         self._space_digest = str(space_facts(inputs.space)["space_digest"])
         self._filter = CostFilter(inputs.students, inputs.space.limits(inputs.teacher_costs), inputs.store)
@@ -110,6 +115,8 @@ class StudentAdmissions:
             evaluation=inputs.space.evaluation.model_dump(),
             teacher_metrics=inputs.figures.metrics,
             cache=self._cache(candidate, name),
+            evaluation_cache=self.held_out.get(name, ""),
+            checkpoints=inputs.space.checkpoints.model_dump(),
             costs={name: costs[name] for name in COSTS},
             folder=str(folder),
         )

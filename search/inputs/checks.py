@@ -15,7 +15,7 @@ from spaces.plugins import resolve
 from spaces.schema import Space
 from trainables.losses import LOSSES
 from trainables.losses.base import ADVICE, Ends, Loss, data_lack, missing, source_lack
-from trainables.signals import Offers
+from trainables.signals import CLASS, Offers
 from trainables.tasks import DEFAULT
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import make_tasks
@@ -36,6 +36,8 @@ def chosen_tasks(space: Space, teacher: Offers, fields: Collection[str]) -> tupl
         SpaceError: a named task that teacher or data cannot do, or none that they can.
     """
     made = make_tasks(space.tasks if space.tasks is not None else {name: {} for name in DEFAULT})
+    if space.tasks is None and CLASS not in fields:  # pictures without classes lack nothing that need be told
+        made = {name: task for name, task in made.items() if CLASS not in task.fields}
     lacks = {
         name: [
             *(f"it {lack}, which the teacher does not have" for lack in [task.model_lack(teacher)] if lack),

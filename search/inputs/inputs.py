@@ -253,7 +253,7 @@ class Inputs:
         return TeacherFigures.measured(
             self.teacher,
             self.students.made,
-            lambda: self._reference_split(split),
+            self._reference_split,
             key=self._key(split),
             size=self.evaluation,
             say=self.say,

@@ -16,6 +16,7 @@ from trainables.losses.base import Ends, Loss, missing, source_lack
 from trainables.signals import Offer, Offers, Serving, Wants, modes
 from trainables.tasks.base import Task, servings_of, wants_of
 from trainables.tasks.decoding import longest_text
+from trainables.tasks.evaluation import reads_bank
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import (
     Plan,
@@ -158,6 +159,8 @@ class Students:
         model = whole.on_meta()
         model.prepare_training(config["training"])
         said: Wants = frozenset().union(*(loss.needs.student for loss in losses.values()))
+        if reads_bank(self.made.values()):  # training pictures are looked at by the tasks, too
+            said |= wants_of(self.made.values()) & frozenset(whole.offers)
         return model.inputs(said).source.union(*(loss.needs.source for loss in losses.values()))
 
     def unfed(self, candidate: Candidate) -> dict[str, str]:

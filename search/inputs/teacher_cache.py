@@ -1,5 +1,11 @@
-"""The teachers' signals that trials of a space may need, computed once for all of them."""
+"""The teachers' signals that trials of a space may need, computed once for all of them.
 
+Those of the train split are what students learn from. Those of a held-out split are what students that read their teacher are
+evaluated from, always in float32: their figures are to be those of the student with its live teacher.
+"""
+
+import json
+import re
 from pathlib import Path
 
 from search.inputs.checks import loss_configs
@@ -9,8 +15,12 @@ from trainables.families.base import Blueprint
 from trainables.losses.base import Ends, pair_lack, source_lack
 from trainables.share import within_share
 from trainables.signals import Want, Wants
+from trainables.tasks.base import wants_of
+from trainables.tasks.evaluation import reads_bank
 from trainables.teachers.cache.fill import build_cache
 from trainables.teachers.cache.layout import cache_key
+from trainables.teachers.cache.read import TeacherCache
+from trainables.training.sources import Sources, opened_cache
 
 
 def fill_teacher_caches(inputs: Inputs) -> dict[str, str]:
@@ -22,14 +32,79 @@ def fill_teacher_caches(inputs: Inputs) -> dict[str, str]:
         return {name: str(_fill(inputs, name)) for name in inputs.teachers}
 
 
+def fill_evaluation_caches(inputs: Inputs) -> dict[str, str]:
+    """Compute what students are evaluated from on the validation split; return teacher -> folder.
+
+    Without teachers of which no student of the space reads anything, and {} where teachers are live.
+    """
+    if inputs.space.teacher_cache.kind == "live":
+        return {}
+    with within_share():
+        found = {name: _fill_held_out(inputs, name, "val") for name in inputs.teachers}
+    return {name: str(folder) for name, folder in found.items() if folder is not None}
+
+
+def evaluation_source(inputs: Inputs, name: str, split: str) -> Sources:
+    """Return a teacher as its students read it while they are evaluated: from what is cached, else live.
+
+    Args:
+        inputs: teachers, data and students.
+        name: of the teacher.
+        split: a held-out one, whose cache is filled now if there is none yet.
+    """
+    teacher, caches = inputs.teachers[name], dict[str, TeacherCache]()
+    if inputs.space.teacher_cache.kind == "cached" and (wants := evaluated_wants(inputs, name)):
+        folder = _fill_held_out(inputs, name, split)
+        train = _folder(inputs, name, "train", inputs.space.teacher_cache.precision)
+        found = {split: folder, "train": train if train.is_dir() else None}
+        opened = {one: opened_cache(str(path), teacher) for one, path in found.items() if path is not None}
+        caches = {one: cache for one, cache in opened.items() if cache.holds(wants)}
+    return Sources(teacher, caches)
+
+
+def evaluated_wants(inputs: Inputs, name: str) -> Wants:
+    """Return every signal of a teacher that some student of the space reads while it does the tasks."""
+    source, said = inputs.teachers[name].offers, wants_of(inputs.students.made.values())
+    asked: dict[tuple[str, Wants], Blueprint] = {}
+    for blueprint in inputs.students.variants(inputs.space, name):
+        words = re.sub(
+            r"[\d.]+", "#", json.dumps(blueprint.to_dict(), sort_keys=True)
+        )  # sizes decide nothing here
+        asked.setdefault((words, said & frozenset(blueprint.offers)), blueprint)
+    read = [blueprint.on_meta().inputs(wants).source for (_, wants), blueprint in asked.items()]
+    return frozenset[Want]().union(*read) & frozenset(source)
+
+
+def _folder(inputs: Inputs, name: str, split: str, precision: str) -> Path:
+    """Return where a teacher's signals on a split are kept."""
+    key = cache_key(inputs.teachers[name], inputs.dataset.fingerprint, precision, inputs.split(split, name))
+    return cache_folder("teacher-outputs") / key
+
+
+def _fill_held_out(inputs: Inputs, name: str, split: str) -> Path | None:
+    """Compute what students read of a teacher on a held-out split; return the folder, None where they read nothing."""
+    wants = evaluated_wants(inputs, name)
+    if not wants:
+        return None
+    folder = _folder(inputs, name, split, "float32")
+    build_cache(
+        folder,
+        inputs.teachers[name],
+        inputs.split(split, name),
+        wants,
+        precision="float32",
+        progress=inputs.say,
+    )
+    return folder
+
+
 def _fill(inputs: Inputs, name: str) -> Path:
     teacher, precision = inputs.teachers[name], inputs.space.teacher_cache.precision
-    split = inputs.split("train", name)
-    folder = cache_folder("teacher-outputs") / cache_key(
-        teacher, inputs.dataset.fingerprint, precision, split
-    )
+    folder = _folder(inputs, name, "train", precision)
     wants = teacher_wants(inputs, name)
-    build_cache(folder, teacher, split, wants, precision=precision, progress=inputs.say)
+    if reads_bank(inputs.students.made.values()):
+        wants |= evaluated_wants(inputs, name)
+    build_cache(folder, teacher, inputs.split("train", name), wants, precision=precision, progress=inputs.say)
     return folder
 
 

@@ -19,7 +19,7 @@ from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.pictures import VERSION as PIXELS_VERSION
 from trainables.share import within_share
 from trainables.tasks.base import Task
-from trainables.tasks.evaluation import evaluate
+from trainables.tasks.evaluation import evaluate, reads_bank
 from trainables.tasks.pool import EvaluationSize
 from trainables.teachers.teacher import Teacher
 
@@ -62,7 +62,7 @@ class TeacherFigures:
     def measured(
         teacher: Teacher,
         tasks: Mapping[str, Task],
-        split: Callable[[], EncodedSplit],
+        split: Callable[[str], EncodedSplit],
         *,
         key: tuple[str, ...],
         size: EvaluationSize,
@@ -73,7 +73,7 @@ class TeacherFigures:
         Args:
             teacher: it.
             tasks: what is measured.
-            split: makes the split, which takes a while.
+            split: makes the split of a name, which takes a while.
             key: what decides the figures beside the teacher: fingerprint of the data, name of the split, how much of it.
             size: how much of it.
             say: takes a line of progress.
@@ -86,9 +86,10 @@ class TeacherFigures:
         with within_share():
             metrics = evaluate(
                 teacher.model,
-                split(),
+                split(key[1]),
                 tasks=tasks.values(),
                 size=size,
+                bank=split("train") if reads_bank(tasks.values()) else None,
             )
         try:
             write_text(kept, json.dumps(metrics))

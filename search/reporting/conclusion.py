@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.table import TEST_PREFIX
 from search.inputs.inputs import Inputs
+from search.inputs.teacher_cache import evaluation_source
 from search.inputs.teacher_figures import Say
 from search.run_folder.facts import CHECKPOINTS
 from search.run_folder.recorder import Recorder
@@ -84,7 +85,8 @@ def _test_metrics(model: Family, inputs: Inputs, teacher: str, *, blind: bool) -
             tasks=inputs.students.made.values(),
             size=inputs.evaluation,
             blind=blind,
-            source=inputs.teachers[teacher],
+            source=evaluation_source(inputs, teacher, "test"),
+            bank=inputs.split("train", teacher),
         )
 
 

@@ -46,6 +46,7 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
         inputs.dataset.describe(),
         *inputs.dataset.remarks(),
         *_caption_notes(inputs),
+        *(f"task {name}: {said}" for name, task in inputs.students.made.items() if (said := task.remark())),
         f"full fidelity {training.epochs} epochs of {training.pairs_per_epoch} pairs, rungs {list(rungs_of(space))}; "
         f"scheduler {space.search.scheduler.kind}, searcher {space.search.searcher.kind}",
         f"limits: {', '.join(limits) or 'none'}; teacher outputs {space.teacher_cache.kind} in {space.teacher_cache.precision}",
@@ -93,8 +94,23 @@ def plan_lines(inputs: Inputs) -> list[str]:
         values = sorted(costs[name] for _, costs in admitted)
         if values:
             lines.append(f"{name}: {shown(name, values[0])} to {shown(name, values[-1])}")
+    lines += _checkpoint_lines(space, [costs["params"] for _, costs in admitted])
     lines += _time_lines(inputs, [candidate for candidate, _ in admitted])
     return lines
+
+
+STATE_BYTES = 12  # of a parameter: its weight and AdamW's two moments, in float32
+
+
+def _checkpoint_lines(space: Space, params: list[float]) -> list[str]:
+    """Return what checkpoints of every epoch take on disk, where they are kept."""
+    if not space.checkpoints.every_epoch or not params:
+        return []
+    epochs, each = space.training.epochs * space.search.trials, sum(params) / len(params) * STATE_BYTES
+    return [
+        f"checkpoints of every epoch: about {each / 2**20:.1f} MiB each, up to {epochs * each / 2**30:.2f} GiB for "
+        f"{space.search.trials} trials of {space.training.epochs} epochs"
+    ]
 
 
 def _when(space: Space, path: str) -> str:

@@ -34,8 +34,14 @@ def read_job(run: Run, source: Path) -> Job:
         job,
         teacher=str(places.get(named[0], job.teacher)) if named else job.teacher,
         dataset={**job.dataset, **(dataset.get("places") or {})},
-        cache=job.cache if Path(job.cache).is_dir() else "",  # without it, the teacher answers live
+        cache=_there(job.cache),
+        evaluation_cache=_there(job.evaluation_cache),
     )
+
+
+def _there(cache: str) -> str:
+    """Return the folder of a cache, "" where there is none any more: the teacher then answers live."""
+    return cache if Path(cache).is_dir() else ""
 
 
 def teacher_of(run: Run, job: Job) -> Teacher:

@@ -85,7 +85,7 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
         "tasks": list(able),
         "model": blueprint.to_dict(),
         "job": replace(
-            job, cache="", folder=""
+            job, cache="", evaluation_cache="", folder=""
         ).to_dict(),  # the teacher answers live: its cache may be gone by then
     }
     with _alone(folder, out):

@@ -125,10 +125,10 @@ class RunCallback(Callback):
         candidate_id = trial.config["candidate_id"]
         last = self._last.get(candidate_id, {})
         status = last.get("status", "running")
-        if status in FAILED:
+        if (
+            status in FAILED or status == "finished"
+        ):  # of a finished one it is told where a metric never moved
             self._end(candidate_id, status, last.get("reason", ""))
-        elif status == "finished":
-            self._end(candidate_id, "finished", "")
         elif not self._watched.rules.over():
             decision = self._watched.scheduler.verdict(candidate_id)
             if decision is not None and decision.stopped:
@@ -166,7 +166,7 @@ class RunCallback(Callback):
         """After the last step: end those whose last row had come when the search was ended, before Tune told their end."""
         for candidate_id, last in list(self._last.items()):
             if last.get("status") == "finished" and self._recorder.row(candidate_id)["status"] == "running":
-                self._end(candidate_id, "finished", "")
+                self._end(candidate_id, "finished", last.get("reason", ""))
 
     def _end(self, candidate_id: str, status: str, reason: str) -> None:
         with shielded():  # the table, and what counts its rows, change together

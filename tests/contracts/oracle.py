@@ -11,7 +11,21 @@ from torch.nn.functional import one_hot
 from tests.unit.trainables.answering import Answering
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families.base import Inputs
-from trainables.signals import CAPTION, PICTURE, PIXELS, QUESTION, Batch, Offer, Offers, Signals, Want, Wants
+from trainables.signals import (
+    CAPTION,
+    PICTURE,
+    PIXELS,
+    QUESTION,
+    Batch,
+    Offer,
+    Offers,
+    Signals,
+    Want,
+    Wants,
+    classes_meaning,
+)
+
+CLASSES = tuple(f"class {number}" for number in range(24))
 
 Say = Callable[[Batch], Tensor]
 
@@ -31,6 +45,7 @@ class Oracle(Answering):
         self.answers: dict[Want, Say] = {
             Want("image", "embedding"): lambda batch: self.embedding(batch.rows[PICTURE], known=True),
             Want("text", "embedding"): lambda batch: self.embedding(self.owners(batch, CAPTION), known=False),
+            Want("image", "logits"): lambda batch: self.classify(batch.rows[PICTURE]),
             Want("fused", "logits"): self.match,
             Want("decoder", "logits"): lambda batch: self.speak(batch, CAPTION),
             Want("answer", "logits"): lambda batch: self.speak(batch, QUESTION),
@@ -48,6 +63,11 @@ class Oracle(Answering):
         """Return a direction of its own for each picture; a text is turned to the next picture where it is wrong."""
         meant = pictures if known else torch.where(self.knows(pictures), pictures, pictures + 1)
         return one_hot(meant % self.split.num_images, self.split.num_images).float()
+
+    def classify(self, pictures: Tensor) -> Tensor:
+        """Return logits of the classes, of which each picture is one of its own."""
+        said = torch.where(self.knows(pictures), pictures, pictures + 1)
+        return one_hot(said % len(CLASSES), len(CLASSES)).float()
 
     def match(self, batch: Batch) -> Tensor:
         """Return logits of no match and match."""
@@ -68,6 +88,7 @@ class Oracle(Answering):
         if architecture is not None:
             return dict(architecture)
         spoken = {Want(mode, "logits"): Offer() for mode in ("fused", "decoder", "answer")}
+        spoken[Want("image", "logits")] = Offer(meaning=classes_meaning(CLASSES))
         return spoken | {Want(mode, "embedding"): Offer() for mode in ("image", "text")}
 
     def inputs(self, wants: Wants) -> Inputs:

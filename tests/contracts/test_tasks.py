@@ -3,8 +3,10 @@
 import dataclasses
 import inspect
 import math
+from functools import cache
 from itertools import combinations
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,19 +16,19 @@ import torch
 from spaces.errors import PluginError
 from spaces.plugins import resolve
 from tests.contracts import models
-from tests.contracts.oracle import Oracle
+from tests.contracts.oracle import CLASSES, Oracle
 from trainables.datasets.base import Split
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families import FAMILIES
 from trainables.preprocess import PreprocessConfig
-from trainables.signals import modes
+from trainables.signals import CLASS, modes
 from trainables.tasks import DEFAULT, TASKS
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import evaluate, make_tasks
-from trainables.tasks.pool import EvaluationSize
+from trainables.tasks.pool import EvaluationSize, PoolRows
 from trainables.tokenizer import Tokenizer, write_word_tokenizer
 
-NUM = 24
+NUM = len(CLASSES)
 CPU = torch.device("cpu")
 WORDS = ("a", "b", "c", "d", "which", "?")
 MAX_TOKENS = 9
@@ -39,28 +41,45 @@ def words(number: int, least: int) -> str:
 
 
 def make_split(
-    folder: Path, *, captions: bool = True, questions: bool = True, first: int = 0
+    folder: Path,
+    *,
+    captions: bool = True,
+    questions: bool = True,
+    labels: bool = True,
+    first: int = 0,
+    name: str = "val",
 ) -> EncodedSplit:
-    """Return pictures with two captions and two questions each, but those before `first`; tasks read the first caption."""
+    """Return pictures with two captions, two questions and a class each, but those before `first`.
+
+    Tasks read the first caption. Every picture is a class of its own, the same ones in every split.
+    """
     vocabulary = write_word_tokenizer(folder, WORDS, MAX_TOKENS)
     owners = np.repeat(np.arange(first, NUM), 2)
     texts = len(owners)
     split = Split(
-        name="val",
-        pixels=np.zeros((NUM, 8, 8, 3), dtype=np.uint8),
+        name=name,
+        pixels=np.arange(NUM, dtype=np.uint8).repeat(8 * 8 * 3).reshape(NUM, 8, 8, 3) + NUM * (name != "val"),
         captions=[words(n, least=0) for n in range(texts)] if captions else [],
         caption_images=owners if captions else owners[:0],
         questions=["which a ?", "which b c ?"] * (texts // 2) if questions else [],
         answers=[words(n, least=1) for n in range(texts)] if questions else [],
         question_images=owners if questions else owners[:0],
+        labels=np.where(np.arange(NUM) < first, -1, np.arange(NUM)) if labels else None,
     )
     tokenizer = Tokenizer.from_folder(folder, vocabulary, MAX_TOKENS)
-    return EncodedSplit(split, tokenizer, PreprocessConfig(image_size=8))
+    return EncodedSplit(split, tokenizer, PreprocessConfig(image_size=8), classes=CLASSES)
 
 
 @pytest.fixture
 def split(tmp_path: Path) -> EncodedSplit:
     return make_split(tmp_path)
+
+
+@cache
+def train_split() -> EncodedSplit:
+    """Return the same again, of other pictures."""
+    with TemporaryDirectory() as folder:
+        return make_split(Path(folder), name="train")
 
 
 def one(name: str) -> Task:
@@ -72,7 +91,7 @@ def measured(name: str, split: EncodedSplit, quality: float = 1.0, **changes: An
     oracle = Oracle(split, round(quality * NUM))
     oracle.train(changes.pop("training", False))
     oracle.architecture = changes.pop("offers", Oracle.offers())
-    options: dict[str, Any] = {"size": EvaluationSize(images=NUM)} | changes
+    options: dict[str, Any] = {"size": EvaluationSize(images=NUM), "bank": train_split()} | changes
     return evaluate(oracle, split, tasks=[one(name)], **options)
 
 
@@ -90,6 +109,7 @@ def test_all_tasks_together_measure_what_each_measures_alone(split: EncodedSplit
         split,
         tasks=[one(name) for name in TASKS],
         size=EvaluationSize(images=NUM),
+        bank=train_split(),
     )
     alone = [measured(name, split, 1 / 3) for name in TASKS]
     assert together == {name: value for found in alone for name, value in found.items()}
@@ -135,9 +155,15 @@ class TestEveryTask:
             assert value <= better[key]
         assert any(worse[key] < better[key] for key in worse)
 
-    def test_looks_at_the_first_pictures_only(self, name: str, split: EncodedSplit) -> None:
-        half = EvaluationSize(images=NUM // 2)
-        assert measured(name, split, 0.5, size=half)[one(name).counts] == 100.0
+    def test_looks_at_the_first_pictures_only_or_at_drawn_ones_where_they_have_classes(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        labelled = CLASS in one(name).fields
+        split, half = make_split(tmp_path, labels=labelled), EvaluationSize(images=NUM // 2)
+        seen = PoolRows(split, half).pictures
+        assert (seen.tolist() == list(range(NUM // 2))) is not labelled
+        right = 100.0 * float((seen < NUM // 2).mean())
+        assert measured(name, split, 0.5, size=half)[one(name).counts] == pytest.approx(right)
         assert measured(name, split, 0.5)[one(name).counts] < 100.0
 
     def test_is_the_same_every_time_and_draws_no_random_number(self, name: str, split: EncodedSplit) -> None:
@@ -156,7 +182,7 @@ class TestEveryTask:
         for training in (True, False):
             oracle = Oracle(split, NUM).train(training)
             size = EvaluationSize(images=NUM)
-            evaluate(oracle, split, tasks=[one(name)], size=size)
+            evaluate(oracle, split, tasks=[one(name)], size=size, bank=train_split())
             assert oracle.training == training
 
     def test_says_nothing_rather_than_a_wrong_figure_of_what_a_model_lacks(
@@ -166,8 +192,13 @@ class TestEveryTask:
         assert task.model_lack(Oracle.offers()) is None
         for want in task.wants:
             rest = {other: offer for other, offer in Oracle.offers().items() if other != want}
+            if task.model_lack(rest) is None:  # another one will do
+                continue
             assert task.model_lack(rest) == f"needs {want}"
             assert measured(name, split, offers=rest) == {}
+        none = {other: offer for other, offer in Oracle.offers().items() if other not in task.wants}
+        assert str(task.model_lack(none)).startswith("needs ")
+        assert measured(name, split, offers=none) == {}
 
     def test_says_nothing_rather_than_a_wrong_figure_of_what_the_data_lacks(
         self, name: str, tmp_path: Path, split: EncodedSplit
@@ -186,8 +217,11 @@ class TestEveryTask:
             assert measured(name, bare, 0.5) == expected
 
     def test_says_nothing_where_the_pictures_looked_at_have_no_texts(self, name: str, tmp_path: Path) -> None:
-        silent = make_split(tmp_path, first=3)
-        assert measured(name, silent, size=EvaluationSize(images=2)) == {}
+        labelled = CLASS in one(name).fields
+        silent = make_split(tmp_path, first=3, labels=labelled)
+        few = EvaluationSize(images=2)
+        none = make_split(tmp_path, first=NUM) if labelled else silent
+        assert measured(name, none, size=few) == {}
         assert set(measured(name, silent)) == set(one(name).metrics)
 
     def test_is_served_by_passes_that_such_a_model_has(self, name: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from tests.e2e import runs
 from tests.e2e.test_export import finished_id
 
-TIMES = ("time", "wall_s", "cpu_s")
+TIMES = ("time", "wall_s", "cpu_s", "epoch_s", "peak_mib")
 BLOCK = "import sys; sys.modules.update(ray=None, pydantic=None, yaml=None); "
 MAIN = "import runpy; runpy.run_module('trainables.worker', run_name='__main__', alter_sys=True)"
 

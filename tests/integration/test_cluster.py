@@ -14,7 +14,7 @@ import torch
 from tests.e2e import runs
 from tests.integration import rays
 
-TIMES = ("time", "wall_s", "cpu_s")
+TIMES = ("time", "wall_s", "cpu_s", "epoch_s", "peak_mib")
 TWO_WORKERS = runs.SPACE.replace(
     # with this seed the teacher itself comes first; a student that knows nothing is then stopped at the rung
     runs.SPACE[runs.SPACE.index("  image:") : runs.SPACE.index("losses:")],

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e import runs
 
-TIMES = ("time", "wall_s", "cpu_s", "status")
+TIMES = ("time", "wall_s", "cpu_s", "epoch_s", "peak_mib", "status")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """A split as the training loop reads it: token ids in arrays, batches by row number."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -98,16 +99,26 @@ class EncodedSplit:
     """Pixels and token tables of one split, and the batches made of them.
 
     Attributes:
+        classes: names of the classes in the order of the labels; () without labels.
         tables: kind of row -> its token table; only kinds that the data set has and the teacher can read.
         texts: kind of row -> its texts, those without a tokenizer too; of questions, question and answer in a row.
     """
 
-    def __init__(self, split: Split, tokenizer: Tokenizer | None, preprocess: PreprocessConfig) -> None:
+    def __init__(
+        self,
+        split: Split,
+        tokenizer: Tokenizer | None,
+        preprocess: PreprocessConfig,
+        *,
+        classes: tuple[str, ...] = (),
+    ) -> None:
         self.name = split.name
+        self.classes = classes
         self.pixels = split.pixels
         self.num_images = split.num_images
         self.labels = split.labels
         self.preprocess = preprocess
+        self._contents: dict[int, bytes] = {}
         self.tables: dict[str, TextTable] = {}
         self.texts: dict[str, list[str]] = {CAPTION: split.captions}
         if tokenizer is None:
@@ -131,6 +142,14 @@ class EncodedSplit:
         return (
             self.num_images if kind == PICTURE else len(self.tables[kind].ids) if kind in self.tables else 0
         )
+
+    def contents(self, rows: np.ndarray) -> list[bytes]:
+        """Return a digest of each picture's pixels, each worked out once: equal for equal pictures, of whatever split."""
+        for row in rows.tolist():
+            if row not in self._contents:
+                pixels = np.ascontiguousarray(self.pixels[row])
+                self._contents[row] = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+        return [self._contents[row] for row in rows.tolist()]
 
     def images(self, rows: np.ndarray, device: torch.device) -> Tensor:
         """Return normalised pictures (B, 3, S, S).
@@ -162,7 +181,7 @@ class EncodedSplit:
         if PICTURE in rows and self.labels is not None:
             fields[CLASS] = torch.from_numpy(self.labels[rows[PICTURE]].astype(np.int64)).to(device)
         numbered = {kind: torch.from_numpy(one.astype(np.int64)).to(device) for kind, one in rows.items()}
-        return Batch(fields=fields, rows=numbered)
+        return Batch(fields=fields, rows=numbered, split=self.name)
 
     def _table(self, rows: list[list[int]], starts: list[int], images: np.ndarray) -> TextTable:
         ids, lengths = _padded(rows, self.vocabulary.pad)

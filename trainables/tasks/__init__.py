@@ -5,11 +5,13 @@ from spaces.plugins import Table
 TASKS = Table(
     "tasks",
     {
+        "batch_matching": "trainables.tasks.matching:BatchMatching",
         "captioning": "trainables.tasks.captioning:Captioning",
+        "classification": "trainables.tasks.classification:Classification",
         "matching": "trainables.tasks.matching:Matching",
         "retrieval": "trainables.tasks.retrieval:Retrieval",
         "vqa": "trainables.tasks.vqa:Vqa",
     },
 )
-DEFAULT = ("retrieval", "vqa", "captioning")
-"""Tasks of a space that names none, as far as teacher and data allow; `matching` is asked for by name."""
+DEFAULT = ("retrieval", "vqa", "captioning", "classification")
+"""Tasks of a space that names none, as far as teacher and data allow; the others are asked for by name."""

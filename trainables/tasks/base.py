@@ -16,9 +16,11 @@ class Task(ABC):
     Attributes:
         metrics: names of what `evaluate` returns, in percent.
         counts: the one of them that `retention` is made of.
-        wants: what a model must be able to say to do it; its deployed part is what answers them.
+        wants: what a model must be able to say to do it (some of it, where `model_lack` says so); its deployed part is what
+            answers them.
         fields: of the batch, without which nothing can be measured.
         losses: those that teach it without a teacher; () where there is none.
+        banked: whether it compares with training pictures (`Pool.bank`).
         version: to be raised whenever a change moves a metric: kept figures of a teacher are measured anew then.
     """
 
@@ -27,6 +29,7 @@ class Task(ABC):
     wants: ClassVar[Wants]
     fields: ClassVar[frozenset[str]]
     losses: ClassVar[tuple[str, ...]] = ()
+    banked: ClassVar[bool] = False
     version: ClassVar[int] = 1
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +71,10 @@ class Task(ABC):
         """Return why data with these fields cannot measure it, or None."""
         missing = sorted(self.fields - set(fields))
         return f"needs {', '.join(missing)}, which not every split of this data has" if missing else None
+
+    def remark(self) -> str | None:
+        """Return what its options make of its figures, where a user should know; the plan says it. None for nothing."""
+        return None
 
     def note(self, pictures: int, captions: int) -> str | None:
         """Return what a user should know of its figures on so many pictures with so many different captions, or None."""

@@ -1,7 +1,7 @@
 """All metrics of one model on one split."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from torch import nn
 
@@ -9,11 +9,10 @@ from spaces.plugins import resolve
 from trainables.configs import made_config
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families.base import Family
-from trainables.signals import Source
 from trainables.tasks import TASKS
 from trainables.tasks.base import Task
 from trainables.tasks.chance import Chance
-from trainables.tasks.pool import EvaluationSize, Pool, PoolRows
+from trainables.tasks.pool import EvaluationSize, Pool, PoolRows, Showing
 
 
 def make_tasks(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:
@@ -34,9 +33,7 @@ def evaluate(
     split: EncodedSplit,
     *,
     tasks: Iterable[Task],
-    size: EvaluationSize,
-    blind: bool = False,
-    source: Source | None = None,
+    **showing: Unpack[Showing],
 ) -> dict[str, float]:
     """Return the metrics of all tasks that this model can do, in percent, deterministic.
 
@@ -44,14 +41,15 @@ def evaluate(
         model: teacher or student; put in eval mode meanwhile.
         split: a held-out split.
         tasks: what is measured; one that the model or the data cannot do gives nothing.
-        size: how much of the split.
-        blind: show black pictures, for the baseline that sees nothing.
-        source: the teacher, for students that read what it says.
+        showing: how much of the split, and what else a task may read, see `Showing`.
+
+    Raises:
+        ValueError: a task compares with training pictures, and no `bank` is given.
     """
     training = model.training
     model.eval()
     try:
-        pool = Pool(model, split, model.device, size=size, blind=blind, source=source)
+        pool = Pool(model, split, model.device, **showing)
         offers = model.offers(model.architecture)
         found: dict[str, float] = {}
         for task in tasks:
@@ -60,6 +58,11 @@ def evaluate(
         return found
     finally:
         nn.Module.train(model, training)
+
+
+def reads_bank(tasks: Iterable[Task]) -> bool:
+    """Return whether some of the tasks compare with training pictures, so that `evaluate` needs the train split."""
+    return any(task.banked for task in tasks)
 
 
 def chances(split: EncodedSplit, *, tasks: Iterable[Task], size: EvaluationSize) -> dict[str, Chance]:

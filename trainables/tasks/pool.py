@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Required, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -10,9 +11,21 @@ from torch import Tensor
 from trainables.configs import require_counts
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families.base import Family
-from trainables.signals import CAPTION, PICTURE, QUESTION, Batch, NoSource, Signals, Source, Want, Wants
+from trainables.signals import (
+    CAPTION,
+    PICTURE,
+    QUESTION,
+    Batch,
+    NoSource,
+    Signals,
+    Teaching,
+    Want,
+    Wants,
+    looks_at_pictures,
+)
 
 CHUNK = 100
+SEED = 0  # of which pictures are drawn: the same ones in all runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +44,32 @@ class EvaluationSize:
         require_counts(self, "images", "captions_per_image", "questions_per_image")
 
 
+class Showing(TypedDict, total=False):
+    """How a model is shown a split.
+
+    Attributes:
+        size: how much of the split.
+        blind: show black pictures, for the baseline that sees nothing.
+        source: the teacher, for students that read what it says, live or cached.
+        bank: the train split, for tasks that compare with training pictures (`Task.banked`).
+    """
+
+    size: Required[EvaluationSize]
+    blind: bool
+    source: Teaching | None
+    bank: EncodedSplit | None
+
+
+def drawn(pictures: int, count: int) -> np.ndarray:
+    """Return the rows of so many of some pictures, rising: drawn over all of them, since some data lies class by class."""
+    found: np.ndarray = np.sort(np.random.default_rng(SEED).permutation(pictures)[:count])
+    return found
+
+
 class PoolRows:
     """The first pictures of a held-out split with their first texts: what is asked, before anybody is asked.
+
+    Where pictures have classes they are not the first, but drawn: the first of a folder may be all of one class.
 
     Attributes:
         pictures: (n,) rows of the pictures.
@@ -42,7 +79,8 @@ class PoolRows:
     def __init__(self, split: EncodedSplit, size: EvaluationSize) -> None:
         """Take so much of a split."""
         self.split = split
-        self.pictures = np.arange(min(size.images, split.num_images))
+        count = min(size.images, split.num_images)
+        self.pictures = np.arange(count) if split.labels is None else drawn(split.num_images, count)
         self._most = {CAPTION: size.captions_per_image, QUESTION: size.questions_per_image}
 
     def rows(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -63,10 +101,12 @@ class PoolRows:
         Equal is what the model reads equally: the same tokens.
         """
         table, (rows, _) = self.split.tables[kind], self.rows(kind)
-        near = table.images < len(self.pictures)
+        places = np.full(self.split.num_images, -1)
+        places[self.pictures] = np.arange(len(self.pictures))
+        near = places[table.images] >= 0
         different, codes = np.unique(table.keys[near], return_inverse=True)
         has = np.zeros((len(self.pictures), len(different)), dtype=bool)
-        has[table.images[near], codes.reshape(-1)] = True
+        has[places[table.images[near]], codes.reshape(-1)] = True
         found: np.ndarray = has[:, np.searchsorted(different, table.keys[rows])]
         return found
 
@@ -97,14 +137,7 @@ class Pool:
     """
 
     def __init__(
-        self,
-        model: Family,
-        split: EncodedSplit,
-        device: torch.device,
-        *,
-        size: EvaluationSize,
-        blind: bool = False,
-        source: Source | None = None,
+        self, model: Family, split: EncodedSplit, device: torch.device, **showing: Unpack[Showing]
     ) -> None:
         """Take a model, in eval mode.
 
@@ -112,15 +145,46 @@ class Pool:
             model: teacher or student.
             split: a held-out split.
             device: where the model lives.
-            size: how much of the split.
-            blind: show black pictures, for the baseline that sees nothing.
-            source: the teacher, for students that read what it says.
+            showing: see `Showing`.
         """
-        self.model, self.split, self.device, self.blind = model, split, device, blind
-        self.source = source or NoSource()
-        self.asked = PoolRows(split, size)
+        self.model, self.split, self.device = model, split, device
+        self.blind: bool = showing.get("blind", False)
+        self.source: Teaching = showing.get("source") or NoSource()
+        self.asked = PoolRows(split, showing["size"])
         self.pictures = self.asked.pictures
         self._kept: dict[Want, Tensor] = {}
+        self._showing = showing
+        self._banks: dict[int, Pool] = {}
+
+    def bank(self, images: int) -> "Pool":
+        """Return the same model over pictures of the train split, to compare with: the same ones for every model.
+
+        They are drawn once for all, since some data lies ordered by class. None of them is one of the pictures asked about:
+        whatever equals one of those, pixel for pixel, is left out, so that no picture finds itself.
+
+        Args:
+            images: how many at most.
+
+        Raises:
+            ValueError: whoever made the pool gave no train split.
+        """
+        train = self._showing.get("bank")
+        if train is None:
+            raise ValueError("the pool has no train split to compare with: give `bank`, see `Task.banked`")
+        if images not in self._banks:
+            rows, asked = drawn(train.num_images, images), set(self.split.contents(self.pictures))
+            new = np.array([digest not in asked for digest in train.contents(rows)], dtype=bool)
+            made = Pool(self.model, train, self.device, **self._showing)
+            made.pictures = made.asked.pictures = rows[new]
+            self._banks[images] = made
+        return self._banks[images]
+
+    @property
+    def labels(self) -> Tensor:
+        """The class of each picture, (n,) int64 on the CPU; -1 where it has none."""
+        if self.split.labels is None:
+            return torch.full((len(self.pictures),), -1)
+        return torch.from_numpy(self.split.labels[self.pictures].astype(np.int64))
 
     def of_pictures(self, want: Want) -> Tensor:
         """Return a signal about all pictures, (n, ...)."""
@@ -155,7 +219,7 @@ class Pool:
         rows, owners = self.rows(kind)
         if places is not None:
             rows, owners = rows[places >= 0], places[places >= 0]
-        grounded = any(name.startswith(f"{PICTURE}.") for name in self.model.inputs(wants).fields)
+        grounded = looks_at_pictures(self.model.inputs(wants).fields)
         reused = {want: self.of_pictures(want) for want in self.model.reusable} if grounded else {}
         for first in range(0, len(rows), CHUNK):
             part, seen = rows[first : first + CHUNK], owners[first : first + CHUNK]
@@ -168,12 +232,12 @@ class Pool:
         self, rows: dict[str, np.ndarray], wants: Wants, known: Signals | None = None
     ) -> tuple[Batch, Signals]:
         needs = self.model.inputs(wants)
-        batch = self.split.batch(rows, self.device, pixels=known is None and self._looks(needs.fields))
+        looks = known is None and looks_at_pictures(needs.fields)
+        read = looks_at_pictures(self.source.fields(self.split.name, needs.source))
+        batch = self.split.batch(rows, self.device, pixels=looks or read)
         given = self.source.signals(batch, needs.source)
-        seen = batch.blinded() if self.blind else batch
+        seen = batch
+        if self.blind:
+            seen, given = batch.blinded(), given.blinded(self.source.pictured(needs.source))
         found: Signals = self.model(seen, wants, given, known)
         return batch, found
-
-    @staticmethod
-    def _looks(fields: frozenset[str]) -> bool:
-        return any(name.startswith(f"{PICTURE}.") for name in fields)

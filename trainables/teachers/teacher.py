@@ -8,7 +8,7 @@ import torch
 
 from trainables.families.base import Blueprint, Family, Surroundings
 from trainables.preprocess import PreprocessConfig
-from trainables.signals import Batch, Offers, Signals, Wants
+from trainables.signals import Batch, Offers, Signals, Wants, looks_at_pictures
 from trainables.tokenizer import Tokenizer
 
 
@@ -74,6 +74,18 @@ class Teacher:
             teacher=self.blueprint.architecture,
             offers=self.offers,
             classes=classes,
+        )
+
+    def fields(self, split: str, wants: Wants) -> frozenset[str]:
+        """Return the fields of a batch that it looks at to answer."""
+        return self.model.inputs(wants).fields if wants else frozenset()
+
+    def pictured(self, wants: Wants) -> Wants:
+        """Return those of the wants that tell of pictures: they are about examples, and their passes look at pixels."""
+        return frozenset(
+            want
+            for want in wants
+            if self.offers[want].rows and looks_at_pictures(self.model.inputs(frozenset({want})).fields)
         )
 
     @torch.no_grad()

@@ -21,7 +21,7 @@ from trainables.families import FAMILIES
 from trainables.families.base import Blueprint, Family, Surroundings
 from trainables.losses import LOSSES
 from trainables.losses.base import Ends, Loss, pair_lack, source_lack
-from trainables.signals import Offers
+from trainables.signals import NOTHING, Offers
 from trainables.tasks.base import Task, wants_of
 from trainables.teachers.loading import check_pairing, load_teacher
 from trainables.teachers.teacher import Teacher
@@ -93,7 +93,7 @@ def prepare_split(teacher: Teacher, dataset: Dataset, name: str, progress: Progr
         questions=split.questions[:PROBED_TEXTS],
         answers=split.answers[:PROBED_TEXTS],
     )
-    return EncodedSplit(split, teacher.tokenizer, teacher.preprocess)
+    return EncodedSplit(split, teacher.tokenizer, teacher.preprocess, classes=dataset.classes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +223,6 @@ def build_step(
     """Return student and losses of a candidate as one module, and the student's blueprint; classes are those of the data."""
     student, blueprint = build_student(config, teacher, seed, classes=classes)
     losses, weights = build_losses(config, blueprint.offers, teacher.offers)
-    return DistillationStep(
-        student, losses, weights=weights, blind=bool(config.get("blind", False))
-    ), blueprint
+    step = DistillationStep(student, losses, weights=weights, blind=bool(config.get("blind", False)))
+    step.hidden = teacher.pictured(step.student_source) if step.blind else NOTHING
+    return step, blueprint

@@ -1,10 +1,15 @@
-"""One checkpoint file per candidate, replaced atomically: after a crash the last complete one is there."""
+"""The checkpoints of one candidate, each written atomically: after a crash the last complete one is there.
+
+`checkpoint.pt` is the last epoch, to go on from; `best.pt` holds the weights of the best one, without what only training needs;
+`epoch-00003.pt` is the whole state after an epoch, where every epoch is kept.
+"""
 
 import pickle
 import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +23,7 @@ from trainables.families.base import Blueprint, Family
 from trainables.model_folder import sized_blueprint
 from trainables.signals import Wants
 
-FILE = "checkpoint.pt"
+FILE, BEST = "checkpoint.pt", "best.pt"
 STUDENT = "student."  # what the student's weights are called by in a step
 VERSION = 2
 PARTS = {
@@ -37,6 +42,30 @@ EARLIER: list[
     np.dtype,
     np.dtypes.UInt32DType,
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """Which checkpoints are kept beside the last one; the `checkpoints` part of a space.
+
+    Attributes:
+        every_epoch: the whole state after each epoch, to go on from any of them.
+        keep_best: the weights of the best epoch that was measured.
+    """
+
+    every_epoch: bool = False
+    keep_best: bool = True
+
+
+def epoch_file(epoch: int) -> str:
+    """Return the name of the file that keeps the state after an epoch."""
+    return f"epoch-{epoch:05d}.pt"
+
+
+def kept_epochs(folder: Path) -> list[int]:
+    """Return the epochs whose states a folder keeps, rising."""
+    names = [path.stem.removeprefix("epoch-") for path in folder.glob("epoch-*.pt")]
+    return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
 
 
 def random_state() -> dict[str, Any]:
@@ -60,18 +89,23 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-def save(folder: Path, state: dict[str, Any]) -> Path:
-    """Write the checkpoint beside its predecessor, sync it, and rename it over.
+def save(folder: Path, state: dict[str, Any], name: str = FILE) -> Path:
+    """Write a checkpoint beside its predecessor, sync it, and rename it over.
+
+    Args:
+        folder: of the candidate.
+        state: all of `PARTS`.
+        name: of the file.
 
     Raises:
         StorageError: it could not be written (disk full, no permission); the predecessor is untouched.
     """
-    target = make_folder(folder) / FILE
+    target = make_folder(folder) / name
     try:
         with atomic_path(target) as draft, draft.open("wb") as sink:
             _write({"version": VERSION, **state}, sink)
     except StorageError as error:
-        if not target.exists():
+        if not (folder / FILE).exists():
             raise
         raise StorageError(
             f"{error} The checkpoint before it is kept: the same candidate goes on from there."
@@ -116,13 +150,13 @@ class _Watched:
             raise
 
 
-def load(folder: Path) -> dict[str, Any] | None:
-    """Return the checkpoint of a folder, or None if there is none yet.
+def load(folder: Path, name: str = FILE) -> dict[str, Any] | None:
+    """Return a checkpoint of a folder, or None if there is none yet.
 
     Raises:
         CheckpointError: the file is damaged or of another version.
     """
-    path = folder / FILE
+    path = folder / name
     try:
         with torch.serialization.safe_globals(EARLIER), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what a damaged file may be; it is told below
@@ -143,6 +177,22 @@ def load(folder: Path) -> dict[str, Any] | None:
     return state
 
 
+def load_epoch(folder: Path, epoch: int) -> dict[str, Any]:
+    """Return the state after an epoch.
+
+    Raises:
+        CheckpointError: it is damaged, or not kept.
+    """
+    state = load(folder, epoch_file(epoch))
+    if state is None:
+        kept = ", ".join(map(str, kept_epochs(folder))) or "none"
+        raise CheckpointError(
+            f"{folder}: keeps no checkpoint of epoch {epoch}; kept: {kept}. Go on from one of those, or without --from-epoch "
+            "from the last one. A candidate whose `checkpoints` say every_epoch: true keeps all."
+        )
+    return state
+
+
 def _unreadable(path: Path, error: Exception) -> str:
     """Return what is told of a checkpoint that cannot be read."""
     if isinstance(error, OSError) and error.errno:
@@ -158,7 +208,7 @@ def _unreadable(path: Path, error: Exception) -> str:
 
 
 @contextmanager
-def fitting(folder: Path) -> Iterator[None]:
+def fitting(folder: Path, name: str = FILE) -> Iterator[None]:
     """Tell what a checkpoint of good form, but with wrong contents, raises where it is taken over.
 
     Raises:
@@ -178,28 +228,29 @@ def fitting(folder: Path) -> Iterator[None]:
         RuntimeError,
     ) as error:
         raise CheckpointError(
-            f"{folder / FILE}: damaged, its contents do not fit together "
+            f"{folder / name}: damaged, its contents do not fit together "
             f"({type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}). "
             "Delete its folder: the candidate is trained again from the start."
         ) from error
 
 
-def load_model(folder: Path, wants: Wants | None = None) -> tuple[Family, Blueprint]:
+def load_model(folder: Path, wants: Wants | None = None, *, name: str = FILE) -> tuple[Family, Blueprint]:
     """Return the student of a candidate's checkpoint, in eval mode, without the projections of its losses; its blueprint.
 
     Args:
         folder: of the candidate.
         wants: load only the part that answers these; None for all that was trained.
+        name: of the file: the last epoch, or `BEST`.
 
     Raises:
         CheckpointError: there is no checkpoint, or it is damaged.
     """
-    state = load(folder)
+    state = load(folder, name)
     if state is None:
         raise CheckpointError(
-            f"{folder / FILE}: missing. The candidate was never checkpointed, or its folder was deleted."
+            f"{folder / name}: missing. The candidate was never checkpointed, or its folder was deleted."
         )
-    with fitting(folder):
+    with fitting(folder, name):
         trained = {
             name.removeprefix(STUDENT): value
             for name, value in state["trainer"]["step"].items()

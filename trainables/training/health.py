@@ -1,7 +1,7 @@
 """What ends a training early: a value that is not finite, or a training that has learned nothing for too long."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,9 @@ LEVEL = (
 )
 FEWEST = 50  # steps, below which a share of a short training says nothing
 WINDOWS = 24  # moving averages look back over a training's steps divided by this
+
+
+FLAT = 3  # measurements that are exactly alike, of a metric whose sisters are not
 
 
 class Diverged(Exception):
@@ -141,6 +144,31 @@ class Health:
             f"step {step}: nothing was learned for {self.stuck} steps: the sum of losses averages {now:.4g}, "
             f"at the start {start:.4g}{guesses}"
         )
+
+
+def flat_metrics(rows: Iterable[Mapping[str, Any]], tasks: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    """Return a sentence for each task whose metric never moved: its training is dead, though no loss may say so.
+
+    So was a published student, with 0.2004 after 5 and 10 epochs. Two equal figures may be chance where figures are few, so
+    that all metrics of the task have to be alike in all measurements, or the one that counts in `FLAT`. At 100 nothing can
+    move.
+
+    Args:
+        rows: of all epochs.
+        tasks: the metric that counts, and all of its metrics, of each.
+    """
+    rows, found = list(rows), []
+    for counts, metrics in tasks:
+        values = {name: [row[name] for row in rows if name in row] for name in metrics}
+        measured = values.get(counts, [])
+        alike = {name for name, seen in values.items() if len(set(seen)) <= 1}
+        if len(measured) < 2 or counts not in alike or measured[0] == 100.0:
+            continue
+        if len(measured) >= FLAT or len(alike) == len(values):
+            found.append(
+                f"metric {counts} was {measured[0]:.2f} in all of its {len(measured)} measurements: nothing was learned"
+            )
+    return found
 
 
 def _not_finite(step: int, total: Tensor, losses: Mapping[str, Tensor], lr: float) -> str:

@@ -26,7 +26,7 @@ MAPPINGS = (
         "tasks",
         "tasks.*",
     ),
-    *("evaluation", "teacher_metrics", "blind_metrics", "costs"),
+    *("checkpoints", "evaluation", "teacher_metrics", "blind_metrics", "costs"),
 )
 TEXTS = (
     "candidate_id",
@@ -37,6 +37,7 @@ TEXTS = (
     "space_digest",
     "code",
     "cache",
+    "evaluation_cache",
     "device",
     "config.student.kind",
     "dataset.kind",
@@ -44,7 +45,7 @@ TEXTS = (
 FORMS: tuple[tuple[tuple[str, ...], Any, str], ...] = (
     (MAPPINGS, Mapping, "a mapping"),
     (TEXTS, str, "a text"),
-    (("config.blind",), bool, "true or false"),
+    (("config.blind", "checkpoints.*"), bool, "true or false"),
     (("evaluation.*",), int, "an integer"),
     (("teacher_metrics.*", "blind_metrics.*", "costs.*"), int | float, "a number"),
 )
@@ -125,6 +126,9 @@ class Job:
         teacher_metrics: the teacher's metrics on the validation split; retention is relative to them.
         blind_metrics: those of the blind student, if it is known already.
         cache: folder of the teacher cache, or empty to run the teacher live.
+        evaluation_cache: folder of the cache of the validation split, for students that read what the teacher says; empty to
+            run it live.
+        checkpoints: which are kept beside the last one, see `checkpoint.CheckpointConfig`.
         costs: params, flops, latency_ms, size_mib: copied into every row, so that a scheduler can rank.
         folder: where this candidate's checkpoint and rows are kept.
         device: auto, cpu or cuda.
@@ -149,6 +153,8 @@ class Job:
     teacher_metrics: Mapping[str, float] = field(default_factory=dict)
     blind_metrics: Mapping[str, float] = field(default_factory=dict)
     cache: str = ""
+    evaluation_cache: str = ""
+    checkpoints: Mapping[str, bool] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
     device: str = "auto"
     threads: int = 1

@@ -1,6 +1,7 @@
 """Train one candidate: the loop of one worker, the same under Ray Tune, under Ray Train and without Ray."""
 
 import json
+import math
 import random
 import time
 from collections.abc import Mapping
@@ -22,17 +23,17 @@ from spaces.errors import (
 from spaces.files import make_folder, write_text
 from trainables.configs import made_config
 from trainables.datasets.encoded import EncodedSplit
-from trainables.signals import Source
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.retention import ABOVE_BLIND, RETENTION, retention, retention_above_blind
-from trainables.teachers.cache.read import TeacherCache
 from trainables.teachers.teacher import Teacher
 from trainables.training import checkpoint
 from trainables.training.build import build_step, shared_dataset, shared_split, shared_teacher
 from trainables.training.control import Control, Row, append_row
-from trainables.training.health import Collapsed, Diverged
+from trainables.training.health import Collapsed, Diverged, flat_metrics
 from trainables.training.job import Job
+from trainables.training.memory import PeakMemory
+from trainables.training.sources import Sources, evaluation_wants, opened_cache
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
 
 ROWS = "rows.jsonl"
@@ -41,12 +42,15 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(kw_only=True)
 class Progress:
-    """What a checkpoint keeps beside the trainer: epochs done, rows told, time spent."""
+    """What a checkpoint keeps beside the trainer: epochs done, rows told, time spent, peak of memory, and the best epoch."""
 
     epochs_done: int = 0
     rows: list[Row] = field(default_factory=list)
     wall_s: float = 0.0
     cpu_s: float = 0.0
+    peak_mib: float = 0.0
+    best: float | None = None
+    best_epoch: int = 0
 
 
 def pick_device(name: str) -> torch.device:
@@ -65,11 +69,9 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _source(job: Job, teacher: Teacher) -> Source:
-    """Return the teacher cache, or the live teacher where the job names no cache."""
-    if not job.cache:
-        return teacher
-    return TeacherCache(Path(job.cache), teacher.offers, teacher.files.fingerprint)
+def _sources(job: Job, teacher: Teacher) -> Sources:
+    """Return the teacher with its cache of the train split, or alone where the job names none."""
+    return Sources(teacher, {"train": opened_cache(job.cache, teacher)} if job.cache else {})
 
 
 def check_same(what: str, found: str, planned: str) -> None:
@@ -95,7 +97,7 @@ class _Opened:
     """What a training reads."""
 
     teacher: Teacher
-    source: Source
+    source: Sources
     train: EncodedSplit
     val: EncodedSplit
 
@@ -113,7 +115,7 @@ def _open(job: Job, device: str) -> _Opened:
         place = job.dataset.get("file") or job.dataset.get("root") or job.dataset.get("kind")
         check_same(f"data set {place}", shared_dataset(job.dataset).fingerprint, job.dataset_fingerprint)
         train, val = (shared_split(job.teacher, device, job.dataset, name) for name in ("train", "val"))
-        return _Opened(teacher=teacher, source=_source(job, teacher), train=train, val=val)
+        return _Opened(teacher=teacher, source=_sources(job, teacher), train=train, val=val)
     except (TeacherError, DatasetError, PluginError, OSError) as error:
         if not job.dataset_fingerprint:
             raise
@@ -122,12 +124,12 @@ def _open(job: Job, device: str) -> _Opened:
         ) from error
 
 
-def _check_owner(job: Job, state: Mapping[str, Any]) -> None:
+def _check_owner(job: Job, state: Mapping[str, Any], name: str) -> None:
     """Refuse to go on from the checkpoint of another candidate, or of the same with another config."""
     mine, theirs = (json.dumps(config, sort_keys=True) for config in (dict(job.config), state["config"]))
     if state["candidate_id"] != job.candidate_id or mine != theirs:
         raise CheckpointError(
-            f"{Path(job.folder) / checkpoint.FILE}: belongs to candidate {state['candidate_id']}"
+            f"{Path(job.folder) / name}: belongs to candidate {state['candidate_id']}"
             f"{' with another config' if state['candidate_id'] == job.candidate_id else ''}, "
             f"this is {job.candidate_id}. Give another folder."
         )
@@ -159,19 +161,26 @@ class TrialLoop:
             placement=Placement(device=self.device, rank=control.rank, world=control.world),
         )
         self.trainer.health.patience = job.patience
+        self._open_evaluation_cache()
         torch.manual_seed(job.seed + 1)
+        self.kept = made_config(checkpoint.CheckpointConfig, job.checkpoints, "checkpoints")
         self.progress = Progress()
+        self.memory = PeakMemory(self.device)
 
-    def run(self) -> None:
-        """Train to the last epoch, or until health or the surroundings end it."""
-        self._resume()
+    def run(self, from_epoch: int | None = None) -> None:
+        """Train to the last epoch, or until health or the surroundings end it.
+
+        Args:
+            from_epoch: go on after this one, whose state was kept; None goes on from the last one.
+        """
+        self._resume(from_epoch)
         while self.progress.epochs_done < self.job.epochs:
             wall, cpu = time.monotonic(), time.process_time()
             epoch = self.progress.epochs_done
             try:
                 lr = self.trainer.lr
                 losses = self.trainer.run_epoch(epoch)
-                done = epoch + 1
+                done, trained = epoch + 1, time.monotonic()
                 metrics = self._metrics() if done in self.job.evaluate_at or done == self.job.epochs else {}
             except (Diverged, Collapsed) as error:
                 self._end_early(type(error).__name__.lower(), str(error))
@@ -185,14 +194,27 @@ class TrialLoop:
             self.progress.wall_s += time.monotonic() - wall
             self.progress.cpu_s += time.process_time() - cpu
             report = {"loss": losses.pop("loss")} | {f"loss_{name}": value for name, value in losses.items()}
-            self._tell({**report, **metrics, "lr": lr})
+            self._tell({**report, **metrics, "lr": lr, "epoch_s": trained - wall})
 
-    def _resume(self) -> None:
-        state = checkpoint.load(self.folder)
+    def _open_evaluation_cache(self) -> None:
+        """Let a student that reads its teacher be evaluated from what was cached, if all that it reads is there."""
+        wants = evaluation_wants(self.trainer.step.student, self.tasks.values())
+        if wants and self.job.evaluation_cache:
+            cache = opened_cache(self.job.evaluation_cache, self.teacher)
+            if cache.holds(wants):
+                self.source.caches[self.val.name] = cache
+
+    def _resume(self, from_epoch: int | None) -> None:
+        name = checkpoint.FILE if from_epoch is None else checkpoint.epoch_file(from_epoch)
+        state = (
+            checkpoint.load(self.folder)
+            if from_epoch is None
+            else checkpoint.load_epoch(self.folder, from_epoch)
+        )
         if state is None:
             return
-        _check_owner(self.job, state)
-        with checkpoint.fitting(self.folder):
+        _check_owner(self.job, state, name)
+        with checkpoint.fitting(self.folder, name):
             self.trainer.restore(state["trainer"])
             self.progress = Progress(**state["progress"])
             checkpoint.set_random_state(state["random"])
@@ -213,7 +235,8 @@ class TrialLoop:
             tasks=self.tasks.values(),
             size=self.size,
             blind=step.blind,
-            source=self.teacher,
+            source=self.source,
+            bank=self.trainer.split,
         )
         counts = [task.counts for task in self.tasks.values()]
         if self.job.teacher_metrics:
@@ -231,6 +254,8 @@ class TrialLoop:
             "status": status,
             **self.job.costs,
             **values,
+            **({"best_epoch": self.progress.best_epoch} if self.progress.best_epoch else {}),
+            "peak_mib": self.progress.peak_mib,
             "wall_s": self.progress.wall_s,
             "cpu_s": self.progress.cpu_s,
             "time": time.time(),
@@ -238,23 +263,50 @@ class TrialLoop:
 
     def _tell(self, values: Row) -> None:
         """Checkpoint first, then report: a row that somebody has seen can always be continued from."""
-        finished = self.progress.epochs_done == self.job.epochs
+        progress, finished = self.progress, self.progress.epochs_done == self.job.epochs
+        progress.peak_mib = max(progress.peak_mib, self.memory.mib())
+        better = self._is_best(values)
         row = self._row("finished" if finished else "running", values)
-        self.progress.rows.append(row)
+        progress.rows.append(row)
+        if finished and (flat := self._flat()):
+            row["reason"] = flat
         if self.control.rank == 0:
-            checkpoint.save(
-                self.folder,
-                {
-                    "candidate_id": self.job.candidate_id,
-                    "config": dict(self.job.config),
-                    "model": self.blueprint.to_dict(),
-                    "trainer": self.trainer.state(),
-                    "progress": vars(self.progress),
-                    "random": checkpoint.random_state(),
-                },
-            )
+            self._save(better)
             append_row(self.folder / ROWS, row)
         self.control.report(row)
+
+    def _is_best(self, values: Row) -> bool:
+        """Return whether the epoch is better than all before, and remember it: by retention, else by the first task measured."""
+        names = (RETENTION, *(task.counts for task in self.tasks.values()))
+        known = [values[name] for name in names if not math.isnan(values.get(name, math.nan))]
+        quality = known[0] if known else None
+        best = self.progress.best
+        if quality is None or (best is not None and quality <= best):
+            return False
+        self.progress.best, self.progress.best_epoch = quality, self.progress.epochs_done
+        return True
+
+    def _flat(self) -> str:
+        """Return what is told of metrics that never moved; a blind student's need not."""
+        tasks = [(task.counts, task.metrics) for task in self.tasks.values()]
+        return "" if self.trainer.step.blind else "; ".join(flat_metrics(self.progress.rows, tasks))
+
+    def _save(self, better: bool) -> None:
+        """Write the checkpoints; the one to go on from last, so that what it says of the others is true."""
+        state: dict[str, Any] = {
+            "candidate_id": self.job.candidate_id,
+            "config": dict(self.job.config),
+            "model": self.blueprint.to_dict(),
+            "trainer": self.trainer.state(),
+            "progress": vars(self.progress),
+            "random": checkpoint.random_state(),
+        }
+        if better and self.kept.keep_best:
+            weights = {"step": state["trainer"]["step"]}
+            checkpoint.save(self.folder, {**state, "trainer": weights, "random": {}}, checkpoint.BEST)
+        if self.kept.every_epoch:
+            checkpoint.save(self.folder, state, checkpoint.epoch_file(self.progress.epochs_done))
+        checkpoint.save(self.folder, state)
 
     def _end_early(self, status: str, reason: str) -> None:
         row = self._row(status, {"reason": f"trial {self.job.candidate_id}, {reason}"})
@@ -264,10 +316,15 @@ class TrialLoop:
         self.control.report(row)
 
 
-def train(job: Job, control: Control) -> None:
+def train(job: Job, control: Control, *, from_epoch: int | None = None) -> None:
     """Train one candidate and report a row per epoch.
+
+    Args:
+        job: the order.
+        control: the surroundings.
+        from_epoch: go on after this one, see `TrialLoop.run`.
 
     Raises:
         StudentSearchError: the job, its teacher, its data or its checkpoint cannot be used.
     """
-    TrialLoop(job, control).run()
+    TrialLoop(job, control).run(from_epoch)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainables.families.base import Family
 from trainables.losses.base import Loss, Needs
-from trainables.signals import Batch, Signals, Wants, modes
+from trainables.signals import NOTHING, Batch, Signals, Wants, modes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,9 @@ class DistillationStep(nn.Module):
 
     Attributes:
         source_wants: what the source is asked for at each step.
+        student_source: what of it the student itself reads.
+        fields: what of a batch student and losses read.
+        hidden: what the student sees as zeros where it is to be blind: signals of its teacher that tell of pictures.
     """
 
     def __init__(
@@ -43,7 +46,10 @@ class DistillationStep(nn.Module):
         self.blind = blind
         self._needs = {name: loss.needs for name, loss in losses.items()}
         taught: Wants = frozenset().union(*(needs.source for needs in self._needs.values()))
-        self.source_wants = taught | student.inputs(_student_wants(self._needs)).source
+        inputs = student.inputs(_student_wants(self._needs))
+        self.student_source, self.source_wants = inputs.source, taught | inputs.source
+        self.fields = inputs.fields.union(*(needs.fields for needs in self._needs.values()))
+        self.hidden: Wants = NOTHING
 
     def guessing(self, pairs: float) -> dict[str, float]:
         """Return the value at which a loss has learned nothing, of those that have one; see `Loss.guessing`."""
@@ -61,8 +67,8 @@ class DistillationStep(nn.Module):
         """
         active = {name: one for name, one in self._needs.items() if not modes(one.student) & skipped}
         active = active or self._needs
-        seen = batch.blinded() if self.blind else batch
-        student = self.student(seen, _student_wants(active), given)
+        seen, told = (batch.blinded(), given.blinded(self.hidden)) if self.blind else (batch, given)
+        student = self.student(seen, _student_wants(active), told)
         values = {name: self.losses[name](student, given, batch) for name in active}
         total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
         return StepReport(total=total, losses={name: value.detach() for name, value in values.items()})

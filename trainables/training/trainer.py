@@ -13,7 +13,7 @@ from spaces.errors import PluginError, ShapeError
 from spaces.rules import Number
 from trainables.configs import require_counts
 from trainables.datasets.encoded import EncodedSplit
-from trainables.signals import Batch, NoSource, Signals, Source
+from trainables.signals import Batch, NoSource, Signals, Source, looks_at_pictures
 from trainables.training.health import Diverged, Health
 from trainables.training.sampler import ExampleSampler
 from trainables.training.step import DistillationStep
@@ -156,10 +156,14 @@ class Trainer:
             Collapsed: nothing was learned for too long.
         """
         self.step.train()
+        read = self.step.fields | self.source.fields(self.split.name, self.step.source_wants)
+        looks = looks_at_pictures(
+            read
+        )  # a head on cached features needs no pixels: decoding would be most of its time
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
         for number, rows in enumerate(self.sampler.epoch(epoch)):
-            batch = self.split.batch(rows, self.placement.device)
+            batch = self.split.batch(rows, self.placement.device, pixels=looks)
             batch.seed = (self.seed << 24) + self.batches_done * self.placement.world + self.placement.rank
             given = self.source.signals(batch, self.step.source_wants)
             report = self._batch(batch, given, number)

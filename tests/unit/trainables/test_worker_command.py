@@ -98,7 +98,8 @@ def test_a_full_disk_keeps_the_previous_checkpoint_and_is_told_once(
         assert message.endswith("The checkpoint before it is kept: the same candidate goes on from there.")
         assert (tmp_path / "checkpoint.pt").read_bytes() == before
         assert (tmp_path / "rows.jsonl").read_text() == rows
-        assert {path.name for path in tmp_path.iterdir()} == {"candidate.json", "checkpoint.pt", "rows.jsonl"}
+        files = {"best.pt", "candidate.json", "checkpoint.pt", "rows.jsonl"}
+        assert {path.name for path in tmp_path.iterdir()} == files
     assert main(order) == 0, "with room again it goes on"
 
 
@@ -182,6 +183,33 @@ def test_an_order_that_cannot_be_carried_out_is_one_message_and_exit_code_2(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert message in line
+
+
+def test_a_training_goes_on_from_an_epoch_that_was_kept(
+    teacher_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = [str(tmp_path / "candidate.json"), "--out", str(tmp_path / "out")]
+    make_job(teacher_folder, tmp_path, checkpoints={"every_epoch": True}).write(tmp_path / "candidate.json")
+    assert main(order) == 0
+    first = [json.loads(line)["loss"] for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
+    (tmp_path / "out" / "checkpoint.pt").write_bytes(b"lost")
+    assert main([*order, "--from-epoch", "2"]) == 0
+    again = [json.loads(line)["loss"] for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
+    assert again == first
+    assert main(order) == 0, "and the last one is there again"
+    capsys.readouterr()
+    assert main([*order, "--from-epoch", "9"]) == 2
+    assert "keeps no checkpoint of epoch 9; kept: 1, 2, 3." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("epoch", ["0", "-1", "1.5", "two", "", "\u00b2", "9" * 30])
+def test_what_is_no_epoch_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], epoch: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path / "candidate.json"), "--out", str(tmp_path), f"--from-epoch={epoch}"])
+    assert ended.value.code == 2
+    assert "allowed: the number of an epoch, 1 or more" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made_is_one_message(

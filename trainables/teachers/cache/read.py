@@ -46,6 +46,10 @@ class TeacherCache:
         """Return whether all of the wants have been cached."""
         return all(array_path(self.folder, want).exists() for want in wants)
 
+    def fields(self, split: str, wants: Wants) -> frozenset[str]:
+        """Return the fields of a batch that it looks at: texts are cut to those of the batch, pixels are not read."""
+        return frozenset(self.offers[want].mask for want in wants if "T" in self.offers[want].axes)
+
     def signals(self, batch: Batch, wants: Wants) -> Signals:
         """Return the cached signals for the given examples, float32 on the batch's device."""
         found = Signals()

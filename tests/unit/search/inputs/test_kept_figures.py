@@ -62,7 +62,7 @@ def test_a_damaged_file_is_told_and_measured_again(
 
     def measure() -> dict[str, float]:
         size = EvaluationSize()
-        return TeacherFigures.measured(teacher, {}, lambda: None, key=KEY, size=size, say=said.append)  # type: ignore[arg-type, return-value]
+        return TeacherFigures.measured(teacher, {}, lambda name: None, key=KEY, size=size, say=said.append)  # type: ignore[arg-type, return-value]
 
     assert measure() == {"mean_recall": 50.0}
     (kept,) = tmp_path.rglob("*.json")

@@ -97,6 +97,28 @@ def test_a_run_begins_with_what_decides_its_results(place: Path) -> None:
     assert not any("left out" in line or "WARNING" in line for line in lines)
 
 
+def test_what_checkpoints_of_every_epoch_take_on_disk_is_told(place: Path) -> None:
+    assert not any("checkpoints of every epoch" in line for line in plan_lines(prepare(place)))
+    inputs = prepare(place, "checkpoints.every_epoch=true")
+    lines = plan_lines(inputs)
+    (line,) = [line for line in lines if line.startswith("checkpoints of every epoch: ")]
+    found = re.fullmatch(
+        r".*: about ([\d.]+) MiB each, up to ([\d.]+) GiB for (\d+) trials of (\d+) epochs", line
+    )
+    assert found is not None
+    each, whole, trials, epochs = map(float, found.groups())
+    assert (trials, epochs) == (inputs.space.search.trials, inputs.space.training.epochs)
+    assert whole == pytest.approx(each * trials * epochs / 1024, abs=0.01 + 0.05 * trials * epochs / 1024)
+
+
+def test_what_the_options_of_a_task_make_of_its_figures_is_told(place: Path) -> None:
+    lines = describe(prepare(place, "tasks={retrieval: {}, batch_matching: {batch_size: 16}}"))
+    assert (
+        "task batch_matching: batch_matching_top1 finds a caption among those of 16 pictures; it is no recall"
+        in lines
+    )
+
+
 def test_what_the_teacher_can_do_is_told_beside_guessing(place: Path) -> None:
     (line,) = [line for line in describe(prepare(place)) if " on the validation split, in percent: " in line]
     # 32 pictures with a caption each, all of them different: (1 + 5 + 10) / 3 of 32

@@ -40,7 +40,7 @@ def test_a_task_that_the_teacher_does_not_have_does_not_count() -> None:
 
 
 def test_tasks_that_are_not_asked_for_do_not_count() -> None:
-    assert COUNTS == ["mean_recall", "vqa_accuracy", "caption_token_accuracy"]
+    assert COUNTS == ["mean_recall", "vqa_accuracy", "caption_token_accuracy", "top1"]
     student = {"mean_recall": 60.0, "vqa_accuracy": 5.0}
     assert module.retention(student, TEACHER, ["mean_recall"]) == 75.0
     assert module.retention_above_blind(student, TEACHER, {"mean_recall": 40.0}, ["mean_recall"]) == 50.0

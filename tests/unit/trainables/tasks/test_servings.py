@@ -79,6 +79,8 @@ def test_each_task_says_what_a_model_and_data_lack() -> None:
     tasks = make_tasks({name: {} for name in TASKS})
     assert all(task.model_lack(LONG) is None for task in tasks.values())
     assert {name: task.model_lack(DUAL) for name, task in tasks.items()} == {
+        "batch_matching": None,
+        "classification": None,
         "captioning": "needs decoder.logits",
         "matching": "needs fused.logits",
         "retrieval": None,
@@ -86,7 +88,11 @@ def test_each_task_says_what_a_model_and_data_lack() -> None:
     }
     pictures = {"picture.pixels"}
     for name, task in tasks.items():
-        missing = {"vqa": "question.ids, question.targets", "captioning": "caption.ids, caption.targets"}
+        missing = {
+            "vqa": "question.ids, question.targets",
+            "captioning": "caption.ids, caption.targets",
+            "classification": "picture.label",
+        }
         lack = f"needs {missing.get(name, 'caption.ids')}, which not every split of this data has"
         assert task.data_lack(pictures) == lack
         assert task.data_lack(task.fields) is None

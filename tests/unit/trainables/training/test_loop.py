@@ -21,7 +21,7 @@ from trainables.training.job import Job
 from trainables.training.loop import TrialLoop, train
 from trainables.training.trainer import Trainer
 
-TIMES = ("wall_s", "cpu_s", "time")
+TIMES = ("wall_s", "cpu_s", "peak_mib", "epoch_s", "time")
 
 
 class Killed(BaseException):
@@ -56,7 +56,7 @@ def saved(folder: Path) -> dict[str, Any]:
     state = checkpoint.load(folder)
     assert state is not None
     state["progress"] = (
-        state["progress"] | {"rows": timeless(state["progress"]["rows"])} | dict.fromkeys(TIMES[:2])
+        state["progress"] | {"rows": timeless(state["progress"]["rows"])} | dict.fromkeys(TIMES[:3])
     )
     return state
 

@@ -1,0 +1,55 @@
+"""How much memory a training takes at its peak."""
+
+import os
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+MIB = 2**20
+STATUS, RESET = Path("/proc/self/status"), "/proc/self/clear_refs"
+PEAK = "VmHWM:"  # of resident memory, in KiB
+
+
+class PeakMemory:
+    """Measures from where it is made.
+
+    On a GPU it is what PyTorch has allocated there for this process. On a CPU it is the resident memory of the whole process:
+    PyTorch itself (some 250 MiB), teacher and mapped data included. Linux forgets the peaks of trials before, which the same
+    process may have run; elsewhere the peak is that of the process so far.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        """Begin to measure on a device."""
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            _forget_peak()
+
+    def mib(self) -> float:
+        """Return the peak so far."""
+        if self._device.type == "cuda":
+            return float(torch.cuda.max_memory_allocated(self._device)) / MIB
+        return _resident_peak()
+
+
+def _forget_peak() -> None:
+    """Let the kernel count the peak of this process anew; a system that cannot goes on with the old one."""
+    with suppress(OSError):
+        switch = os.open(RESET, os.O_WRONLY)
+        try:
+            os.write(switch, b"5")  # man 5 proc: resets the peak resident set size
+        finally:
+            os.close(switch)
+
+
+def _resident_peak() -> float:
+    with suppress(OSError, ValueError, IndexError):
+        for line in STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith(PEAK):
+                return int(line.split()[1]) * 1024 / MIB
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / MIB if sys.platform == "darwin" else used * 1024 / MIB

@@ -1,0 +1,51 @@
+"""What one trial's teacher says: read from a cache where there is one of the split, else said live."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from trainables.families.base import Family
+from trainables.signals import Batch, Signals, Wants
+from trainables.tasks.base import Task, wants_of
+from trainables.teachers.cache.read import TeacherCache
+from trainables.teachers.teacher import Teacher
+
+
+class Sources:
+    """A teacher and the caches of what it said about some splits; each batch says which split it is of."""
+
+    def __init__(self, teacher: Teacher, caches: Mapping[str, TeacherCache]) -> None:
+        """Take a teacher and caches.
+
+        Args:
+            teacher: answers what no cache does.
+            caches: split -> cache, which is asked for all of it.
+        """
+        self.teacher, self.caches = teacher, dict(caches)
+
+    def signals(self, batch: Batch, wants: Wants) -> Signals:
+        """Return the signals for the given examples."""
+        cache = self.caches.get(batch.split)
+        return self.teacher.signals(batch, wants) if cache is None else cache.signals(batch, wants)
+
+    def fields(self, split: str, wants: Wants) -> frozenset[str]:
+        """Return the fields of batches of a split that are looked at."""
+        return (self.caches.get(split) or self.teacher).fields(split, wants)
+
+    def pictured(self, wants: Wants) -> Wants:
+        """Return those of the wants that tell of pictures."""
+        return self.teacher.pictured(wants)
+
+
+def evaluation_wants(model: Family, tasks: Iterable[Task]) -> Wants:
+    """Return what a student reads of its teacher while it is evaluated."""
+    offered = frozenset(model.offers(model.architecture))
+    return model.inputs(wants_of(tasks) & offered).source
+
+
+def opened_cache(folder: str, teacher: Teacher) -> TeacherCache:
+    """Return the cache of a folder.
+
+    Raises:
+        TeacherError: it cannot be read, or another teacher filled it.
+    """
+    return TeacherCache(Path(folder), teacher.offers, teacher.files.fingerprint)
