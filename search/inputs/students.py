@@ -1,5 +1,6 @@
 """What families, tasks and losses make of a candidate: absolute sizes, what it can say and do, what it costs."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
@@ -9,7 +10,7 @@ from spaces.plugins import resolve
 from spaces.schema import Space
 from trainables.configs import plain
 from trainables.costs.size import tokenizer_bytes
-from trainables.costs.subject import Subject
+from trainables.costs.subject import Subject, reading, source_of
 from trainables.families import FAMILIES
 from trainables.families.base import Blueprint, Family, Resolved
 from trainables.losses.base import Ends, Loss, missing, source_lack
@@ -57,6 +58,7 @@ class Students:
         """
         self.made, self.teachers, self._allow_partial = dict(made), dict(teachers), allow_partial
         self._classes = classes
+        self._sources: dict[str, Wants] = {}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -126,11 +128,13 @@ class Students:
         return self.deployed(self.plan(config).deployed, self.teacher_of(config))
 
     def deployed(self, blueprint: Blueprint, teacher: Teacher) -> Subject:
-        """Return a model that is deployed for all tasks that it can do."""
+        """Return a model that is deployed for all tasks that it can do, with what it then reads of its teacher."""
         able = self.able(blueprint.offers)
-        part = blueprint.deployed(wants_of(able))
+        wants = wants_of(able)
+        part = blueprint.deployed(wants)
         size = tokenizer_bytes(teacher.files.folder)
-        return Subject(blueprint=part, servings=servings_of(able, part.offers), tokenizer_bytes=size)
+        alone = Subject(blueprint=part, servings=servings_of(able, part.offers), tokenizer_bytes=size)
+        return reading(alone, self._source_of(part, wants), teacher.blueprint)
 
     def trained(self, candidate: Candidate) -> Subject:
         """Return what one example costs to train on: each mode that an active loss looks at once, at full length.
@@ -218,6 +222,13 @@ class Students:
             if not left:
                 return {}
         return {name: reasons[name] for name, _, _ in left if name in reasons}
+
+    def _source_of(self, part: Blueprint, wants: Wants) -> Wants:
+        """Return what a deployed model reads of its teacher; asked once of each architecture, since a model is built for it."""
+        key = json.dumps([part.to_dict(), sorted(map(str, wants))], sort_keys=True)
+        if key not in self._sources:
+            self._sources[key] = source_of(part, wants)
+        return self._sources[key]
 
     def _resolved(self, section: Mapping[str, Any], teacher: str) -> Resolved:
         options = dict(section)
