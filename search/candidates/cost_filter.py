@@ -13,12 +13,12 @@ from search.inputs.students import Students
 from search.proposal import Admitted, Rejected
 from spaces.candidate import Candidate
 from spaces.errors import ShapeError
+from spaces.objectives import READS_TEACHER
 from trainables.costs.store import CostStore
 from trainables.costs.subject import Subject
 
 Limits = Mapping[str, tuple[float | None, float | None]]
 STATIC = ("params", "flops", "size_mib")
-READS = "reads_teacher"  # whether `head_*` are less than the costs
 
 
 def shown(name: str, value: float) -> str:
@@ -80,7 +80,7 @@ class CostFilter:
         return {
             **{name: float(getattr(static, name)) for name in STATIC},
             **{f"head_{name}": float(getattr(alone, name)) for name in STATIC},
-            READS: subject.reads is not None,
+            READS_TEACHER: subject.reads is not None,
         }
 
     def _broken(self, costs: Mapping[str, float]) -> Rejected | None:

@@ -100,7 +100,9 @@ def measure_latency(
             for column, one in enumerate(passes):
                 times = clock(one.run)
                 if repeat >= 0:
-                    spent[repeat, column], wall[repeat, column] = (one.serving.repeats * time for time in times)
+                    spent[repeat, column], wall[repeat, column] = (
+                        one.serving.repeats * time for time in times
+                    )
     by_mode: dict[str, float] = {}
     for one, median in zip(passes, np.median(spent, axis=0).tolist(), strict=True):
         by_mode[one.name] = by_mode.get(one.name, 0.0) + median

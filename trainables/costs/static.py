@@ -51,7 +51,9 @@ def joined(parts: Mapping[str, StaticCosts]) -> StaticCosts:
         params=sum(each.params for each in ones),
         flops=sum(each.flops for each in ones),
         flops_by_mode={
-            f"{owner}{mode}": count for owner, each in parts.items() for mode, count in each.flops_by_mode.items()
+            f"{owner}{mode}": count
+            for owner, each in parts.items()
+            for mode, count in each.flops_by_mode.items()
         },
         size_mib=sum(each.size_mib for each in ones),
     )

@@ -11,6 +11,7 @@ from trainables.signals import PICTURE, Serving, Wants, modes, reads_texts
 TEACHER = "teacher."
 """What stands before the modes of the teacher's passes."""
 
+
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """A model that need not exist yet, and the part of its teacher that it reads, if it reads any.
@@ -48,7 +49,6 @@ class Subject:
     def parts(self) -> dict[str, "Subject"]:
         """Each model that is deployed, by what its modes are told with: "" and, where there is one, that of the teacher."""
         return {"": self.head} | ({TEACHER: self.reads} if self.reads else {})
-
 
 
 def source_of(blueprint: Blueprint, wants: Wants) -> Wants:
