@@ -108,7 +108,7 @@ class StudentAdmissions:
             tasks=inputs.task_settings,
             evaluate_at=self._rungs,
             evaluation=inputs.space.evaluation.model_dump(),
-            teacher_metrics=inputs.figures.metrics,
+            teacher_metrics=inputs.figures_of_teachers[name].metrics,
             cache=self._cache(candidate, name),
             costs={name: costs[name] for name in COSTS},
             folder=str(folder),

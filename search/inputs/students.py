@@ -178,11 +178,11 @@ class Students:
         return {**untaught, **unfed_losses(config, offers, source)}
 
     def variants(self, space: Space, teacher: str) -> Iterator[Blueprint]:
-        """Yield the students that a space makes of a teacher, those that differ in what they offer once each.
+        """Yield the students that a space makes of a teacher, those that differ in what they offer or read once each.
 
         Grids and meanings count, on which hangs whether a loss can compare them with the teacher's; other sizes do not.
         """
-        seen: set[frozenset[tuple[Any, ...]]] = set()
+        seen: set[tuple[Any, ...]] = set()
         for kind in space.kinds:
             for section in space.sections(kind, teacher):
                 try:
@@ -190,8 +190,9 @@ class Students:
                 except StudentSearchError:
                     continue  # it becomes a rejected candidate, with its reason
                 offered = frozenset((want, *_comparable(offer)) for want, offer in blueprint.offers.items())
-                if offered not in seen:
-                    seen.add(offered)
+                what = (offered, blueprint.kind, words(blueprint.to_dict()))
+                if what not in seen:
+                    seen.add(what)
                     yield blueprint
 
     def unfed_by_all(self, space: Space, losses: Iterable[LossCorner], teacher: str) -> dict[str, str]:
@@ -237,6 +238,17 @@ class Students:
 
     def _drafted(self, student: Mapping[str, Any], teacher: Teacher) -> Blueprint:
         return student_plan({"student": student}, teacher.around(self._classes), ()).training
+
+
+def words(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the options of an architecture that are no numbers: what a student reads of its teacher hangs on them."""
+    found: list[str] = []
+    for name, value in sorted(fields.items()):
+        if isinstance(value, Mapping):
+            found += [f"{name}.{one}" for one in words(value)]
+        elif isinstance(value, str | bool):
+            found.append(f"{name}={value}")
+    return tuple(found)
 
 
 def _comparable(offer: Offer) -> tuple[Any, ...]:

@@ -36,12 +36,7 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
     ]
     training = space.training
     lines = [
-        f"teacher {space.teachers[0]}: {shown('params', costs['params'])} params, {shown('flops', costs['flops'])} FLOPs, "
-        f"{costs['latency_ms']:.2f} ms per example (CPU time of one thread), fingerprint {inputs.fingerprints['teacher']}",
-        figures_line(space.teachers[0], inputs.teacher_metrics, inputs.chances)
-        if measure
-        else f"teacher {space.teachers[0]}: not measured on this data yet, which takes long; a search does that first, and warns "
-        "where it is not clearly better than guessing",
+        *(line for name in inputs.teachers for line in _teacher_lines(inputs, name, measure=measure)),
         *inputs.notes,
         inputs.dataset.describe(),
         *inputs.dataset.remarks(),
@@ -57,9 +52,23 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
         )
     if len(space.teachers) > 1:
         lines.append(
-            f"limits and retention refer to the teacher {space.teachers[0]}, of {', '.join(space.teachers)}"
+            f"limits refer to the teacher {space.teachers[0]}, of {', '.join(space.teachers)}; retention to the student's own"
         )
     return [*lines, *(f"WARNING: {sentence}" for sentence in (inputs.caveats() if measure else ()))]
+
+
+def _teacher_lines(inputs: Inputs, name: str, *, measure: bool) -> list[str]:
+    """Return what a teacher costs and scores."""
+    costs = inputs.measures[name].costs
+    return [
+        f"teacher {name}: {shown('params', costs['params'])} params, {shown('flops', costs['flops'])} FLOPs, "
+        f"{costs['latency_ms']:.2f} ms per example (CPU time of one thread), fingerprint "
+        f"{inputs.teachers[name].files.fingerprint}",
+        figures_line(name, inputs.metrics_of_teachers[name], inputs.chances_of_teachers[name])
+        if measure
+        else f"teacher {name}: not measured on this data yet, which takes long; a search does that first, and warns "
+        "where it is not clearly better than guessing",
+    ]
 
 
 def _caption_notes(inputs: Inputs) -> list[str]:

@@ -13,31 +13,20 @@ from analysis.run_folder import Run, Trial, check_ids, read_run
 from analysis.table import TRIALS_FILE
 from search.run_folder.facts import CHECKPOINTS, check_format
 from spaces.errors import ExportError
-from spaces.objectives import COSTS
+from spaces.objectives import COSTS, HEAD_COSTS
 from spaces.owner import owned
 
 
 def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
-    """Return what the run knows of a student: costs, metrics, origin, and the hardware of every figure.
-
-    Figures of a teacher are those of the reference; a student of another one has its name alone.
-    """
-    teacher, dataset = run.facts.get("teacher", {}), run.facts.get("dataset", {})
-    own = trial.config.get("teacher", teacher.get("name"))
-    reference = {
-        "name": own,
-        "fingerprint": teacher.get("fingerprint", "").partition("+")[
-            0
-        ],  # of several, the reference comes first
-        "metrics": {"validation": teacher.get("metrics", {}), "test": teacher.get("test_metrics", {})},
-        "costs": {name: teacher[name] for name in COSTS if name in teacher},
-    }
+    """Return what the run knows of a student: costs, metrics, origin, and the hardware of every figure."""
+    dataset = run.facts.get("dataset", {})
     return {
         "candidate_id": trial.candidate_id,
-        "teacher": reference if own == teacher.get("name") else {"name": own},
+        "teacher": _teacher_figures(run, trial),
         "dataset": f"{dataset.get('description', '')} (fingerprint {dataset.get('fingerprint', '')})",
         "costs": {
             **_known({**trial.costs, "wall_latency_ms": trial.wall_latency_ms}),
+            **_known({name: trial.head_costs.get(cost, math.nan) for name, cost in HEAD_COSTS.items()}),
             **{name: int(trial.costs[name]) for name in ("params", "flops")},
         },
         "metrics": {"validation": _known(trial.metrics), "test": _known(trial.test_metrics)},
@@ -46,6 +35,24 @@ def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
         "hardware": dict(run.facts.get("hardware", {})),
         "versions": dict(run.facts.get("versions", {})),
         "command": run.facts.get("command", ""),
+    }
+
+
+def _teacher_figures(run: Run, trial: Trial) -> dict[str, Any]:
+    """Return what the run knows of a student's own teacher; of one that it did not measure, the name alone."""
+    reference = run.facts.get("teacher", {})
+    own = trial.config.get("teacher", reference.get("name"))
+    facts = (run.facts.get("teachers") or {}).get(own) or (
+        reference if own == reference.get("name") else None
+    )
+    if facts is None:
+        return {"name": own}
+    return {
+        "name": own,
+        # of several, the reference comes first in the fingerprint of all
+        "fingerprint": facts.get("fingerprint", "").partition("+")[0],
+        "metrics": {"validation": facts.get("metrics", {}), "test": facts.get("test_metrics", {})},
+        "costs": {name: facts[name] for name in COSTS if name in facts},
     }
 
 
