@@ -130,7 +130,9 @@ class Students:
     def deployed(self, blueprint: Blueprint, teacher: Teacher) -> Subject:
         """Return a model that is deployed for all tasks that it can do, with what it then reads of its teacher."""
         able = self.able(blueprint.offers)
-        wants = wants_of(able)
+        wants = wants_of(able) & frozenset(
+            blueprint.offers
+        )  # some tasks can do with a part of what they want
         part = blueprint.deployed(wants)
         size = tokenizer_bytes(teacher.files.folder)
         alone = Subject(blueprint=part, servings=servings_of(able, part.offers), tokenizer_bytes=size)

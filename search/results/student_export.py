@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.pareto import pick
 from analysis.run_folder import Run, Trial, check_ids, read_run
@@ -15,6 +15,10 @@ from search.run_folder.facts import CHECKPOINTS, check_format
 from spaces.errors import ExportError
 from spaces.objectives import COSTS, HEAD_COSTS
 from spaces.owner import owned
+
+if TYPE_CHECKING:
+    from trainables.export import Deployed
+    from trainables.teachers.teacher import Teacher
 
 
 def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
@@ -77,7 +81,8 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
             f"{source}: the checkpoint of trial {trial.candidate_id} is missing. Pick another trial, or train it again."
         )
     from search.results.jobs import read_job, teacher_of
-    from trainables.export import export_student, model_card
+    from trainables.costs.subject import source_of
+    from trainables.export import Deployed, export_student, model_card
     from trainables.tasks.base import wants_of
     from trainables.tasks.evaluation import make_tasks
     from trainables.training.checkpoint import load_model
@@ -86,20 +91,39 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
     teacher = teacher_of(run, job)
     trained = load_model(source)[1].offers
     able = {name: task for name, task in make_tasks(job.tasks).items() if task.model_lack(trained) is None}
-    student, blueprint = load_model(source, wants_of(able.values()))
+    wants = wants_of(able.values()) & frozenset(trained)
+    student, blueprint = load_model(source, wants)
+    deployed = Deployed(
+        blueprint=blueprint, source=source_of(blueprint, wants), classes=_classes(run, blueprint.offers)
+    )
     measured = {
         **measured_figures(run, trial),
         "tasks": list(able),
         "model": blueprint.to_dict(),
+        **_reading(deployed, teacher),
         "job": replace(
             job, cache="", folder=""
         ).to_dict(),  # the teacher answers live: its cache may be gone by then
     }
     with _alone(folder, out):
-        export_student(
-            student, teacher, blueprint=blueprint, measured=measured, out=out, card=model_card(measured)
-        )
+        card = model_card({**measured, "classes": deployed.classes})
+        export_student(student, teacher, deployed=deployed, measured=measured, out=out, card=card)
     return trial
+
+
+def _classes(run: Run, offers: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Return the names of the classes that a student tells apart by logits, () where it has none."""
+    named = (run.facts.get("dataset") or {}).get("classes") or ()
+    return tuple(named) if any(want.mode == "image" and want.what == "logits" for want in offers) else ()
+
+
+def _reading(deployed: "Deployed", teacher: "Teacher") -> dict[str, Any]:
+    """Return what is told of the part of the teacher that lies with a student; {} where it stands alone."""
+    if not deployed.source:
+        return {}
+    part = teacher.blueprint.deployed(deployed.source)
+    signals = sorted(map(str, deployed.source))
+    return {"reads": {"teacher": teacher.files.name, "signals": signals, "model": part.to_dict()}}
 
 
 def checkpoint_of(folder: Path, trial: Trial) -> Path:
