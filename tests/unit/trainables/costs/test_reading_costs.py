@@ -67,6 +67,13 @@ def test_only_the_modes_that_are_read_are_passed_and_a_text_is_as_long_as_the_ta
     assert seen.reads is not None
     assert [(one.mode, one.tokens) for one in seen.reads.servings] == [("image", 0)]
     assert set(measure_static(seen).flops_by_mode) == {"image", "teacher.image"}
+    texts = params_by_hand(SMALL, ("retrieval",)) - measure_static(seen.reads).params
+    D, V, inner = 32, SMALL.vocabulary.size, 128
+    layer = 4 * (D * D + D) + 2 * D + 2 * D * inner + inner + D + 2 * D
+    assert (
+        texts == V * D + SMALL.max_tokens * D + 2 * D + 2 * layer + D * E + E
+    )  # the text side is left behind
+    assert seen.reads.files_bytes == seen.files_bytes == 0
     assert measure_static(seen).flops_by_mode["image"] == 2 * (E * 4 + 4 * 3)
     short = of(BOTH, frozenset({TEXT}), Serving(mode="text", tokens=5))
     assert short.reads is not None
