@@ -15,7 +15,7 @@ from spaces.plugins import resolve
 from spaces.schema import Space
 from trainables.losses import LOSSES
 from trainables.losses.base import ADVICE, Ends, Loss, data_lack, missing, source_lack
-from trainables.signals import Offers
+from trainables.signals import CLASS, Offers
 from trainables.tasks import DEFAULT
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import make_tasks
@@ -57,6 +57,9 @@ def chosen_tasks(space: Space, teachers: Mapping[str, Ability]) -> tuple[dict[st
         SpaceError: a named task that no teacher or the data cannot do, none that they can, or a teacher that can do none.
     """
     made = make_tasks(space.tasks if space.tasks is not None else {name: {} for name in DEFAULT})
+    if space.tasks is None and not any(CLASS in ability.fields for ability in teachers.values()):
+        # pictures without classes lack nothing that need be told
+        made = {name: task for name, task in made.items() if CLASS not in task.fields}
     lacks = {
         name: {one: ability.lack(task) for one, ability in teachers.items()} for name, task in made.items()
     }

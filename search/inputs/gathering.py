@@ -183,11 +183,6 @@ def _unread(space: Space, teacher: Teacher, kinds: frozenset[str]) -> dict[str, 
     return lacks
 
 
-def _fields(teacher: Teacher, kinds: frozenset[str]) -> frozenset[str]:
-    """Return what batches of the data can have in the encoding of a teacher."""
-    return fields_of(kinds if teacher.tokenizer else kinds - TEXTS)
-
-
 def _measure(students: Students, teacher: Teacher, store: CostStore) -> TeacherMeasure:
     """Return the costs of a teacher, deployed for what it can do of the tasks."""
     return TeacherMeasure.of(students.deployed(teacher.blueprint, teacher), store)
@@ -200,7 +195,7 @@ def _choose(
     if not found.is_sound("tasks") and not part.tasks:
         return None
     abilities = {
-        name: Ability(offers=teacher.offers, fields=_fields(teacher, kinds))
+        name: Ability(offers=teacher.offers, fields=fields_of(_readable(kinds, teacher)))
         for name, teacher in teachers.items()
     }
     chosen = found.take(lambda: chosen_tasks(part, abilities))
@@ -208,6 +203,11 @@ def _choose(
         metrics = {name: 0.0 for task in chosen[0].values() for name in task.metrics}
         found.take(lambda: check_measurable(part, metrics))
     return chosen
+
+
+def _readable(kinds: frozenset[str], teacher: Teacher) -> frozenset[str]:
+    """Return the kinds of rows of some data that models can see in the teacher's encoding."""
+    return kinds if teacher.tokenizer else kinds - TEXTS
 
 
 def _check_whole(space: Space, students: Students, costs: Mapping[str, float], found: _Found) -> None:

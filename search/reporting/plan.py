@@ -4,7 +4,7 @@ import random
 import time
 from typing import Any
 
-from search.candidates.cost_filter import CostFilter, shown
+from search.candidates.cost_filter import STATIC, CostFilter, shown
 from search.inputs.capability import figures_line
 from search.inputs.inputs import Inputs
 from search.inputs.plugins import rungs_of
@@ -13,6 +13,7 @@ from search.stopping.stop_rules import described
 from spaces.candidate import Candidate
 from spaces.conditions import Condition
 from spaces.errors import IllegalCandidate
+from spaces.objectives import HEAD_COSTS, READS_TEACHER
 from spaces.schema import Space
 
 SAMPLE = 40
@@ -98,10 +99,12 @@ def plan_lines(inputs: Inputs) -> list[str]:
         f"  rejected {count}: {reason}"
         for reason, count in sorted(reasons.items(), key=lambda item: -item[1])
     ]
-    for name in ("params", "flops", "size_mib"):
+    reading = any(costs[READS_TEACHER] for _, costs in admitted)
+    for name in (*STATIC, *(f"head_{name}" for name in STATIC if reading)):
         values = sorted(costs[name] for _, costs in admitted)
         if values:
-            lines.append(f"{name}: {shown(name, values[0])} to {shown(name, values[-1])}")
+            unit, told = HEAD_COSTS.get(name, name), " (the student alone)" if name in HEAD_COSTS else ""
+            lines.append(f"{name}: {shown(unit, values[0])} to {shown(unit, values[-1])}{told}")
     lines += _time_lines(inputs, [candidate for candidate, _ in admitted])
     return lines
 

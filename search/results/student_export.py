@@ -36,6 +36,7 @@ def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
         "metrics": {"validation": _known(trial.metrics), "test": _known(trial.test_metrics)},
         "config": dict(trial.config),
         "epochs": trial.epochs,
+        "training": _known({"epoch_s": trial.epoch_s, "peak_mib": trial.peak_mib}),
         "hardware": dict(run.facts.get("hardware", {})),
         "versions": dict(run.facts.get("versions", {})),
         "command": run.facts.get("command", ""),
