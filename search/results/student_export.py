@@ -30,8 +30,8 @@ def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
         "dataset": f"{dataset.get('description', '')} (fingerprint {dataset.get('fingerprint', '')})",
         "costs": {
             **_known({**trial.costs, "wall_latency_ms": trial.wall_latency_ms}),
-            **_known({name: trial.head_costs.get(cost, math.nan) for name, cost in HEAD_COSTS.items()}),
             **{name: int(trial.costs[name]) for name in ("params", "flops")},
+            **_head_costs(trial),
         },
         "metrics": {"validation": _known(trial.metrics), "test": _known(trial.test_metrics)},
         "config": dict(trial.config),
@@ -41,6 +41,13 @@ def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
         "versions": dict(run.facts.get("versions", {})),
         "command": run.facts.get("command", ""),
     }
+
+
+def _head_costs(trial: Trial) -> dict[str, float]:
+    """Return what a student costs alone, as far as it was measured."""
+    found = _known({name: trial.head_costs.get(cost, math.nan) for name, cost in HEAD_COSTS.items()})
+    counts = {name: int(value) for name, value in found.items() if HEAD_COSTS[name] in ("params", "flops")}
+    return {**found, **counts}
 
 
 def _teacher_figures(run: Run, trial: Trial) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What an export says of a student's origin."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,11 @@ def test_a_student_of_the_reference_is_told_with_the_teachers_figures(run: Run) 
         "costs": COSTS,
     }
     assert found["costs"]["params"] == 100
+    head = replace(trial, head_costs={"params": 7.0, "flops": 9.0, "latency_ms": 0.5, "size_mib": math.nan})
+    costs = measured_figures(run, head)["costs"]
+    told = {name: costs[name] for name in costs if name.startswith("head_")}
+    assert told == {"head_params": 7, "head_flops": 9, "head_latency_ms": 0.5}
+    assert isinstance(told["head_params"], int)
     assert found["metrics"]["validation"] == {"retention": 30.0}
 
 
