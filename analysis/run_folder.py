@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from analysis.table import (
 )
 from spaces.commands import command_line
 from spaces.errors import RunError
-from spaces.objectives import COSTS, quality_objective
+from spaces.objectives import COSTS, HEAD_COSTS, quality_objective
 
 FACTS_FILE = "run.json"
 CONTROL_FILE = "control.json"
@@ -35,16 +35,16 @@ class Trial:
     Attributes:
         epochs: trained so far.
         proposal: position in the order of proposals.
-        costs: params, flops, latency_ms (thread-CPU, one thread), size_mib.
+        costs: params, flops, latency_ms (thread-CPU, one thread), size_mib, of everything from raw input to answer.
+        head_costs: the same of the student alone, under the same names; less where it reads signals of its teacher.
+        reads_teacher: whether it does when it is deployed.
         metrics: validation metrics by name, percent.
         test_metrics: the same on the test set; NaN for all but the finalists.
         config: the resolved configuration.
         checkpoint: relative to the run folder, "" if there is none.
         speedup: the teacher's wall latency over this student's.
-        reads_teacher: whether it is a head: deployed, it needs a part of the teacher, which its costs hold.
-        head_size_mib: size of the student without that part.
-        epoch_s: wall time of training for one epoch, evaluation aside.
-        peak_mib: largest memory of its training.
+        epoch_s: wall time that an epoch of training took, the median of all.
+        peak_mib: the most memory that its training took, in MiB.
     """
 
     candidate_id: str
@@ -64,8 +64,8 @@ class Trial:
     test_metrics: Mapping[str, float]
     checkpoint: str
     config: Mapping[str, Any]
+    head_costs: Mapping[str, float] = field(default_factory=dict)
     reads_teacher: bool = False
-    head_size_mib: float = math.nan
     epoch_s: float = math.nan
     peak_mib: float = math.nan
 
@@ -83,6 +83,11 @@ class Trial:
     def failed(self) -> bool:
         """Whether its training broke off by a fault."""
         return self.status in FAILED
+
+    @property
+    def head_size_mib(self) -> float:
+        """Size of the student without the part of its teacher that it reads, NaN if it was not measured."""
+        return self.head_costs.get("size_mib", math.nan)
 
     def value(self, name: str) -> float:
         """Return a cost or a validation metric, NaN if it was not measured."""
@@ -248,8 +253,10 @@ def _trial(row: Mapping[str, Any], names: tuple[str, ...]) -> Trial:
         test_metrics={name: number(row.get(TEST_PREFIX + name)) for name in names},
         checkpoint=row["checkpoint"] or "",
         config=row["config"],
-        reads_teacher=bool(row.get("reads_teacher")),
-        **{name: number(row.get(name)) for name in ("head_size_mib", "epoch_s", "peak_mib")},
+        head_costs={cost: number(row[name]) for name, cost in HEAD_COSTS.items()},
+        reads_teacher=bool(row["reads_teacher"]),
+        epoch_s=number(row["epoch_s"]),
+        peak_mib=number(row["peak_mib"]),
     )
 
 

@@ -67,7 +67,9 @@ RUN: Mapping[str, Form] = {
     ),
     **dict.fromkeys(("wall_s", "trained_s", "device_s"), NUMBER),
     **dict.fromkeys(("versions",), mapping_of(TEXT)),
-    **dict.fromkeys(("hardware", "teacher", "dataset", "defaults", "limits", "hypervolume"), MAPPING),
+    **dict.fromkeys(
+        ("hardware", "teacher", "teachers", "dataset", "defaults", "limits", "hypervolume"), MAPPING
+    ),
     **dict.fromkeys(("blind", "blind_test"), FIGURES),
     "format": WHOLE,
     "seed": WHOLE,
@@ -90,6 +92,7 @@ TEACHER: Mapping[str, Form] = {
 DATASET: Mapping[str, Form] = {
     **dict.fromkeys(("kind", "fingerprint", "description"), TEXT),
     "places": MAPPING,  # options of a plug-in
+    "classes": list_of(TEXT),
 }
 EARLIER: Mapping[str, Form] = {
     "run": TEXT,
@@ -133,6 +136,10 @@ def check_facts(path: Path, facts: Mapping[str, Any]) -> None:
     """
     _check(path, "", facts, RUN)
     _check(path, "teacher.", facts.get("teacher") or {}, TEACHER)
+    for name, teacher in (facts.get("teachers") or {}).items():
+        if not MAPPING.holds(teacher):
+            raise _wrong(path, f"teachers.{name}", teacher, MAPPING)
+        _check(path, f"teachers.{name}.", teacher, TEACHER)
     _check(path, "dataset.", facts.get("dataset") or {}, DATASET)
     for number, source in enumerate(facts.get("warm_start") or []):
         _check(path, f"warm_start[{number}].", source, EARLIER, all_of_them=True)

@@ -17,8 +17,11 @@ import pyarrow as pa
 from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.files import atomic_path, refusal
+from spaces.objectives import HEAD_COSTS, READS_TEACHER
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
+READABLE = ("1", SCHEMA_VERSION)
+"""The first had no columns for the student alone, and none of time and memory of an epoch."""
 TRIALS_FILE = "trials.arrow"
 HISTORY_FOLDER = "history"
 STATUSES = ("running", "finished", "stopped", "rejected", "diverged", "collapsed", "oom", "crashed")
@@ -50,7 +53,15 @@ _TRIAL_FIELDS = (
     pa.field("proposal", pa.int64()),
     pa.field("wall_latency_ms", pa.float64()),
     pa.field("speedup", pa.float64()),
+    pa.field("head_params", pa.int64()),
+    pa.field("head_flops", pa.int64()),
+    pa.field("head_latency_ms", pa.float64()),
+    pa.field("head_size_mib", pa.float64()),
+    pa.field("reads_teacher", pa.bool_()),
+    pa.field("epoch_s", pa.float64()),
+    pa.field("peak_mib", pa.float64()),
 )
+_SINCE_2 = frozenset({*HEAD_COSTS, READS_TEACHER, "epoch_s", "peak_mib"})
 _TRIAL_COLUMNS = frozenset(field.name for field in _TRIAL_FIELDS)
 
 
@@ -87,7 +98,7 @@ def history_schema(metric_names: Sequence[str], loss_names: Sequence[str]) -> pa
         pa.field("status", pa.string()),
     ]
     losses = [f"loss_{name}" for name in loss_names]
-    numbers = [*metric_names, "loss", *losses, "lr", "wall_s", "cpu_s", "time"]
+    numbers = [*metric_names, "loss", *losses, "lr", "wall_s", "cpu_s", "epoch_s", "peak_mib", "time"]
     fields = [*text, *(pa.field(name, pa.float64()) for name in numbers)]
     return pa.schema(fields, metadata={"schema_version": SCHEMA_VERSION})
 
@@ -132,33 +143,59 @@ def write_trials(
 def read_trials(path: Path) -> pa.Table:
     """Return `trials.arrow` as a table with the columns of `trials_schema`.
 
+    One of the first version gets the columns that it lacks: students read nothing of their teachers then, so that they cost
+    alone what was deployed; time and memory of an epoch were not measured.
+
     Raises:
         RunError: the file is damaged, of another schema version, or lacks columns.
     """
     try:
         table = pa.ipc.open_file(_whole(path)).read_all()
         table.validate(full=True)
-        names = table.schema.names
     except BROKEN as error:
         raise RunError(_unreadable(path, error)) from error
     version = (table.schema.metadata or {}).get(b"schema_version", b"none").decode()
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
         raise RunError(
-            f"{path}: got schema_version {version}; this program reads {SCHEMA_VERSION}. "
+            f"{path}: got schema_version {version}; this program reads {' and '.join(READABLE)}. "
             "Read it with the version of student-search that wrote it (run.json, versions)."
         )
-    missing = [field.name for field in _TRIAL_FIELDS if field.name not in names]
+    _check_columns(
+        path, table, [f for f in _TRIAL_FIELDS if version == SCHEMA_VERSION or f.name not in _SINCE_2]
+    )
+    if version != SCHEMA_VERSION:
+        table = _completed(table)
+        _check_columns(path, table, _TRIAL_FIELDS)
+    return table
+
+
+def _check_columns(path: Path, table: pa.Table, fields: Sequence[pa.Field]) -> None:
+    """Refuse a table without one column of the right type for each field.
+
+    Raises:
+        RunError: names what is missing, or of another type.
+    """
+    missing = [field.name for field in fields if field.name not in table.schema.names]
     if missing:
         raise RunError(
             f"{path}: the columns {', '.join(missing)} are missing; see analysis/README.md for the format."
         )
-    for field in _TRIAL_FIELDS:
+    for field in fields:
         got = [one.type for one in table.schema if one.name == field.name]
         if got != [field.type]:
             raise RunError(
                 f"{path}, {field.name}: got {' and '.join(map(str, got))}; allowed: one column of {field.type}; see "
                 "analysis/README.md for the format."
             )
+
+
+def _completed(table: pa.Table) -> pa.Table:
+    """Return a table of the first version with the columns of this one."""
+    for field in _TRIAL_FIELDS:
+        if field.name in _SINCE_2 and field.name not in table.schema.names:
+            twin = HEAD_COSTS.get(field.name)
+            blank = pa.array([_filled(None, field.type)] * table.num_rows, field.type)
+            table = table.append_column(field, table.column(twin) if twin else blank)
     return table
 
 

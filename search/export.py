@@ -6,11 +6,15 @@ python search/export.py runs/dlip --pick knee --out student/
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from spaces.console import command
 from spaces.errors import StudentSearchError
 from spaces.objectives import FRONT_COSTS
 from spaces.paths import user_path
+
+if TYPE_CHECKING:
+    from analysis.run_folder import Trial
 
 
 @command
@@ -37,9 +41,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(
-        f"{options.out}: student {trial.candidate_id}; load it with trainables.export.load({str(options.out)!r})"
+        f"{options.out}: student {trial.candidate_id}, {_size(trial)}; "
+        f"load it with trainables.export.load({str(options.out)!r})"
     )
     return 0
+
+
+def _size(trial: "Trial") -> str:
+    """Return how large a student is, and of one that reads its teacher, how large it is alone."""
+    from analysis.wording import cost, on_terminal
+
+    whole, alone = (on_terminal(cost("size_mib", one["size_mib"])) for one in (trial.costs, trial.head_costs))
+    if not trial.reads_teacher:
+        return f"{whole} from raw input to answer"
+    return f"{whole} from raw input to answer ({alone} the student alone, the rest the part of its teacher that it reads)"
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ class Admitted:
     """A candidate within all limits.
 
     Attributes:
-        costs: params, flops, latency_ms, latency_spread_ms, size_mib.
+        costs: params, flops, latency_ms, latency_spread_ms, size_mib; the same of the student alone as head_params,
+            head_flops, head_latency_ms, head_size_mib; reads_teacher, which says whether these differ.
     """
 
     costs: Mapping[str, float]

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 # Known before a trial starts; a smaller one is always better.
 COSTS = ("params", "flops", "latency_ms", "size_mib")
+# The same of the student alone -> of all that is deployed: equal where it reads nothing of its teacher.
+HEAD_COSTS = {f"head_{name}": name for name in COSTS}
+READS_TEACHER = "reads_teacher"  # whether it does
 # Each front is the quality objective against one of these; size_mib follows params.
 FRONT_COSTS = ("params", "flops", "latency_ms")
 

@@ -1,4 +1,8 @@
-"""A model as a folder: safetensors, config, tokenizer, preprocessing. Export writes it, teachers read it."""
+"""A model as a folder: safetensors, config, tokenizer, preprocessing. Export writes it, teachers read it.
+
+A student that reads signals of its teacher (a head) has the part of the teacher that says them in a folder of its own inside,
+`reads/`, and its config names the signals.
+"""
 
 import hashlib
 import json
@@ -17,6 +21,7 @@ from spaces.files import atomic_path, make_folder, refusal, write_text
 from spaces.rules import show
 from trainables.families.base import Blueprint, Family
 from trainables.preprocess import PreprocessConfig
+from trainables.signals import NOTHING, Want, Wants
 from trainables.tokenizer import FILES, Tokenizer, VocabularyConfig
 
 FORMAT = "student-search"
@@ -25,6 +30,7 @@ VERSION = 2
 READABLE = (1, 2)  # version 1 named no family, since there was one
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+READS = "reads"
 LAYERS = ("blocks", "depth", "layers")  # options that count layers, each of which has weights
 FEW = 64  # layers, that may be asked for by any config: they cost nothing, and the weights then tell what is wrong
 LARGEST = 1 << 24  # of any other whole number in a config: more rows than any vocabulary has
@@ -52,6 +58,8 @@ class ModelFolder:
         tokenizer, preprocess: from raw text and picture to its input; no tokenizer where it reads no texts.
         measured: figures and origin that the writer noted: metrics, costs, data specification.
         fingerprint: hash of weights and config.
+        source: the signals of its teacher that it reads; none of a model that sees and reads for itself.
+        classes: names of the classes that it tells apart, in the order of its logits; () without such.
     """
 
     model: Family
@@ -60,21 +68,27 @@ class ModelFolder:
     preprocess: PreprocessConfig
     measured: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    source: Wants = NOTHING
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How raw input is read for a model.
+    """How raw input is read for a model, and its classes by name.
 
     Attributes:
         preprocess: picture size, mean and deviation.
         tokenizer: of a model that reads texts, else None.
         folder: where the tokenizer's files are copied from; may be the model's own.
+        source: the signals of its teacher that it reads.
+        classes: names of the classes that it tells apart, in the order of its logits.
     """
 
     preprocess: PreprocessConfig
     tokenizer: Tokenizer | None
     folder: Path
+    source: Wants = NOTHING
+    classes: tuple[str, ...] = ()
 
 
 def fingerprint(model: Family) -> str:
@@ -103,14 +117,15 @@ def write_model_folder(
         kind: name of its family.
         reading: from raw input to the model's.
         measured: kept in the config as it is.
-        dtype: stored precision of the weights; float16 halves the file.
+        dtype: stored precision of the weights; float16 halves the file. Counters stay whole numbers.
 
     Raises:
         StorageError: a file cannot be written.
     """
     make_folder(folder)
     weights = {
-        name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in model.state_dict().items()
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
     }
     needed = sum(tensor.nbytes for tensor in weights.values())
     with atomic_path(folder / WEIGHTS, needed=needed) as draft:
@@ -130,6 +145,8 @@ def write_model_folder(
         "preprocess": reading.preprocess.to_dict(),
         "tokenizer": reading.tokenizer.to_dict() if reading.tokenizer else None,
         "measured": measured,
+        **({"reads": sorted(map(str, reading.source))} if reading.source else {}),
+        **({"classes": list(reading.classes)} if reading.classes else {}),
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
 
@@ -209,7 +226,9 @@ def read_model_folder(folder: Path) -> ModelFolder:
         ) from error
     check_keys(folder / WEIGHTS, expected=shapes, got=weights)
     model = blueprint.build()  # as large as the weights that are there already
-    model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    model.load_state_dict(
+        {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    )
     return ModelFolder(
         model=model.eval(),
         blueprint=blueprint,
@@ -217,7 +236,26 @@ def read_model_folder(folder: Path) -> ModelFolder:
         preprocess=preprocess,
         measured=settings.get("measured", {}),
         fingerprint=fingerprint(model),
+        source=frozenset(map(_want, _texts(folder, settings, "reads"))),
+        classes=_texts(folder, settings, "classes"),
     )
+
+
+def _texts(folder: Path, settings: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Return a list of texts of a config, () where there is none."""
+    found = settings.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise TeacherError(
+            f"{folder / CONFIG}: {name}: got {show(found)}; allowed is a list of texts. Export the model again."
+        )
+    return tuple(found)
+
+
+def _want(text: str) -> Want:
+    """Return the want that is written so; one of another form is one that nobody offers."""
+    mode, _, what = text.partition(".")
+    what, _, layer = what.partition(".")
+    return Want(mode, what, int(layer) if layer.isdecimal() else None)
 
 
 def _tokenizer(folder: Path, settings: dict[str, Any]) -> Tokenizer | None:

@@ -99,9 +99,24 @@ def _member_details(run: Run, trial: Trial) -> Markup:
         ("seed", str(trial.seed)),
         ("trained", f"{wording.plural(trial.epochs, 'epoch')}, {wording.duration(trial.cpu_s)} of CPU time"),
         ("checkpoint", trial.checkpoint or "none"),
+        *_alone(trial),
     ]
     listed = element("dl", *(join([element("dt", part), element("dd", text)]) for part, text in lines))
     return details(title, command(export), listed)
+
+
+def _alone(trial: Trial) -> list[tuple[str, str]]:
+    """Return what a student costs without the part of its teacher that it reads, for one that reads any."""
+    if not trial.reads_teacher:
+        return []
+    costs = trial.head_costs
+    told = [
+        f"{wording.count(costs['params'])} parameters",
+        f"{wording.count(costs['flops'])} FLOPs",
+        wording.milliseconds(costs["latency_ms"]),
+        wording.cost("size_mib", costs["size_mib"]),
+    ]
+    return [("alone", f"{', '.join(told)}; the rest is the part of its teacher that it reads")]
 
 
 def _names(run: Run, trial: Trial) -> Markup:

@@ -113,7 +113,7 @@ class StudentAdmissions:
             tasks=inputs.task_settings,
             evaluate_at=self._rungs,
             evaluation=inputs.space.evaluation.model_dump(),
-            teacher_metrics=inputs.figures.metrics,
+            teacher_metrics=inputs.figures_of_teachers[name].metrics,
             cache=self._cache(candidate, name),
             evaluation_cache=self.held_out.get(name, ""),
             checkpoints=inputs.space.checkpoints.model_dump(),

@@ -1,4 +1,8 @@
-"""Costs of a candidate before a trial exists, and whether they keep the limits."""
+"""Costs of a candidate before a trial exists, and whether they keep the limits.
+
+Limits are of what is deployed: the student with the part of its teacher that it reads. What the student costs alone stands
+beside that under `head_*`.
+"""
 
 import math
 from collections.abc import Mapping
@@ -9,6 +13,7 @@ from search.inputs.students import Students
 from search.proposal import Admitted, Rejected
 from spaces.candidate import Candidate
 from spaces.errors import ShapeError
+from spaces.objectives import READS_TEACHER
 from trainables.costs.store import CostStore
 from trainables.costs.subject import Subject
 
@@ -39,12 +44,16 @@ class CostFilter:
         rejected = self._broken(costs) if bound else None
         if rejected is not None:
             return rejected
-        latency = self._store.latency(subject)
-        costs |= {"latency_ms": latency.latency_ms, "latency_spread_ms": latency.spread_ms}
+        latency, alone = self._store.latency(subject), self._store.latency(subject.head)
+        costs |= {
+            "latency_ms": latency.latency_ms,
+            "latency_spread_ms": latency.spread_ms,
+            "head_latency_ms": alone.latency_ms,
+        }
         return (self._broken(costs) if bound else None) or Admitted(costs=costs)
 
     def counted(self, candidate: Candidate) -> Rejected | dict[str, float]:
-        """Return params, flops and size, or which limit they break: what is known without running the student."""
+        """Return params, flops and size, of the student alone too, or which limit they break: known without running it."""
         try:
             subject = self._students.subject(candidate.config)
         except ShapeError as error:
@@ -67,8 +76,12 @@ class CostFilter:
         return total
 
     def _static(self, subject: Subject) -> dict[str, float]:
-        static = self._store.static(subject)
-        return {name: float(getattr(static, name)) for name in STATIC}
+        static, alone = self._store.static(subject), self._store.static(subject.head)
+        return {
+            **{name: float(getattr(static, name)) for name in STATIC},
+            **{f"head_{name}": float(getattr(alone, name)) for name in STATIC},
+            READS_TEACHER: subject.reads is not None,
+        }
 
     def _broken(self, costs: Mapping[str, float]) -> Rejected | None:
         """Return the first limit that these costs break."""

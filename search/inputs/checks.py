@@ -24,28 +24,49 @@ from trainables.teachers.teacher import Teacher
 from trainables.training.build import loss_config
 
 
-def chosen_tasks(space: Space, teacher: Offers, fields: Collection[str]) -> tuple[dict[str, Task], list[str]]:
-    """Return the tasks of a space, and a sentence on those that were chosen for it.
+@dataclass(frozen=True, kw_only=True)
+class Ability:
+    """What decides which tasks can be done with a teacher.
+
+    Attributes:
+        offers: what it can say.
+        fields: what batches of the data can have, in its encoding.
+    """
+
+    offers: Offers
+    fields: Collection[str]
+
+    def lack(self, task: Task) -> str:
+        """Return why the teacher or the data cannot do a task, "" where they can."""
+        model, data = task.model_lack(self.offers), task.data_lack(self.fields)
+        reasons = [f"it {model}, which the teacher does not have"] if model else []
+        return "; ".join([*reasons, f"it {data}"] if data else reasons)
+
+
+def chosen_tasks(space: Space, teachers: Mapping[str, Ability]) -> tuple[dict[str, Task], list[str]]:
+    """Return the tasks of a space, and sentences on those that were chosen for it, and on teachers that cannot do all of them.
+
+    A named task is one that at least one teacher can do on this data. Where none are named, it is those that the reference
+    can do.
 
     Args:
-        space: names tasks, or leaves them to what teacher and data allow.
-        teacher: what it can say.
-        fields: what batches of the data can have.
+        space: names tasks, or leaves them to what reference and data allow.
+        teachers: name -> what it can do; the reference comes first.
 
     Raises:
-        SpaceError: a named task that teacher or data cannot do, or none that they can.
+        SpaceError: a named task that no teacher or the data cannot do, none that they can, or a teacher that can do none.
     """
     made = make_tasks(space.tasks if space.tasks is not None else {name: {} for name in DEFAULT})
-    if space.tasks is None and CLASS not in fields:  # pictures without classes lack nothing that need be told
+    if space.tasks is None and not any(CLASS in ability.fields for ability in teachers.values()):
+        # pictures without classes lack nothing that need be told
         made = {name: task for name, task in made.items() if CLASS not in task.fields}
     lacks = {
-        name: [
-            *(f"it {lack}, which the teacher does not have" for lack in [task.model_lack(teacher)] if lack),
-            *(f"it {lack}" for lack in [task.data_lack(fields)] if lack),
-        ]
-        for name, task in made.items()
+        name: {one: ability.lack(task) for one, ability in teachers.items()} for name, task in made.items()
     }
-    broken = {name: "; ".join(found) for name, found in lacks.items() if found}
+    asked = list(teachers) if space.tasks is not None else list(teachers)[:1]
+    broken = {
+        name: _reasons(found, asked) for name, found in lacks.items() if all(found[one] for one in asked)
+    }
     able = {name: task for name, task in made.items() if name not in broken}
     if space.tasks is not None and broken:
         raise SpaceError(
@@ -62,10 +83,47 @@ def chosen_tasks(space: Space, teacher: Offers, fields: Collection[str]) -> tupl
                 f"{space.place('tasks')}: teacher and data can do no task ({why}); allowed: at least one. Name one in `tasks:`."
             ]
         )
+    partial = _partial_notes(space, able, lacks, teachers)
     if space.tasks is not None:
-        return able, []
+        return able, partial
     left_out = "".join(f"; without {name}: {why}" for name, why in broken.items())
-    return able, [f"tasks: {', '.join(able)} (all that teacher and data allow{left_out})"]
+    return able, [f"tasks: {', '.join(able)} (all that teacher and data allow{left_out})", *partial]
+
+
+def _reasons(found: Mapping[str, str], teachers: Sequence[str]) -> str:
+    """Return why none of some teachers can do a task, said once where it is the same for all."""
+    different = {found[one] for one in teachers}
+    if len(different) > 1:
+        return "; ".join(f"{one}: {found[one]}" for one in teachers)
+    (reason,) = different
+    return reason if len(teachers) == 1 else reason.replace("the teacher does not have", "no teacher has")
+
+
+def _partial_notes(
+    space: Space, able: Mapping[str, Task], lacks: Mapping[str, Mapping[str, str]], teachers: Iterable[str]
+) -> list[str]:
+    """Return a sentence on each teacher that cannot do some of the tasks.
+
+    Raises:
+        SpaceError: one can do none of them.
+    """
+    notes, idle = [], []
+    for teacher in teachers:
+        lacking = {name: lacks[name][teacher] for name in able if lacks[name][teacher]}
+        why = "; ".join(f"{name}: {reason}" for name, reason in lacking.items())
+        if len(lacking) == len(able):
+            idle.append(
+                f"{space.place('teacher')}: got {teacher!r}, which can do no task of this space ({why}); allowed: teachers that "
+                "can do one or more. Drop it, or name a task that it can do in `tasks:`."
+            )
+        elif lacking:
+            rest = ", ".join(name for name in able if name not in lacking)
+            notes.append(
+                f"teacher {teacher}: retention of its students is made of {rest} alone (without {why})"
+            )
+    if idle:
+        raise SpaceError(idle)
+    return notes
 
 
 def loss_configs(space: Space) -> Iterable[LossCorner]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, final
 
-from search.inputs.checks import check_losses, check_measurable, chosen_tasks, data_lacks
+from search.inputs.checks import Ability, check_losses, check_measurable, chosen_tasks, data_lacks
 from search.inputs.places import settled_data
 from search.inputs.plugin_checks import plugin_problems
 from search.inputs.students import Students
@@ -41,7 +41,7 @@ class Parts:
         students: families, tasks and losses.
         notes: what the user should know of what was chosen for him.
         unread: teacher -> loss -> why this data cannot feed it in the teacher's encoding.
-        measure: the costs of the reference teacher.
+        measures: name -> the costs of a teacher.
     """
 
     dataset: Dataset
@@ -49,7 +49,7 @@ class Parts:
     students: Students
     notes: Sequence[str]
     unread: Mapping[str, Mapping[str, str]]
-    measure: TeacherMeasure
+    measures: Mapping[str, TeacherMeasure]
 
 
 def gather(
@@ -88,18 +88,19 @@ def gather(
             found.take(partial(_check_pair, space, name, teacher, data))
     reference = teachers.get(space.teachers[0])
     kinds = frozenset({*TEXTS, LABEL}) if data is None else data.kinds
-    chosen = _choose(part, reference, kinds, found) if reference else None
-    students = measure = None
+    chosen = _choose(part, teachers, kinds, found) if reference else None
+    students, measures = None, dict[str, TeacherMeasure]()
     if reference and chosen and len(teachers) == len(space.teachers):
         students = Students(
             chosen[0], teachers, allow_partial=space.allow_partial, classes=data.classes if data else ()
         )
-        subject = students.deployed(reference.blueprint, reference)
-        measure = found.take(lambda: TeacherMeasure.of(subject, store))
-        if measure:
-            _check_whole(space, students, measure.costs, found)
+        for name, teacher in teachers.items():
+            measure = found.take(partial(_measure, students, teacher, store))
+            measures |= {name: measure} if measure else {}
+        if space.teachers[0] in measures:
+            _check_whole(space, students, measures[space.teachers[0]].costs, found)
     found.raise_any()
-    if data is None or reference is None or chosen is None or students is None or measure is None:
+    if data is None or reference is None or chosen is None or students is None:
         raise AssertionError("something is missing, and nobody has told why")
     return Parts(
         dataset=data,
@@ -107,7 +108,7 @@ def gather(
         students=students,
         notes=chosen[1],
         unread={name: _unread(space, teacher, data.kinds) for name, teacher in teachers.items()},
-        measure=measure,
+        measures=measures,
     )
 
 
@@ -182,18 +183,31 @@ def _unread(space: Space, teacher: Teacher, kinds: frozenset[str]) -> dict[str, 
     return lacks
 
 
+def _measure(students: Students, teacher: Teacher, store: CostStore) -> TeacherMeasure:
+    """Return the costs of a teacher, deployed for what it can do of the tasks."""
+    return TeacherMeasure.of(students.deployed(teacher.blueprint, teacher), store)
+
+
 def _choose(
-    part: Space, reference: Teacher, kinds: frozenset[str], found: _Found
+    part: Space, teachers: Mapping[str, Teacher], kinds: frozenset[str], found: _Found
 ) -> tuple[dict[str, Task], list[str]] | None:
     """Return the tasks and what was chosen; note tasks and objectives that teacher and data do not allow."""
     if not found.is_sound("tasks") and not part.tasks:
         return None
-    fields = fields_of(kinds if reference.tokenizer else kinds - TEXTS)
-    chosen = found.take(lambda: chosen_tasks(part, reference.offers, fields))
+    abilities = {
+        name: Ability(offers=teacher.offers, fields=fields_of(_readable(kinds, teacher)))
+        for name, teacher in teachers.items()
+    }
+    chosen = found.take(lambda: chosen_tasks(part, abilities))
     if chosen is not None and found.is_sound("tasks"):
         metrics = {name: 0.0 for task in chosen[0].values() for name in task.metrics}
         found.take(lambda: check_measurable(part, metrics))
     return chosen
+
+
+def _readable(kinds: frozenset[str], teacher: Teacher) -> frozenset[str]:
+    """Return the kinds of rows of some data that models can see in the teacher's encoding."""
+    return kinds if teacher.tokenizer else kinds - TEXTS
 
 
 def _check_whole(space: Space, students: Students, costs: Mapping[str, float], found: _Found) -> None:

@@ -32,7 +32,8 @@ class Inputs:
     """A checked space with its teachers and data. Splits and figures are made on first use, with progress.
 
     Attributes:
-        teachers: name -> teacher, the reference first: limits, retention and fronts refer to it.
+        teachers: name -> teacher, the reference first: limits and fronts refer to it, retention to a student's own.
+        measures: name -> what a teacher costs, deployed for what it can do of the tasks.
         students: families, tasks and losses of the space.
         space: as it is searched: less the losses that nothing can feed.
         left_out: these losses, and why.
@@ -66,7 +67,7 @@ class Inputs:
         self.space, self.say = space, say
         self.dataset: Dataset = parts.dataset
         self.teachers, self.students = parts.teachers, parts.students
-        self.notes, self.measure = list(parts.notes), parts.measure
+        self.notes, self.measures = list(parts.notes), parts.measures
         self._prepared: dict[tuple[str, str], EncodedSplit] = {}
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
         self._leave_out(parts.unread)
@@ -125,7 +126,7 @@ class Inputs:
     @property
     def teacher_costs(self) -> dict[str, float]:
         """What relative limits refer to: the reference teacher, deployed for the tasks of the space."""
-        return self.measure.costs
+        return self.measures[self.space.teachers[0]].costs
 
     @cached_property
     def splits(self) -> dict[str, EncodedSplit]:
@@ -141,54 +142,94 @@ class Inputs:
         return self._prepared[name, teacher]
 
     def is_soon_measured(self) -> bool:
-        """Return whether the reference teacher's figures are kept, or take no longer than a plan may."""
-        if figures_path(self.teacher, self.students.made, self._key("val")).exists():
-            return True
-        evaluating = self.evaluation.images * self.measure.latency.latency_ms / 1000
-        return evaluating + self.dataset.num_images * PREPARING_S < PLAN_S
+        """Return whether the teachers' figures are kept, or take no longer than a plan may."""
+        made = self.students.made
+        left = [
+            self.evaluation.images * self.measures[name].latency.latency_ms / 1000
+            + self.dataset.num_images * PREPARING_S
+            for name, teacher in self.teachers.items()
+            if not figures_path(teacher, made, self._key("val")).exists()
+        ]
+        return sum(left) < PLAN_S
 
     @cached_property
-    def teacher_metrics(self) -> dict[str, float]:
-        """What the reference teacher scores on the validation split; kept in the cache folder.
+    def metrics_of_teachers(self) -> dict[str, dict[str, float]]:
+        """Teacher -> what it scores on the validation split; kept in the cache folder.
 
         Raises:
-            TeacherError: it can do no task at all on this data.
-            SpaceError: an objective that it does not have.
+            TeacherError: one can do no task at all on this data.
+            SpaceError: an objective that none has.
         """
-        found = self._metrics("val")
-        check_capable(self.space.teachers[0], found, self.counts)
-        check_measurable(self.space, found)
+        found = {name: self._metrics("val", name) for name in self.teachers}
+        for name, metrics in found.items():
+            check_capable(name, metrics, self.counts)
+        check_measurable(self.space, {name: 0.0 for metrics in found.values() for name in metrics})
         return found
 
+    @property
+    def teacher_metrics(self) -> dict[str, float]:
+        """What the reference teacher scores on the validation split.
+
+        Raises:
+            TeacherError, SpaceError: as `metrics_of_teachers` does.
+        """
+        return self.metrics_of_teachers[self.space.teachers[0]]
+
     @cached_property
+    def figures_of_teachers(self) -> dict[str, TeacherFigures]:
+        """Teacher -> its figures on both held-out splits: what retention of its students refers to.
+
+        Raises:
+            TeacherError, SpaceError: as `metrics_of_teachers` does.
+        """
+        has_test = "test" in self.dataset.split_names
+        return {
+            name: TeacherFigures(
+                metrics=metrics, test_metrics=self._metrics("test", name) if has_test else {}
+            )
+            for name, metrics in self.metrics_of_teachers.items()
+        }
+
+    @property
     def figures(self) -> TeacherFigures:
         """The figures of the reference teacher on both held-out splits.
 
         Raises:
-            TeacherError, SpaceError: as `teacher_metrics` does.
+            TeacherError, SpaceError: as `metrics_of_teachers` does.
         """
-        test = self._metrics("test") if "test" in self.dataset.split_names else {}
-        return TeacherFigures(metrics=self.teacher_metrics, test_metrics=test)
+        return self.figures_of_teachers[self.space.teachers[0]]
 
     @cached_property
+    def chances_of_teachers(self) -> dict[str, dict[str, Chance]]:
+        """Teacher -> what guessing scores on the validation split in its encoding, by the metric that counts."""
+        tasks = self.students.made.values()
+        return {
+            name: chances(self.split("val", name), tasks=tasks, size=self.evaluation)
+            for name in self.teachers
+        }
+
+    @property
     def chances(self) -> dict[str, Chance]:
         """What guessing scores on the validation split, by the metric that counts; of tasks that know it."""
-        return chances(self._reference_split("val"), tasks=self.students.made.values(), size=self.evaluation)
+        return self.chances_of_teachers[self.space.teachers[0]]
 
     def caveats(self, blind: Mapping[str, float] | None = None) -> list[str]:
-        """Return sentences on the tasks in which the teacher is not clearly better than guessing, or than the blind student.
+        """Return sentences on the tasks in which a teacher is not clearly better than guessing, or than the blind student.
 
         Args:
-            blind: metrics of the blind student, once they are known.
+            blind: metrics of the blind student, which is one of the reference, once they are known.
         """
-        counted = {name: chance.count for name, chance in self.chances.items()}
-        unseen = {
-            name: Chance(level=level, count=counted.get(name, self.evaluation.images))
-            for name, level in (blind or {}).items()
-        }
-        name, metrics = self.space.teachers[0], self.teacher_metrics
-        rivals = ((GUESSING, self.chances), (BLIND, unseen))
-        found = [caveat(name, metrics, levels, counts=self.counts, rival=rival) for rival, levels in rivals]
+        found: list[str | None] = []
+        for name, metrics in self.metrics_of_teachers.items():
+            levels = self.chances_of_teachers[name]
+            found.append(caveat(name, metrics, levels, counts=self.counts, rival=GUESSING))
+            if name == self.space.teachers[0] and blind:
+                counted = {metric: chance.count for metric, chance in levels.items()}
+                unseen = {
+                    metric: Chance(level=level, count=counted.get(metric, self.evaluation.images))
+                    for metric, level in blind.items()
+                }
+                found.append(caveat(name, metrics, unseen, counts=self.counts, rival=BLIND))
         return [sentence for sentence in found if sentence]
 
     def feedable_part(self, candidate: Candidate) -> Candidate:
@@ -209,20 +250,17 @@ class Inputs:
 
     def run_facts(self) -> dict[str, Any]:
         """Return what run.json says of teacher, tasks and data."""
-        figures, dataset = self.figures, self.dataset
+        dataset, teachers = self.dataset, {name: self._teacher_facts(name) for name in self.teachers}
         of_teachers = {name: dict(losses) for name, losses in self._left_out_of.items() if losses}
         return {
             "teacher": {
                 "name": self.space.teachers[0],
+                **teachers[self.space.teachers[0]],
                 "fingerprint": self.fingerprints["teacher"],
                 "fingerprints": {name: one.files.fingerprint for name, one in self.teachers.items()},
                 "places": {name: self.teacher_path(name) for name in self.teachers},
-                **self.teacher_costs,
-                "latency": self.measure.latency.to_dict(),
-                "metrics": figures.metrics,
-                "test_metrics": figures.test_metrics,
-                "guessing": {name: chance.level for name, chance in self.chances.items()},
             },
+            "teachers": teachers,
             "caveats": self.caveats(),
             "tasks": list(self.students.made),
             **(
@@ -238,22 +276,32 @@ class Inputs:
                     if name in self.dataset_settings
                 },
                 "description": dataset.describe(),
+                **({"classes": list(dataset.classes)} if dataset.classes else {}),
             },
         }
 
-    def _reference_split(self, name: str) -> EncodedSplit:
-        return self.split(name, self.space.teachers[0])
+    def _teacher_facts(self, name: str) -> dict[str, Any]:
+        """Return what run.json says of one teacher: fingerprint, costs, and what it scores."""
+        figures, measure = self.figures_of_teachers[name], self.measures[name]
+        return {
+            "fingerprint": self.teachers[name].files.fingerprint,
+            **measure.costs,
+            "latency": measure.latency.to_dict(),
+            "metrics": figures.metrics,
+            "test_metrics": figures.test_metrics,
+            "guessing": {metric: one.level for metric, one in self.chances_of_teachers[name].items()},
+        }
 
     def _key(self, split: str) -> tuple[str, ...]:
         data = self.dataset.fingerprinted(self.say)  # which reads all pictures, the first time
         return (data, split, *map(str, vars(self.evaluation).values()))
 
-    def _metrics(self, split: str) -> dict[str, float]:
-        """Return the reference teacher's metrics on one split."""
+    def _metrics(self, split: str, teacher: str) -> dict[str, float]:
+        """Return a teacher's metrics on one split."""
         return TeacherFigures.measured(
-            self.teacher,
+            self.teachers[teacher],
             self.students.made,
-            self._reference_split,
+            lambda name: self.split(name, teacher),
             key=self._key(split),
             size=self.evaluation,
             say=self.say,

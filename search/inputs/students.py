@@ -1,5 +1,6 @@
 """What families, tasks and losses make of a candidate: absolute sizes, what it can say and do, what it costs."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
@@ -9,7 +10,7 @@ from spaces.plugins import resolve
 from spaces.schema import Space
 from trainables.configs import plain
 from trainables.costs.size import tokenizer_bytes
-from trainables.costs.subject import Subject
+from trainables.costs.subject import Subject, reading, source_of
 from trainables.families import FAMILIES
 from trainables.families.base import Blueprint, Family, Resolved
 from trainables.losses.base import Ends, Loss, missing, source_lack
@@ -58,6 +59,7 @@ class Students:
         """
         self.made, self.teachers, self._allow_partial = dict(made), dict(teachers), allow_partial
         self._classes = classes
+        self._sources: dict[str, Wants] = {}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -127,11 +129,15 @@ class Students:
         return self.deployed(self.plan(config).deployed, self.teacher_of(config))
 
     def deployed(self, blueprint: Blueprint, teacher: Teacher) -> Subject:
-        """Return a model that is deployed for all tasks that it can do."""
+        """Return a model that is deployed for all tasks that it can do, with what it then reads of its teacher."""
         able = self.able(blueprint.offers)
-        part = blueprint.deployed(wants_of(able))
+        wants = wants_of(able) & frozenset(
+            blueprint.offers
+        )  # some tasks can do with a part of what they want
+        part = blueprint.deployed(wants)
         size = tokenizer_bytes(teacher.files.folder)
-        return Subject(blueprint=part, servings=servings_of(able, part.offers), tokenizer_bytes=size)
+        alone = Subject(blueprint=part, servings=servings_of(able, part.offers), tokenizer_bytes=size)
+        return reading(alone, self._source_of(part, wants), teacher.blueprint)
 
     def trained(self, candidate: Candidate) -> Subject:
         """Return what one example costs to train on: each mode that an active loss looks at once, at full length.
@@ -177,11 +183,11 @@ class Students:
         return {**untaught, **unfed_losses(config, offers, source)}
 
     def variants(self, space: Space, teacher: str) -> Iterator[Blueprint]:
-        """Yield the students that a space makes of a teacher, those that differ in what they offer once each.
+        """Yield the students that a space makes of a teacher, those that differ in what they offer or read once each.
 
         Grids and meanings count, on which hangs whether a loss can compare them with the teacher's; other sizes do not.
         """
-        seen: set[frozenset[tuple[Any, ...]]] = set()
+        seen: set[tuple[Any, ...]] = set()
         for kind in space.kinds:
             for section in space.sections(kind, teacher):
                 try:
@@ -189,8 +195,9 @@ class Students:
                 except StudentSearchError:
                     continue  # it becomes a rejected candidate, with its reason
                 offered = frozenset((want, *_comparable(offer)) for want, offer in blueprint.offers.items())
-                if offered not in seen:
-                    seen.add(offered)
+                what = (offered, blueprint.kind, words(blueprint.to_dict()))
+                if what not in seen:
+                    seen.add(what)
                     yield blueprint
 
     def unfed_by_all(self, space: Space, losses: Iterable[LossCorner], teacher: str) -> dict[str, str]:
@@ -222,6 +229,13 @@ class Students:
                 return {}
         return {name: reasons[name] for name, _, _ in left if name in reasons}
 
+    def _source_of(self, part: Blueprint, wants: Wants) -> Wants:
+        """Return what a deployed model reads of its teacher; asked once of each architecture, since a model is built for it."""
+        key = json.dumps([part.to_dict(), sorted(map(str, wants))], sort_keys=True)
+        if key not in self._sources:
+            self._sources[key] = source_of(part, wants)
+        return self._sources[key]
+
     def _resolved(self, section: Mapping[str, Any], teacher: str) -> Resolved:
         options = dict(section)
         family: type[Family] = resolve(FAMILIES, options.pop("kind"), "families")
@@ -229,6 +243,17 @@ class Students:
 
     def _drafted(self, student: Mapping[str, Any], teacher: Teacher) -> Blueprint:
         return student_plan({"student": student}, teacher.around(self._classes), ()).training
+
+
+def words(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the options of an architecture that are no numbers: what a student reads of its teacher hangs on them."""
+    found: list[str] = []
+    for name, value in sorted(fields.items()):
+        if isinstance(value, Mapping):
+            found += [f"{name}.{one}" for one in words(value)]
+        elif isinstance(value, str | bool):
+            found.append(f"{name}={value}")
+    return tuple(found)
 
 
 def _comparable(offer: Offer) -> tuple[Any, ...]:

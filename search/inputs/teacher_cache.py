@@ -10,6 +10,7 @@ from pathlib import Path
 
 from search.inputs.checks import loss_configs
 from search.inputs.inputs import Inputs
+from search.inputs.students import words
 from trainables.datasets.cache_folder import cache_folder
 from trainables.families.base import Blueprint
 from trainables.losses.base import Ends, pair_lack, source_lack
@@ -128,7 +129,7 @@ def teacher_wants(inputs: Inputs, name: str) -> Wants:
                 wants |= needs.source
                 said |= needs.student
         outputs = frozenset((want.mode, want.what) for want in said)
-        asked.setdefault((blueprint.kind, outputs), (blueprint, frozenset(said)))
+        asked.setdefault((words(blueprint.to_dict()), outputs), (blueprint, frozenset(said)))
     for blueprint, known in asked.values():  # what the models themselves read of their teacher
         wants |= (
             blueprint.on_meta().inputs(known).source

@@ -82,7 +82,7 @@ class TeacherFigures:
         found = _kept(kept, say)
         if found is not None:
             return found
-        say(f"measuring the teacher on the {key[1]} split")
+        say(f"measuring the teacher {teacher.files.name} on the {key[1]} split")
         with within_share():
             metrics = evaluate(
                 teacher.model,

@@ -47,7 +47,7 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
     blind = [row for row in rows if row["role"] == "blind"]
     beside = [*blind, *(row for row in rows if row["role"] == "baseline")]
     students = inputs.students
-    teacher_wall = measure_latency(students.deployed(inputs.teacher.blueprint, inputs.teacher)).wall_ms
+    walls: dict[str, float] = {}  # of the teachers
     for number, row in enumerate([*beside, *members], start=1):
         say(f"test set: student {number} of {len(beside) + len(members)}")
         candidate_id = row["candidate_id"]
@@ -60,14 +60,18 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
         metrics = _test_metrics(model, inputs, teacher, blind=row["role"] == "blind")
         if metrics and row["role"] == "blind":
             facts["blind_test"] = dict(metrics)
-        cells = _test_cells(inputs, recorder, metrics, blind=facts.get("blind_test"))
-        wall = measure_latency(students.deployed(blueprint, inputs.teachers[teacher])).wall_ms
+        known = inputs.figures_of_teachers[teacher].test_metrics
+        cells = _test_cells(inputs, recorder, metrics, teacher=known, blind=facts.get("blind_test"))
+        own = inputs.teachers[teacher]
+        if teacher not in walls:
+            walls[teacher] = measure_latency(students.deployed(own.blueprint, own)).wall_ms
+        wall = measure_latency(students.deployed(blueprint, own)).wall_ms
         recorder.update(
             candidate_id,
             {
                 **cells,
                 "wall_latency_ms": wall,
-                "speedup": teacher_wall / wall,
+                "speedup": walls[teacher] / wall,
             },
         )
     recorder.write()
@@ -91,12 +95,16 @@ def _test_metrics(model: Family, inputs: Inputs, teacher: str, *, blind: bool) -
 
 
 def _test_cells(
-    inputs: Inputs, recorder: Recorder, metrics: Mapping[str, float], *, blind: Mapping[str, float] | None
+    inputs: Inputs,
+    recorder: Recorder,
+    metrics: Mapping[str, float],
+    *,
+    teacher: Mapping[str, float],
+    blind: Mapping[str, float] | None,
 ) -> dict[str, float]:
-    """Return the `test_` columns of one student, {} without a test split."""
+    """Return the `test_` columns of one student, {} without a test split; retention is of its own teacher's test figures."""
     if not metrics:
         return {}
-    teacher = inputs.figures.test_metrics
     told = {**metrics, RETENTION: retention(metrics, teacher, inputs.counts)}
     if blind:
         told[ABOVE_BLIND] = retention_above_blind(metrics, teacher, blind, inputs.counts)
@@ -114,7 +122,9 @@ def _above_blind(inputs: Inputs, recorder: Recorder) -> dict[str, Any]:
     for row in recorder.rows:
         measured = {name: row[name] for name in inputs.counts if _number(row.get(name))}
         if measured:
-            value = retention_above_blind(measured, inputs.figures.metrics, floor, inputs.counts)
+            teacher = inputs.students.teacher_name(json.loads(row["config"]))
+            known = inputs.figures_of_teachers[teacher].metrics
+            value = retention_above_blind(measured, known, floor, inputs.counts)
             recorder.update(row["candidate_id"], {ABOVE_BLIND: value})
     return {"blind": floor}
 

@@ -4,7 +4,7 @@ import random
 import time
 from typing import Any
 
-from search.candidates.cost_filter import CostFilter, shown
+from search.candidates.cost_filter import STATIC, CostFilter, shown
 from search.inputs.capability import figures_line
 from search.inputs.inputs import Inputs
 from search.inputs.plugins import rungs_of
@@ -13,6 +13,7 @@ from search.stopping.stop_rules import described
 from spaces.candidate import Candidate
 from spaces.conditions import Condition
 from spaces.errors import IllegalCandidate
+from spaces.objectives import HEAD_COSTS, READS_TEACHER
 from spaces.schema import Space
 
 SAMPLE = 40
@@ -36,12 +37,7 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
     ]
     training = space.training
     lines = [
-        f"teacher {space.teachers[0]}: {shown('params', costs['params'])} params, {shown('flops', costs['flops'])} FLOPs, "
-        f"{costs['latency_ms']:.2f} ms per example (CPU time of one thread), fingerprint {inputs.fingerprints['teacher']}",
-        figures_line(space.teachers[0], inputs.teacher_metrics, inputs.chances)
-        if measure
-        else f"teacher {space.teachers[0]}: not measured on this data yet, which takes long; a search does that first, and warns "
-        "where it is not clearly better than guessing",
+        *(line for name in inputs.teachers for line in _teacher_lines(inputs, name, measure=measure)),
         *inputs.notes,
         inputs.dataset.describe(),
         *inputs.dataset.remarks(),
@@ -58,9 +54,23 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
         )
     if len(space.teachers) > 1:
         lines.append(
-            f"limits and retention refer to the teacher {space.teachers[0]}, of {', '.join(space.teachers)}"
+            f"limits refer to the teacher {space.teachers[0]}, of {', '.join(space.teachers)}; retention to the student's own"
         )
     return [*lines, *(f"WARNING: {sentence}" for sentence in (inputs.caveats() if measure else ()))]
+
+
+def _teacher_lines(inputs: Inputs, name: str, *, measure: bool) -> list[str]:
+    """Return what a teacher costs and scores."""
+    costs = inputs.measures[name].costs
+    return [
+        f"teacher {name}: {shown('params', costs['params'])} params, {shown('flops', costs['flops'])} FLOPs, "
+        f"{costs['latency_ms']:.2f} ms per example (CPU time of one thread), fingerprint "
+        f"{inputs.teachers[name].files.fingerprint}",
+        figures_line(name, inputs.metrics_of_teachers[name], inputs.chances_of_teachers[name])
+        if measure
+        else f"teacher {name}: not measured on this data yet, which takes long; a search does that first, and warns "
+        "where it is not clearly better than guessing",
+    ]
 
 
 def _caption_notes(inputs: Inputs) -> list[str]:
@@ -90,11 +100,13 @@ def plan_lines(inputs: Inputs) -> list[str]:
         f"  rejected {count}: {reason}"
         for reason, count in sorted(reasons.items(), key=lambda item: -item[1])
     ]
-    for name in ("params", "flops", "size_mib"):
+    reading = any(costs[READS_TEACHER] for _, costs in admitted)
+    for name in (*STATIC, *(f"head_{name}" for name in STATIC if reading)):
         values = sorted(costs[name] for _, costs in admitted)
         if values:
-            lines.append(f"{name}: {shown(name, values[0])} to {shown(name, values[-1])}")
-    lines += _checkpoint_lines(space, [costs["params"] for _, costs in admitted])
+            unit, told = HEAD_COSTS.get(name, name), " (the student alone)" if name in HEAD_COSTS else ""
+            lines.append(f"{name}: {shown(unit, values[0])} to {shown(unit, values[-1])}{told}")
+    lines += _checkpoint_lines(space, [costs["head_params"] for _, costs in admitted])
     lines += _time_lines(inputs, [candidate for candidate, _ in admitted])
     return lines
 

@@ -6,46 +6,65 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.pareto import pick
 from analysis.run_folder import Run, Trial, check_ids, read_run
 from analysis.table import TRIALS_FILE
 from search.run_folder.facts import CHECKPOINTS, check_format
 from spaces.errors import ExportError
-from spaces.objectives import COSTS
+from spaces.objectives import COSTS, HEAD_COSTS
 from spaces.owner import owned
+
+if TYPE_CHECKING:
+    from trainables.export import Deployed
+    from trainables.teachers.teacher import Teacher
 
 
 def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
-    """Return what the run knows of a student: costs, metrics, origin, and the hardware of every figure.
-
-    Figures of a teacher are those of the reference; a student of another one has its name alone.
-    """
-    teacher, dataset = run.facts.get("teacher", {}), run.facts.get("dataset", {})
-    own = trial.config.get("teacher", teacher.get("name"))
-    reference = {
-        "name": own,
-        "fingerprint": teacher.get("fingerprint", "").partition("+")[
-            0
-        ],  # of several, the reference comes first
-        "metrics": {"validation": teacher.get("metrics", {}), "test": teacher.get("test_metrics", {})},
-        "costs": {name: teacher[name] for name in COSTS if name in teacher},
-    }
+    """Return what the run knows of a student: costs, metrics, origin, and the hardware of every figure."""
+    dataset = run.facts.get("dataset", {})
     return {
         "candidate_id": trial.candidate_id,
-        "teacher": reference if own == teacher.get("name") else {"name": own},
+        "teacher": _teacher_figures(run, trial),
         "dataset": f"{dataset.get('description', '')} (fingerprint {dataset.get('fingerprint', '')})",
         "costs": {
             **_known({**trial.costs, "wall_latency_ms": trial.wall_latency_ms}),
             **{name: int(trial.costs[name]) for name in ("params", "flops")},
+            **_head_costs(trial),
         },
         "metrics": {"validation": _known(trial.metrics), "test": _known(trial.test_metrics)},
         "config": dict(trial.config),
         "epochs": trial.epochs,
+        "training": _known({"epoch_s": trial.epoch_s, "peak_mib": trial.peak_mib}),
         "hardware": dict(run.facts.get("hardware", {})),
         "versions": dict(run.facts.get("versions", {})),
         "command": run.facts.get("command", ""),
+    }
+
+
+def _head_costs(trial: Trial) -> dict[str, float]:
+    """Return what a student costs alone, as far as it was measured."""
+    found = _known({name: trial.head_costs.get(cost, math.nan) for name, cost in HEAD_COSTS.items()})
+    counts = {name: int(value) for name, value in found.items() if HEAD_COSTS[name] in ("params", "flops")}
+    return {**found, **counts}
+
+
+def _teacher_figures(run: Run, trial: Trial) -> dict[str, Any]:
+    """Return what the run knows of a student's own teacher; of one that it did not measure, the name alone."""
+    reference = run.facts.get("teacher", {})
+    own = trial.config.get("teacher", reference.get("name"))
+    facts = (run.facts.get("teachers") or {}).get(own) or (
+        reference if own == reference.get("name") else None
+    )
+    if facts is None:
+        return {"name": own}
+    return {
+        "name": own,
+        # of several, the reference comes first in the fingerprint of all
+        "fingerprint": facts.get("fingerprint", "").partition("+")[0],
+        "metrics": {"validation": facts.get("metrics", {}), "test": facts.get("test_metrics", {})},
+        "costs": {name: facts[name] for name in COSTS if name in facts},
     }
 
 
@@ -70,7 +89,8 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
             f"{source}: the checkpoint of trial {trial.candidate_id} is missing. Pick another trial, or train it again."
         )
     from search.results.jobs import read_job, teacher_of
-    from trainables.export import export_student, model_card
+    from trainables.costs.subject import source_of
+    from trainables.export import Deployed, export_student, model_card
     from trainables.tasks.base import wants_of
     from trainables.tasks.evaluation import make_tasks
     from trainables.training.checkpoint import load_model
@@ -79,20 +99,39 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
     teacher = teacher_of(run, job)
     trained = load_model(source)[1].offers
     able = {name: task for name, task in make_tasks(job.tasks).items() if task.model_lack(trained) is None}
-    student, blueprint = load_model(source, wants_of(able.values()))
+    wants = wants_of(able.values()) & frozenset(trained)
+    student, blueprint = load_model(source, wants)
+    deployed = Deployed(
+        blueprint=blueprint, source=source_of(blueprint, wants), classes=_classes(run, blueprint.offers)
+    )
     measured = {
         **measured_figures(run, trial),
         "tasks": list(able),
         "model": blueprint.to_dict(),
+        **_reading(deployed, teacher),
         "job": replace(
             job, cache="", evaluation_cache="", folder=""
         ).to_dict(),  # the teacher answers live: its cache may be gone by then
     }
     with _alone(folder, out):
-        export_student(
-            student, teacher, blueprint=blueprint, measured=measured, out=out, card=model_card(measured)
-        )
+        card = model_card({**measured, "classes": deployed.classes})
+        export_student(student, teacher, deployed=deployed, measured=measured, out=out, card=card)
     return trial
+
+
+def _classes(run: Run, offers: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Return the names of the classes that a student tells apart by logits, () where it has none."""
+    named = (run.facts.get("dataset") or {}).get("classes") or ()
+    return tuple(named) if any(want.mode == "image" and want.what == "logits" for want in offers) else ()
+
+
+def _reading(deployed: "Deployed", teacher: "Teacher") -> dict[str, Any]:
+    """Return what is told of the part of the teacher that lies with a student; {} where it stands alone."""
+    if not deployed.source:
+        return {}
+    part = teacher.blueprint.deployed(deployed.source)
+    signals = sorted(map(str, deployed.source))
+    return {"reads": {"teacher": teacher.files.name, "signals": signals, "model": part.to_dict()}}
 
 
 def checkpoint_of(folder: Path, trial: Trial) -> Path:

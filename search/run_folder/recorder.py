@@ -2,8 +2,9 @@
 
 import json
 import math
+import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -288,7 +289,7 @@ class Recorder:
     def _put(self, row: Row, config: Mapping[str, Any]) -> None:
         """Set the row of a candidate; whole numbers that came as floats are made whole."""
         candidate_id = row["candidate_id"]
-        for name in ("params", "flops"):
+        for name in ("params", "flops", "head_params", "head_flops"):
             if row.get(name) is not None:
                 row[name] = int(row[name])
         self._rows[candidate_id] = row
@@ -309,7 +310,20 @@ class Recorder:
         for epoch in sorted(epochs):
             measured = {name: epochs[epoch].get(name) for name in (*self.metric_names, *_TIMES)}
             target.update({name: value for name, value in measured.items() if is_measured(value)})
+        target.update(_of_all_epochs(epochs.values()))
         self._dirty = True
+
+
+def _of_all_epochs(epochs: Collection[Row]) -> dict[str, float]:
+    """Return the usual time of an epoch and the most memory that one took, as far as they were measured."""
+    told: dict[str, list[float]] = {
+        name: [row[name] for row in epochs if is_measured(row.get(name))] for name in ("epoch_s", "peak_mib")
+    }
+    return {
+        name: max(values) if name == "peak_mib" else statistics.median(values)
+        for name, values in told.items()
+        if values
+    }
 
 
 def is_measured(value: Any) -> bool:

@@ -14,7 +14,7 @@ from search.simulator.goals import Goals
 from search.simulator.table import CurveTable, Flags, Floats, Ints, infer_domain
 from spaces.domains import Scalar
 from spaces.errors import TableError
-from spaces.objectives import COSTS
+from spaces.objectives import COSTS, HEAD_COSTS, READS_TEACHER
 from spaces.plugins import near
 
 KEYS = ("candidate_id", "epoch", "epoch_cost")
@@ -185,7 +185,7 @@ def _fields(raw: pa.Table, starts: Ints, *, goals: Goals, selection: Selection, 
             f"{where}: has one row per candidate, which does not tell searched columns from measured ones; allowed: "
             "naming them. Use --fields COLUMN ..."
         )
-    left_out = {*objectives, *COSTS, *selection.ignore}
+    left_out = {*objectives, *COSTS, *HEAD_COSTS, READS_TEACHER, *selection.ignore}
     found = [
         name for name, same in fixed.items() if same and name not in left_out and np.ptp(codes[name]) > 0
     ]

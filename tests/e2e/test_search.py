@@ -71,7 +71,7 @@ def test_the_history_has_a_row_for_every_epoch_that_was_trained(finished: runs.F
 
 
 def test_the_tables_name_the_version_of_their_schema(finished: runs.Finished) -> None:
-    assert read_trials(finished.folder / "trials.arrow").schema.metadata[b"schema_version"] == b"1"
+    assert read_trials(finished.folder / "trials.arrow").schema.metadata[b"schema_version"] == b"2"
 
 
 def test_run_json_tells_what_decides_the_results(finished: runs.Finished) -> None:

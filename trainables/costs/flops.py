@@ -24,9 +24,17 @@ def flops(subject: Subject) -> int:
 def flops_by_mode(subject: Subject) -> dict[str, int]:
     """Return the FLOPs by mode: those of its passes, each as often as it is repeated, at batch 1.
 
-    Heads are in. What the family says of repeated layers (`Family.sample`) is used, so that a large model is counted by
-    a small one.
+    Heads are in; passes of the teacher that the model reads stand as `teacher.<mode>`. What the family says of repeated
+    layers (`Family.sample`) is used, so that a large model is counted by a small one.
     """
+    return {
+        f"{owner}{mode}": count
+        for owner, part in subject.parts.items()
+        for mode, count in _flops_of_one(part).items()
+    }
+
+
+def _flops_of_one(subject: Subject) -> dict[str, int]:
     sample = subject.blueprint.family.sample(subject.blueprint.architecture)
     model = Blueprint(subject.blueprint.kind, sample.architecture).on_meta()
     parts = {path: model.get_submodule(path) for path in sample.repeats}

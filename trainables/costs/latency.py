@@ -4,18 +4,21 @@ On CPU the figure is the time of the measuring thread, not of the clock on the w
 then disturbs it little. Wall time stands beside it, for measurements made while nothing else runs.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trainables.costs.hardware import device_name
 from trainables.costs.subject import Subject
 from trainables.families.base import Family
+from trainables.signals import Serving
 
 REPEATS = 25
 WARM_UP = 3
@@ -72,10 +75,10 @@ def measure_latency(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Latency:
-    """Return the latency of such a model with random weights.
+    """Return the latency of such a model with random weights, the part of its teacher that it reads included.
 
-    Each pass is timed once per repeat and counted as often as it is run for one example. The number of torch threads and
-    the random state are left as they were.
+    Each pass is timed once per repeat and counted as often as it is run for one example; those of the teacher stand as
+    `teacher.<mode>`. The number of torch threads and the random state are left as they were.
 
     Args:
         subject: the deployed model, and what it serves.
@@ -84,19 +87,25 @@ def measure_latency(
         dtype: of weights and pictures.
     """
     place = torch.device(device)
-    model = _random_model(subject).to(device=place, dtype=dtype)
-    passes = [(one, model.pass_inputs(one.mode, one.tokens)) for one in subject.servings]
+    passes = [
+        _Pass(f"{owner}{one.mode}", one, model, model.pass_inputs(one.mode, one.tokens))
+        for owner, part in subject.parts.items()
+        for model in [_random_model(part).to(device=place, dtype=dtype)]
+        for one in part.servings
+    ]
     clock = _cuda_clock if place.type == "cuda" else _cpu_clock
     spent, wall = np.zeros((repeats, len(passes))), np.zeros((repeats, len(passes)))
     with _one_thread(), torch.inference_mode():
         for repeat in range(-WARM_UP, repeats):
-            for column, (one, inputs) in enumerate(passes):
-                times = clock(lambda mode=one.mode, given=inputs: model.run_pass(mode, given))  # type: ignore[misc]
+            for column, one in enumerate(passes):
+                times = clock(one.run)
                 if repeat >= 0:
-                    spent[repeat, column], wall[repeat, column] = (one.repeats * time for time in times)
+                    spent[repeat, column], wall[repeat, column] = (
+                        one.serving.repeats * time for time in times
+                    )
     by_mode: dict[str, float] = {}
-    for (one, _), median in zip(passes, np.median(spent, axis=0).tolist(), strict=True):
-        by_mode[one.mode] = by_mode.get(one.mode, 0.0) + median
+    for one, median in zip(passes, np.median(spent, axis=0).tolist(), strict=True):
+        by_mode[one.name] = by_mode.get(one.name, 0.0) + median
     return Latency(
         latency_ms=float(np.median(spent.sum(axis=1))),
         spread_ms=_interquartile(spent.sum(axis=1)),
@@ -108,6 +117,39 @@ def measure_latency(
         threads=THREADS,
         batch=1,
         repeats=repeats,
+    )
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One pass of one model, with its inputs."""
+
+    name: str
+    serving: Serving
+    model: Family
+    inputs: Mapping[str, Tensor]
+
+    def run(self) -> object:
+        """Run it once."""
+        return self.model.run_pass(self.serving.mode, self.inputs)
+
+
+def joined(parts: Mapping[str, Latency]) -> Latency:
+    """Return the latency of models that run one after the other, each measured for itself.
+
+    Medians add up; spreads of what varies independently do so as squares.
+
+    Args:
+        parts: by what the modes of each are told with, see `Subject.parts`; all measured alike.
+    """
+    one, *_ = ones = list(parts.values())
+    return replace(
+        one,
+        latency_ms=sum(each.latency_ms for each in ones),
+        spread_ms=math.hypot(*(each.spread_ms for each in ones)),
+        wall_ms=sum(each.wall_ms for each in ones),
+        wall_spread_ms=math.hypot(*(each.wall_spread_ms for each in ones)),
+        modes={f"{owner}{mode}": time for owner, each in parts.items() for mode, time in each.modes.items()},
     )
 
 

@@ -4,5 +4,5 @@ from trainables.costs.subject import Subject
 
 
 def params(subject: Subject) -> int:
-    """Return the raw number of parameters: embeddings once, the decoder where the model has one."""
-    return sum(parameter.numel() for parameter in subject.model.parameters())
+    """Return the raw number of parameters: embeddings once, a decoder, and what is read of the teacher."""
+    return sum(p.numel() for part in subject.parts.values() for p in part.model.parameters())

@@ -12,7 +12,8 @@ MIB = 2**20
 
 def size_mib(subject: Subject) -> float:
     """Return weights in float32 and, where texts are read, tokenizer files together, in MiB (2^20 bytes)."""
-    return (params(subject) * BYTES_PER_WEIGHT + subject.files_bytes) / MIB
+    files = sum(part.files_bytes for part in subject.parts.values())
+    return (params(subject) * BYTES_PER_WEIGHT + files) / MIB
 
 
 def tokenizer_bytes(folder: Path) -> int:

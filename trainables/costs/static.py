@@ -40,6 +40,25 @@ class StaticCosts:
         return cls(**fields)
 
 
+def joined(parts: Mapping[str, StaticCosts]) -> StaticCosts:
+    """Return the costs of models that are deployed together.
+
+    Args:
+        parts: by what the modes of each are told with, see `Subject.parts`.
+    """
+    ones = parts.values()
+    return StaticCosts(
+        params=sum(each.params for each in ones),
+        flops=sum(each.flops for each in ones),
+        flops_by_mode={
+            f"{owner}{mode}": count
+            for owner, each in parts.items()
+            for mode, count in each.flops_by_mode.items()
+        },
+        size_mib=sum(each.size_mib for each in ones),
+    )
+
+
 def measure_static(subject: Subject) -> StaticCosts:
     """Return params, flops and size of a model that is built on the meta device only."""
     by_mode = flops_by_mode(subject)

@@ -11,6 +11,8 @@ import torch
 
 from spaces.errors import StorageError
 from spaces.files import make_folder, write_text
+from trainables.costs import latency as latencies
+from trainables.costs import static as statics
 from trainables.costs.hardware import device_name
 from trainables.costs.latency import REPEATS, Latency, measure_latency
 from trainables.costs.static import StaticCosts, measure_static
@@ -27,6 +29,7 @@ class CostStore:
 
     An entry is one small JSON file that repeats its whole key, so that a look tells what was measured. A
     damaged one is measured again, and said; so is that nothing can be kept. Several processes and users may share the folder.
+    A model and the part of its teacher that it reads are two entries, so that all students of a teacher share the second.
     """
 
     def __init__(self, folder: Path | None = None, *, say: Say = print) -> None:
@@ -36,7 +39,15 @@ class CostStore:
         self._told = False  # that nothing can be kept
 
     def static(self, subject: Subject) -> StaticCosts:
-        """Return params, flops and size of an architecture."""
+        """Return params, flops and size of an architecture, with what it reads of its teacher."""
+        return statics.joined({owner: self._static(part) for owner, part in subject.parts.items()})
+
+    def latency(self, subject: Subject, *, repeats: int = REPEATS, device: str = "cpu") -> Latency:
+        """Return the latency of an architecture, with what it reads of its teacher, on this very hardware and torch version."""
+        parts = subject.parts.items()
+        return latencies.joined({owner: self._latency(part, repeats, device) for owner, part in parts})
+
+    def _static(self, subject: Subject) -> StaticCosts:
         key = self._key("static", subject, tokenizer_bytes=subject.files_bytes, torch=torch.__version__)
         found = self._read(key)
         if found is not None:
@@ -45,8 +56,7 @@ class CostStore:
         self._write(key, costs.to_dict())
         return costs
 
-    def latency(self, subject: Subject, *, repeats: int = REPEATS, device: str = "cpu") -> Latency:
-        """Return the latency of an architecture on this very hardware and torch version."""
+    def _latency(self, subject: Subject, repeats: int, device: str) -> Latency:
         name = device_name(torch.device(device))
         key = self._key("latency", subject, repeats=repeats, hardware=name, torch=torch.__version__)
         found = self._read(key)

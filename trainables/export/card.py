@@ -18,6 +18,8 @@ CALLS = {
     "vqa": 'student.answer(pictures, ["how many are there ?"])',
     "matching": 'student.match(pictures, ["a caption"])',
 }
+CLASSIFY = "student.classify(pictures, k=5)  # names with their probabilities"
+EMBED = "student.embed_images(pictures)"
 SIGNALS = "student.signals(pictures, wants=set(list(student.blueprint.offers)[:1]))"
 
 UNITS = {
@@ -27,8 +29,15 @@ UNITS = {
     "latency_spread_ms": "ms, interquartile range of the latency",
     "wall_latency_ms": "ms per example by the wall clock",
     "size_mib": "MiB, weights and tokenizer",
+    "head_params": "parameters of the student alone",
+    "head_flops": "FLOPs of the student alone",
+    "head_latency_ms": "ms, the student alone",
+    "head_size_mib": "MiB, weights of the student alone",
     "speedup": "times as fast as the teacher",
 }
+
+
+FEW = 10  # classes that are named
 
 
 def model_card(measured: Mapping[str, Any]) -> str:
@@ -38,17 +47,26 @@ def model_card(measured: Mapping[str, Any]) -> str:
         measured: any of `candidate_id` (text), `metrics` ({split: {name: percent}}), `costs` ({name: value}),
             `teacher` ({name, fingerprint, metrics: {split: {..}}, costs}), `dataset` (text), `hardware` (as
             `costs.hardware` gives it), `command` (text: the search), `job` (what trains this student alone), `config`
-            (the resolved candidate), `tasks` (names), `model` (`Blueprint.to_dict()`).
+            (the resolved candidate), `tasks` (names), `model` (`Blueprint.to_dict()`), `classes` (names in the order of the
+            logits), `reads` (of a student that reads its teacher: {teacher, signals, model}, of the part of it in `reads/`).
     """
     title = f"Student {measured['candidate_id']}" if measured.get("candidate_id") else "Student"
     teacher = measured.get("teacher") or {}
     lines = [f"# {title}", "", _origin(measured, teacher), ""]
-    lines += _sizes(measured.get("model") or {})
+    lines += _parts(measured.get("reads") or {})
+    lines += _sizes("Sizes", measured.get("model") or {})
+    lines += _sizes("Sizes of the part of the teacher", (measured.get("reads") or {}).get("model") or {})
+    lines += _class_names(measured.get("classes") or ())
     lines += _metrics(measured.get("metrics") or {}, teacher.get("metrics") or {})
-    lines += _costs(measured.get("costs") or {}, teacher.get("costs") or {})
+    lines += _costs(_told_costs(measured), teacher.get("costs") or {})
     lines += _hardware(measured.get("hardware") or {})
     lines += _training(measured.get("config") or {})
-    calls = [CALLS[task] for task in measured.get("tasks") or () if task in CALLS]
+    tasks = measured.get("tasks") or ()
+    calls = [CALLS[task] for task in tasks if task in CALLS]
+    if measured.get("classes"):
+        calls.append(CLASSIFY)
+    elif "classification" in tasks:
+        calls.append(EMBED)
     lines += ["## Use", "", USE.format(calls="\n".join(calls or [SIGNALS]))]
     return "\n".join([*lines, *_reproduce(measured)])
 
@@ -83,10 +101,41 @@ def _origin(measured: Mapping[str, Any], teacher: Mapping[str, Any]) -> str:
     return text + (f". Data: {measured['dataset']}." if measured.get("dataset") else ".")
 
 
-def _sizes(model: Mapping[str, Any]) -> list[str]:
+def _parts(reads: Mapping[str, Any]) -> list[str]:
+    """Return what is inside the folder of a student that reads its teacher."""
+    if not reads:
+        return []
+    signals = ", ".join(f"`{one}`" for one in reads["signals"])
+    return [
+        "## What is inside",
+        "",
+        f"The student is a head: it reads {signals} of its teacher. This folder holds the student, and under `reads/` the part",
+        f"of the teacher `{reads['teacher']}` (family `{reads['model']['family']}`) that says this. `load` puts both together;",
+        "`load(folder, alone=True)` gives the student without it, for those who have these signals already. `params`, `flops`,",
+        "`latency_ms` and `size_mib` are of both together, from raw pixels and text to answer; `head_*` of the student alone.",
+        "",
+    ]
+
+
+def _class_names(names: Sequence[str]) -> list[str]:
+    """Return how many classes a student tells apart, and the first of them by name."""
+    if not names:
+        return []
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    told = f"{', '.join(names[:FEW])}{more}"
+    return ["## Classes", "", f"{len(names)}, by name in `config.json`: {told}.", ""]
+
+
+def _told_costs(measured: Mapping[str, Any]) -> dict[str, float]:
+    """Return the costs; those of the student alone only where they differ from them."""
+    costs = measured.get("costs") or {}
+    return {name: one for name, one in costs.items() if measured.get("reads") or not name.startswith("head_")}
+
+
+def _sizes(title: str, model: Mapping[str, Any]) -> list[str]:
     """Return the architecture, one row a part; what a family nests is shown on one line."""
     rows = [(name, _shown(value)) for name, value in model.items() if name != "family"]
-    return _table("Sizes", ("part", ""), rows)
+    return _table(title, ("part", ""), rows)
 
 
 def _shown(value: Any) -> str:

@@ -9,8 +9,7 @@
 Needs neither ray nor pydantic.
 """
 
-import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,21 +20,17 @@ from PIL import Image
 from torch import Tensor
 
 from spaces.errors import ExportError, TeacherError
-from spaces.files import atomic_folder, make_folder, write_text
 from spaces.paths import user_path
 from trainables.datasets.pictures import square
 from trainables.families.base import Blueprint, Family
-from trainables.model_folder import Reading, read_model_folder, write_model_folder
-from trainables.preprocess import INTERPOLATIONS, Framing, PreprocessConfig
-from trainables.signals import CAPTION, PIXELS, QUESTION, Batch, Signals, Want, Wants, reads_texts
+from trainables.model_folder import READS, ModelFolder, read_model_folder
+from trainables.preprocess import Framing, PreprocessConfig
+from trainables.signals import CAPTION, NOTHING, PIXELS, QUESTION, Batch, Signals, Want, Wants
 from trainables.tasks.decoding import ANSWERS, LOGITS, Decoder, padded
-from trainables.teachers.teacher import Teacher
 from trainables.tokenizer import Tokenizer
 
 IMAGE, TEXT, MATCH = Want("image", "embedding"), Want("text", "embedding"), Want("fused", "logits")
-CARD = "README.md"
-CANDIDATE = "candidate.json"
-PREPROCESSOR = "preprocessor_config.json"
+CLASSES = Want("image", "logits")
 
 Picture = Image.Image | np.ndarray
 Pictures = Sequence[Picture] | np.ndarray
@@ -53,6 +48,9 @@ class Student:
         blueprint: its family and sizes.
         tokenizer, preprocess: from text and picture to its input; no tokenizer where it reads no texts.
         measured: the figures that were recorded when it was exported.
+        source: the signals of its teacher that it reads; none of a student that stands alone.
+        teacher: the part of its teacher that says them; None for a student that reads none, or was loaded alone.
+        classes: names of the classes that it tells apart, in the order of its logits.
     """
 
     model: Family
@@ -60,11 +58,25 @@ class Student:
     tokenizer: Tokenizer | None
     preprocess: PreprocessConfig
     measured: dict[str, Any] = field(default_factory=dict)
+    source: Wants = NOTHING
+    teacher: ModelFolder | None = None
+    classes: tuple[str, ...] = ()
 
     def signals(
-        self, images: Pictures | None = None, texts: Sequence[str] | None = None, *, wants: set[Want]
+        self,
+        images: Pictures | None = None,
+        texts: Sequence[str] | None = None,
+        *,
+        wants: set[Want],
+        given: Mapping[Want, Tensor] | None = None,
     ) -> Signals:
         """Return what the model says about pictures, texts, or pairs of them: any of `blueprint.offers`.
+
+        Args:
+            images: the pictures; None where no want is about them.
+            texts: one per picture where both are given.
+            wants: what is asked.
+            given: what its teacher says, where the caller has it: it is then not computed.
 
         Raises:
             ExportError: it does not offer a want, lacks what it has to read for it, or was given another number of texts
@@ -81,9 +93,12 @@ class Student:
             fields |= {f"{CAPTION}.ids": ids, f"{CAPTION}.mask": mask}
         if images is not None and texts is not None:
             _same_number("signals", images, texts)
-        self._require_given(frozenset(wants), fields)
+        self._require_given(frozenset(wants), fields, given or {})
         with torch.inference_mode():
-            found: Signals = self.model(Batch(fields=fields, rows={}), frozenset(wants))
+            batch = Batch(fields=fields, rows={})
+            found: Signals = self.model(
+                batch, frozenset(wants), self._said(batch, frozenset(wants), given or {})
+            )
         return Signals({want: value.detach() for want, value in found.items()})
 
     def embed_images(self, images: Pictures) -> Tensor:
@@ -101,6 +116,31 @@ class Student:
             ExportError: a student without text embedding.
         """
         return self.signals(texts=texts, wants={TEXT})[TEXT]
+
+    def classify(self, images: Pictures, k: int = 1) -> list[list[tuple[str, float]]]:
+        """Return for each picture the k likeliest classes, the likeliest first: name and probability.
+
+        Raises:
+            ExportError: a student without class head, names of classes that are not known, or a `k` that is none.
+        """
+        if CLASSES not in self.blueprint.offers:
+            raise ExportError(
+                "classify: this student has no class head; compare embed_images with those of pictures whose class you know, "
+                "or search students with one (such as `student.classifier: true`)."
+            )
+        count = self.blueprint.offers[CLASSES].size("C")
+        if len(self.classes) != count:
+            raise ExportError(
+                f"classify: got names of {len(self.classes)} classes for {count} logits (`classes` in config.json); allowed: one "
+                "for each. Export the student again, or ask for its signals."
+            )
+        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= count:
+            raise ExportError(f"classify: k: got {k!r}; allowed: a whole number from 1 to {count}.")
+        best = self.signals(images, wants={CLASSES})[CLASSES].float().softmax(dim=-1).topk(k)
+        return [
+            [(self.classes[place], share) for place, share in zip(places, shares, strict=True)]
+            for places, shares in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
 
     def match(self, images: Pictures, texts: Sequence[str]) -> Tensor:
         """Return the probability (N,) that image i and text i belong together, by the image-grounded encoder.
@@ -145,16 +185,33 @@ class Student:
             for ids in self._decoder(ANSWERS, QUESTION, tokenizer).greedy(prompts, pixels)
         ]
 
-    def _require_given(self, wants: Wants, fields: Collection[str]) -> None:
+    def _require_given(self, wants: Wants, fields: Collection[str], given: Mapping[Want, Tensor]) -> None:
         """Refuse wants that are about more than pictures and captions, or about what was not given."""
+        known = self.teacher.blueprint.offers if self.teacher else {}
         for want in sorted(wants, key=str):
             needs = self.model.inputs(frozenset({want}))
-            missing = sorted(needs.fields - set(fields)) + sorted(map(str, needs.source))
+            asked, source = set(needs.fields), needs.source.difference(given)
+            if self.teacher:
+                asked |= self.teacher.model.inputs(source.intersection(known)).fields
+            missing = sorted(asked.difference(fields))
+            missing += [f"{one} of its teacher" for one in sorted(map(str, source.difference(known)))]
             if missing:
                 raise ExportError(
                     f"signals: {want} is made of {', '.join(missing)}; allowed: wants about the images and texts that "
-                    "are given. Give both, or ask for another."
+                    "are given, and what is `given` of its teacher. Give all of it, or ask for another."
                 )
+
+    def _said(self, batch: Batch, wants: Wants, given: Mapping[Want, Tensor]) -> Signals | None:
+        """Return what the model reads of its teacher; None for a student that stands alone."""
+        needed = self.model.inputs(wants).source
+        if not needed:
+            return None
+        said = Signals({want: given[want].to(self.model.device) for want in needed.intersection(given)})
+        left = needed.difference(given)
+        if left and self.teacher:
+            part = self.teacher.model.to(self.model.device)  # whoever moves the student need not know of it
+            said.update(part(batch, left))
+        return said
 
     def _need_decoder(self, method: str, logits: Want) -> Tokenizer:
         if logits not in self.blueprint.offers or self.tokenizer is None:
@@ -224,8 +281,12 @@ def _same_number(method: str, images: Pictures, texts: Sequence[str]) -> None:
         )
 
 
-def load(folder: str | Path) -> Student:
-    """Return the student of a folder that `search/export.py` wrote.
+def load(folder: str | Path, *, alone: bool = False) -> Student:
+    """Return the student of a folder that `search/export.py` wrote, with the part of its teacher that it reads.
+
+    Args:
+        folder: the folder.
+        alone: leave that part out, where the caller has its signals: `student.signals(..., given=...)` takes them.
 
     Raises:
         ExportError: the folder is missing, damaged or of another kind.
@@ -233,95 +294,38 @@ def load(folder: str | Path) -> Student:
     place = user_path(folder)
     if not place.is_dir():
         raise ExportError(f"{place}: is no folder. Give what search/export.py wrote.")
-    try:
-        read = read_model_folder(place)
-    except TeacherError as error:  # the same files may serve as a teacher; here they are a student
-        raise ExportError(str(error)) from error
+    read = _read(place)
     return Student(
         model=read.model,
         tokenizer=read.tokenizer,
         preprocess=read.preprocess,
         blueprint=read.blueprint,
         measured=read.measured,
+        source=read.source,
+        teacher=_teacher(place / READS, read.source) if read.source and not alone else None,
+        classes=read.classes,
     )
 
 
-def export_student(
-    student: Family,
-    teacher: Teacher,
-    *,
-    blueprint: Blueprint,
-    measured: dict[str, Any],
-    out: Path,
-    card: str,
-) -> Path:
-    """Write a student as a folder; it appears whole or not at all.
-
-    Args:
-        student: the model.
-        teacher: whose tokenizer and preprocessing it was trained with.
-        blueprint: of the student.
-        measured: figures and origin, JSON-able, kept in config.json; but `job`, what trains the student again, as a file of
-            its own that `python -m trainables.worker` takes.
-        out: the new folder.
-        card: text of its README.md, see `model_card`.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ExportError: `out` exists and is not empty; the tokenizer's files are gone.
-        StorageError: it cannot be written.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExportError(f"{out}: exists already; allowed: a new or an empty folder. Give another --out.")
-    tokenizer = _tokenizer(teacher) if reads_texts(blueprint.offers) else None
-    make_folder(out.parent)
-    with atomic_folder(out) as draft:
-        write_model_folder(
-            draft,
-            student,
-            kind=blueprint.kind,
-            reading=Reading(preprocess=teacher.preprocess, tokenizer=tokenizer, folder=teacher.files.folder),
-            measured={name: value for name, value in measured.items() if name != "job"},
-        )
-        if measured.get("job"):
-            write_text(draft / CANDIDATE, json.dumps(measured["job"], indent=1) + "\n")
-        write_text(draft / PREPROCESSOR, json.dumps(_image_processor(teacher.preprocess), indent=2) + "\n")
-        write_text(draft / CARD, card)
-    return out
-
-
-def _tokenizer(teacher: Teacher) -> Tokenizer:
-    """Return the teacher's tokenizer, whose files can still be copied."""
-    if teacher.tokenizer is None:
+def _teacher(folder: Path, source: Wants) -> ModelFolder:
+    """Return the part of its teacher that lies with a student."""
+    wants = ", ".join(sorted(map(str, source)))
+    if not folder.is_dir():
         raise ExportError(
-            f"teacher {teacher.files.name}: has no tokenizer, and this student reads texts. Give its own teacher."
+            f"{folder}: is missing: the part of its teacher of which this student reads {wants}. Put it back, or give these "
+            "signals yourself: load(folder, alone=True)."
         )
+    read = _read(folder)
+    if lacking := sorted(str(want) for want in source if want not in read.blueprint.offers):
+        raise ExportError(
+            f"{folder}: does not say {', '.join(lacking)}, which this student reads; allowed: the part of its own teacher. "
+            "Export the student again."
+        )
+    return read
+
+
+def _read(folder: Path) -> ModelFolder:
     try:
-        Tokenizer.from_folder(
-            teacher.files.folder, teacher.tokenizer.vocabulary, teacher.tokenizer.max_tokens
-        )
-    except TeacherError as error:
+        return read_model_folder(folder)
+    except TeacherError as error:  # the same files may serve as a teacher; here they are a student
         raise ExportError(str(error)) from error
-    return teacher.tokenizer
-
-
-def _image_processor(preprocess: PreprocessConfig) -> dict[str, Any]:
-    """Return the preprocessing as `transformers.AutoImageProcessor` reads it; ViT's does just these steps, CLIP's crops."""
-    side, shorter = preprocess.image_size, preprocess.resize
-    square = {"height": side, "width": side}
-    crop = {"do_center_crop": True, "crop_size": square} if shorter else {}
-    return {
-        "image_processor_type": "CLIPImageProcessor" if shorter else "ViTImageProcessor",
-        "do_convert_rgb": True,
-        "do_resize": True,
-        "size": {"shortest_edge": shorter} if shorter else square,
-        **crop,
-        "resample": INTERPOLATIONS.index(preprocess.interpolation),
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(preprocess.mean),
-        "image_std": list(preprocess.std),
-    }

@@ -50,7 +50,7 @@ def test_trials_come_back_with_gaps_as_not_measured(tmp_path: Path) -> None:
 def test_trials_file_is_a_plain_arrow_file_with_its_version(tmp_path: Path) -> None:
     write_trials(tmp_path / "trials.arrow", [], METRICS)
     table = pa.ipc.open_file(str(tmp_path / "trials.arrow")).read_all()
-    assert table.schema.metadata == {b"schema_version": b"1"}
+    assert table.schema.metadata == {b"schema_version": b"2"}
     assert metric_names(table) == METRICS
     assert table.schema.names[-1] == "test_" + METRICS[-1]
 
@@ -81,11 +81,77 @@ def test_a_cut_off_trials_file_is_damaged_and_the_message_says_what_is_saved(
 
 def test_another_schema_version_is_refused_by_number(tmp_path: Path) -> None:
     path = tmp_path / "trials.arrow"
-    schema = trials_schema([]).with_metadata({"schema_version": "2"})
+    schema = trials_schema([]).with_metadata({"schema_version": "3"})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema):
         pass
-    with pytest.raises(RunError, match="got schema_version 2; this program reads 1"):
+    with pytest.raises(RunError, match="got schema_version 3; this program reads 1 and 2"):
         read_trials(path)
+
+
+FIRST = [
+    "candidate_id",
+    "status",
+    "reason",
+    "seed",
+    "epochs",
+    "params",
+    "flops",
+    "latency_ms",
+    "latency_spread_ms",
+    "size_mib",
+    "wall_s",
+    "cpu_s",
+    "on_front_params",
+    "on_front_flops",
+    "on_front_latency_ms",
+    "checkpoint",
+    "config",
+    "role",
+    "proposal",
+    "wall_latency_ms",
+    "speedup",
+    "retention",
+    "test_retention",
+]  # the columns of version 1, as it was published
+
+
+def first_version(path: Path, **more: pa.Array) -> None:
+    schema = trials_schema(["retention"])
+    fields = [schema.field(name) for name in FIRST]
+    row = {
+        "candidate_id": "a",
+        "status": "finished",
+        "params": 7,
+        "flops": 20,
+        "latency_ms": 1.5,
+        "size_mib": 0.25,
+    }
+    columns = [pa.array([row.get(field.name)], field.type) for field in fields]
+    table = pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata={"schema_version": "1"}))
+    for name, cells in more.items():
+        table = table.append_column(name, cells)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def test_a_table_of_the_first_version_is_read_as_of_students_that_read_nothing_of_their_teachers(
+    tmp_path: Path,
+) -> None:
+    first_version(tmp_path / "trials.arrow", genus_accuracy=pa.array([12.5]))
+    table = read_trials(tmp_path / "trials.arrow")
+    (row,) = table.to_pylist()
+    costs = ("head_params", "head_flops", "head_latency_ms", "head_size_mib")
+    assert tuple(row[name] for name in costs) == (7, 20, 1.5, 0.25)
+    assert row["reads_teacher"] is False
+    assert math.isnan(row["epoch_s"])
+    assert math.isnan(row["peak_mib"])
+    assert metric_names(table) == ("retention", "genus_accuracy")
+
+
+def test_a_column_of_the_first_version_that_bears_a_later_name_is_told(tmp_path: Path) -> None:
+    first_version(tmp_path / "trials.arrow", head_params=pa.array(["many"]))
+    with pytest.raises(RunError, match="head_params: got string; allowed: one column of int64"):
+        read_trials(tmp_path / "trials.arrow")
 
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:
@@ -103,6 +169,16 @@ def test_history_is_read_over_parts_with_different_losses(tmp_path: Path) -> Non
     history = read_history(tmp_path)
     assert history.table.column("epoch").to_pylist() == [1, 2, 1, 2, 3]
     assert {"loss_itc", "loss_lm"} <= set(history.table.column_names)
+    assert history.torn == ()
+
+
+def test_history_of_before_lacks_time_and_memory_of_an_epoch(tmp_path: Path) -> None:
+    older = pa.schema([field for field in HISTORY if field.name not in ("epoch_s", "peak_mib")])
+    write_part(tmp_path / "history" / "part-0000.arrow", 1, older.with_metadata({"schema_version": "1"}))
+    write_part(tmp_path / "history" / "part-0001.arrow", 1)
+    history = read_history(tmp_path)
+    assert history.table.num_rows == 2
+    assert history.table.column("epoch_s").to_pylist() == [None, None]
     assert history.torn == ()
 
 

@@ -53,6 +53,7 @@ class BlipArchitecture:
 
     `fusion` lists the text layers that hold cross-attention; with none the model is a dual encoder without
     ITM head and decoder. `decoder` is False where there is no language-model head, `matching` where there is no ITM head.
+    `side` is `image` or `text` where the model has that side alone, which happens to what is deployed only.
     """
 
     image: EncoderConfig
@@ -67,6 +68,7 @@ class BlipArchitecture:
     matching: bool = True
     image_norm_eps: float = 1e-6
     text_norm_eps: float = 1e-12
+    side: str = ""
 
     def __post_init__(self) -> None:
         if any(not 0 <= i < self.text.depth for i in self.fusion):
@@ -95,8 +97,10 @@ class BlipArchitecture:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy; `from_dict` reads it back."""
         fields = asdict(self) | {"fusion": list(self.fusion)}
-        if self.matching:  # the field is younger than the fingerprints of published folders
+        if self.matching:  # the fields are younger than the fingerprints of published folders
             del fields["matching"]
+        if not self.side:
+            del fields["side"]
         return fields
 
     @classmethod

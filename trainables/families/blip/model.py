@@ -44,22 +44,30 @@ class Blip(Family):
     """BLIP's mixture of encoder and decoder: ITC projections on two encoders, image-grounded encoder, decoder.
 
     With 0 fusion layers it is a dual encoder: ITM head, decoder and language-model head do not exist and cost
-    nothing.
+    nothing. Of one side, all that belongs to the other does not exist either.
     """
 
     Config = BlipOptions
     Architecture = BlipArchitecture
     reusable = frozenset({IMAGE_TOKENS})
     architecture: BlipArchitecture
+    image_encoder: ImageEncoder
+    image_projection: nn.Linear
+    text_network: TextNetwork
+    text_projection: nn.Linear
 
     def __init__(self, architecture: BlipArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
         self.negatives = "teacher"
-        self.image_encoder = ImageEncoder(architecture)
-        self.text_network = TextNetwork(architecture)
-        self.image_projection = nn.Linear(architecture.image.width, architecture.embedding)
-        self.text_projection = nn.Linear(architecture.text.width, architecture.embedding)
+        if architecture.side != "text":
+            self.image_encoder = ImageEncoder(architecture)
+        if architecture.side != "image":
+            self.text_network = TextNetwork(architecture)
+        if architecture.side != "text":
+            self.image_projection = nn.Linear(architecture.image.width, architecture.embedding)
+        if architecture.side != "image":
+            self.text_projection = nn.Linear(architecture.text.width, architecture.embedding)
         self.itm_head = nn.Linear(architecture.text.width, 2) if architecture.has_matching else None
         self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE))
         self.reset_parameters()
@@ -120,13 +128,15 @@ class Blip(Family):
 
     @classmethod
     def deployed(cls, architecture: BlipArchitecture, wants: Wants) -> BlipArchitecture:
-        """Return the model without ITM head, decoder and fusion layers where no want passes through them.
+        """Return the model without ITM head, decoder and fusion layers, and without a side, where no want passes through them.
 
         Projections and the encoder's own attention, a few per cent, stay with a student that only decodes.
         """
-        asked = modes(wants)
+        asked = modes(want for want in wants if want != TEMPERATURE)
+        (side,) = asked if asked in ({"image"}, {"text"}) else {architecture.side}
         return replace(
             architecture,
+            side=side,
             fusion=architecture.fusion if asked & GROUNDED else (),
             decoder=architecture.decoder and bool(asked & ANSWERS),
             matching=architecture.matching and "fused" in asked,
@@ -153,6 +163,8 @@ class Blip(Family):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
+        if self.architecture.side == "text":
+            return
         for tokens in (self.image_encoder.vit.pos_embed, self.image_encoder.vit.cls_token):
             assert tokens is not None
             nn.init.normal_(tokens, std=0.02)

@@ -42,6 +42,8 @@ def offers_of(architecture: BlipArchitecture) -> Offers:
                 mask=f"{rows}.mask",
                 meaning=str(a.vocabulary),
             )
+    if a.side:
+        found = {want: offer for want, offer in found.items() if want.mode == a.side or not offer.rows}
     return found
 
 

@@ -51,6 +51,7 @@ def layer_sample(architecture: BlipArchitecture) -> Sample:
         text=replace(a.text, depth=len(ordered)),
         fusion=tuple(index for index, fused in enumerate(ordered) if fused),
     )
-    repeats = {"image_encoder.vit.blocks.0": a.image.depth}
-    repeats |= {f"text_network.layers.{index}": kinds[fused] for index, fused in enumerate(ordered)}
+    image = {"image_encoder.vit.blocks.0": a.image.depth}
+    text = {f"text_network.layers.{index}": kinds[fused] for index, fused in enumerate(ordered)}
+    repeats = {"": {**image, **text}, "image": image, "text": text}[a.side]
     return Sample(architecture=small, repeats=repeats)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from search.inputs.checks import (
+    Ability,
     check_losses,
     check_measurable,
     chosen_tasks,
@@ -93,6 +94,11 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Teacher:
 def dual(tmp_path_factory: pytest.TempPathFactory) -> Offers:
     """Return the offers of a teacher that neither captions nor answers."""
     return load_teacher(str(write_teacher(tmp_path_factory.mktemp("dual"), fusion=()))).offers
+
+
+def one(offers: Offers, fields: frozenset[str]) -> dict[str, Ability]:
+    """Return what the only teacher of a space can do."""
+    return {"embedded": Ability(offers=offers, fields=fields)}
 
 
 def refused(space: Space) -> list[str]:
@@ -187,16 +193,16 @@ def test_options_of_a_kind_that_no_student_is_of_are_told_as_such(load: Load) ->
 def test_what_teacher_and_data_allow_is_chosen_and_told(load: Load, teacher: Teacher, dual: Offers) -> None:
     space = load()
     assert space.tasks is None
-    able, notes = chosen_tasks(space, teacher.offers, EVERYTHING)
+    able, notes = chosen_tasks(space, one(teacher.offers, EVERYTHING))
     assert list(able) == ["retrieval", "vqa", "captioning"]
     assert notes == ["tasks: retrieval, vqa, captioning (all that teacher and data allow)"]
-    able, notes = chosen_tasks(space, teacher.offers, fields_of((CAPTION,)))
+    able, notes = chosen_tasks(space, one(teacher.offers, fields_of((CAPTION,))))
     assert list(able) == ["retrieval", "captioning"]
     (note,) = notes
     assert note.startswith(
         "tasks: retrieval, captioning (all that teacher and data allow; without vqa: it needs question"
     )
-    able, notes = chosen_tasks(space, dual, EVERYTHING)
+    able, notes = chosen_tasks(space, one(dual, EVERYTHING))
     assert list(able) == ["retrieval"]
     assert notes == [
         "tasks: retrieval (all that teacher and data allow; without vqa: it needs answer.logits, which the teacher does not "
@@ -209,7 +215,7 @@ def test_a_named_task_that_cannot_be_done_is_told_with_its_line_and_the_reason(
 ) -> None:
     space = load(**tasks("\n  retrieval: {}\n  captioning: {}\n  vqa: {}"))
     with pytest.raises(SpaceError) as caught:
-        chosen_tasks(space, dual, fields_of((CAPTION,)))
+        chosen_tasks(space, one(dual, fields_of((CAPTION,))))
     captioning, vqa = str(caught.value).splitlines()
     assert captioning == (
         "toy.yaml:14, tasks.captioning: got captioning, but it needs decoder.logits, which the teacher does not have; "
@@ -222,11 +228,60 @@ def test_a_named_task_that_cannot_be_done_is_told_with_its_line_and_the_reason(
 
 def test_without_any_task_there_is_no_search(load: Load, dual: Offers) -> None:
     with pytest.raises(SpaceError, match=r"tasks: teacher and data can do no task \(retrieval: .*caption"):
-        chosen_tasks(load(), dual, fields_of(()))
+        chosen_tasks(load(), one(dual, fields_of(())))
+
+
+def test_of_several_teachers_one_that_can_do_a_named_task_is_enough_and_what_others_lack_is_told(
+    load: Load, teacher: Teacher, dual: Offers
+) -> None:
+    space = load(**tasks("[retrieval, captioning]"))
+    both = {
+        "dual": Ability(offers=dual, fields=EVERYTHING),
+        "embedded": Ability(offers=teacher.offers, fields=EVERYTHING),
+    }
+    able, notes = chosen_tasks(space, both)
+    assert list(able) == ["retrieval", "captioning"]
+    assert notes == [
+        "teacher dual: retention of its students is made of retrieval alone (without captioning: it needs decoder.logits, "
+        "which the teacher does not have)"
+    ]
+    able, notes = chosen_tasks(load(), both)  # none are named: the reference decides
+    assert list(able) == ["retrieval"]
+    assert len(notes) == 1
+
+
+def test_a_named_task_that_no_teacher_can_do_is_told_once(load: Load, dual: Offers) -> None:
+    ability = Ability(offers=dual, fields=EVERYTHING)
+    with pytest.raises(SpaceError) as caught:
+        chosen_tasks(load(**tasks("[retrieval, captioning]")), {"one": ability, "two": ability})
+    assert str(caught.value) == (
+        "toy.yaml:12, tasks.captioning: got captioning, but it needs decoder.logits, which no teacher has; allowed here: "
+        "retrieval. Drop it, or change teacher or data."
+    )
+    blind = Ability(offers=dual, fields=fields_of((QUESTION,)))
+    with pytest.raises(
+        SpaceError, match=r"captioning, but one: it needs decoder\.logits.*; two: it .*it needs caption"
+    ):
+        chosen_tasks(load(**tasks("[captioning]")), {"one": ability, "two": blind})
+
+
+def test_a_teacher_that_can_do_no_task_of_the_space_is_told_with_the_reason(
+    load: Load, teacher: Teacher, dual: Offers
+) -> None:
+    both = {
+        "embedded": Ability(offers=teacher.offers, fields=EVERYTHING),
+        "dual": Ability(offers=dual, fields=EVERYTHING),
+    }
+    with pytest.raises(SpaceError) as caught:
+        chosen_tasks(load(**tasks("[captioning]")), both)
+    assert str(caught.value) == (
+        "toy.yaml:2, teacher: got 'dual', which can do no task of this space (captioning: it needs decoder.logits, which the "
+        "teacher does not have); allowed: teachers that can do one or more. Drop it, or name a task that it can do in `tasks:`."
+    )
 
 
 def test_tasks_that_are_named_are_not_told_again(load: Load, teacher: Teacher) -> None:
-    able, notes = chosen_tasks(load(**tasks("[matching, retrieval]")), teacher.offers, EVERYTHING)
+    able, notes = chosen_tasks(load(**tasks("[matching, retrieval]")), one(teacher.offers, EVERYTHING))
     assert (list(able), notes) == (["matching", "retrieval"], [])
 
 

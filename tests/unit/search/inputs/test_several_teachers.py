@@ -1,14 +1,16 @@
-"""A space that searches its teacher: each candidate follows from its own one, limits and retention from the reference."""
+"""A space that searches its teacher: each candidate follows from its own one, limits from the reference."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.run_json import check_facts
 from search.candidates.admissions import StudentAdmissions
 from search.inputs.inputs import Inputs
 from search.inputs.teacher_cache import fill_teacher_caches
 from search.reporting.plan import describe
+from spaces.errors import RunError
 from spaces.load import load_space
 from tests.unit.search.earlier_run import ONE_WORKER, SPACE, load_recorder
 from tests.unit.trainables.small import silent, write_teacher
@@ -48,7 +50,13 @@ def test_the_default_is_the_reference_and_the_first(inputs: Inputs, small: str) 
     assert inputs.space.teachers == ("embedded", small)
     assert list(inputs.teachers) == ["embedded", small]
     assert inputs.teacher is inputs.teachers["embedded"]
-    assert f"limits and retention refer to the teacher embedded, of embedded, {small}" in describe(inputs)
+    lines = describe(inputs)
+    assert (
+        f"limits refer to the teacher embedded, of embedded, {small}; retention to the student's own" in lines
+    )
+    for name in ("embedded", small):
+        assert any(line.startswith(f"teacher {name}: ") and " FLOPs, " in line for line in lines)
+        assert any(line.startswith(f"teacher {name} on the validation split, ") for line in lines)
 
 
 def test_relative_sizes_refer_to_the_candidates_own_teacher(
@@ -79,7 +87,7 @@ def test_relative_limits_refer_to_the_reference(inputs: Inputs) -> None:
     assert costs["params"] == sum(parameter.numel() for parameter in model.parameters())
 
 
-def test_each_teacher_has_a_cache_of_its_own_and_retention_is_that_of_the_reference(
+def test_each_teacher_has_a_cache_of_its_own_and_retention_is_of_it(
     inputs: Inputs, small: str, tmp_path: Path
 ) -> None:
     caches = fill_teacher_caches(inputs)
@@ -96,11 +104,48 @@ def test_each_teacher_has_a_cache_of_its_own_and_retention_is_that_of_the_refere
         assert job.teacher == name
         assert job.teacher_fingerprint == inputs.teachers[name].files.fingerprint
         assert job.cache == caches[name]
-        assert job.teacher_metrics == inputs.figures.metrics
+        assert job.teacher_metrics == inputs.figures_of_teachers[name].metrics
+    assert inputs.figures is inputs.figures_of_teachers["embedded"]
+    first, second = (inputs.figures_of_teachers[name].metrics["mean_recall"] for name in ("embedded", small))
+    assert first > 2 * second  # the second was never trained
 
 
-def test_a_split_is_in_the_encoding_of_the_teacher(inputs: Inputs, small: str) -> None:
-    mine, theirs = inputs.split("val", "embedded"), inputs.split("val", small)
-    assert mine is inputs.splits["val"]
-    assert theirs is inputs.split("val", small)
-    assert theirs.preprocess == inputs.teachers[small].preprocess != mine.preprocess
+def test_run_json_tells_costs_and_figures_of_each_teacher(inputs: Inputs, small: str) -> None:
+    facts = inputs.run_facts()
+    check_facts(Path("run.json"), facts)
+    assert list(facts["teachers"]) == ["embedded", small]
+    for name, told in facts["teachers"].items():
+        model = inputs.students.deployed(inputs.teachers[name].blueprint, inputs.teachers[name]).model
+        assert told["params"] == sum(parameter.numel() for parameter in model.parameters())
+        assert told["metrics"] == inputs.figures_of_teachers[name].metrics
+        assert told["fingerprint"] == inputs.teachers[name].files.fingerprint
+    shared = ("params", "flops", "latency_ms", "size_mib", "latency", "metrics", "test_metrics", "guessing")
+    assert {name: facts["teacher"][name] for name in shared} == {
+        name: facts["teachers"]["embedded"][name] for name in shared
+    }
+    assert any(f"the teacher {small} is not clearly better than guessing" in one for one in facts["caveats"])
+    facts["teachers"]["embedded"]["params"] = "many"
+    with pytest.raises(RunError, match=r'teachers\.embedded\.params: got "many"; allowed: a number'):
+        check_facts(Path("run.json"), facts)
+
+
+def test_a_student_is_measured_in_what_it_can_do_and_compared_in_what_its_teacher_can(
+    small: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    dual = str(write_teacher(tmp_path_factory.mktemp("dual"), fusion=()))
+    file = tmp_path_factory.mktemp("space") / "tiny.yaml"
+    file.write_text(SPACE)
+    changes = [
+        f"teacher={{choice: ['{small}', '{dual}'], default: '{small}'}}",
+        "tasks=[retrieval, captioning]",
+        "student.fusion.layers={choice: [0, 1], default: 1}",
+        "student.fusion.placement=last",
+        "losses.lm.weight=0",
+    ]
+    told = Inputs(load_space(file, changes), say=silent)
+    assert list(told.students.made) == ["retrieval", "captioning"]
+    assert any(
+        f"teacher {dual}: retention of its students is made of retrieval alone" in one for one in told.notes
+    )
+    assert "caption_token_accuracy" not in told.figures_of_teachers[dual].metrics
+    assert "caption_token_accuracy" in told.figures_of_teachers[small].metrics

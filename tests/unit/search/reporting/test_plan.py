@@ -130,7 +130,7 @@ def test_a_dry_run_measures_no_teacher_that_takes_long(place: Path, monkeypatch:
     inputs: Inputs = prepare(place, "evaluation.images=31")  # of its own: nothing is kept of it
     assert inputs.is_soon_measured()
     monkeypatch.setattr(
-        "search.inputs.inputs.PLAN_S", 31 * inputs.measure.latency.latency_ms / 1000
+        "search.inputs.inputs.PLAN_S", 31 * inputs.measures["embedded"].latency.latency_ms / 1000
     )  # and data
     assert not inputs.is_soon_measured()
     lines = describe(inputs, measure=False)
@@ -142,7 +142,9 @@ def test_a_dry_run_measures_no_teacher_that_takes_long(place: Path, monkeypatch:
 
 def test_a_teacher_at_chance_is_told_loudly_before_anything_is_trained(place: Path) -> None:
     inputs: Inputs = prepare(place, "search.seed=5")  # of its own: the figures are changed
-    inputs.teacher_metrics = {"mean_recall": 17.0, "vqa_accuracy": 80.0, "caption_token_accuracy": 70.0}
+    inputs.metrics_of_teachers = {
+        "embedded": {"mean_recall": 17.0, "vqa_accuracy": 80.0, "caption_token_accuracy": 70.0}
+    }
     *_, line = describe(inputs)
     assert line.startswith(
         "WARNING: the teacher embedded is not clearly better than guessing (mean_recall 17.0 %, guessing 16.7 %, "

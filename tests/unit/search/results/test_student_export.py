@@ -1,5 +1,6 @@
 """What an export says of a student's origin."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     place = tmp_path_factory.mktemp("run")
     trained = [Trained(values={"losses.lm.weight": 0.2}, retention=[10.0, 20.0, 30.0], params=100)]
     teacher = {"name": "embedded", "fingerprint": "01+23", "metrics": {"mean_recall": 80.0}, **COSTS}
-    return read_run(write_run(place / "run", prepare(place), trained, teacher=teacher))
+    second = {
+        "fingerprint": "23",
+        "metrics": {"mean_recall": 60.0},
+        "test_metrics": {"mean_recall": 50.0},
+        "params": 3,
+    }
+    teachers = {"second": second}
+    return read_run(write_run(place / "run", prepare(place), trained, teacher=teacher, teachers=teachers))
 
 
 def test_a_student_of_the_reference_is_told_with_the_teachers_figures(run: Run) -> None:
@@ -32,12 +40,24 @@ def test_a_student_of_the_reference_is_told_with_the_teachers_figures(run: Run) 
         "costs": COSTS,
     }
     assert found["costs"]["params"] == 100
+    head = replace(trial, head_costs={"params": 7.0, "flops": 9.0, "latency_ms": 0.5, "size_mib": math.nan})
+    costs = measured_figures(run, head)["costs"]
+    told = {name: costs[name] for name in costs if name.startswith("head_")}
+    assert told == {"head_params": 7, "head_flops": 9, "head_latency_ms": 0.5}
+    assert isinstance(told["head_params"], int)
     assert found["metrics"]["validation"] == {"retention": 30.0}
 
 
 def test_figures_of_the_reference_are_not_told_as_those_of_another_teacher(run: Run) -> None:
     trial = replace(run.trials[-2], config={**run.trials[-2].config, "teacher": "another"})
     assert measured_figures(run, trial)["teacher"] == {"name": "another"}
+    trial = replace(trial, config={**trial.config, "teacher": "second"})
+    assert measured_figures(run, trial)["teacher"] == {
+        "name": "second",
+        "fingerprint": "23",
+        "metrics": {"validation": {"mean_recall": 60.0}, "test": {"mean_recall": 50.0}},
+        "costs": {"params": 3},
+    }
 
 
 @pytest.mark.parametrize("linked", ["checkpoints", "checkpoints/0badcafe", "."])

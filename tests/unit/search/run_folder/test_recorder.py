@@ -94,6 +94,34 @@ def test_a_candidate_from_start_to_end(tmp_path: Path) -> None:
     assert first["time"] > 1e9
 
 
+def test_costs_of_the_student_alone_stand_beside_those_of_all_that_is_deployed(tmp_path: Path) -> None:
+    alone = {"head_params": 4.0, "head_flops": 3.0, "head_latency_ms": 0.5, "head_size_mib": 0.25}
+    recorder = make(tmp_path)
+    recorder.add_running(proposal(0), Admitted(costs={**COSTS, **alone, "reads_teacher": True}))
+    recorder.add_rejected(proposal(1), Rejected(reason="big", costs={"params": 9.0, "head_params": 9.0}))
+    recorder.close()
+    first, second = on_disk(tmp_path)
+    assert {name: first[name] for name in alone} == alone
+    assert (first["params"], first["reads_teacher"]) == (64, True)
+    assert (second["head_params"], second["head_flops"], second["reads_teacher"]) == (9, None, False)
+    again = load(tmp_path)
+    again.add_running(*again.unfinished()[0])  # knows less of its costs than the table
+    again.close()
+    assert {name: on_disk(tmp_path)[0][name] for name in alone} == alone
+
+
+def test_time_of_an_epoch_is_the_median_and_memory_the_most(tmp_path: Path) -> None:
+    recorder, (one,) = started(tmp_path)
+    for number, (took, most) in enumerate([(9.0, 100.0), (2.0, 300.0), (3.0, 200.0)], start=1):
+        recorder.record_epoch(epoch(one, number, epoch_s=took, peak_mib=most))
+    recorder.record_epoch(epoch(one, 4))  # told by nobody
+    recorder.close()
+    (row,) = on_disk(tmp_path)
+    assert (row["epoch_s"], row["peak_mib"]) == (3.0, 300.0)
+    assert read_history(tmp_path).table.column("epoch_s").to_pylist()[:3] == [9.0, 2.0, 3.0]
+    assert load(tmp_path).row(one)["epoch_s"] == 3.0
+
+
 def test_each_epoch_is_on_disk_at_once(tmp_path: Path) -> None:
     recorder, (one,) = started(tmp_path)
     for number in (1, 2, 3):

@@ -8,7 +8,7 @@ import torch
 
 from trainables.datasets.base import Split
 from trainables.datasets.encoded import EncodedSplit
-from trainables.export import export_student, model_card
+from trainables.export import Deployed, export_student, model_card
 from trainables.families.base import Blueprint
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
 from trainables.families.blip.model import Blip
@@ -81,7 +81,7 @@ def export(
     return export_student(
         model,
         teacher,
-        blueprint=Blueprint(kind, model.architecture),
+        deployed=Deployed(blueprint=Blueprint(kind, model.architecture)),
         measured=measured,
         out=out,
         card=model_card(measured),

@@ -208,6 +208,26 @@ def test_the_image_processor_of_transformers_gives_the_same_pixels(folder: Path,
         assert float(((theirs - mine) * deviations * 255).abs().max()) <= 2.001
 
 
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos"])
+def test_the_image_processor_of_transformers_crops_the_same_pixels(
+    model: Blip, teacher: Teacher, tmp_path: Path, interpolation: str
+) -> None:
+    from transformers import AutoImageProcessor
+
+    teacher.preprocess = replace(PREPROCESS, resize=21, interpolation=interpolation)
+    student = load(export(model, teacher, tmp_path / "student"))
+    assert student.preprocess == teacher.preprocess
+    exact = AutoImageProcessor.from_pretrained(tmp_path / "student", backend="pil")
+    assert type(exact).__name__ == "CLIPImageProcessorPil"
+    large = Image.fromarray(pictures(1, side=64)[0])
+    eps = torch.finfo(torch.float32).eps
+    for box in ((0, 0, 64, 64), (0, 0, 63, 40), (0, 0, 31, 64), (0, 0, 21, 33), (0, 0, 9, 17)):
+        image = large.crop(box)
+        (mine,) = ours(student, [image])
+        (theirs,) = exact(image, return_tensors="pt").pixel_values
+        torch.testing.assert_close(theirs, mine, atol=4 * eps * float(mine.abs().max()), rtol=0)
+
+
 def test_an_existing_folder_is_never_overwritten(model: Blip, teacher: Teacher, tmp_path: Path) -> None:
     out = tmp_path / "student"
     out.mkdir()

@@ -111,7 +111,7 @@ def test_signals_are_all_that_it_offers_about_pictures_texts_and_pairs(student: 
         (
             {"images": pictures(1), "texts": ["a"]},
             Want("fused", "labels"),
-            r"fused\.labels is made of caption\.key, contrast\.temperature, image\.embedding",
+            r"fused\.labels is made of caption\.key, contrast\.temperature of its teacher, image\.embedding of",
         ),
         ({"texts": ["a"]}, Want("text", "hidden", 7), r"has no text\.hidden\.7; it was not made for that"),
     ],

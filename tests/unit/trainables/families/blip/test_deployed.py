@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.unit.trainables.small import lively, small_config, told, vocabulary
-from trainables.families.blip.architecture import EncoderConfig
+from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
 from trainables.families.blip.model import Blip
 from trainables.signals import Want, Wants
 
@@ -16,7 +16,12 @@ RETRIEVAL = frozenset({Want("image", "embedding"), Want("text", "embedding")})
 MATCHING = frozenset({Want("fused", "logits")})
 CAPTIONING, VQA = frozenset({Want("decoder", "logits")}), frozenset({Want("answer", "logits")})
 EVERYTHING = RETRIEVAL | MATCHING | CAPTIONING | VQA
+SEEING, SPEAKING = frozenset({Want("image", "embedding")}), frozenset({Want("text", "hidden", 0)})
+DUAL = {"fusion": (), "decoder": False, "matching": False}
 PARTS = {
+    "pictures alone": (SEEING, {**DUAL, "side": "image"}),
+    "pictures and the temperature": (SEEING | {Want("contrast", "temperature")}, {**DUAL, "side": "image"}),
+    "texts alone": (SPEAKING, {**DUAL, "side": "text"}),
     "retrieval": (RETRIEVAL, {"fusion": (), "decoder": False, "matching": False}),
     "matching": (MATCHING, {"decoder": False}),
     "captioning": (CAPTIONING, {"matching": False}),
@@ -58,6 +63,27 @@ def test_its_weights_are_a_part_of_the_trained_ones_and_say_the_same(
     batch = told(torch.randn(3, 3, 64, 64, generator=source), ids, torch.ones_like(ids).bool())
     mine, other = part.eval()(batch, wants), model(batch, wants)
     assert all(torch.equal(mine[want], other[want]) for want in wants)
+
+
+def test_a_model_of_one_side_has_the_parameters_of_that_side() -> None:
+    image, text = (Blip(Blip.deployed(WHOLE, wants)) for wants in (SEEING, SPEAKING))
+    width, inner, tokens, embedding = 32, 128, 5, 16
+    block = (
+        3 * (width * width + width) + (width * width + width) + 2 * width * inner + inner + width + 4 * width
+    )
+    patches = 3 * 32 * 32 * width + width
+    seeing = width + tokens * width + patches + 2 * block + 2 * width + width * embedding + embedding + 1
+    assert sum(parameter.numel() for parameter in image.parameters()) == seeing
+    words = vocabulary().size * width + 24 * width + 2 * width
+    layer = 4 * (width * width + width) + 2 * width + 2 * width * inner + inner + width + 2 * width
+    speaking = words + 3 * layer + width * embedding + embedding + 1
+    assert sum(parameter.numel() for parameter in text.parameters()) == speaking
+    assert {want.mode for want in Blip.offers(image.architecture)} == {"image", "contrast"}
+    assert {want.mode for want in Blip.offers(text.architecture)} == {"text", "contrast"}
+    for model in (image, text):
+        fields = model.architecture.to_dict()
+        assert BlipArchitecture.from_dict(fields) == model.architecture
+    assert "side" not in WHOLE.to_dict()  # fingerprints of published folders stay
 
 
 def test_names_of_the_parts_left_behind() -> None:
