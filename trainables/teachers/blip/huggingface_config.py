@@ -10,15 +10,14 @@ from spaces.errors import ShapeError, TeacherError
 from spaces.rules import show
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
 from trainables.preprocess import PreprocessConfig
+from trainables.teachers.preprocessing import read_preprocess
 from trainables.tokenizer import Tokenizer, VocabularyConfig
 
 CONFIG = "config.json"
-PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 ARCHITECTURE = "BlipForImageTextRetrieval"
 LONGEST_TEXT = (
     35  # tokens; BLIP's retrieval length (Li et al. 2022). Published position tables have 512 rows.
 )
-BICUBIC = 3
 
 # What the library assumes for a key that a config file leaves out (BlipVisionConfig, BlipTextConfig).
 VISION = {
@@ -145,44 +144,19 @@ def read_tokenizer(folder: Path, config: BlipArchitecture) -> tuple[BlipArchitec
     return complete, Tokenizer(tokenizer.backend, complete.vocabulary, complete.max_tokens)
 
 
-def read_preprocess(folder: Path, image_size: int) -> PreprocessConfig:
-    """Return picture size, mean and deviation of the folder's image processor.
+def read_square(folder: Path, image_size: int) -> PreprocessConfig:
+    """Return what the folder's image processor does, whose pictures must have the side that positions are learned for.
 
     Raises:
-        TeacherError: no file of it, or steps other than square bicubic resize, / 255 and normalise.
+        TeacherError: pictures of another side, or see `read_preprocess`.
     """
-    path = next((folder / name for name in PREPROCESSORS if (folder / name).is_file()), None)
-    if path is None:
+    found = read_preprocess(folder)
+    if found.image_size != image_size:
         raise TeacherError(
-            f"{folder}: holds neither {' nor '.join(PREPROCESSORS)}. Save the teacher's image processor "
-            "there: BlipImageProcessor.from_pretrained(...).save_pretrained(FOLDER)."
+            f"{folder}: the image processor makes pictures of side {found.image_size}, vision_config.image_size is "
+            f"{image_size}; allowed: the same. Save the image processor that belongs to these weights."
         )
-    settings = _read(path)
-    settings = settings.get("image_processor", settings)
-    size = settings.get("size", {})
-    sides = (
-        tuple(size.get(side, 384) for side in ("height", "width")) if isinstance(size, dict) else (size, size)
-    )
-    for name, allowed in (
-        ("do_resize", True),
-        ("do_rescale", True),
-        ("do_normalize", True),
-        ("resample", BICUBIC),
-    ):
-        _require(path, name, settings.get(name, allowed), (allowed,))
-    for name in ("do_center_crop", "do_pad"):
-        _require(path, name, bool(settings.get(name)), (False,))
-    _require(path, "size", sides, ((image_size, image_size),))
-    factor = settings.get("rescale_factor", 1 / 255)
-    if not math.isclose(factor, 1 / 255, rel_tol=1e-6):
-        raise TeacherError(f"{path}, rescale_factor: got {factor}; allowed: 1/255.")
-    usual = PreprocessConfig(image_size=image_size)
-    mean, std = (
-        tuple(settings.get(key) or old) for key, old in (("image_mean", usual.mean), ("image_std", usual.std))
-    )
-    if len(mean) != 3 or len(std) != 3:
-        raise TeacherError(f"{path}: got image_mean {mean} and image_std {std}; allowed: three numbers each.")
-    return PreprocessConfig(image_size=image_size, mean=mean, std=std)
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:
