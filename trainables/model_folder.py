@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from spaces.files import atomic_path, make_folder, refusal, write_text
 from spaces.rules import show
 from trainables.families.base import Blueprint, Family
 from trainables.preprocess import PreprocessConfig
-from trainables.tokenizer import FILES, Tokenizer, VocabularyConfig
+from trainables.tokenizer import Tokenizer, VocabularyConfig
 
 FORMAT = "student-search"
 """Also the `model_type`: tools that read any folder (`transformers.AutoConfig`) then name what they do not know."""
@@ -117,11 +116,8 @@ def write_model_folder(
         mode = draft.stat().st_mode
         save_file(weights, str(draft), metadata={"format": "pt"})
         draft.chmod(mode)  # safetensors leaves it readable by its writer alone
-    for name in FILES if reading.tokenizer else ():
-        source = reading.folder / name
-        if source.is_file() and source.resolve() != (folder / name).resolve():
-            with atomic_path(folder / name) as draft:
-                shutil.copyfile(source, draft)
+    if reading.tokenizer:
+        reading.tokenizer.save(folder, reading.folder)
     config = {
         "format": FORMAT,
         "model_type": FORMAT,

@@ -20,7 +20,7 @@ from spaces.schema import Space
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import fields_of
-from trainables.signals import LABEL, TEXTS
+from trainables.signals import LABEL, QUESTION, TEXTS
 from trainables.tasks.base import Task
 from trainables.teachers.loading import check_pairing, load_teacher
 from trainables.teachers.teacher import Teacher
@@ -176,9 +176,13 @@ class _Found:
 def _unread(space: Space, teacher: Teacher, kinds: frozenset[str]) -> dict[str, str]:
     """Return loss -> why this data cannot feed it in the encoding of a teacher."""
     lacks = data_lacks(space, teacher.offers, fields_of(kinds))
-    if teacher.tokenizer is None:
-        texts = data_lacks(space, teacher.offers, fields_of(kinds - TEXTS))
-        lacks = {**dict.fromkeys(texts, "reads texts, for which the teacher has no tokenizer"), **lacks}
+    readable = _readable(kinds, teacher)
+    if readable != kinds:
+        why = "reads texts, for which the teacher has no tokenizer"
+        if teacher.tokenizer:
+            why = "reads questions, for which the teacher's tokenizer has no token that begins a text"
+        texts = data_lacks(space, teacher.offers, fields_of(readable))
+        lacks = {**dict.fromkeys(texts, why), **lacks}
     return lacks
 
 
@@ -188,12 +192,19 @@ def _choose(
     """Return the tasks and what was chosen; note tasks and objectives that teacher and data do not allow."""
     if not found.is_sound("tasks") and not part.tasks:
         return None
-    fields = fields_of(kinds if reference.tokenizer else kinds - TEXTS)
+    fields = fields_of(_readable(kinds, reference))
     chosen = found.take(lambda: chosen_tasks(part, reference.offers, fields))
     if chosen is not None and found.is_sound("tasks"):
         metrics = {name: 0.0 for task in chosen[0].values() for name in task.metrics}
         found.take(lambda: check_measurable(part, metrics))
     return chosen
+
+
+def _readable(kinds: frozenset[str], teacher: Teacher) -> frozenset[str]:
+    """Return the kinds of rows of some data that models can see in the teacher's encoding."""
+    if teacher.tokenizer is None:
+        return kinds - TEXTS
+    return kinds if teacher.tokenizer.answers else kinds - {QUESTION}
 
 
 def _check_whole(space: Space, students: Students, costs: Mapping[str, float], found: _Found) -> None:

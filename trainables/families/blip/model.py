@@ -299,7 +299,7 @@ class Blip(Family):
             ids, mask, tokens = ids[pairs.captions_N], mask[pairs.captions_N], tokens[pairs.images_N]
             found[LABELS] = pairs.labels_N
         grounded = ids.clone()
-        grounded[:, 0] = self.architecture.vocabulary.enc
+        grounded[:, 0] = _there(self.architecture.vocabulary.enc)
         states, trace = self.text_network(grounded, mask, tokens, decode=False, trace=_trace(wants, "fused"))
         if MATCH in wants:
             found[MATCH] = self._head()(states[:, 0])
@@ -317,7 +317,7 @@ class Blip(Family):
         if not self.architecture.has_decoder:
             raise ValueError("a model without fusion layers or language-model head cannot decode")
         causal = ids_BT.clone()
-        causal[:, 0] = self.architecture.vocabulary.dec
+        causal[:, 0] = _there(self.architecture.vocabulary.dec)
         states, trace = self.text_network(causal, mask_BT, tokens, decode=True, trace=_trace(wants, mode))
         if Want(mode, "logits") in wants:
             found[Want(mode, "logits")] = self.text_network.logits(states)
@@ -348,6 +348,11 @@ def _trace(wants: Wants, mode: str) -> TraceLayers:
 def _keep(trace: TextTrace, mode: str, found: Signals) -> None:
     for what in ("hidden", "attention", "cross_attention"):
         found.update({Want(mode, what, index): one for index, one in getattr(trace, what).items()})
+
+
+def _there(token: int | None) -> int:
+    assert token is not None  # the architecture refuses to do without
+    return token
 
 
 def _made(tokens: Tensor | None) -> Tensor:
