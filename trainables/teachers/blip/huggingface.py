@@ -10,9 +10,10 @@ from trainables.families.base import Blueprint
 from trainables.families.blip.architecture import BlipArchitecture
 from trainables.families.blip.model import Blip
 from trainables.model_folder import check_keys, fingerprint
-from trainables.teachers.blip.huggingface_config import read_config, read_square, read_tokenizer
+from trainables.teachers.blip.huggingface_config import read_config, read_tokenizer
 from trainables.teachers.blip.huggingface_names import published_name
 from trainables.teachers.hub import hub_folder
+from trainables.teachers.settings import pictures_for
 from trainables.teachers.teacher import Teacher, TeacherFiles
 from trainables.teachers.weights import read_weights
 
@@ -28,7 +29,7 @@ def load_huggingface(name: str) -> Teacher:
     """
     folder = Path(name) if Path(name).is_dir() else hub_folder(name)
     config, tokenizer = read_tokenizer(folder, read_config(folder))
-    preprocess = read_square(folder, config.image_size)
+    preprocess = pictures_for(folder, config.image_size)
     model = _load_model(folder, config)
     files = TeacherFiles(name=name, folder=folder, fingerprint=fingerprint(model))
     return Teacher(model, tokenizer, preprocess, files, blueprint=Blueprint("blip", model.architecture))
