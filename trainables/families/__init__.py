@@ -11,6 +11,7 @@ FAMILIES = Table(
 TOWERS = Table(
     "towers",
     {
+        "clip": "trainables.families.towers.clip:Clip",
         "timm_backbone": "trainables.families.towers.timm_backbone:TimmBackbone",
         "vision_transformer": "trainables.families.towers.vision_transformer:VisionTransformer",
     },
