@@ -95,7 +95,12 @@ class BlipArchitecture:
     @property
     def image_tokens(self) -> int:
         """Number P of image tokens, class token included."""
-        return (self.image_size // self.patch_size) ** 2 + 1
+        return self.grid**2 + 1
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side."""
+        return self.image_size // self.patch_size
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy; `from_dict` reads it back."""

@@ -18,11 +18,16 @@ from trainables.families.blip.offers import (
     ANSWERS,
     GROUNDED,
     IMAGE_EMBEDDING,
+    IMAGE_JOINT,
+    IMAGE_MAP,
+    IMAGE_POOLED,
     IMAGE_TOKENS,
     LABELS,
     MATCH,
     TEMPERATURE,
     TEXT_EMBEDDING,
+    TEXT_JOINT,
+    TEXT_POOLED,
     offers_of,
 )
 from trainables.families.blip.options import BlipOptions, resolved
@@ -253,9 +258,13 @@ class Blip(Family):
     def _image(self, batch: Batch, wants: Wants, found: Signals) -> Tensor:
         hidden, attention = layers(wants, "image", "hidden"), layers(wants, "image", "attention")
         tokens, states, maps = self.image_encoder(batch[PIXELS], frozenset(hidden), frozenset(attention))
-        found[IMAGE_TOKENS] = tokens
+        found[IMAGE_TOKENS], found[IMAGE_POOLED] = tokens, tokens[:, 0]
         if IMAGE_EMBEDDING in wants:
             found[IMAGE_EMBEDDING] = self._embed(self.image_projection, tokens)
+        if wants & {IMAGE_JOINT, IMAGE_MAP}:
+            joint = found[IMAGE_JOINT] = self.image_projection(tokens)
+            grid = self.architecture.grid
+            found[IMAGE_MAP] = joint[:, 1:].transpose(1, 2).unflatten(2, (grid, grid))
         found.update({Want("image", "hidden", index): state for index, state in states.items()})
         found.update({Want("image", "attention", index): one for index, one in maps.items()})
         return tokens
@@ -267,6 +276,9 @@ class Blip(Family):
         )
         if TEXT_EMBEDDING in wants:
             found[TEXT_EMBEDDING] = self._embed(self.text_projection, states)
+        if TEXT_JOINT in wants:
+            found[TEXT_JOINT] = self.text_projection(states)
+        found[TEXT_POOLED] = states[:, 0]
         _keep(trace, "text", found)
 
     @staticmethod
