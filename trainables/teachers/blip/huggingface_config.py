@@ -14,7 +14,9 @@ from trainables.tokenizer import Tokenizer, VocabularyConfig
 
 CONFIG = "config.json"
 ARCHITECTURE = "BlipForImageTextRetrieval"
-PROJECTED_ANEW = "BlipModel"  # its two projections are drawn afresh when any published checkpoint is loaded into it
+PROJECTED_ANEW = (
+    "BlipModel"  # its two projections are drawn afresh when any published checkpoint is loaded into it
+)
 LONGEST_TEXT = (
     35  # tokens; BLIP's retrieval length (Li et al. 2022). Published position tables have 512 rows.
 )
@@ -91,8 +93,8 @@ def _require_architecture(path: Path, settings: dict[str, Any]) -> None:
     kind, classes = settings.get("model_type"), classes_of(settings)
     if kind == "blip" and PROJECTED_ANEW in classes:
         raise TeacherError(
-            f"{path}: got architectures {show(classes)}; allowed: {ARCHITECTURE}. The projections of a {PROJECTED_ANEW} are of no "
-            f"published training; give the checkpoint saved as {ARCHITECTURE}, such as Salesforce/blip-itm-base-coco."
+            f"{path}: got architectures {show(classes)}; allowed: {ARCHITECTURE}. The projections of a {PROJECTED_ANEW} are "
+            f"of no published training; give the checkpoint saved as {ARCHITECTURE}, such as Salesforce/blip-itm-base-coco."
         )
     if kind != "blip" or ARCHITECTURE not in classes:
         raise TeacherError(

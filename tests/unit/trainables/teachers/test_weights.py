@@ -12,7 +12,11 @@ from torch import Tensor
 from spaces.errors import TeacherError
 from trainables.teachers.weights import read_weights
 
-WEIGHTS = {"a.weight": torch.arange(6.0).view(2, 3), "b.bias": torch.tensor([0.5, -1.25]), "c": torch.tensor(2.0)}
+WEIGHTS = {
+    "a.weight": torch.arange(6.0).view(2, 3),
+    "b.bias": torch.tensor([0.5, -1.25]),
+    "c": torch.tensor(2.0),
+}
 COUNT = {"seen": torch.tensor(7)}
 STALE = {"text.embeddings.position_ids": torch.arange(4)}
 
@@ -46,7 +50,9 @@ def test_one_file_of_any_precision(
     path, found = read_weights(tmp_path)
     assert path == tmp_path / name
     assert set(found) == {*WEIGHTS, *COUNT}
-    assert all(torch.equal(found[key], one) and found[key].dtype == torch.float32 for key, one in WEIGHTS.items())
+    assert all(
+        torch.equal(found[key], one) and found[key].dtype == torch.float32 for key, one in WEIGHTS.items()
+    )
     assert found["seen"].dtype == torch.int64
 
 
@@ -67,6 +73,9 @@ def test_the_order_is_that_of_the_library(tmp_path: Path) -> None:
     assert set(read_weights(tmp_path)[1]) == {"one"}
 
 
+FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+
+
 def index(folder: Path, content: str) -> None:
     (folder / "model.safetensors.index.json").write_text(content)
 
@@ -74,18 +83,20 @@ def index(folder: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda folder: (folder / "model-00002-of-00002.safetensors").unlink(), "00002-of-00002.safetensors: is missing; model"),
-        (lambda folder: (folder / "model-00001-of-00002.safetensors").write_bytes(b"x" * 40), "00001-of-00002.safetensors: cannot be read"),
-        (lambda folder: safe({"c": torch.zeros(1)}, folder / "model-00002-of-00002.safetensors"), "00002-of-00002.safetensors: lacks b.bias, seen; model"),
+        (lambda folder: (folder / SECOND).unlink(), f"{SECOND}: is missing; model"),
+        (lambda folder: (folder / FIRST).write_bytes(b"x" * 40), f"{FIRST}: cannot be read"),
+        (lambda folder: safe({"c": torch.zeros(1)}, folder / SECOND), f"{SECOND}: lacks b.bias, seen; model"),
         (lambda folder: index(folder, '{"weight_map": {"a.w'), "index.json: cannot be read"),
         (lambda folder: index(folder, "[]"), "index.json, weight_map: got null; allowed: a mapping"),
         (lambda folder: index(folder, '{"weight_map": {}}'), "index.json, weight_map: got {}; allowed: a mapping"),
-        (lambda folder: index(folder, '{"weight_map": {"a": "../other"}}'), "weight_map: got '../other'; allowed: names of files beside"),
-        (lambda folder: index(folder, '{"weight_map": {"a": 3}}'), "weight_map: got 3; allowed: names of files beside"),
+        (lambda folder: index(folder, '{"weight_map": {"a": "../other"}}'), "got '../other'; allowed: names of files beside"),
+        (lambda folder: index(folder, '{"weight_map": {"a": 3}}'), "got 3; allowed: names of files beside"),
         (lambda folder: index(folder, "[" * 100_000), "index.json: cannot be read"),
     ],
 )  # fmt: skip
-def test_damaged_shards_are_told_by_their_file(tmp_path: Path, spoil: Callable[[Path], None], told: str) -> None:
+def test_damaged_shards_are_told_by_their_file(
+    tmp_path: Path, spoil: Callable[[Path], None], told: str
+) -> None:
     save_shards(tmp_path, "model.safetensors", safe)
     spoil(tmp_path)
     with pytest.raises(TeacherError) as caught:
@@ -110,10 +121,15 @@ def test_what_is_pickled_runs_no_code_and_is_weights_alone(tmp_path: Path) -> No
     with pytest.raises(TeacherError, match=r"pytorch_model\.bin: cannot be read"):
         read_weights(tmp_path)
     torch.save({"model": {"a": torch.zeros(1)}, "epoch": 3}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(TeacherError, match=r"pytorch_model\.bin: holds a dict; allowed: a mapping of names to tensors"):
+    with pytest.raises(
+        TeacherError, match=r"pytorch_model\.bin: holds a dict; allowed: a mapping of names to tensors"
+    ):
         read_weights(tmp_path)
 
 
 def test_a_folder_without_weights_is_told_what_may_be_there(tmp_path: Path) -> None:
-    with pytest.raises(TeacherError, match=r"holds no weights; allowed: model.safetensors or pytorch_model.bin, in one piece or"):
+    with pytest.raises(
+        TeacherError,
+        match=r"holds no weights; allowed: model.safetensors or pytorch_model.bin, in one piece or",
+    ):
         read_weights(tmp_path)
