@@ -16,7 +16,14 @@ from trainables.families.base import Blueprint
 from trainables.families.towers.clip_architecture import LEGACY_END, ClipArchitecture, ClipEncoder
 from trainables.model_folder import check_keys, fingerprint
 from trainables.teachers.hub import CONFIG, hub_folder
-from trainables.teachers.settings import classes_of, natural, pictures_for, read_settings, square_side
+from trainables.teachers.settings import (
+    classes_of,
+    natural,
+    pictures_for,
+    read_settings,
+    section,
+    square_side,
+)
 from trainables.teachers.teacher import Teacher, TeacherFiles
 from trainables.teachers.weights import read_weights
 from trainables.tokenizer import Published, Tokenizer, VocabularyConfig, read_published
@@ -28,6 +35,7 @@ CLASSES = {
 }
 VISION, PROJECTION = "vision_model.", "visual_projection.weight"
 COLOURS = 3
+COUNTS = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 PROBE = "a photo of 2 cats, asleep"
 
 
@@ -73,20 +81,33 @@ def _kind(path: Path, settings: dict[str, Any]) -> str:
     return str(kind)
 
 
-def _read(path: Path, kind: type[Any], settings: dict[str, Any]) -> Any:
-    """Return the library's own config object, with its defaults for what a file leaves out."""
+def _read(path: Path, kind: type[Any], settings: dict[str, Any], *sides: str) -> Any:
+    """Return the library's own config object, with its defaults for what a file leaves out.
+
+    Args:
+        path: of the file.
+        kind: class of the config.
+        settings: what the file says.
+        sides: names of its sections; none where the sizes of one side are all that it says.
+    """
+    for where in sides or ("",):
+        side = section(path, settings, where) if where else settings
+        for key in (
+            key for key in COUNTS if key in side
+        ):  # of these the library says less well what is wrong
+            natural(path, f"{where}.{key}" if where else key, side[key])
     try:
         return kind.from_dict(settings)
     except Exception as error:  # whatever a wrong value makes its classes raise
         raise TeacherError(
-            f"{path}: {' '.join(str(error).split())[:300]}. Save or download the teacher again."
+            f"{path}: {' '.join(str(error).split())[:300].rstrip('.')}. Save or download the teacher again."
         ) from error
 
 
 def _pair(folder: Path, settings: dict[str, Any]) -> tuple[ClipArchitecture, Tokenizer]:
     """Return the sizes of a `CLIPModel`, and its tokenizer."""
     path = folder / CONFIG
-    config = _read(path, CLIPConfig, settings)
+    config = _read(path, CLIPConfig, settings, "vision_config", "text_config")
     vision, text = config.vision_config, config.text_config
     words = natural(path, "text_config.vocab_size", text.vocab_size)
     positions = natural(path, "text_config.max_position_embeddings", text.max_position_embeddings)
@@ -133,10 +154,7 @@ def _image(path: Path, where: str, config: CLIPVisionConfig) -> dict[str, Any]:
 
 
 def _encoder(path: Path, where: str, config: CLIPVisionConfig | CLIPTextConfig) -> ClipEncoder:
-    width, inner, depth, heads = (
-        natural(path, f"{where}{key}", getattr(config, key))
-        for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-    )
+    width, inner, depth, heads = (natural(path, f"{where}{key}", getattr(config, key)) for key in COUNTS)
     if config.hidden_act not in ACT2FN:
         raise TeacherError(
             f"{path}, {where}hidden_act: got {show(config.hidden_act)}; allowed: {', '.join(sorted(ACT2FN))}."

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from spaces.errors import ShapeError
+from spaces.rules import show
 from trainables.signals import CAPTION, PICTURE, Offer, Offers, Want, Wants, modes
 
 IMAGE, TEXT = "image", "text"
@@ -70,8 +71,8 @@ class ClipArchitecture:
             )
         if self.text is not None and (self.embedding is None or not 2 <= self.max_tokens <= self.positions):
             raise ShapeError(
-                f"text: got embedding {self.embedding}, max_tokens {self.max_tokens} and {self.positions} positions; allowed: "
-                "a text side has a projection, and 2 or more tokens, each with a position."
+                f"text: got embedding {show(self.embedding)}, max_tokens {self.max_tokens} and {self.positions} positions; "
+                "allowed: a text side has a projection, and 2 or more tokens, each with a position."
             )
 
     @property
