@@ -199,7 +199,7 @@ class Tokenizer:
         if self.vocabulary.dec is None:
             raise TeacherError(
                 "tokenizer: has no token with which a decoder begins a text, so that there are neither captions nor answers "
-                "of it. Leave out what decodes, or take a teacher whose tokenizer has one, such as a BLIP's."
+                "of it. Leave out what decodes, or take a teacher whose tokenizer has one."
             )
         return [self.vocabulary.dec]
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
-from transformers.activations import ACT2FN
 
 from spaces.errors import ShapeError, TeacherError
 from spaces.rules import show
@@ -81,7 +79,7 @@ def _kind(path: Path, settings: dict[str, Any]) -> str:
     return str(kind)
 
 
-def _read(path: Path, kind: type[Any], settings: dict[str, Any], *sides: str) -> Any:
+def _read(path: Path, kind: str, settings: dict[str, Any], *sides: str) -> Any:
     """Return the library's own config object, with its defaults for what a file leaves out.
 
     Args:
@@ -90,6 +88,8 @@ def _read(path: Path, kind: type[Any], settings: dict[str, Any], *sides: str) ->
         settings: what the file says.
         sides: names of its sections; none where the sizes of one side are all that it says.
     """
+    import transformers  # 3 s, and packages of its own
+
     for where in sides or ("",):
         side = section(path, settings, where) if where else settings
         for key in (
@@ -97,7 +97,7 @@ def _read(path: Path, kind: type[Any], settings: dict[str, Any], *sides: str) ->
         ):  # of these the library says less well what is wrong
             natural(path, f"{where}.{key}" if where else key, side[key])
     try:
-        return kind.from_dict(settings)
+        return getattr(transformers, kind).from_dict(settings)
     except Exception as error:  # whatever a wrong value makes its classes raise
         raise TeacherError(
             f"{path}: {' '.join(str(error).split())[:300].rstrip('.')}. Save or download the teacher again."
@@ -107,7 +107,7 @@ def _read(path: Path, kind: type[Any], settings: dict[str, Any], *sides: str) ->
 def _pair(folder: Path, settings: dict[str, Any]) -> tuple[ClipArchitecture, Tokenizer]:
     """Return the sizes of a `CLIPModel`, and its tokenizer."""
     path = folder / CONFIG
-    config = _read(path, CLIPConfig, settings, "vision_config", "text_config")
+    config = _read(path, "CLIPConfig", settings, "vision_config", "text_config")
     vision, text = config.vision_config, config.text_config
     words = natural(path, "text_config.vocab_size", text.vocab_size)
     positions = natural(path, "text_config.max_position_embeddings", text.max_position_embeddings)
@@ -128,7 +128,7 @@ def _pair(folder: Path, settings: dict[str, Any]) -> tuple[ClipArchitecture, Tok
 
 def _vision(path: Path, settings: dict[str, Any], *, projected: bool) -> ClipArchitecture:
     """Return the sizes of a vision side by itself."""
-    config = _read(path, CLIPVisionConfig, settings)
+    config = _read(path, "CLIPVisionConfig", settings)
     embedding = natural(path, "projection_dim", config.projection_dim) if projected else None
     sides = {**_image(path, "", config), "text": None, "embedding": embedding, "temperature": False}
     return _architecture(path, sides)
@@ -141,7 +141,7 @@ def _architecture(path: Path, sides: dict[str, Any]) -> ClipArchitecture:
         raise TeacherError(f"{path}: {error}") from error
 
 
-def _image(path: Path, where: str, config: CLIPVisionConfig) -> dict[str, Any]:
+def _image(path: Path, where: str, config: Any) -> dict[str, Any]:
     if config.num_channels != COLOURS:
         raise TeacherError(
             f"{path}, {where}num_channels: got {show(config.num_channels)}; allowed: {COLOURS}."
@@ -153,7 +153,9 @@ def _image(path: Path, where: str, config: CLIPVisionConfig) -> dict[str, Any]:
     }
 
 
-def _encoder(path: Path, where: str, config: CLIPVisionConfig | CLIPTextConfig) -> ClipEncoder:
+def _encoder(path: Path, where: str, config: Any) -> ClipEncoder:
+    from transformers.activations import ACT2FN
+
     width, inner, depth, heads = (natural(path, f"{where}{key}", getattr(config, key)) for key in COUNTS)
     if config.hidden_act not in ACT2FN:
         raise TeacherError(
@@ -189,7 +191,7 @@ def _tokenizer(folder: Path, theirs: Published, *, words: int, longest: int) -> 
     return tokenizer
 
 
-def _end(path: Path, text: CLIPTextConfig, theirs: Published) -> int:
+def _end(path: Path, text: Any, theirs: Published) -> int:
     """Return by which token the class finds the end of a text, once it is the one that the tokenizer writes there."""
     end, largest = text.eos_token_id, max(theirs.backend.get_vocab().values())
     if end == LEGACY_END and theirs.end != largest:

@@ -7,8 +7,6 @@ from typing import Any, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
-from transformers.models.clip.modeling_clip import CLIPAttention
 
 from spaces.errors import ShapeError
 from trainables.families.base import Family, Resolved, Sample, Surroundings
@@ -45,6 +43,8 @@ class Clip(Family):
     Config = NoOptions
     Architecture = ClipArchitecture
     architecture: ClipArchitecture
+    vision_model: Any  # the library's classes, which are imported when the first one is made
+    text_model: Any
 
     def __init__(self, architecture: ClipArchitecture) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ def _run(
     return tokens
 
 
-def _maps(attention: CLIPAttention, states: Tensor, allowed: Tensor | None) -> Tensor:
+def _maps(attention: Any, states: Tensor, allowed: Tensor | None) -> Tensor:
     """Return the softmax maps (B, H, T, T), which the fused kernel keeps to itself."""
     split = (attention.num_heads, attention.head_dim)
     query, key = (
@@ -252,15 +252,24 @@ def _encoder(side: ClipEncoder) -> dict[str, Any]:
     }
 
 
-def _vision(a: ClipArchitecture, side: ClipEncoder) -> CLIPVisionModel:
+def _vision(a: ClipArchitecture, side: ClipEncoder) -> nn.Module:
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
     return CLIPVisionModel(
         CLIPVisionConfig(**_encoder(side), image_size=a.image_size, patch_size=a.patch_size)
     )
 
 
-def _text(a: ClipArchitecture, side: ClipEncoder) -> CLIPTextModel:
+def _text(a: ClipArchitecture, side: ClipEncoder) -> nn.Module:
+    from transformers import CLIPTextConfig, CLIPTextModel
+
     return CLIPTextModel(
         CLIPTextConfig(
-            **_encoder(side), vocab_size=a.words, max_position_embeddings=a.positions, eos_token_id=a.end
+            **_encoder(side),
+            vocab_size=a.words,
+            max_position_embeddings=a.positions,
+            eos_token_id=a.end,
+            bos_token_id=None,  # neither of the two is read, and the usual ones lie outside of small word tables
+            pad_token_id=None,
         )
     )
