@@ -8,8 +8,8 @@ LOADERS = Table(
     {
         "beit": "trainables.teachers.towers.huggingface:load_vision_transformer",
         "blip": "trainables.teachers.blip.huggingface:load_huggingface",
-        "clip": "trainables.teachers.clip:load_clip",
-        "clip_vision_model": "trainables.teachers.clip:load_clip",
+        "clip": "trainables.teachers.towers.clip:load_clip",
+        "clip_vision_model": "trainables.teachers.towers.clip:load_clip",
         "dinov2": "trainables.teachers.towers.huggingface:load_vision_transformer",
         "dinov2_with_registers": "trainables.teachers.towers.huggingface:load_vision_transformer",
         "dinov3_vit": "trainables.teachers.towers.huggingface:load_vision_transformer",

@@ -1,7 +1,7 @@
 """CLIP's two transformers as `transformers` has them, said in signals (Radford et al. 2021)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, final
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spaces.errors import ShapeError
 from trainables.families.base import Family, Resolved, Sample, Surroundings
+from trainables.families.towers.base import NoOptions
 from trainables.families.towers.clip_architecture import (
     IMAGE,
     LEGACY_END,
@@ -25,11 +26,6 @@ from trainables.signals import PIXELS, Batch, Inputs, Offers, Signals, Want, Wan
 LOGIT_SCALE = 2.6592  # ln(1 / 0.07), where CLIP starts
 PROJECTED = frozenset({"embedding", "joint", "map"})
 LAST = PROJECTED | {"pooled", "tokens"}  # what is made of the last layer's state
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoOptions:
-    """Options of a family that only teaches: none."""
 
 
 @final

@@ -47,7 +47,7 @@ def test_what_our_family_cannot_hold_is_refused_by_name(
         ("do_resize", False, "do_resize: got false"),
         ("do_center_crop", True, "crop_size: got [None, None]"),
         ("resample", 9, "resample: got 9; allowed: 0 to 5"),
-        ("size", {"height": 64, "width": 64}, "pictures of side 64, vision_config.image_size is 32"),
+        ("size", {"height": 64, "width": 64}, "makes pictures of side 64, config.json says image_size 32"),
         ("rescale_factor", -1.0, "rescale_factor: got -1.0; allowed: a number above 0"),
         ("image_mean", [0.5, 0.5], "three numbers each"),
     ],

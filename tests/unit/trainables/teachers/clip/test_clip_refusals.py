@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from spaces.errors import TeacherError
 from tests.unit.trainables.teachers.clip.small_clip import SIZES, Published, save_vision
 from tests.unit.trainables.teachers.published import edit
-from trainables.teachers.clip import load_clip
+from trainables.teachers.towers.clip import load_clip
 
 
 def told(folder: Path) -> str:

@@ -14,11 +14,12 @@ from trainables.families.base import Blueprint
 from trainables.families.towers.clip_architecture import LEGACY_END, ClipArchitecture, ClipEncoder
 from trainables.model_folder import check_keys, fingerprint
 from trainables.teachers.hub import CONFIG, hub_folder
+from trainables.teachers.json_file import read_object
+from trainables.teachers.quiet import quiet
 from trainables.teachers.settings import (
     classes_of,
     natural,
     pictures_for,
-    read_settings,
     section,
     square_side,
 )
@@ -44,7 +45,7 @@ def load_clip(name: str) -> Teacher:
         TeacherError: files missing, damaged, or of a model that this program cannot hold exactly.
     """
     folder = Path(name) if Path(name).is_dir() else hub_folder(name)
-    settings = read_settings(folder / CONFIG)
+    settings = read_object(folder / CONFIG)
     kind = _kind(folder / CONFIG, settings)
     weights, published = read_weights(folder)
     tokenizer = None
@@ -97,7 +98,8 @@ def _read(path: Path, kind: str, settings: dict[str, Any], *sides: str) -> Any:
         ):  # of these the library says less well what is wrong
             natural(path, f"{where}.{key}" if where else key, side[key])
     try:
-        return getattr(transformers, kind).from_dict(settings)
+        with quiet():
+            return getattr(transformers, kind).from_dict(settings)
     except Exception as error:  # whatever a wrong value makes its classes raise
         raise TeacherError(
             f"{path}: {' '.join(str(error).split())[:300].rstrip('.')}. Save or download the teacher again."
