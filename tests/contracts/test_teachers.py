@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from spaces.plugins import resolve
+from tests.unit.trainables.teachers.clip import small_clip
 from tests.unit.trainables.teachers.published_towers import save
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes import language
@@ -20,8 +21,7 @@ from trainables.tasks.pool import EvaluationSize
 from trainables.teachers import LOADERS, TEACHERS
 from trainables.teachers.loading import check_pairing, load_teacher
 
-
-FOLDERS = ("vit", "dinov2", "registers", "dinov3", "beit", "timm vit", "timm resnet")
+FOLDERS = ("vit", "dinov2", "registers", "dinov3", "beit", "timm vit", "timm resnet", "clip")
 """Kinds of published models: one of each loader, and of timm both a transformer and a convolutional trunk."""
 
 
@@ -37,7 +37,10 @@ def name(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     given: str = request.param
     if given in TEACHERS:
         return given
-    return str(save(tmp_path_factory.mktemp("published") / "model", given).folder)
+    folder = tmp_path_factory.mktemp("published") / "model"
+    if given == "clip":
+        return str(small_clip.save_named(folder, given))
+    return str(save(folder, given).folder)
 
 
 @pytest.mark.parametrize("name", [*TEACHERS, *FOLDERS], indirect=True)

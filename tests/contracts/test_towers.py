@@ -11,34 +11,51 @@ from torch.utils.flop_counter import FlopCounterMode
 from spaces.errors import IllegalCandidate
 from spaces.plugins import resolve
 from tests.contracts import models
+from tests.unit.trainables.teachers.clip import small_clip
 from tests.unit.trainables.teachers.published_towers import KINDS, PUBLISHED, save
 from trainables.costs.flops import flops_by_mode
 from trainables.costs.subject import Subject
 from trainables.families import FAMILIES, TOWERS, table_of
 from trainables.families.base import Blueprint, Family, Surroundings
 from trainables.model_folder import Reading, read_model_folder, write_model_folder
-from trainables.signals import PICTURE, PIXELS, Batch, Serving, Signals, Wants
+from trainables.signals import CAPTION, PICTURE, PIXELS, Batch, Serving, Signals, Wants
+from trainables.tasks.decoding import padded
 from trainables.teachers import LOADERS
 from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher
 
+CLIPS = ("clip", "clip vision")
+TEXTS = [
+    "a photo of a red circle",
+    "",
+    " ".join(["the blue square"] * 9),
+]  # the last is longer than a text may be
 ROWS = 3
 
 
 @pytest.fixture(scope="module")
 def taught(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Teacher:
-    return load_teacher(str(save(tmp_path_factory.mktemp("published") / "model", request.param).folder))
+    folder = tmp_path_factory.mktemp("published") / "model"
+    if request.param in CLIPS:
+        small_clip.save_named(folder, request.param)
+    else:
+        save(folder, request.param)
+    return load_teacher(str(folder))
 
 
-def pictures(teacher: Teacher) -> Batch:
-    side = teacher.preprocess.image_size
-    pixels = torch.randn(ROWS, 3, side, side, generator=torch.Generator().manual_seed(2))
-    return Batch(fields={PIXELS: pixels}, rows={PICTURE: torch.arange(ROWS)})
+def examples(teacher: Teacher) -> Batch:
+    side, rows = teacher.preprocess.image_size, torch.arange(ROWS)
+    fields = {PIXELS: torch.randn(ROWS, 3, side, side, generator=torch.Generator().manual_seed(2))}
+    if teacher.tokenizer:
+        pad = teacher.tokenizer.vocabulary.pad
+        ids, mask = padded(teacher.tokenizer.captions(TEXTS), pad, torch.device("cpu"))
+        fields |= {"caption.ids": ids, "caption.mask": mask}
+    return Batch(fields=fields, rows={PICTURE: rows, CAPTION: rows})
 
 
 def said(model: Family, teacher: Teacher, wants: Wants) -> Signals:
     with torch.no_grad():
-        found: Signals = model(pictures(teacher), wants)
+        found: Signals = model(examples(teacher), wants)
     return found
 
 
@@ -61,10 +78,10 @@ def test_no_tower_is_a_student() -> None:
 def test_every_loader_of_towers_has_an_example() -> None:
     rows = {kind for kind, place in LOADERS.items() if ".towers." in place}
     shown = {getattr(transformers, kind.model).config_class.model_type for kind in KINDS.values()}
-    assert shown | {"timm"} == rows
+    assert shown | {"timm", "clip", "clip_vision_model"} == rows
 
 
-@pytest.mark.parametrize("taught", PUBLISHED, indirect=True)
+@pytest.mark.parametrize("taught", [*PUBLISHED, *CLIPS], indirect=True)
 class TestEveryTower:
     def test_says_exactly_what_is_wanted_in_the_shapes_that_it_offers(self, taught: Teacher) -> None:
         together = said(taught.model, taught, frozenset(taught.offers))
@@ -72,17 +89,20 @@ class TestEveryTower:
         for want, offer in taught.offers.items():
             alone = said(taught.model, taught, frozenset({want}))
             assert set(alone) == {want}
-            assert tuple(alone[want].shape) == (ROWS, *offer.sizes), want
+            assert tuple(alone[want].shape) == ((ROWS, *offer.sizes) if offer.rows else ()), want
             assert bool(alone[want].isfinite().all()), want
             models.close(together[want], alone[want], want)
 
     def test_says_the_same_of_a_picture_whatever_stands_beside_it(self, taught: Teacher) -> None:
         wants = frozenset(taught.offers)
-        together, batch = said(taught.model, taught, wants), pictures(taught)
-        alone = Batch(fields={PIXELS: batch[PIXELS][[1]]}, rows={PICTURE: torch.tensor([1])})
+        together, batch = said(taught.model, taught, wants), examples(taught)
+        alone = Batch(
+            fields={name: one[[1]] for name, one in batch.fields.items()}, rows={PICTURE: torch.tensor([1])}
+        )
         with torch.no_grad():
             for want, value in taught.model(alone, wants).items():
-                models.close(together[want][[1]], value, want)
+                if taught.offers[want].rows:
+                    models.close(together[want][[1]], value, want)
 
     def test_embeddings_have_unit_norm_and_maps_are_probabilities(self, taught: Teacher) -> None:
         found = said(taught.model, taught, frozenset(taught.offers))
@@ -132,14 +152,13 @@ class TestEveryTower:
         assert hash(again) == hash(plan)
 
     def test_a_model_folder_holds_it(self, taught: Teacher, tmp_path: Path) -> None:
-        reading = Reading(preprocess=taught.preprocess, tokenizer=None, folder=tmp_path)
+        source = taught.files.folder
+        reading = Reading(preprocess=taught.preprocess, tokenizer=taught.tokenizer, folder=source)
         write_model_folder(tmp_path, taught.model, kind=taught.blueprint.kind, reading=reading, measured={})
         read = read_model_folder(tmp_path)
-        assert (read.blueprint, read.preprocess, read.tokenizer) == (
-            taught.blueprint,
-            taught.preprocess,
-            None,
-        )
+        assert (read.blueprint, read.preprocess) == (taught.blueprint, taught.preprocess)
+        digests = [one.tokenizer.digest if one.tokenizer else None for one in (read, taught)]
+        assert digests[0] == digests[1]
         assert read.fingerprint == taught.files.fingerprint == load_teacher(str(tmp_path)).files.fingerprint
         wants = frozenset(taught.offers)
         expected = said(taught.model, taught, wants)
@@ -149,4 +168,5 @@ class TestEveryTower:
     def test_sizes_are_what_students_may_be_relative_to(self, taught: Teacher) -> None:
         assert all(type(size) is int and size > 0 for size in taught.blueprint.sizes.values())
         assert {"embedding", "image.width"} <= set(taught.blueprint.sizes)
-        assert set(taught.blueprint.sizes) <= {"embedding", "image.width", "image.depth", "image.heads"}
+        known = {f"{mode}.{size}" for mode in ("image", "text") for size in ("width", "depth", "heads")}
+        assert set(taught.blueprint.sizes) <= {"embedding", *known}

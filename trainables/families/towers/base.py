@@ -144,7 +144,7 @@ class Tower(Family):
         Raises:
             IllegalCandidate: always.
         """
-        raise _only_teaches(cls)
+        raise only_teaches(cls)
 
     @classmethod
     def draft(cls, config: Any, around: Surroundings) -> Any:
@@ -153,7 +153,7 @@ class Tower(Family):
         Raises:
             IllegalCandidate: always.
         """
-        raise _only_teaches(cls)
+        raise only_teaches(cls)
 
     def inherit(self, teacher: nn.Module, config: Any) -> None:
         """Refuse to be a student.
@@ -161,7 +161,7 @@ class Tower(Family):
         Raises:
             IllegalCandidate: always.
         """
-        raise _only_teaches(type(self))
+        raise only_teaches(type(self))
 
     @classmethod
     def sizes(cls, architecture: Any) -> dict[str, int]:
@@ -215,5 +215,6 @@ class Tower(Family):
         return F.normalize(view.pooled.float(), dim=-1), view.logits
 
 
-def _only_teaches(tower: type[Tower]) -> IllegalCandidate:
+def only_teaches(tower: type[Family]) -> IllegalCandidate:
+    """Return why a family of `TOWERS` makes no student."""
     return IllegalCandidate(f"{tower.__name__} only teaches; a student is of a kind that --list names.")

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spaces.errors import ShapeError
 from trainables.families.base import Family, Resolved, Sample, Surroundings
-from trainables.families.towers.base import NoOptions
+from trainables.families.towers.base import NoOptions, only_teaches
 from trainables.families.towers.clip_architecture import (
     IMAGE,
     LEGACY_END,
@@ -53,13 +52,21 @@ class Clip(Family):
 
     @classmethod
     def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
-        """Refuse: it is in `TOWERS`, not in `FAMILIES`."""
-        raise ShapeError("student: a CLIP teaches here, and is no student. Choose another student.kind.")
+        """Refuse to be a student.
+
+        Raises:
+            IllegalCandidate: always.
+        """
+        raise only_teaches(cls)
 
     @classmethod
     def draft(cls, config: NoOptions, around: Surroundings) -> ClipArchitecture:
-        """Refuse: it is in `TOWERS`, not in `FAMILIES`."""
-        raise ShapeError("student: a CLIP teaches here, and is no student. Choose another student.kind.")
+        """Refuse to be a student.
+
+        Raises:
+            IllegalCandidate: always.
+        """
+        raise only_teaches(cls)
 
     @classmethod
     def sizes(cls, architecture: ClipArchitecture) -> dict[str, int]:

@@ -104,3 +104,12 @@ def save_vision(folder: Path, *, projected: bool) -> Any:
     processor(SIZES["even"]["image_size"]).save_pretrained(folder)
     model.set_attn_implementation("eager")
     return model
+
+
+def save_named(folder: Path, name: str) -> Path:
+    """Save a small one as `clip`, or its vision side as `clip vision`; return the folder."""
+    if name == "clip":
+        save(folder, SIZES["even"])
+    else:
+        save_vision(folder, projected=True)
+    return folder
