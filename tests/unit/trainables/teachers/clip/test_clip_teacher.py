@@ -1,5 +1,6 @@
 """A published CLIP says the same in signals as in its own class."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from tests.unit.trainables.teachers.clip.small_clip import SIZES, Published, save, save_vision
+from tests.unit.trainables.teachers.clip.small_clip import (
+    POSITIONS,
+    SIZES,
+    TEXT,
+    Published,
+    save,
+    save_vision,
+)
 from trainables.families.towers.clip import Clip
 from trainables.signals import PIXELS, Batch, Signals, Want, Wants
 from trainables.tasks.decoding import padded
@@ -210,6 +218,75 @@ def test_an_old_config_finds_the_end_by_the_highest_id_as_its_class_does(tmp_pat
     batch, ours = everything(teacher)
     theirs = old.model.get_text_features(batch["caption.ids"], batch["caption.mask"].long()).pooler_output
     close(ours[Want("text", "embedding")], normalize(theirs, dim=-1))
+
+
+def test_files_as_openai_published_them(copied_clip: Path, small_clip: Published) -> None:
+    """Sizes stand in `text_config_dict`, ids are those of another tokenizer, and classes have older names."""
+    expected = load_teacher(str(small_clip.folder))
+    config = json.loads((copied_clip / "config.json").read_text())
+    sizes = {name: config["text_config"][name] for name in TEXT}
+    old_ids = {"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+    text = {
+        **config["text_config"],
+        **dict.fromkeys(TEXT, 8),
+        "_name_or_path": "",
+        "torch_dtype": None,
+        "pruned_heads": {},
+    }
+    config |= {
+        "text_config": text,
+        "text_config_dict": {
+            **sizes,
+            **old_ids,
+            "vocab_size": text["vocab_size"],
+            "max_position_embeddings": POSITIONS,
+        },
+        "vision_config_dict": None,
+    }
+    (copied_clip / "config.json").write_text(json.dumps(config))
+    token = {
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": True,
+        "__type": "AddedToken",
+    }
+    end = {"content": "<|endoftext|>", **token}
+    words = {
+        "unk_token": end,
+        "bos_token": {"content": "<|startoftext|>", **token},
+        "eos_token": end,
+        "pad_token": "<|endoftext|>",
+        "add_prefix_space": False,
+        "errors": "replace",
+        "do_lower_case": True,
+        "name_or_path": "openai/clip-vit-base-patch32",
+        "model_max_length": POSITIONS,
+        "special_tokens_map_file": "./special_tokens_map.json",
+        "tokenizer_class": "CLIPTokenizer",
+    }
+    (copied_clip / "tokenizer_config.json").write_text(json.dumps(words))
+    pictures = {
+        "crop_size": 32,
+        "do_center_crop": True,
+        "do_normalize": True,
+        "do_resize": True,
+        "feature_extractor_type": "CLIPFeatureExtractor",
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "resample": 3,
+        "size": 32,
+    }
+    (copied_clip / "preprocessor_config.json").write_text(json.dumps(pictures))
+    teacher = load_teacher(str(copied_clip))
+    assert teacher.preprocess == expected.preprocess
+    assert teacher.tokenizer is not None
+    assert expected.tokenizer is not None
+    assert teacher.tokenizer.captions(TEXTS) == expected.tokenizer.captions(TEXTS)
+    batch, ours = everything(teacher)
+    assert all(
+        torch.equal(ours[want], value) for want, value in expected.signals(batch, frozenset(ours)).items()
+    )
 
 
 @torch.no_grad()
