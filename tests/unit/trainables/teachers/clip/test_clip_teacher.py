@@ -32,6 +32,38 @@ TEXTS = [
 ]
 ROUNDINGS = 64  # products of at most 72 channels through 3 layers, summed in another order
 CPU = torch.device("cpu")
+TOKEN = {
+    "single_word": False,
+    "lstrip": False,
+    "rstrip": False,
+    "normalized": True,
+    "__type": "AddedToken",
+}
+END = {"content": "<|endoftext|>", **TOKEN}
+OLD_WORDS = {
+    "unk_token": END,
+    "bos_token": {"content": "<|startoftext|>", **TOKEN},
+    "eos_token": END,
+    "pad_token": "<|endoftext|>",
+    "add_prefix_space": False,
+    "errors": "replace",
+    "do_lower_case": True,
+    "name_or_path": "openai/clip-vit-base-patch32",
+    "model_max_length": POSITIONS,
+    "special_tokens_map_file": "./special_tokens_map.json",
+    "tokenizer_class": "CLIPTokenizer",
+}
+OLD_PICTURES = {
+    "crop_size": 32,
+    "do_center_crop": True,
+    "do_normalize": True,
+    "do_resize": True,
+    "feature_extractor_type": "CLIPFeatureExtractor",
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+    "resample": 3,
+    "size": 32,
+}
 
 
 def make_batch(teacher: Teacher) -> Batch:
@@ -244,40 +276,8 @@ def test_files_as_openai_published_them(copied_clip: Path, small_clip: Published
         "vision_config_dict": None,
     }
     (copied_clip / "config.json").write_text(json.dumps(config))
-    token = {
-        "single_word": False,
-        "lstrip": False,
-        "rstrip": False,
-        "normalized": True,
-        "__type": "AddedToken",
-    }
-    end = {"content": "<|endoftext|>", **token}
-    words = {
-        "unk_token": end,
-        "bos_token": {"content": "<|startoftext|>", **token},
-        "eos_token": end,
-        "pad_token": "<|endoftext|>",
-        "add_prefix_space": False,
-        "errors": "replace",
-        "do_lower_case": True,
-        "name_or_path": "openai/clip-vit-base-patch32",
-        "model_max_length": POSITIONS,
-        "special_tokens_map_file": "./special_tokens_map.json",
-        "tokenizer_class": "CLIPTokenizer",
-    }
-    (copied_clip / "tokenizer_config.json").write_text(json.dumps(words))
-    pictures = {
-        "crop_size": 32,
-        "do_center_crop": True,
-        "do_normalize": True,
-        "do_resize": True,
-        "feature_extractor_type": "CLIPFeatureExtractor",
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
-        "resample": 3,
-        "size": 32,
-    }
-    (copied_clip / "preprocessor_config.json").write_text(json.dumps(pictures))
+    (copied_clip / "tokenizer_config.json").write_text(json.dumps(OLD_WORDS))
+    (copied_clip / "preprocessor_config.json").write_text(json.dumps(OLD_PICTURES))
     teacher = load_teacher(str(copied_clip))
     assert teacher.preprocess == expected.preprocess
     assert teacher.tokenizer is not None
