@@ -48,31 +48,31 @@ SOURCES: Mapping[str, Source] = {
 }
 """`model_type` -> its class."""
 
-UNUSED = (
-    *(
-        "stage_names",
-        "out_features",
-        "out_indices",
-        "apply_layernorm",
-        "reshape_hidden_states",
-    ),  # of backbones
-    *(
-        "attention_dropout",
-        "attention_probs_dropout_prob",
-        "hidden_dropout_prob",
-        "drop_path_rate",
-    ),  # of training
-    *("initializer_range", "pos_embed_jitter", "pos_embed_rescale", "pos_embed_shift"),
-    *("encoder_stride", "pooler_act", "pooler_output_size", "vocab_size"),  # of heads that are left behind
-    *(
-        "add_fpn",
-        "auxiliary_channels",
-        "auxiliary_concat_input",
-        "auxiliary_loss_weight",
-        "auxiliary_num_convs",
-    ),
-    *("pool_scales", "semantic_loss_ignore_index", "use_auxiliary_head"),
-)
+OF_BACKBONES = ["stage_names", "out_features", "out_indices", "apply_layernorm", "reshape_hidden_states"]
+OF_TRAINING = [
+    "attention_dropout",
+    "attention_probs_dropout_prob",
+    "drop_path_rate",
+    "hidden_dropout_prob",
+    "initializer_range",
+    "pos_embed_jitter",
+    "pos_embed_rescale",
+    "pos_embed_shift",
+]
+OF_HEADS = [
+    "add_fpn",
+    "auxiliary_channels",
+    "auxiliary_concat_input",
+    "auxiliary_loss_weight",
+    "auxiliary_num_convs",
+    "encoder_stride",
+    "pool_scales",
+    "pooler_act",
+    "pooler_output_size",
+    "semantic_loss_ignore_index",
+    "use_auxiliary_head",
+    "vocab_size",
+]
 """What a config says that does not change what a model in eval mode answers."""
 
 
@@ -223,7 +223,11 @@ def plain_config(config: Any) -> dict[str, Any]:
     """Return what a config of the library says of a model in eval mode, as JSON reads it back."""
     from transformers import PreTrainedConfig
 
-    of_any = set(PreTrainedConfig().to_dict()) | {"_name_or_path", "model_type", "architectures", *UNUSED}
+    of_any = (
+        {*OF_BACKBONES, *OF_TRAINING, *OF_HEADS}
+        | set(PreTrainedConfig().to_dict())
+        | {"_name_or_path", "model_type", "architectures"}
+    )
     found = {
         name: value for name, value in config.to_dict().items() if name not in of_any and value is not None
     }

@@ -11,6 +11,7 @@ from spaces.errors import ShapeError, TeacherError
 from spaces.rules import show
 from trainables.families.base import Blueprint
 from trainables.families.towers.vision_transformer import (
+    OF_BACKBONES,
     SOURCES,
     VisionArchitecture,
     VisionTransformer,
@@ -98,7 +99,9 @@ def _read_config(folder: Path) -> Folder:
             "Give the image model that it stands on."
         )
     try:
-        config = library_class(base).config_class.from_dict(settings)
+        config = library_class(base).config_class.from_dict(
+            {name: value for name, value in settings.items() if name not in OF_BACKBONES}
+        )
         config.image_size = _square(path, "image_size", config.image_size)
         config.patch_size = _square(path, "patch_size", config.patch_size)
     except TeacherError:

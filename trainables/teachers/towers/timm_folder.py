@@ -32,6 +32,9 @@ def load_timm(name: str) -> Teacher:
     path = folder / CONFIG
     read_object(path)
     model, pretrained, args = _config(path)
+    pretrained["num_classes"] = args.pop(
+        "num_classes", pretrained["num_classes"]
+    )  # of the weights, says timm
     preprocess = timm_preprocess(path, pretrained)
     config = {key: pretrained[key] for key in BUILT if pretrained.get(key) is not None}
     config["input_size"] = [3, preprocess.image_size, preprocess.image_size]
@@ -104,7 +107,7 @@ def _config(path: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
         )
     if not isinstance(args, dict):
         raise TeacherError(f"{path}, model_args: got {show(args)}; allowed: a mapping.")
-    return model, told, args
+    return model, told, dict(args)
 
 
 def _load(path: Path, architecture: TimmArchitecture, pretrained: Mapping[str, Any]) -> nn.Module:
@@ -115,6 +118,8 @@ def _load(path: Path, architecture: TimmArchitecture, pretrained: Mapping[str, A
     """
     where, weights = read_weights(path.parent)
     told: dict[str, Tensor] = {name.removeprefix(WRAPPED): one for name, one in weights.items()}
+    if not told:
+        raise TeacherError(f"{where}: holds no weights. Save the model again with timm.")
     config = {**pretrained, **architecture.config, "state_dict": told}
     try:
         network = created(architecture.name, config, architecture.args, pretrained=True)

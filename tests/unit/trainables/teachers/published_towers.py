@@ -104,6 +104,7 @@ def shaken(model: Any, seed: int = 3) -> Any:
 
 def library_model(kind: Kind, **config: Any) -> Any:
     """Return a random model of the transformers library."""
+    torch.manual_seed(2)
     made = getattr(transformers, kind.model)
     return shaken(made(made.config_class(**{**SMALL, **kind.config, **config})))
 
@@ -118,6 +119,7 @@ def save(folder: Path, name: str, **how: Any) -> Published:
     """
     if name in TIMM:
         model, args = TIMM[name]
+        torch.manual_seed(2)
         made = shaken(timm.create_model(model, **args))
         save_for_hf(made, str(folder), safe_serialization=True)
         return Published(folder, made)
