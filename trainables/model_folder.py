@@ -6,7 +6,6 @@ A student that reads signals of its teacher (a head) has the part of the teacher
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from spaces.rules import show
 from trainables.families.base import Blueprint, Family
 from trainables.preprocess import PreprocessConfig
 from trainables.signals import NOTHING, Want, Wants
-from trainables.tokenizer import FILES, Tokenizer, VocabularyConfig
+from trainables.tokenizer import Tokenizer, VocabularyConfig
 
 FORMAT = "student-search"
 """Also the `model_type`: tools that read any folder (`transformers.AutoConfig`) then name what they do not know."""
@@ -31,7 +30,12 @@ READABLE = (1, 2)  # version 1 named no family, since there was one
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 READS = "reads"
-LAYERS = ("blocks", "depth", "layers")  # options that count layers, each of which has weights
+LAYERS = (
+    "blocks",
+    "depth",
+    "layers",
+    "num_hidden_layers",
+)  # options that count layers, each of which has weights
 FEW = 64  # layers, that may be asked for by any config: they cost nothing, and the weights then tell what is wrong
 LARGEST = 1 << 24  # of any other whole number in a config: more rows than any vocabulary has
 WRONG = (
@@ -132,11 +136,8 @@ def write_model_folder(
         mode = draft.stat().st_mode
         save_file(weights, str(draft), metadata={"format": "pt"})
         draft.chmod(mode)  # safetensors leaves it readable by its writer alone
-    for name in FILES if reading.tokenizer else ():
-        source = reading.folder / name
-        if source.is_file() and source.resolve() != (folder / name).resolve():
-            with atomic_path(folder / name) as draft:
-                shutil.copyfile(source, draft)
+    if reading.tokenizer:
+        reading.tokenizer.save(folder, reading.folder)
     config = {
         "format": FORMAT,
         "model_type": FORMAT,

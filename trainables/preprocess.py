@@ -18,6 +18,10 @@ INTERPOLATIONS = (
     "hamming",
 )  # in the order of Pillow's numbers
 
+DOWN, EVEN = "down", "even"
+MIDDLES = (DOWN, EVEN)
+"""Half of an odd margin: rounded down, as transformers crops, or to the even neighbour, as torchvision and timm do."""
+
 
 class Framing(NamedTuple):
     """How a picture of any proportions becomes a square of pixels: what data sets prepare, before any normalisation.
@@ -27,17 +31,28 @@ class Framing(NamedTuple):
         resize: None to resize both sides to S without regard to the proportions; else the shorter side is resized to this,
             and the S x S in the middle are taken.
         interpolation: one of `INTERPOLATIONS`.
+        squash: whether both sides are resized to `resize` before the middle is taken; else the shorter one.
+        middle: where it begins in an odd margin, see `MIDDLES`.
     """
 
     side: int
     resize: int | None = None
     interpolation: str = BICUBIC
+    squash: bool = False
+    middle: str = DOWN
+
+    def start(self, length: int) -> int:
+        """Return where the middle of a side of so many pixels begins."""
+        margin = length - self.side
+        return margin // 2 if self.middle == DOWN else round(margin / 2)
 
     @property
     def key(self) -> str:
         """Part of a file name that tells one framing from another."""
-        plain = self.resize is None and self.interpolation == BICUBIC
-        return str(self.side) if plain else f"{self.side}-{self.resize or 'square'}-{self.interpolation}"
+        if self == Framing(self.side):
+            return str(self.side)
+        more = f"{'-squash' if self.squash else ''}{'' if self.middle == DOWN else f'-{self.middle}'}"
+        return f"{self.side}-{self.resize or 'square'}-{self.interpolation}{more}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +62,7 @@ class PreprocessConfig:
     Attributes:
         image_size: S.
         mean, std: per channel, of pixels from 0 to 1.
-        resize, interpolation: see `Framing`.
+        resize, interpolation, squash, middle: see `Framing`.
     """
 
     image_size: int
@@ -55,34 +70,43 @@ class PreprocessConfig:
     std: tuple[float, float, float] = STD
     resize: int | None = None
     interpolation: str = BICUBIC
+    squash: bool = False
+    middle: str = DOWN
 
     @property
     def framing(self) -> Framing:
         """What data sets prepare for it."""
-        return Framing(self.image_size, self.resize, self.interpolation)
+        return Framing(self.image_size, self.resize, self.interpolation, self.squash, self.middle)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy; a framing is in it where it is none of the first version."""
         found = {"image_size": self.image_size, "mean": list(self.mean), "std": list(self.std)}
-        plain = Framing(self.image_size) == self.framing
-        return found if plain else {**found, "resize": self.resize, "interpolation": self.interpolation}
+        framing = self.framing._asdict()
+        del framing["side"]
+        return found if Framing(self.image_size) == self.framing else found | framing
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "PreprocessConfig":
         """Return the config that `to_dict` wrote.
 
         Raises:
-            KeyError, ValueError: a field is missing, or no such interpolation is known.
+            KeyError, ValueError: a field is missing, or no such interpolation or middle is known.
         """
-        interpolation = fields.get("interpolation", BICUBIC)
-        if interpolation not in INTERPOLATIONS:
-            raise ValueError(f"interpolation {interpolation!r}; allowed: {', '.join(INTERPOLATIONS)}")
+        interpolation, middle = fields.get("interpolation", BICUBIC), fields.get("middle", DOWN)
+        for name, got, allowed in (
+            ("interpolation", interpolation, INTERPOLATIONS),
+            ("middle", middle, MIDDLES),
+        ):
+            if got not in allowed:
+                raise ValueError(f"{name} {got!r}; allowed: {', '.join(allowed)}")
         return cls(
             image_size=fields["image_size"],
             mean=tuple(fields["mean"]),
             std=tuple(fields["std"]),
             resize=fields.get("resize"),
             interpolation=interpolation,
+            squash=bool(fields.get("squash", False)),
+            middle=middle,
         )
 
     def normalise(self, pixels_BSSC: Tensor) -> Tensor:

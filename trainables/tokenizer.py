@@ -1,7 +1,10 @@
-"""Text to token ids and back, on the `tokenizers` library: any `tokenizer.json` or WordPiece `vocab.txt`."""
+"""Text to token ids and back, on the `tokenizers` library: any `tokenizer.json`, WordPiece `vocab.txt`, or what
+`transformers` reads from `vocab.json` and `merges.txt`.
+"""
 
 import hashlib
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,22 +16,34 @@ from tokenizers.implementations.base_tokenizer import BaseTokenizer
 from spaces.errors import TeacherError
 from spaces.files import atomic_path, write_text
 
-FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
+FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
+WHOLE = ("tokenizer.json", "vocab.txt")  # each of them is a tokenizer by itself
+PAIR = ("vocab.json", "merges.txt")  # a byte-pair one, of the class that its config names
+END_OF_WORD = "</w>"  # what CLIP's byte-pair tokenizers leave of the end of a word
+SAVE = "Save the teacher's tokenizer there."
 
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularyConfig:
     """Token ids that a model itself must know: size of the vocabulary and the special tokens.
 
-    `dec` begins a text that a decoder goes on with, `enc` one that is read together with a picture.
+    `cls` begins a text and `sep` ends it, whatever they are called. `dec` begins a text that a decoder goes on with, `enc`
+    one that is read together with a picture; None in a vocabulary that was made for neither, such as CLIP's.
     """
 
     size: int
     pad: int
     cls: int
     sep: int
-    dec: int
-    enc: int
+    dec: int | None = None
+    enc: int | None = None
 
 
 def _backend(path: Path) -> Backend | BaseTokenizer:
@@ -37,12 +52,56 @@ def _backend(path: Path) -> Backend | BaseTokenizer:
             return BertWordPieceTokenizer(str(path), lowercase=True)
         backend = Backend.from_file(str(path))
     except Exception as error:  # the library raises bare exceptions
-        raise TeacherError(
-            f"{path}: cannot be read ({error}). Save the teacher's tokenizer there."
-        ) from error
+        raise TeacherError(f"{path}: cannot be read ({error}). {SAVE}") from error
+    return _plain(backend)
+
+
+def _plain(backend: Backend) -> Backend:
     backend.no_padding()  # a saved tokenizer may pad and cut by itself, to lengths that are not ours
     backend.no_truncation()
     return backend
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A tokenizer as `transformers` reads it.
+
+    Attributes:
+        backend: what turns words into ids.
+        begin, end, pad: ids of the tokens that frame a text and fill it up; None for one that it lacks.
+        longest: texts that it was made for, in tokens.
+    """
+
+    backend: Backend
+    begin: int | None
+    end: int | None
+    pad: int | None
+    longest: int
+
+
+def read_published(folder: Path) -> Published:
+    """Return the tokenizer of a folder, read by the class that the folder names.
+
+    Raises:
+        TeacherError: the folder holds none, or a damaged one.
+    """
+    if not (folder / WHOLE[0]).is_file() and not all((folder / name).is_file() for name in PAIR):
+        raise TeacherError(f"{folder}: holds neither {WHOLE[0]} nor {' with '.join(PAIR)}. {SAVE}")
+    from transformers import AutoTokenizer  # 3 s, which only what others published is worth
+
+    try:
+        theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        backend = Backend.from_str(theirs.backend_tokenizer.to_str())
+    except Exception as error:  # the library raises whatever a damaged file brings
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise TeacherError(f"{folder}: its tokenizer cannot be read ({reason}). {SAVE}") from error
+    return Published(
+        backend=_plain(backend),
+        begin=theirs.bos_token_id,
+        end=theirs.eos_token_id,
+        pad=theirs.pad_token_id,
+        longest=int(theirs.model_max_length),
+    )
 
 
 class Tokenizer:
@@ -54,7 +113,7 @@ class Tokenizer:
         self.backend = backend
         self.vocabulary = vocabulary
         self.max_tokens = max_tokens
-        self.unknown = backend.token_to_id("[UNK]")
+        self.unknown = _unknown(backend)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a model folder has to say beside the tokenizer's own files; JSON-able."""
@@ -70,14 +129,34 @@ class Tokenizer:
         """Return the tokenizer of a model folder.
 
         Raises:
-            TeacherError: the folder holds neither tokenizer.json nor vocab.txt, or a damaged one.
+            TeacherError: the folder holds no tokenizer, or a damaged one.
         """
-        for name in ("tokenizer.json", "vocab.txt"):
+        for name in WHOLE:
             if (folder / name).is_file():
                 return cls(_backend(folder / name), vocabulary, max_tokens)
+        if all((folder / name).is_file() for name in PAIR):
+            return cls(read_published(folder).backend, vocabulary, max_tokens)
         raise TeacherError(
-            f"{folder}: holds neither tokenizer.json nor vocab.txt. Save the teacher's tokenizer there."
+            f"{folder}: holds neither {' nor '.join(WHOLE)}, nor {' with '.join(PAIR)}. {SAVE}"
         )
+
+    def save(self, folder: Path, source: Path) -> None:
+        """Copy the tokenizer's files, and write `tokenizer.json` where they alone would not be read as this tokenizer is.
+
+        Args:
+            folder: target.
+            source: where they are; may be the target.
+
+        Raises:
+            StorageError: a file cannot be written.
+        """
+        for name in FILES:
+            if (source / name).is_file() and (source / name).resolve() != (folder / name).resolve():
+                with atomic_path(folder / name) as draft:
+                    shutil.copyfile(source / name, draft)
+        whole = next((folder / name for name in WHOLE if (folder / name).is_file()), None)
+        if whole is None or _backend(whole).to_str() != self.backend.to_str():
+            write_text(folder / WHOLE[0], self.backend.to_str() + "\n")
 
     def _words(self, texts: list[str]) -> list[list[int]]:
         encoded = self.backend.encode_batch(texts, add_special_tokens=False)
@@ -92,15 +171,37 @@ class Tokenizer:
         """Return `[DEC] question answer [SEP]` per pair, and the position of the first answer token.
 
         The question is cut from its front where both do not fit; an answer is never cut below max_tokens - 2.
+
+        Raises:
+            TeacherError: the vocabulary has no [DEC].
         """
         v, rows, starts = self.vocabulary, [], []
+        (begin,) = self.prompt()
         for question, answer in zip(self._words(questions), self._words(answers), strict=True):
             answer = answer[: self.max_tokens - 2]
             room = self.max_tokens - 2 - len(answer)
             question = question[max(0, len(question) - room) :]
-            rows.append([v.dec, *question, *answer, v.sep])
+            rows.append([begin, *question, *answer, v.sep])
             starts.append(1 + len(question))
         return rows, starts
+
+    @property
+    def answers(self) -> bool:
+        """Whether its vocabulary has the token with which a decoder begins."""
+        return self.vocabulary.dec is not None
+
+    def prompt(self) -> list[int]:
+        """Return what a decoder goes on with where it is asked for a caption.
+
+        Raises:
+            TeacherError: the vocabulary has no token for it.
+        """
+        if self.vocabulary.dec is None:
+            raise TeacherError(
+                "tokenizer: has no token with which a decoder begins a text, so that there are neither captions nor answers "
+                "of it. Leave out what decodes, or take a teacher whose tokenizer has one."
+            )
+        return [self.vocabulary.dec]
 
     def unknown_share(self, texts: list[str]) -> float:
         """Return the share of words that this vocabulary does not have."""
@@ -123,7 +224,16 @@ class Tokenizer:
         """Return the words of ids, special tokens left out."""
         v = self.vocabulary
         special = {v.pad, v.cls, v.sep, v.dec, v.enc}
-        return str(self.backend.decode([i for i in ids if i not in special]))
+        text = str(self.backend.decode([i for i in ids if i not in special]))
+        return text.replace(END_OF_WORD, " ").strip()
+
+
+def _unknown(backend: Backend | BaseTokenizer) -> int | None:
+    """Return the id of what a tokenizer does not know; None for one that can spell everything."""
+    found: int | None = backend.token_to_id("[UNK]")
+    if found is None and isinstance(backend, Backend) and getattr(backend.model, "unk_token", None):
+        found = backend.token_to_id(backend.model.unk_token)
+    return found
 
 
 def write_word_tokenizer(folder: Path, words: tuple[str, ...], max_tokens: int) -> VocabularyConfig:

@@ -20,7 +20,7 @@ from spaces.schema import Space
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import fields_of
-from trainables.signals import LABEL, TEXTS
+from trainables.signals import LABEL, QUESTION, TEXTS
 from trainables.tasks.base import Task
 from trainables.teachers.loading import check_pairing, load_teacher
 from trainables.teachers.teacher import Teacher
@@ -177,9 +177,13 @@ class _Found:
 def _unread(space: Space, teacher: Teacher, kinds: frozenset[str]) -> dict[str, str]:
     """Return loss -> why this data cannot feed it in the encoding of a teacher."""
     lacks = data_lacks(space, teacher.offers, fields_of(kinds))
-    if teacher.tokenizer is None:
-        texts = data_lacks(space, teacher.offers, fields_of(kinds - TEXTS))
-        lacks = {**dict.fromkeys(texts, "reads texts, for which the teacher has no tokenizer"), **lacks}
+    readable = _readable(kinds, teacher)
+    if readable != kinds:
+        why = "reads texts, for which the teacher has no tokenizer"
+        if teacher.tokenizer:
+            why = "reads questions, for which the teacher's tokenizer has no token that begins a text"
+        texts = data_lacks(space, teacher.offers, fields_of(readable))
+        lacks = {**dict.fromkeys(texts, why), **lacks}
     return lacks
 
 
@@ -207,7 +211,9 @@ def _choose(
 
 def _readable(kinds: frozenset[str], teacher: Teacher) -> frozenset[str]:
     """Return the kinds of rows of some data that models can see in the teacher's encoding."""
-    return kinds if teacher.tokenizer else kinds - TEXTS
+    if teacher.tokenizer is None:
+        return kinds - TEXTS
+    return kinds if teacher.tokenizer.answers else kinds - {QUESTION}
 
 
 def _check_whole(space: Space, students: Students, costs: Mapping[str, float], found: _Found) -> None:

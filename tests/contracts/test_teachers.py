@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from spaces.plugins import resolve
+from tests.unit.trainables.teachers.clip import small_clip
+from tests.unit.trainables.teachers.published_towers import save
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes import language
 from trainables.datasets.scenes.dataset import ScenesDataset
@@ -19,6 +21,9 @@ from trainables.tasks.pool import EvaluationSize
 from trainables.teachers import LOADERS, TEACHERS
 from trainables.teachers.loading import check_pairing, load_teacher
 
+FOLDERS = ("vit", "dinov2", "registers", "dinov3", "beit", "timm vit", "timm resnet", "clip")
+"""Kinds of published models: one of each loader, and of timm both a transformer and a convolutional trunk."""
+
 
 def test_tables_are_sorted_and_their_rows_can_be_imported() -> None:
     assert list(TEACHERS) == sorted(TEACHERS)
@@ -26,7 +31,19 @@ def test_tables_are_sorted_and_their_rows_can_be_imported() -> None:
     assert all(callable(resolve(LOADERS, name, "teachers")) for name in LOADERS)
 
 
-@pytest.mark.parametrize("name", TEACHERS)
+@pytest.fixture(scope="module")
+def name(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A name of the table, or the folder of a published model of one kind."""
+    given: str = request.param
+    if given in TEACHERS:
+        return given
+    folder = tmp_path_factory.mktemp("published") / "model"
+    if given == "clip":
+        return str(small_clip.save_named(folder, given))
+    return str(save(folder, given).folder)
+
+
+@pytest.mark.parametrize("name", [*TEACHERS, *FOLDERS], indirect=True)
 class TestEveryTeacher:
     def test_is_loaded_by_its_name_frozen_and_in_eval_mode(self, name: str) -> None:
         teacher = load_teacher(name)

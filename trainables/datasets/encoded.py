@@ -127,7 +127,7 @@ class EncodedSplit:
         if split.captions:
             rows = tokenizer.captions(split.captions)
             self.tables[CAPTION] = self._table(rows, [1] * len(rows), split.caption_images)
-        if split.questions:
+        if split.questions and tokenizer.answers:
             rows, starts = tokenizer.questions(split.questions, split.answers)
             self.tables[QUESTION] = self._table(rows, starts, split.question_images)
             self.texts[QUESTION] = [f"{q} {a}" for q, a in zip(split.questions, split.answers, strict=True)]

@@ -63,18 +63,20 @@ def square(picture: Image.Image, framing: Framing) -> np.ndarray:
 
 
 def _framed(picture: Image.Image, framing: Framing) -> Image.Image:
-    """Return the square of a picture; what is left over of an odd margin is cut off right and below."""
+    """Return the square of a picture."""
     side, resample = framing.side, Image.Resampling(INTERPOLATIONS.index(framing.interpolation))
     if framing.resize is None:
         return picture.resize((side, side), resample)
     short = min(picture.size)
-    width, height = (framing.resize * one // short for one in picture.size)
-    if max(picture.size) > NARROWEST * short:
+    width, height = (
+        framing.resize if framing.squash else framing.resize * one // short for one in picture.size
+    )
+    if max(picture.size) > NARROWEST * short and not framing.squash:
         raise DatasetError(
             f"a picture of {picture.width} x {picture.height} is a line, whose middle would be cut out of {width:,} x {height:,} "
             f"pixels; allowed: one side up to {NARROWEST} times the other. Crop it"
         )
-    left, top = (width - side) // 2, (height - side) // 2
+    left, top = framing.start(width), framing.start(height)
     return picture.resize((width, height), resample).crop((left, top, left + side, top + side))
 
 

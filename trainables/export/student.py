@@ -164,7 +164,7 @@ class Student:
         """
         tokenizer = self._need_decoder("caption", LOGITS)
         pixels = self._pixels(images)
-        prompts = [[tokenizer.vocabulary.dec] for _ in range(len(pixels))]
+        prompts = [tokenizer.prompt() for _ in range(len(pixels))]
         return [
             tokenizer.decode(ids) for ids in self._decoder(LOGITS, CAPTION, tokenizer).greedy(prompts, pixels)
         ]

@@ -1,4 +1,4 @@
-"""Student families, by the name that `student.kind` gives."""
+"""Families of models, by name: those that a student may be (`student.kind` gives it), and those that only teach."""
 
 from spaces.plugins import Table
 
@@ -15,4 +15,19 @@ FAMILIES = Table(
         "timm": "trainables.families.trunks.backbone:Backbone",
     },
 )
+TOWERS = Table(
+    "towers",
+    {
+        "clip": "trainables.families.towers.clip:Clip",
+        "timm_backbone": "trainables.families.towers.timm_backbone:TimmBackbone",
+        "vision_transformer": "trainables.families.towers.vision_transformer:VisionTransformer",
+    },
+)
+"""Published models as they are: a Blueprint holds one as well, a space never names one."""
+
 FIRST = "blip"  # what model folders and checkpoints of version 1, which name no family, hold
+
+
+def table_of(kind: str) -> Table:
+    """Return the table that holds a kind of model; a student's, where both or none do."""
+    return TOWERS if kind not in FAMILIES and kind in TOWERS else FAMILIES

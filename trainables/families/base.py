@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spaces.errors import ShapeError
 from spaces.plugins import resolve
-from trainables.families import FAMILIES, FIRST
+from trainables.families import FIRST, table_of
 from trainables.signals import NOTHING, Batch, Inputs, Offers, Signals, Wants
 from trainables.tokenizer import VocabularyConfig
 
@@ -200,7 +200,7 @@ class Blueprint:
     @property
     def family(self) -> type[Family]:
         """The class of the family."""
-        found: type[Family] = resolve(FAMILIES, self.kind, "families")
+        found: type[Family] = resolve(table_of(self.kind), self.kind, "families")
         return found
 
     def build(self) -> Family:
@@ -242,5 +242,5 @@ class Blueprint:
         """
         sizes = dict(fields)
         kind = sizes.pop("family", FIRST)
-        architecture: Any = resolve(FAMILIES, kind, "families").Architecture
+        architecture: Any = resolve(table_of(kind), kind, "families").Architecture
         return cls(kind, architecture.from_dict(sizes))

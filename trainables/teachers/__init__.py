@@ -3,7 +3,18 @@
 from spaces.plugins import Table
 
 TEACHERS = Table("teachers", {"embedded": "trainables.teachers.embedded:EmbeddedTeacher"})
-LOADERS = Table("teacher_loaders", {"blip": "trainables.teachers.blip.huggingface:load_huggingface"})
-"""`model_type` of a Hugging Face config -> what makes a Teacher of a folder or hub id."""
-
-FIRST = "blip"  # reads hub ids, and folders whose model type has no row: it names what it cannot hold
+LOADERS = Table(
+    "teacher_loaders",
+    {
+        "beit": "trainables.teachers.towers.huggingface:load_vision_transformer",
+        "blip": "trainables.teachers.blip.huggingface:load_huggingface",
+        "clip": "trainables.teachers.towers.clip:load_clip",
+        "clip_vision_model": "trainables.teachers.towers.clip:load_clip",
+        "dinov2": "trainables.teachers.towers.huggingface:load_vision_transformer",
+        "dinov2_with_registers": "trainables.teachers.towers.huggingface:load_vision_transformer",
+        "dinov3_vit": "trainables.teachers.towers.huggingface:load_vision_transformer",
+        "timm": "trainables.teachers.towers.timm_folder:load_timm",
+        "vit": "trainables.teachers.towers.huggingface:load_vision_transformer",
+    },
+)
+"""`model_type` of a config, or `timm` -> what makes a Teacher of the name that a user gives: a folder or a hub id."""

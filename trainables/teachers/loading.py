@@ -1,19 +1,22 @@
-"""One door for teachers: a name of the table, a folder in either format, or a hub id."""
+"""One door for teachers: a name of the table, a folder in any known format, or a hub id."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spaces.errors import PluginError, TeacherError
 from spaces.paths import user_path
-from spaces.plugins import resolve, unknown
+from spaces.plugins import meant, resolve, unknown
+from spaces.rules import show
 from trainables.datasets.base import Dataset
 from trainables.model_folder import is_model_folder
 from trainables.signals import QUESTION
-from trainables.teachers import FIRST, LOADERS, TEACHERS
+from trainables.teachers import LOADERS, TEACHERS
 from trainables.teachers.embedded import folder_teacher
+from trainables.teachers.hub import CONFIG, hub_folder
+from trainables.teachers.json_file import read_object
 from trainables.teachers.teacher import Teacher
 
+TIMM = "timm"  # row of what config of timm names no model type, and beginning of names of its models
 LARGEST_UNKNOWN_SHARE = 0.2  # of the words of a data set; above, the teacher reads another language
 
 
@@ -21,7 +24,8 @@ def load_teacher(name: str) -> Teacher:
     """Return the teacher called `name`.
 
     Args:
-        name: `embedded`, a folder (our export format or Hugging Face), or a hub id such as `owner/model`.
+        name: `embedded`, a folder (our export format, Hugging Face or timm), a hub id such as `owner/model`, or a name
+            of timm such as `timm/vit_small_patch14_dinov2`, with or without a tag.
 
     Raises:
         TeacherError: nothing of that name, or files that cannot be used.
@@ -33,9 +37,11 @@ def load_teacher(name: str) -> Teacher:
         return teacher
     if folder.is_dir() and is_model_folder(folder):
         return folder_teacher(name, folder)
-    if folder.is_dir() or name.count("/") == 1:
-        load: Callable[[str], Teacher] = resolve(LOADERS, _model_type(folder), "teachers")
-        return load(str(folder) if folder.is_dir() else name)
+    if folder.is_dir():
+        return _loader(_model_type(folder))(str(folder))
+    if name.count("/") == 1:
+        ours = name.startswith(f"{TIMM}/")  # what it is called on the hub is its loader's business
+        return _loader(TIMM if ours else _model_type(hub_folder(name)))(name)
     if "/" in name or folder.exists():
         raise TeacherError(
             f"teacher {name}: is no folder. Give a model folder, a hub id (owner/model) or 'embedded'."
@@ -45,16 +51,28 @@ def load_teacher(name: str) -> Teacher:
     )
 
 
-def _model_type(folder: Path) -> str:
-    """Return the row of `LOADERS` for a Hugging Face folder; the first loader names what it cannot hold.
+def _loader(kind: str) -> Callable[[str], Teacher]:
+    found: Callable[[str], Teacher] = resolve(LOADERS, kind, "teachers")
+    return found
 
-    Files of a hub id are not here yet, and whether they can be fetched is the loader's business.
+
+def _model_type(folder: Path) -> str:
+    """Return the row of `LOADERS` for a published folder.
+
+    Raises:
+        TeacherError: no config, or of a model that no row reads.
     """
-    try:
-        kind = str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
-    except (OSError, ValueError, LookupError, TypeError):  # told by the loader, with its remedy
-        kind = FIRST
-    return kind if kind in LOADERS else FIRST
+    settings = read_object(folder / CONFIG)
+    kind = settings.get("model_type")
+    if kind in (None, "timm_wrapper") and "architecture" in settings:
+        return TIMM
+    if isinstance(kind, str) and kind in LOADERS:
+        return kind
+    guess = meant(kind, LOADERS) if isinstance(kind, str) else ""
+    raise TeacherError(
+        f"{folder / CONFIG}, model_type: got {show(kind)}, which no loader reads.{guess and f' {guess}'} "
+        f"Known: {', '.join(LOADERS)}. Give such a teacher, a timm model, or a folder that search/export.py wrote."
+    )
 
 
 def check_pairing(

@@ -11,7 +11,8 @@ from spaces.owner import _doing
 from trainables.configs import require_counts
 from trainables.families.blip.model import _absolute
 from trainables.model_folder import read_model_folder
-from trainables.teachers.blip.huggingface_config import _natural, _require_architecture
+from trainables.teachers.blip.huggingface_config import _require_architecture
+from trainables.teachers.settings import natural
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_a_config_of_another_model(settings: dict[str, Any], said: str) -> None:
 
 def test_a_size_that_is_null() -> None:
     for call in (
-        lambda: _natural(Path("config.json"), "hidden_size", None),
+        lambda: natural(Path("config.json"), "hidden_size", None),
         lambda: _absolute(None, "image.width"),
     ):
         with pytest.raises(Exception, match="got null; allowed") as caught:

@@ -73,6 +73,11 @@ class BlipArchitecture:
     def __post_init__(self) -> None:
         if any(not 0 <= i < self.text.depth for i in self.fusion):
             raise ShapeError(f"fusion layers: got {self.fusion} with text depth {self.text.depth}.")
+        if self.fusion and self.vocabulary.enc is None:
+            raise ShapeError(
+                f"student.fusion.layers: got {len(self.fusion)} with a tokenizer that has no token for the beginning of a text "
+                "that is read together with a picture; allowed: 0. Give that, or another teacher."
+            )
 
     @property
     def has_fusion(self) -> bool:
@@ -87,12 +92,17 @@ class BlipArchitecture:
     @property
     def has_decoder(self) -> bool:
         """Whether the model can caption and answer: a decoder that sees no image is none."""
-        return self.decoder and bool(self.fusion)
+        return self.decoder and bool(self.fusion) and self.vocabulary.dec is not None
 
     @property
     def image_tokens(self) -> int:
         """Number P of image tokens, class token included."""
-        return (self.image_size // self.patch_size) ** 2 + 1
+        return self.grid**2 + 1
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side."""
+        return self.image_size // self.patch_size
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy; `from_dict` reads it back."""

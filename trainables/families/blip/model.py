@@ -18,11 +18,16 @@ from trainables.families.blip.offers import (
     ANSWERS,
     GROUNDED,
     IMAGE_EMBEDDING,
+    IMAGE_JOINT,
+    IMAGE_MAP,
+    IMAGE_POOLED,
     IMAGE_TOKENS,
     LABELS,
     MATCH,
     TEMPERATURE,
     TEXT_EMBEDDING,
+    TEXT_JOINT,
+    TEXT_POOLED,
     offers_of,
 )
 from trainables.families.blip.options import BlipOptions, resolved
@@ -265,9 +270,13 @@ class Blip(Family):
     def _image(self, batch: Batch, wants: Wants, found: Signals) -> Tensor:
         hidden, attention = layers(wants, "image", "hidden"), layers(wants, "image", "attention")
         tokens, states, maps = self.image_encoder(batch[PIXELS], frozenset(hidden), frozenset(attention))
-        found[IMAGE_TOKENS] = tokens
+        found[IMAGE_TOKENS], found[IMAGE_POOLED] = tokens, tokens[:, 0]
         if IMAGE_EMBEDDING in wants:
             found[IMAGE_EMBEDDING] = self._embed(self.image_projection, tokens)
+        if wants & {IMAGE_JOINT, IMAGE_MAP}:
+            joint = found[IMAGE_JOINT] = self.image_projection(tokens)
+            grid = self.architecture.grid
+            found[IMAGE_MAP] = joint[:, 1:].transpose(1, 2).unflatten(2, (grid, grid))
         found.update({Want("image", "hidden", index): state for index, state in states.items()})
         found.update({Want("image", "attention", index): one for index, one in maps.items()})
         return tokens
@@ -279,6 +288,9 @@ class Blip(Family):
         )
         if TEXT_EMBEDDING in wants:
             found[TEXT_EMBEDDING] = self._embed(self.text_projection, states)
+        if TEXT_JOINT in wants:
+            found[TEXT_JOINT] = self.text_projection(states)
+        found[TEXT_POOLED] = states[:, 0]
         _keep(trace, "text", found)
 
     @staticmethod
@@ -311,7 +323,7 @@ class Blip(Family):
             ids, mask, tokens = ids[pairs.captions_N], mask[pairs.captions_N], tokens[pairs.images_N]
             found[LABELS] = pairs.labels_N
         grounded = ids.clone()
-        grounded[:, 0] = self.architecture.vocabulary.enc
+        grounded[:, 0] = _there(self.architecture.vocabulary.enc)
         states, trace = self.text_network(grounded, mask, tokens, decode=False, trace=_trace(wants, "fused"))
         if MATCH in wants:
             found[MATCH] = self._head()(states[:, 0])
@@ -329,7 +341,7 @@ class Blip(Family):
         if not self.architecture.has_decoder:
             raise ValueError("a model without fusion layers or language-model head cannot decode")
         causal = ids_BT.clone()
-        causal[:, 0] = self.architecture.vocabulary.dec
+        causal[:, 0] = _there(self.architecture.vocabulary.dec)
         states, trace = self.text_network(causal, mask_BT, tokens, decode=True, trace=_trace(wants, mode))
         if Want(mode, "logits") in wants:
             found[Want(mode, "logits")] = self.text_network.logits(states)
@@ -360,6 +372,11 @@ def _trace(wants: Wants, mode: str) -> TraceLayers:
 def _keep(trace: TextTrace, mode: str, found: Signals) -> None:
     for what in ("hidden", "attention", "cross_attention"):
         found.update({Want(mode, what, index): one for index, one in getattr(trace, what).items()})
+
+
+def _there(token: int | None) -> int:
+    assert token is not None  # the architecture refuses to do without
+    return token
 
 
 def _made(tokens: Tensor | None) -> Tensor:

@@ -5,6 +5,8 @@ from trainables.signals import CAPTION, PICTURE, QUESTION, Offer, Offers, Want
 
 IMAGE_TOKENS = Want("image", "tokens")
 IMAGE_EMBEDDING, TEXT_EMBEDDING = Want("image", "embedding"), Want("text", "embedding")
+IMAGE_POOLED, TEXT_POOLED = Want("image", "pooled"), Want("text", "pooled")
+IMAGE_JOINT, TEXT_JOINT, IMAGE_MAP = Want("image", "joint"), Want("text", "joint"), Want("image", "map")
 TEMPERATURE = Want("contrast", "temperature")
 MATCH, LABELS = Want("fused", "logits"), Want("fused", "labels")
 ANSWERS = frozenset({"decoder", "answer"})
@@ -13,10 +15,18 @@ PAIR = "pair"  # rows of the fused pass: the given pairs, and negatives behind t
 
 
 def offers_of(architecture: BlipArchitecture) -> Offers:
-    """Return the offers: embeddings and temperature, tokens, and for each layer its state and its maps."""
-    a = architecture
+    """Return the offers: embeddings and temperature, tokens, and for each layer its state and its maps.
+
+    `pooled` is the state of [CLS], `joint` each token through the ITC projection, of which [CLS] becomes the embedding.
+    """
+    a, words = architecture, f"{CAPTION}.mask"
     found: dict[Want, Offer] = {
         IMAGE_TOKENS: Offer(axes=("P", "D"), sizes=(a.image_tokens, a.image.width), rows=PICTURE),
+        IMAGE_POOLED: Offer(axes=("D",), sizes=(a.image.width,), rows=PICTURE),
+        TEXT_POOLED: Offer(axes=("D",), sizes=(a.text.width,), rows=CAPTION),
+        IMAGE_JOINT: Offer(axes=("P", "E"), sizes=(a.image_tokens, a.embedding), rows=PICTURE),
+        TEXT_JOINT: Offer(axes=("T", "E"), sizes=(a.max_tokens, a.embedding), rows=CAPTION, mask=words),
+        IMAGE_MAP: Offer(axes=("E", "Y", "X"), sizes=(a.embedding, a.grid, a.grid), rows=PICTURE),
         IMAGE_EMBEDDING: Offer(axes=("E",), sizes=(a.embedding,), rows=PICTURE),
         TEXT_EMBEDDING: Offer(axes=("E",), sizes=(a.embedding,), rows=CAPTION),
         TEMPERATURE: Offer(),

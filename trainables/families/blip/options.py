@@ -165,8 +165,8 @@ def _teacher(path: str, sizes: Mapping[str, int]) -> int:
 
 def _fusion_layers(value: Any, depth: int, sizes: Mapping[str, int], notes: list[str]) -> int:
     """Return how many text layers hold cross-attention: a relative number goes to the nearest that the text side has."""
-    path = "fusion.layers"
-    whole = _teacher(path, sizes)
+    path = "fusion.layers"  # which a teacher without such layers has no number of; an absolute one needs none
+    whole = _teacher(path, sizes) if relative(value) is not None else 0
     absolute = resolve_count(value, whole)
     legal = "whole number, at least 1"
     if relative(value) is not None and absolute > depth:

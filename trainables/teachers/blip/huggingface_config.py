@@ -1,6 +1,5 @@
 """Sizes, preprocessing and tokenizer of a Hugging Face BLIP folder; what we cannot hold is refused."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +8,18 @@ from typing import Any
 from spaces.errors import ShapeError, TeacherError
 from spaces.rules import show
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
-from trainables.preprocess import PreprocessConfig
+from trainables.teachers.json_file import read_object
+from trainables.teachers.settings import classes_of, natural, section, square_side
 from trainables.tokenizer import Tokenizer, VocabularyConfig
 
 CONFIG = "config.json"
-PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 ARCHITECTURE = "BlipForImageTextRetrieval"
+PROJECTED_ANEW = (
+    "BlipModel"  # its two projections are drawn afresh when any published checkpoint is loaded into it
+)
 LONGEST_TEXT = (
     35  # tokens; BLIP's retrieval length (Li et al. 2022). Published position tables have 512 rows.
 )
-BICUBIC = 3
 
 # What the library assumes for a key that a config file leaves out (BlipVisionConfig, BlipTextConfig).
 VISION = {
@@ -56,29 +57,29 @@ def read_config(folder: Path) -> BlipArchitecture:
         TeacherError: no config, another architecture, or an option that our family lacks.
     """
     path = folder / CONFIG
-    settings = _read(path)
+    settings = read_object(path)
     _require_architecture(path, settings)
-    vision = {**VISION, **_section(path, settings, "vision_config")}
-    text = {**TEXT, **_section(path, settings, "text_config")}
-    for name, section in (("vision_config", vision), ("text_config", text)):
-        _require(path, f"{name}.hidden_act", section["hidden_act"], ("gelu",))
+    vision = {**VISION, **section(path, settings, "vision_config")}
+    text = {**TEXT, **section(path, settings, "text_config")}
+    for name, side in (("vision_config", vision), ("text_config", text)):
+        _require(path, f"{name}.hidden_act", side["hidden_act"], ("gelu",))
     _require(path, "text_config.is_decoder", text["is_decoder"], (True,))
-    vocabulary = _natural(path, "text_config.vocab_size", text["vocab_size"])
-    depth = _natural(path, "text_config.num_hidden_layers", text["num_hidden_layers"])
-    longest = _natural(path, "text_config.max_position_embeddings", text["max_position_embeddings"])
+    vocabulary = natural(path, "text_config.vocab_size", text["vocab_size"])
+    depth = natural(path, "text_config.num_hidden_layers", text["num_hidden_layers"])
+    longest = natural(path, "text_config.max_position_embeddings", text["max_position_embeddings"])
     try:
         return BlipArchitecture(
             image=_encoder(path, "vision_config", vision),
             text=_encoder(path, "text_config", text),
             fusion=tuple(range(depth)),
-            embedding=_natural(
+            embedding=natural(
                 path, "image_text_hidden_size", settings.get("image_text_hidden_size", EMBEDDING)
             ),
-            image_size=_side(path, "vision_config.image_size", vision["image_size"]),
-            patch_size=_side(path, "vision_config.patch_size", vision["patch_size"]),
+            image_size=square_side(path, "vision_config.image_size", vision["image_size"]),
+            patch_size=square_side(path, "vision_config.patch_size", vision["patch_size"]),
             max_tokens=min(longest, LONGEST_TEXT),
             vocabulary=VocabularyConfig(
-                size=vocabulary, pad=0, cls=0, sep=0, dec=text["bos_token_id"] or -1, enc=vocabulary - 1
+                size=vocabulary, pad=0, cls=0, sep=0, dec=text["bos_token_id"], enc=vocabulary - 1
             ),
             decoder=False,
             image_norm_eps=float(vision["layer_norm_eps"]),
@@ -89,8 +90,12 @@ def read_config(folder: Path) -> BlipArchitecture:
 
 
 def _require_architecture(path: Path, settings: dict[str, Any]) -> None:
-    kind, classes = settings.get("model_type"), settings.get("architectures")
-    classes = classes if isinstance(classes, list) else [] if classes is None else [classes]
+    kind, classes = settings.get("model_type"), classes_of(settings)
+    if kind == "blip" and PROJECTED_ANEW in classes:
+        raise TeacherError(
+            f"{path}: got architectures {show(classes)}; allowed: {ARCHITECTURE}. The projections of a {PROJECTED_ANEW} are "
+            f"of no published training; give the checkpoint saved as {ARCHITECTURE}, such as Salesforce/blip-itm-base-coco."
+        )
     if kind != "blip" or ARCHITECTURE not in classes:
         raise TeacherError(
             f"{path}: got model_type {show(kind)} with architectures {show(classes)}; allowed: 'blip' with "
@@ -124,11 +129,12 @@ def read_tokenizer(folder: Path, config: BlipArchitecture) -> tuple[BlipArchitec
             f"{folder}: the tokenizer gives ids up to {largest}, text_config.vocab_size is {size}; allowed: "
             "below it. Check that tokenizer and weights belong together."
         )
-    if 0 <= config.vocabulary.dec < size:
-        ids["[DEC]"] = config.vocabulary.dec
+    begin = config.vocabulary.dec
+    if isinstance(begin, int) and 0 < begin < size:
+        ids["[DEC]"] = begin
     if "[DEC]" not in ids:
         raise TeacherError(
-            f"{folder / CONFIG}, text_config.bos_token_id: got {config.vocabulary.dec}; allowed: "
+            f"{folder / CONFIG}, text_config.bos_token_id: got {show(begin)}; allowed: "
             f"1 to {size - 1}, BLIP's [DEC] token."
         )
     vocabulary = VocabularyConfig(
@@ -145,65 +151,6 @@ def read_tokenizer(folder: Path, config: BlipArchitecture) -> tuple[BlipArchitec
     return complete, Tokenizer(tokenizer.backend, complete.vocabulary, complete.max_tokens)
 
 
-def read_preprocess(folder: Path, image_size: int) -> PreprocessConfig:
-    """Return picture size, mean and deviation of the folder's image processor.
-
-    Raises:
-        TeacherError: no file of it, or steps other than square bicubic resize, / 255 and normalise.
-    """
-    path = next((folder / name for name in PREPROCESSORS if (folder / name).is_file()), None)
-    if path is None:
-        raise TeacherError(
-            f"{folder}: holds neither {' nor '.join(PREPROCESSORS)}. Save the teacher's image processor "
-            "there: BlipImageProcessor.from_pretrained(...).save_pretrained(FOLDER)."
-        )
-    settings = _read(path)
-    settings = settings.get("image_processor", settings)
-    size = settings.get("size", {})
-    sides = (
-        tuple(size.get(side, 384) for side in ("height", "width")) if isinstance(size, dict) else (size, size)
-    )
-    for name, allowed in (
-        ("do_resize", True),
-        ("do_rescale", True),
-        ("do_normalize", True),
-        ("resample", BICUBIC),
-    ):
-        _require(path, name, settings.get(name, allowed), (allowed,))
-    for name in ("do_center_crop", "do_pad"):
-        _require(path, name, bool(settings.get(name)), (False,))
-    _require(path, "size", sides, ((image_size, image_size),))
-    factor = settings.get("rescale_factor", 1 / 255)
-    if not math.isclose(factor, 1 / 255, rel_tol=1e-6):
-        raise TeacherError(f"{path}, rescale_factor: got {factor}; allowed: 1/255.")
-    usual = PreprocessConfig(image_size=image_size)
-    mean, std = (
-        tuple(settings.get(key) or old) for key, old in (("image_mean", usual.mean), ("image_std", usual.std))
-    )
-    if len(mean) != 3 or len(std) != 3:
-        raise TeacherError(f"{path}: got image_mean {mean} and image_std {std}; allowed: three numbers each.")
-    return PreprocessConfig(image_size=image_size, mean=mean, std=std)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise TeacherError(
-            f"{path}: cannot be read ({error}). Save or download the teacher again."
-        ) from error
-    if not isinstance(settings, dict):
-        raise TeacherError(f"{path}: got a {type(settings).__name__}, allowed is one JSON object.")
-    return settings
-
-
-def _section(path: Path, settings: dict[str, Any], name: str) -> dict[str, Any]:
-    section = settings.get(name) or {}
-    if not isinstance(section, dict):
-        raise TeacherError(f"{path}, {name}: got a {type(section).__name__}, allowed is one JSON object.")
-    return section
-
-
 def _require(path: Path, name: str, got: object, allowed: tuple[object, ...]) -> None:
     if got not in allowed:
         shown = " or ".join(map(show, allowed))
@@ -212,22 +159,9 @@ def _require(path: Path, name: str, got: object, allowed: tuple[object, ...]) ->
         )
 
 
-def _natural(path: Path, name: str, got: object) -> int:
-    if not isinstance(got, int) or isinstance(got, bool) or got < 1:
-        raise TeacherError(f"{path}, {name}: got {show(got)}; allowed: a whole number above 0.")
-    return got
-
-
-def _side(path: Path, name: str, got: object) -> int:
-    """Return the side of a square that is written as one number or twice."""
-    if isinstance(got, list) and len(got) == 2 and got[0] == got[1]:
-        got = got[0]
-    return _natural(path, name, got)
-
-
-def _encoder(path: Path, name: str, section: dict[str, Any]) -> EncoderConfig:
+def _encoder(path: Path, name: str, side: dict[str, Any]) -> EncoderConfig:
     width, inner, depth, heads = (
-        _natural(path, f"{name}.{key}", section[key])
+        natural(path, f"{name}.{key}", side[key])
         for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
     )
     return EncoderConfig(width=width, depth=depth, heads=heads, mlp_ratio=_ratio(width, inner))

@@ -41,7 +41,7 @@ def exact_captions(
         longest=tokenizer.max_tokens,
     )
     pixels = split.images(np.arange(num_images), torch.device("cpu"))
-    captions = decoder.greedy([[tokenizer.vocabulary.dec]] * num_images, pixels)
+    captions = decoder.greedy([tokenizer.prompt()] * num_images, pixels)
     colors = list(COLORS)
     right = 0
     for ids, scene in zip(captions, scenes, strict=False):

@@ -1,10 +1,92 @@
-"""A hub id without network."""
+"""A hub id, with and without network."""
+
+import json
+import shutil
+from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from spaces.errors import TeacherError
 from trainables.teachers.blip.huggingface import load_huggingface
+from trainables.teachers.hub import hub_folder
+
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+INDEX = json.dumps({"weight_map": {"a": SHARDS[0], "b": SHARDS[1], "c": SHARDS[0]}})
+SMALL = {"config.json": "{}", "vocab.json": "{}", "merges.txt": "", "vocab.txt": ""}
+
+
+class Hub:
+    """A repository, and what of it is in the cache: `snapshot_download` as far as it is used."""
+
+    def __init__(self, folder: Path, files: dict[str, str], cached: tuple[str, ...] = ()) -> None:
+        self.remote, self.local, self.asked = folder / "remote", folder / "local", 0
+        self.remote.mkdir()
+        for name, content in files.items():
+            (self.remote / name).write_text(content)
+        for name in cached:
+            self.fetch(name)
+
+    def fetch(self, name: str) -> None:
+        self.local.mkdir(exist_ok=True)
+        shutil.copyfile(self.remote / name, self.local / name)
+
+    def __call__(self, name: str, *, allow_patterns: list[str], local_files_only: bool = False) -> str:
+        assert name == "someone/model"
+        if local_files_only and not self.local.is_dir():
+            raise LocalEntryNotFoundError("not cached")
+        if not local_files_only:
+            self.asked += 1
+            for path in self.remote.iterdir():
+                if any(fnmatch(path.name, pattern) for pattern in allow_patterns):
+                    self.fetch(path.name)
+        return str(self.local)
+
+
+@pytest.mark.parametrize(
+    ("weights", "fetched"),
+    [
+        (("model.safetensors", "pytorch_model.bin", "tf_model.h5"), {"model.safetensors"}),
+        (("pytorch_model.bin", "flax_model.msgpack"), {"pytorch_model.bin"}),
+        ((*SHARDS, "pytorch_model.bin"), {*SHARDS}),
+        ((), set()),
+    ],
+)
+def test_one_kind_of_weights_is_fetched_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: tuple[str, ...], fetched: set[str]
+) -> None:
+    index = {"model.safetensors.index.json": INDEX} if SHARDS[0] in weights else {}
+    hub = Hub(tmp_path, {**SMALL, "README.md": "", **index, **dict.fromkeys(weights, "")})
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
+    folder = hub_folder("someone/model")
+    assert {path.name for path in folder.iterdir()} == {*SMALL, *index, *fetched}
+
+
+def test_what_is_cached_whole_is_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {**SMALL, "model.safetensors.index.json": INDEX, **dict.fromkeys(SHARDS, "")}
+    hub = Hub(tmp_path, files, cached=tuple(files))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
+    assert hub_folder("someone/model") == hub.local
+    assert hub.asked == 0
+
+
+@pytest.mark.parametrize("lacking", ["config.json", SHARDS[1]])
+def test_what_is_cached_in_part_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    files = {**SMALL, "model.safetensors.index.json": INDEX, **dict.fromkeys(SHARDS, "")}
+    hub = Hub(tmp_path, files, cached=tuple(name for name in files if name != lacking))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
+    assert {path.name for path in hub_folder("someone/model").iterdir()} == set(files)
+    assert hub.asked
+
+
+def test_a_damaged_index_in_the_cache_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {**SMALL, "model.safetensors.index.json": "{"}
+    monkeypatch.setattr("huggingface_hub.snapshot_download", Hub(tmp_path, files, cached=tuple(files)))
+    with pytest.raises(TeacherError, match=r"index\.json: cannot be read"):
+        hub_folder("someone/model")
 
 
 def test_without_network_the_message_tells_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ from trainables.teachers.blip.huggingface import load_huggingface
     ("path", "value", "told"),
     [
         ("architectures", ["BlipForConditionalGeneration"], "allowed: 'blip' with BlipForImageTextRetrieval"),
-        ("architectures", ["BlipModel"], "got model_type 'blip' with architectures"),
+        ("architectures", ["BlipModel"], "The projections of a BlipModel are of no published training"),
+        ("architectures", [], "got model_type 'blip' with architectures []"),
         ("model_type", "clip", "got model_type 'clip'"),
         (
             "vision_config.hidden_act",
@@ -44,11 +45,11 @@ def test_what_our_family_cannot_hold_is_refused_by_name(
     ("path", "value", "told"),
     [
         ("do_resize", False, "do_resize: got false"),
-        ("do_center_crop", True, "do_center_crop"),
-        ("resample", 2, "resample: got 2; allowed: 3"),
-        ("size", {"height": 64, "width": 64}, "size: got (64, 64); allowed: (32, 32)"),
-        ("rescale_factor", 1.0, "allowed: 1/255"),
-        ("image_mean", [0.5], "three numbers each"),
+        ("do_center_crop", True, "crop_size: got [None, None]"),
+        ("resample", 9, "resample: got 9; allowed: 0 to 5"),
+        ("size", {"height": 64, "width": 64}, "makes pictures of side 64, config.json says image_size 32"),
+        ("rescale_factor", -1.0, "rescale_factor: got -1.0; allowed: a number above 0"),
+        ("image_mean", [0.5, 0.5], "three numbers each"),
     ],
 )
 def test_other_preprocessing_is_refused_by_name(copied: Path, path: str, value: object, told: str) -> None:

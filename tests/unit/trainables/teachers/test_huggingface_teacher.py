@@ -8,20 +8,21 @@ import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoTokenizer,
     BlipImageProcessor,
     BlipImageProcessorPil,
 )
 
-from tests.unit.trainables.teachers.published import SIZES, WORDS, Published, save
+from tests.unit.trainables.teachers.published import SIZES, WORDS, Published, edit, save
 from trainables.datasets.pictures import square
 from trainables.families.blip.architecture import BlipArchitecture
 from trainables.families.blip.model import Blip
 from trainables.signals import PIXELS, Batch, Signals, Want
 from trainables.teachers.blip.huggingface import load_huggingface
 from trainables.teachers.blip.huggingface_config import LONGEST_TEXT
+from trainables.teachers.blip.huggingface_names import published_name
 from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher
 from trainables.tokenizer import Tokenizer
@@ -196,6 +197,57 @@ def test_weights_in_the_older_pickled_file_are_read_too(copied: Path, small: Pub
     torch.save(weights, copied / "pytorch_model.bin")
     teacher = load_huggingface(str(copied))
     assert teacher.files.fingerprint == load_huggingface(str(small.folder)).files.fingerprint
+
+
+def test_shards_and_half_precision_are_read_too(copied: Path, small: Published) -> None:
+    expected = load_huggingface(str(small.folder))
+    (copied / "model.safetensors").unlink()
+    small.model.save_pretrained(copied, max_shard_size="60KB")
+    assert len(list(copied.glob("model-*-of-*.safetensors"))) > 2
+    assert load_huggingface(str(copied)).files.fingerprint == expected.files.fingerprint
+    weights = {name: one.half() for name, one in small.model.state_dict().items()}
+    for path in copied.glob("model*"):
+        path.unlink()
+    save_file(weights, copied / "model.safetensors")
+    half = load_huggingface(str(copied)).model.state_dict()
+    named = {key: published_name(key) for key in half if key != "temperature"}
+    assert all(one.dtype == torch.float32 for one in half.values())
+    for own, theirs in named.items():  # the table of positions is cut to the length of texts
+        assert torch.equal(half[own], weights[theirs][: len(half[own])].float())
+
+
+def test_what_its_image_processor_says_and_ignores_is_no_reason_to_refuse(
+    copied: Path, small: Published
+) -> None:
+    for name, value in (("do_pad", True), ("size_divisor", 32), ("do_center_crop", None)):
+        edit(copied, name, value, "preprocessor_config.json")
+    assert load_huggingface(str(copied)).preprocess == load_huggingface(str(small.folder)).preprocess
+
+
+@torch.no_grad()
+def test_features_that_heads_read_are_those_of_the_trained_projections(published: Published) -> None:
+    teacher, theirs = load_huggingface(str(published.folder)), published.model
+    batch = make_batch(teacher)
+    read = {"input_ids": batch["caption.ids"], "attention_mask": batch["caption.mask"].long()}
+    states = {
+        "image": theirs.vision_model(pixel_values=batch[PIXELS]).last_hidden_state,
+        "text": theirs.text_encoder(**read).last_hidden_state,
+    }
+    ours = teacher.signals(batch, frozenset(want for want in teacher.offers if want.mode in states))
+    everywhere = torch.ones(states["image"].shape[:2], dtype=torch.bool)
+    for mode, projection, real in (
+        ("image", theirs.vision_proj, everywhere),
+        ("text", theirs.text_proj, batch["caption.mask"]),
+    ):
+        close(ours[Want(mode, "pooled")], states[mode][:, 0])
+        close(ours[Want(mode, "joint")][real], projection(states[mode])[real])
+        close(
+            torch.nn.functional.normalize(ours[Want(mode, "joint")][:, 0], dim=-1),
+            ours[Want(mode, "embedding")],
+        )
+    grid = ours[Want("image", "map")]
+    assert grid.shape[1] == theirs.config.image_text_hidden_size
+    close(grid.flatten(2).transpose(1, 2), theirs.vision_proj(states["image"])[:, 1:])
 
 
 def test_the_position_table_is_cut_to_the_length_of_blips_texts(tmp_path: Path) -> None:

@@ -70,10 +70,51 @@ def test_a_hugging_face_folder_goes_to_the_loader_of_its_model_type(
         "trainables.teachers.loading.resolve", lambda table, kind, room: asked.append(kind) or str
     )
     asked: list[str] = []
-    for content in ('{"model_type": "albef"}', '{"model_type": "blip"}', '{"model_type": "clip"}'):
+    for content in (
+        '{"model_type": "albef"}',
+        '{"model_type": "blip"}',
+        '{"architecture": "resnet18", "pretrained_cfg": {}}',
+        '{"architecture": "resnet18", "model_type": "timm_wrapper"}',
+    ):
         (tmp_path / "config.json").write_text(content)
         load_teacher(str(tmp_path))
-    assert asked == ["albef", "blip", "blip"]
+    assert asked == ["albef", "blip", "timm", "timm"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            '{"model_type": "dinov3_vitt"}',
+            r"got 'dinov3_vitt', which no loader reads. Did you mean 'dinov3_vit'\?",
+        ),
+        ('{"model_type": "gpt2"}', r"got 'gpt2', which no loader reads. Known: beit, blip,"),
+        ('{"model_type": 3}', r"got 3, which no loader reads. Known: beit, blip,"),
+        ("{}", r"model_type: got null, which no loader reads"),
+        ("[]", r"config.json: got a list, allowed is one JSON object"),
+        ("{", r"config.json: cannot be read"),
+        (None, r"config.json: cannot be read"),
+    ],
+)
+def test_a_folder_that_nobody_can_load_is_told_with_the_kinds_that_are_known(
+    tmp_path: Path, content: str | None, told: str
+) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(TeacherError, match=told):
+        load_teacher(str(tmp_path))
+
+
+def test_a_hub_id_goes_to_the_loader_of_the_model_type_that_it_turns_out_to_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "beit"}')
+    monkeypatch.setattr("trainables.teachers.loading.hub_folder", lambda name: tmp_path)
+    monkeypatch.setattr(
+        "trainables.teachers.loading.resolve", lambda table, kind, room: lambda name: (kind, name)
+    )
+    assert load_teacher("someone/beit") == ("beit", "someone/beit")  # type: ignore[comparison-overlap]
+    assert load_teacher("timm/resnet18") == ("timm", "timm/resnet18")  # type: ignore[comparison-overlap]
 
 
 def test_a_teacher_of_its_own_task_passes(teacher: Teacher) -> None:

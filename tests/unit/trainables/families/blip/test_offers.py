@@ -14,7 +14,12 @@ from trainables.signals import PIXELS, Batch, Signals, Want, reads_texts
 TOKENS, TEMPERATURE = Want("image", "tokens"), Want("contrast", "temperature")
 LABELS, MATCH = Want("fused", "labels"), Want("fused", "logits")
 CONTRAST = {Want("image", "embedding"), Want("text", "embedding"), TEMPERATURE}
+FEATURES = {
+    *(Want(mode, what) for mode in ("image", "text") for what in ("pooled", "joint")),
+    Want("image", "map"),
+}  # of every model, whatever its layers
 LETTERS = {
+    "pooled": "D", "joint": "TE", "map": "EYX",
     "tokens": "PD", "embedding": "E", "temperature": "", "labels": "", "hidden": "TD", "attention": "HTT",
     "cross_attention": "HTP", "logits": "TV",
 }  # fmt: skip
@@ -66,6 +71,8 @@ def sizes_by_hand(a: BlipArchitecture, mode: str) -> dict[str, int]:
         "E": a.embedding,
         "V": vocabulary().size,
         "C": 2,
+        "Y": 64 // a.patch_size,
+        "X": 64 // a.patch_size,
     }
 
 
@@ -77,7 +84,9 @@ def letters(want: Want) -> str:
 
 def test_offers_are_every_layer_of_every_mode_that_the_model_has(architecture: BlipArchitecture) -> None:
     labels = {LABELS} if architecture.fusion else set()
-    assert set(Blip.offers(architecture)) == all_wants(architecture) | {TOKENS, TEMPERATURE} | labels
+    assert (
+        set(Blip.offers(architecture)) == all_wants(architecture) | FEATURES | {TOKENS, TEMPERATURE} | labels
+    )
     assert reads_texts(Blip.offers(architecture))
 
 
@@ -106,6 +115,31 @@ def test_forward_returns_what_is_offered(architecture: BlipArchitecture) -> None
         assert tuple(value.shape) == ((NUM, *sizes) if offer.rows else sizes), want
         if "T" in offer.axes:
             assert batch[offer.mask].shape == (NUM, longest[offer.rows]), want
+
+
+@torch.no_grad()
+def test_the_first_token_of_the_joint_ones_becomes_the_embedding_and_is_the_pooled_one(
+    architecture: BlipArchitecture,
+) -> None:
+    model = lively(architecture)
+    said = model(
+        examples(),
+        frozenset({*FEATURES, *CONTRAST, TOKENS, Want("text", "hidden", architecture.text.depth - 1)}),
+    )
+    states = {"image": said[TOKENS], "text": said[Want("text", "hidden", architecture.text.depth - 1)]}
+    for mode, projection in (("image", model.image_projection), ("text", model.text_projection)):
+        joint, pooled = said[Want(mode, "joint")], said[Want(mode, "pooled")]
+        by_hand = states[mode] @ projection.weight.T + projection.bias
+        torch.testing.assert_close(joint, by_hand)
+        torch.testing.assert_close(
+            joint[:, 0] / joint[:, 0].norm(dim=-1, keepdim=True), said[Want(mode, "embedding")]
+        )
+        assert torch.equal(pooled, states[mode][:, 0])
+    side = 64 // architecture.patch_size
+    for y, x in ((0, 0), (0, side - 1), (1, 0), (side - 1, 1)):
+        assert torch.equal(
+            said[Want("image", "map")][:, :, y, x], said[Want("image", "joint")][:, 1 + y * side + x]
+        )
 
 
 def test_labels_are_one_number_a_pair_and_bring_the_logits_of_all_pairs() -> None:

@@ -1,0 +1,1 @@
+"""Loaders of published image models: of the transformers library, and of timm."""
