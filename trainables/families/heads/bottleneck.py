@@ -7,7 +7,7 @@ from typing import Any, final
 from trainables.families.base import Resolved, Surroundings
 from trainables.families.heads.head import Head, VectorOptions
 from trainables.families.heads.simple_projection import VectorHeadArchitecture
-from trainables.families.two_sided.options import BOTTLENECK_WIDTH, COUNT, behind, resolved, vectors_of
+from trainables.families.two_sided.options import COUNT, behind, resolved, vectors_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class BottleneckOptions(VectorOptions):
         classifier: whether it also says logits over the classes of the data, from the projected vector.
     """
 
-    bottleneck: int = field(default=BOTTLENECK_WIDTH, metadata=COUNT)
+    bottleneck: int = field(default=128, metadata=COUNT)
 
 
 @final

@@ -43,7 +43,7 @@ class TrunkOptions(SideOptions):
     """
 
     projection: Literal["none", "linear", "bottleneck"] = "bottleneck"
-    bottleneck: int = field(default=BOTTLENECK_WIDTH, metadata=COUNT)
+    bottleneck: int = field(default=128, metadata=COUNT)
 
 
 class TrunkSizes(SideSizes, ABC):

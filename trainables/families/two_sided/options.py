@@ -44,7 +44,7 @@ class SideOptions:
         classifier: whether it also says logits over the classes of the data.
     """
 
-    embedding: Size = field(default=EMBEDDING_WIDTH, metadata=EMBEDDING)
+    embedding: Size = field(default=256, metadata=EMBEDDING)
     text: Auto = "auto"
     classifier: bool = False
 
