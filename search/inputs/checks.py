@@ -16,7 +16,7 @@ from spaces.schema import Space
 from trainables.losses import LOSSES
 from trainables.losses.base import ADVICE, Ends, Loss, data_lack, missing, source_lack
 from trainables.signals import CLASS, Offers
-from trainables.tasks import DEFAULT
+from trainables.tasks import DEFAULT, TASKS
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import make_tasks
 from trainables.tasks.retention import ABOVE_BLIND, RETENTION
@@ -68,10 +68,11 @@ def chosen_tasks(space: Space, teachers: Mapping[str, Ability]) -> tuple[dict[st
         name: _reasons(found, asked) for name, found in lacks.items() if all(found[one] for one in asked)
     }
     able = {name: task for name, task in made.items() if name not in broken}
+    allowed = ", ".join(able) or _possible(teachers) or "none"
     if space.tasks is not None and broken:
         raise SpaceError(
             [
-                f"{space.place(f'tasks.{name}')}: got {name}, but {why}; allowed here: {', '.join(able) or 'none'}. "
+                f"{space.place(f'tasks.{name}')}: got {name}, but {why}; allowed here: {allowed}. "
                 "Drop it, or change teacher or data."
                 for name, why in broken.items()
             ]
@@ -80,7 +81,8 @@ def chosen_tasks(space: Space, teachers: Mapping[str, Ability]) -> tuple[dict[st
         why = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
         raise SpaceError(
             [
-                f"{space.place('tasks')}: teacher and data can do no task ({why}); allowed: at least one. Name one in `tasks:`."
+                f"{space.place('tasks')}: teacher and data can do no task of the usual ones ({why}); allowed here: {allowed}. "
+                "Name one in `tasks:`."
             ]
         )
     partial = _partial_notes(space, able, lacks, teachers)
@@ -88,6 +90,14 @@ def chosen_tasks(space: Space, teachers: Mapping[str, Ability]) -> tuple[dict[st
         return able, partial
     left_out = "".join(f"; without {name}: {why}" for name, why in broken.items())
     return able, [f"tasks: {', '.join(able)} (all that teacher and data allow{left_out})", *partial]
+
+
+def _possible(teachers: Mapping[str, Ability]) -> str:
+    """Return the names of all tasks that some teacher and the data can do."""
+    every = make_tasks({name: {} for name in TASKS})
+    return ", ".join(
+        name for name, task in every.items() if any(not one.lack(task) for one in teachers.values())
+    )
 
 
 def _reasons(found: Mapping[str, str], teachers: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import EncodedSplit
 from trainables.tasks.chance import Chance
-from trainables.tasks.evaluation import chances
+from trainables.tasks.evaluation import chances, reads_bank
 from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.retention import ABOVE_BLIND, RETENTION
 from trainables.teachers.teacher import Teacher
@@ -145,12 +145,14 @@ class Inputs:
         """Return whether the teachers' figures are kept, or take no longer than a plan may."""
         made = self.students.made
         left = [
-            self.evaluation.images * self.measures[name].latency.latency_ms / 1000
-            + self.dataset.num_images * PREPARING_S
+            name
             for name, teacher in self.teachers.items()
             if not figures_path(teacher, made, self._key("val")).exists()
         ]
-        return sum(left) < PLAN_S
+        seen = self.evaluation.images + self.dataset.num_images * reads_bank(made.values())
+        passes = sum(seen * self.measures[name].latency.latency_ms / 1000 for name in left)
+        framings = {self.teachers[name].preprocess.framing for name in left}
+        return passes + len(framings) * self.dataset.num_images * PREPARING_S < PLAN_S
 
     @cached_property
     def metrics_of_teachers(self) -> dict[str, dict[str, float]]:

@@ -16,7 +16,7 @@ from trainables.families.base import Blueprint
 from trainables.losses.base import Ends, pair_lack, source_lack
 from trainables.share import within_share
 from trainables.signals import Want, Wants
-from trainables.tasks.base import wants_of
+from trainables.tasks.base import taught_of, wants_of
 from trainables.tasks.evaluation import reads_bank
 from trainables.teachers.cache.fill import build_cache
 from trainables.teachers.cache.layout import cache_key
@@ -64,7 +64,7 @@ def evaluation_source(inputs: Inputs, name: str, split: str) -> Sources:
 
 
 def evaluated_wants(inputs: Inputs, name: str) -> Wants:
-    """Return every signal of a teacher that some student of the space reads while it does the tasks."""
+    """Return every signal of a teacher that some student of the space reads while it does the tasks, and these themselves."""
     source, said = inputs.teachers[name].offers, wants_of(inputs.students.made.values())
     asked: dict[tuple[str, Wants], Blueprint] = {}
     for blueprint in inputs.students.variants(inputs.space, name):
@@ -73,7 +73,7 @@ def evaluated_wants(inputs: Inputs, name: str) -> Wants:
         )  # sizes decide nothing here
         asked.setdefault((words, said & frozenset(blueprint.offers)), blueprint)
     read = [blueprint.on_meta().inputs(wants).source for (_, wants), blueprint in asked.items()]
-    return frozenset[Want]().union(*read) & frozenset(source)
+    return frozenset[Want]().union(*read, taught_of(inputs.students.made.values())) & frozenset(source)
 
 
 def _folder(inputs: Inputs, name: str, split: str, precision: str) -> Path:

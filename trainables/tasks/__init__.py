@@ -9,6 +9,7 @@ TASKS = Table(
         "captioning": "trainables.tasks.captioning:Captioning",
         "classification": "trainables.tasks.classification:Classification",
         "matching": "trainables.tasks.matching:Matching",
+        "neighbours": "trainables.tasks.neighbours:Neighbours",
         "retrieval": "trainables.tasks.retrieval:Retrieval",
         "vqa": "trainables.tasks.vqa:Vqa",
     },

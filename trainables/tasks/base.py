@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from trainables.signals import Offers, Serving, Wants
+from trainables.signals import NOTHING, Offers, Serving, Wants
 from trainables.tasks.chance import Chance
 from trainables.tasks.pool import Pool, PoolRows
 
@@ -18,6 +18,7 @@ class Task(ABC):
         counts: the one of them that `retention` is made of.
         wants: what a model must be able to say to do it (some of it, where `model_lack` says so); its deployed part is what
             answers them.
+        taught: what it reads of the teacher to compare with.
         fields: of the batch, without which nothing can be measured.
         losses: those that teach it without a teacher; () where there is none.
         banked: whether it compares with training pictures (`Pool.bank`).
@@ -27,6 +28,7 @@ class Task(ABC):
     metrics: ClassVar[tuple[str, ...]]
     counts: ClassVar[str]
     wants: ClassVar[Wants]
+    taught: ClassVar[Wants] = NOTHING
     fields: ClassVar[frozenset[str]]
     losses: ClassVar[tuple[str, ...]] = ()
     banked: ClassVar[bool] = False
@@ -79,6 +81,11 @@ class Task(ABC):
     def note(self, pictures: int, captions: int) -> str | None:
         """Return what a user should know of its figures on so many pictures with so many different captions, or None."""
         return None
+
+
+def taught_of(tasks: Iterable[Task]) -> Wants:
+    """Return what the tasks read of the teacher to compare with."""
+    return frozenset().union(*(task.taught for task in tasks))
 
 
 def wants_of(tasks: Iterable[Task]) -> Wants:

@@ -198,6 +198,17 @@ class Pool:
                 self._kept[one] = torch.cat([signals[one] for signals in chunks])
         return self._kept[want]
 
+    def taught_of_pictures(self, want: Want) -> Tensor:
+        """Return a signal of the teacher about all pictures, (n, ...); where there is none, this model is the teacher."""
+        if isinstance(self.source, NoSource):
+            return self.of_pictures(want)
+        wants, said = frozenset({want}), []
+        looks = looks_at_pictures(self.source.fields(self.split.name, wants))
+        for first in range(0, len(self.pictures), CHUNK):
+            rows = {PICTURE: self.pictures[first : first + CHUNK]}
+            said.append(self.source.signals(self.split.batch(rows, self.device, pixels=looks), wants)[want])
+        return torch.cat(said)
+
     def rows(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the first texts of each picture, and the place of the picture that each belongs to, both (m,)."""
         return self.asked.rows(kind)

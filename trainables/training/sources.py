@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trainables.families.base import Family
 from trainables.signals import Batch, Signals, Wants
-from trainables.tasks.base import Task, wants_of
+from trainables.tasks.base import Task, taught_of, wants_of
 from trainables.teachers.cache.read import TeacherCache
 from trainables.teachers.teacher import Teacher
 
@@ -37,9 +37,9 @@ class Sources:
 
 
 def evaluation_wants(model: Family, tasks: Iterable[Task]) -> Wants:
-    """Return what a student reads of its teacher while it is evaluated."""
-    offered = frozenset(model.offers(model.architecture))
-    return model.inputs(wants_of(tasks) & offered).source
+    """Return what a student, and the tasks themselves, read of its teacher while it is evaluated."""
+    offered, made = frozenset(model.offers(model.architecture)), list(tasks)
+    return model.inputs(wants_of(made) & offered).source | taught_of(made)
 
 
 def opened_cache(folder: str, teacher: Teacher) -> TeacherCache:

@@ -227,7 +227,8 @@ def test_a_named_task_that_cannot_be_done_is_told_with_its_line_and_the_reason(
 
 
 def test_without_any_task_there_is_no_search(load: Load, dual: Offers) -> None:
-    with pytest.raises(SpaceError, match=r"tasks: teacher and data can do no task \(retrieval: .*caption"):
+    said = r"can do no task of the usual ones \(retrieval: .*caption.*allowed here: neighbours\. Name one"
+    with pytest.raises(SpaceError, match=said):
         chosen_tasks(load(), one(dual, fields_of(())))
 
 
