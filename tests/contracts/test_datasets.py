@@ -24,6 +24,7 @@ from trainables.signals import CAPTION, LABEL, PICTURE, QUESTION
 from trainables.training.build import make_dataset
 
 IMAGE_SIZE = 64
+SIDES = {"objects": 48}  # of data that is drawn at one size, where it is another
 
 
 def jsonl_example(folder: Path) -> dict[str, Any]:
@@ -71,10 +72,16 @@ def tiny_imagenet_example(folder: Path) -> dict[str, Any]:
     return {"kind": "tiny_imagenet", "root": str(root), "test_ratio": 0.25}
 
 
+def objects_example(folder: Path) -> dict[str, Any]:
+    """Return the settings of a few pictures of objects."""
+    return {"kind": "objects", "train_images": 12, "val_images": 8, "test_images": 8}
+
+
 EXAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "coco": lambda folder: {"kind": "coco", "root": str(made_data.coco(folder / "coco")), "test_ratio": 0.25},
     "imagefolder": imagefolder_example,
     "jsonl": jsonl_example,
+    "objects": objects_example,
     "parquet": parquet_example,
     "pictures": pictures_example,
     "scenes": scenes_example,
@@ -89,8 +96,12 @@ def settings(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
     return EXAMPLES[name](tmp_path / "data")
 
 
-def read(dataset: Dataset, name: str) -> Split:
-    return dataset.split(name, framing=Framing(IMAGE_SIZE), progress=lambda line: None)
+def side(kind: str) -> int:
+    return SIDES.get(kind, IMAGE_SIZE)
+
+
+def read(dataset: Dataset, name: str, *, kind: str = "") -> Split:
+    return dataset.split(name, framing=Framing(side(kind)), progress=lambda line: None)
 
 
 def test_table_is_sorted_and_every_row_has_an_example_here() -> None:
@@ -124,17 +135,18 @@ class TestEveryDataset:
         options = {key: value for key, value in settings.items() if key != "kind"} | dict(kind.smoke)
         assert option_problems(kind.Config, options) == []
         assert all(
-            read(make_dataset(settings | dict(kind.smoke)), which).num_images <= 256 for which in SPLITS
+            read(make_dataset(settings | dict(kind.smoke)), which, kind=name).num_images <= 256
+            for which in SPLITS
         )
 
     def test_splits_are_whole(self, name: str, settings: dict[str, Any]) -> None:
         dataset = make_dataset(settings)
         for which in SPLITS:
-            split = read(dataset, which)
+            split = read(dataset, which, kind=name)
             assert split.name == which
             assert split.num_images > 0
             assert split.pixels.dtype == np.uint8
-            assert split.pixels.shape == (split.num_images, IMAGE_SIZE, IMAGE_SIZE, 3)
+            assert split.pixels.shape == (split.num_images, side(name), side(name), 3)
             assert len(split.captions) == len(split.caption_images)
             told = set(range(split.num_images)) if CAPTION in dataset.kinds else set()
             assert set(split.caption_images.tolist()) == told, "every picture has a caption, or none has"
@@ -149,7 +161,7 @@ class TestEveryDataset:
         assert (LABEL in dataset.kinds) == bool(dataset.classes)
         assert len(set(dataset.classes)) == len(dataset.classes) != 1
         for which in SPLITS:
-            split = read(dataset, which)
+            split = read(dataset, which, kind=name)
             assert (QUESTION in dataset.kinds) <= bool(split.questions)
             if not dataset.classes:
                 assert split.labels is None
@@ -163,7 +175,7 @@ class TestEveryDataset:
         first, again = make_dataset(settings), make_dataset(settings)
         assert first.fingerprint == again.fingerprint
         for which in SPLITS:
-            one, other = read(first, which), read(again, which)
+            one, other = read(first, which, kind=name), read(again, which, kind=name)
             assert np.array_equal(one.pixels, other.pixels)
             assert one.captions == other.captions
             assert one.questions == other.questions
@@ -180,4 +192,4 @@ class TestEveryDataset:
 
     def test_unknown_splits_are_refused(self, name: str, settings: dict[str, Any]) -> None:
         with pytest.raises(DatasetError, match=r"'dev'.*train, val, test"):
-            read(make_dataset(settings), "dev")
+            read(make_dataset(settings), "dev", kind=name)

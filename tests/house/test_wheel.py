@@ -10,6 +10,8 @@ import pytest
 
 from tests.house.tree import ROOMS, ROOT, modules, short, walk
 
+EMBEDDED = {"embedded_weights", "embedded_objects", "embedded_beit", "embedded_clip", "embedded_dino"}
+
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
@@ -44,9 +46,12 @@ def test_wheel_holds_all_modules_of_the_four_rooms(names: set[str]):
 
 
 def test_wheel_holds_spaces_and_embedded_weights(names: set[str]):
-    data = [*(ROOT / "spaces").glob("*.yaml"), *walk(ROOT / "trainables/teachers/embedded_weights")]
+    weights = [
+        path for path in walk(ROOT / "trainables/teachers") if path.parent.name.startswith("embedded_")
+    ]
+    assert {path.parent.name for path in weights if path.name == "model.safetensors"} == EMBEDDED
+    data = [*(ROOT / "spaces").glob("*.yaml"), *weights]
     assert {short(path) for path in data} <= names
-    assert len(data) > 4
 
 
 def test_wheel_holds_nothing_else(names: set[str]):

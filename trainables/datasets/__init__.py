@@ -8,6 +8,7 @@ DATASETS = Table(
         "coco": "trainables.datasets.formats.coco:CocoDataset",
         "imagefolder": "trainables.datasets.formats.imagefolder:ImageFolderDataset",
         "jsonl": "trainables.datasets.jsonl:JsonlDataset",
+        "objects": "trainables.datasets.objects.dataset:ObjectsDataset",
         "parquet": "trainables.datasets.formats.parquet:ParquetDataset",
         "pictures": "trainables.datasets.formats.plain:PicturesDataset",
         "scenes": "trainables.datasets.scenes.dataset:ScenesDataset",

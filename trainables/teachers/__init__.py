@@ -2,7 +2,16 @@
 
 from spaces.plugins import Table
 
-TEACHERS = Table("teachers", {"embedded": "trainables.teachers.embedded:EmbeddedTeacher"})
+TEACHERS = Table(
+    "teachers",
+    {
+        "embedded": "trainables.teachers.embedded:EmbeddedTeacher",
+        "embedded-beit": "trainables.teachers.embedded:EmbeddedBeit",
+        "embedded-blip": "trainables.teachers.blip.embedded:EmbeddedBlip",
+        "embedded-clip": "trainables.teachers.embedded:EmbeddedClip",
+        "embedded-dino": "trainables.teachers.embedded:EmbeddedDino",
+    },
+)
 LOADERS = Table(
     "teacher_loaders",
     {

@@ -1,12 +1,19 @@
-"""The teacher that comes with the project: 3.3 M parameters, trained on scenes by `teachers.blip.pretrain`."""
+"""The teachers that come with the project: one of scenes, 3.3 M parameters, trained by `teachers.blip.pretrain`; and of objects.
 
+Those of objects are small models of published classes, which the loader of their class reads like any other.
+"""
+
+from dataclasses import replace
 from pathlib import Path
 
 from spaces.errors import TeacherError
+from spaces.plugins import resolve
 from trainables.model_folder import read_model_folder
+from trainables.teachers import LOADERS
 from trainables.teachers.teacher import Teacher, TeacherFiles
 
 FOLDER = Path(__file__).parent / "embedded_weights"
+OF_OBJECTS = Path(__file__).parent / "objects"
 
 
 class EmbeddedTeacher:
@@ -20,6 +27,61 @@ class EmbeddedTeacher:
             TeacherError: the shipped files are damaged.
         """
         return folder_teacher("embedded", FOLDER)
+
+
+class EmbeddedBeit:
+    """A `BeitModel` of objects; `python -m trainables.teachers.objects.pretrain beit` reproduces it."""
+
+    @staticmethod
+    def load() -> Teacher:
+        """Return the teacher.
+
+        Raises:
+            TeacherError: the shipped files are damaged.
+        """
+        return published_teacher("embedded-beit", OF_OBJECTS / "embedded_beit", "beit")
+
+
+class EmbeddedClip:
+    """A `CLIPModel` of objects; `python -m trainables.teachers.objects.pretrain clip` reproduces it."""
+
+    @staticmethod
+    def load() -> Teacher:
+        """Return the teacher.
+
+        Raises:
+            TeacherError: the shipped files are damaged.
+        """
+        return published_teacher("embedded-clip", OF_OBJECTS / "embedded_clip", "clip")
+
+
+class EmbeddedDino:
+    """A `ViTModel` of objects; `python -m trainables.teachers.objects.pretrain dino` reproduces it."""
+
+    @staticmethod
+    def load() -> Teacher:
+        """Return the teacher.
+
+        Raises:
+            TeacherError: the shipped files are damaged.
+        """
+        return published_teacher("embedded-dino", OF_OBJECTS / "embedded_dino", "vit")
+
+
+def published_teacher(name: str, folder: Path, kind: str) -> Teacher:
+    """Return the teacher in a folder that `save_pretrained` wrote, called `name`.
+
+    Args:
+        name: of the teacher.
+        folder: of its files.
+        kind: row of `LOADERS`.
+
+    Raises:
+        TeacherError: the folder is damaged.
+    """
+    teacher: Teacher = resolve(LOADERS, kind, "teachers")(str(folder))
+    teacher.files = replace(teacher.files, name=name)
+    return teacher
 
 
 def folder_teacher(name: str, folder: Path) -> Teacher:

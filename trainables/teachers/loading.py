@@ -95,9 +95,12 @@ def check_pairing(
     """
     trained_on = teacher.files.measured.get("data_specification", "")
     if trained_on and dataset.specification and trained_on != dataset.specification:
+        again = teacher.files.measured.get("command", "")
+        others = ", ".join(name for name in TEACHERS if name != teacher.files.name)
         raise TeacherError(
             f"teacher {teacher.files.name}: was trained on data specification {trained_on}, this data set is "
-            f"{dataset.specification}. Train it again: python -m trainables.teachers.blip.pretrain --out DIR."
+            f"{dataset.specification}. Give a teacher of this data (with names of their own: {others})"
+            + (f", or train it again where the data set has changed: {again}." if again else ".")
         )
     texts = {"captions": captions}
     if any(offer.rows == QUESTION for offer in teacher.offers.values()):

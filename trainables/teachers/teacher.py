@@ -1,6 +1,6 @@
 """A frozen model that answers what the active losses want, and nothing else."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from trainables.families.base import Blueprint, Family, Surroundings
 from trainables.preprocess import PreprocessConfig
 from trainables.signals import Batch, Offers, Signals, Wants, looks_at_pictures
+from trainables.teachers.measured import read_measured
 from trainables.tokenizer import Tokenizer
 
 
@@ -20,7 +21,8 @@ class TeacherFiles:
         name: as the user gave it.
         folder: the folder read.
         fingerprint: hash of weights and config.
-        measured: figures that its folder brings (quality, data specification), possibly empty.
+        measured: figures that its folder brings (quality, data specification), possibly empty; where its loader gives none,
+            those of its side file.
     """
 
     name: str
@@ -51,7 +53,7 @@ class Teacher:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.preprocess = preprocess
-        self.files = files
+        self.files = files if files.measured else replace(files, measured=read_measured(files.folder))
         self.blueprint = blueprint
 
     @property

@@ -5,26 +5,22 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from spaces.errors import DatasetError
-from spaces.files import atomic_path
 from spaces.rules import Number
-from spaces.turns import in_turn
 from trainables.datasets.base import SPLITS, Dataset, Progress, Split
-from trainables.datasets.cache_folder import cache_folder, unusable
+from trainables.datasets.cache_folder import cache_folder
 from trainables.datasets.scenes import drawing, language
+from trainables.datasets.scenes.drawn import drawn_table, passed_on, pixels_of
 from trainables.datasets.scenes.integers import IntegerStream
 from trainables.preprocess import Framing
 from trainables.signals import CAPTION, PICTURE, QUESTION
 
 TEXTS_PER_IMAGE = 4
-BATCH_ROWS = 500
-TOLD_EVERY = 5000
 SEEDS = {"train": 11, "val": 12, "test": 13}
 MOST_TRAIN, MOST_HELD_OUT = 1_000_000, 20_000
 AMOUNT = {"rule": Number(whole=True, low=8, high=MOST_TRAIN, why="a million pictures are 13 GB")}
@@ -101,32 +97,6 @@ _SCHEMA = pa.schema(
 )
 
 
-def _write(path: Path, count: int, scenes: Iterator[dict[str, Any]], progress: Progress) -> None:
-    with (
-        atomic_path(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, _SCHEMA) as writer,
-    ):
-        rows: list[dict[str, Any]] = []
-        for number, row in enumerate(scenes, start=1):
-            rows.append(row)
-            if len(rows) == BATCH_ROWS or number == count:
-                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=_SCHEMA))
-                rows.clear()
-                if number % TOLD_EVERY == 0 or number == count:
-                    progress(f"scenes: {number:,} of {count:,} drawn")
-
-
-def _pixels(table: pa.Table) -> np.ndarray:
-    """Return (N, S, S, 3) uint8; one chunk is a view of the mapped file, several are joined in memory."""
-    views = []
-    for chunk in table.column("image").chunks:
-        flat = np.frombuffer(chunk.buffers()[1], dtype=np.uint8)
-        width = drawing.SIZE * drawing.SIZE * 3
-        views.append(flat[chunk.offset * width : (chunk.offset + len(chunk)) * width])
-    return np.concatenate(views).reshape(-1, drawing.SIZE, drawing.SIZE, 3)
-
-
 class ScenesDataset(Dataset):
     """Procedural pictures of shapes: colour, shape, size, count, place and relation, told in 55 words."""
 
@@ -189,15 +159,15 @@ class ScenesDataset(Dataset):
     def _table(self, name: str, progress: Progress) -> pa.Table:
         count = getattr(self.config, f"{name}_images")
         path = cache_folder("scenes") / f"{self.specification}-{name}-{count}-{self.config.seed}.arrow"
-        if not path.exists():
-            with in_turn(path, "scenes", say=progress):
-                if not path.exists():  # another process may have drawn it meanwhile
-                    seed = SEEDS[name] + 100 * self.config.seed
-                    _write(path, count, make_scenes(seed, count, unique=name != "train"), progress)
-        try:
-            return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        except (pa.ArrowException, OSError) as error:
-            raise DatasetError(unusable(path, error, "it is drawn again")) from error
+        seed = SEEDS[name] + 100 * self.config.seed
+        return drawn_table(
+            path,
+            lambda: make_scenes(seed, count, unique=name != "train"),
+            schema=_SCHEMA,
+            count=count,
+            noun="scenes",
+            progress=progress,
+        )
 
     def split(self, name: str, *, framing: Framing, progress: Progress) -> Split:
         """Return one split; the train split with its mismatched texts.
@@ -220,7 +190,7 @@ class ScenesDataset(Dataset):
         questions = table.column("questions").to_pylist()
         return Split(
             name=name,
-            pixels=_pixels(table),
+            pixels=pixels_of(table, drawing.SIZE),
             captions=[text for row in told for text in captions[row]],
             caption_images=np.repeat(np.arange(table.num_rows), TEXTS_PER_IMAGE),
             questions=[item["question"] for row in told for item in questions[row]],
@@ -229,19 +199,9 @@ class ScenesDataset(Dataset):
         )
 
     def _told(self, count: int) -> np.ndarray:
-        """Return the scene that each picture's texts are about: another one for the mismatched share.
-
-        The chosen pictures pass their texts on in a ring, so that every one of them really gets another's.
-        """
-        told = np.arange(count)
-        order = np.array(
-            IntegerStream(5, self.config.seed, count).shuffled(count)[
-                : round(count * self.config.mismatched)
-            ],
-            dtype=np.int64,
-        )
-        told[order] = np.roll(order, 1) if len(order) > 1 else (order + 1) % count
-        return told
+        """Return the scene that each picture's texts are about: another one for the mismatched share."""
+        order = IntegerStream(5, self.config.seed, count).shuffled(count)
+        return passed_on(np.array(order[: round(count * self.config.mismatched)], dtype=np.int64), count)
 
     def scenes(self, name: str, progress: Progress) -> list[list[int]]:
         """Return the integer description of every scene of a split: five numbers a shape."""

@@ -89,7 +89,7 @@ def draw_scene(stream: IntegerStream) -> list[Shape]:
 
 
 @cache
-def _coverage(shape: int, radius: int) -> np.ndarray:
+def coverage(shape: int, radius: int) -> np.ndarray:
     """Return how many of 16 sub-pixels each pixel of the sprite covers, (2r + 3, 2r + 3) int64."""
     n = 2 * radius + 3
     axis = ((np.arange(n * SUPERSAMPLE) + 0.5) / SUPERSAMPLE - n / 2) / radius
@@ -130,7 +130,7 @@ def render(stream: IntegerStream, scene: list[Shape]) -> np.ndarray:
         )
         radius = RADII[item.size]
         reach = radius + 1
-        cover = _coverage(item.shape, radius)[..., None]
+        cover = coverage(item.shape, radius)[..., None]
         box = image[item.y - reach : item.y + reach + 1, item.x - reach : item.x + reach + 1]
         box += (color - box) * cover // full
     image += stream.grid(SIZE * SIZE, -8, 8).reshape(SIZE, SIZE, 1)

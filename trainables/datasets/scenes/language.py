@@ -24,9 +24,9 @@ def name(item: Shape, *, sized: bool = False) -> str:
     return f"{SIZE_NAMES[item.size] + ' ' if sized else ''}{COLOR_NAMES[item.color]} {SHAPES[item.shape]}"
 
 
-def region(item: Shape) -> str:
-    """Return where in the picture it stands, in words of a 3 x 3 grid."""
-    row, column = ROWS[min(2, item.y * 3 // SIZE)], COLUMNS[min(2, item.x * 3 // SIZE)]
+def region(item: Shape, side: int = SIZE) -> str:
+    """Return where in a picture of this side it stands, in words of a 3 x 3 grid."""
+    row, column = ROWS[min(2, item.y * 3 // side)], COLUMNS[min(2, item.x * 3 // side)]
     if row == "middle" and column == "center":
         return "in the center"
     if row == "middle":
@@ -44,12 +44,19 @@ def relation(item: Shape, other: Shape) -> str:
     return "above" if dy > 0 else "below"
 
 
-def caption(stream: IntegerStream, scene: list[Shape], kind: int) -> str:
-    """Return a caption of one of four kinds: relation, counted list, regions, `the .. is .. the ..`."""
+def caption(stream: IntegerStream, scene: list[Shape], kind: int, *, side: int = SIZE) -> str:
+    """Return a caption of one of four kinds: relation, counted list, regions, `the .. is .. the ..`.
+
+    Args:
+        stream: draws the order in which shapes are named.
+        scene: 1 to 3 shapes.
+        kind: 0 to 3.
+        side: of the picture.
+    """
     items = [scene[i] for i in stream.shuffled(len(scene))]
     first = items[0]
     if len(items) == 1:
-        a, where = name(first, sized=True), region(first)
+        a, where = name(first, sized=True), region(first, side)
         return (
             f"a {a} {where}",
             f"there is a {a} {where}",
@@ -64,7 +71,7 @@ def caption(stream: IntegerStream, scene: list[Shape], kind: int) -> str:
     if kind == 1:
         return f"{NUMBERS[len(items)]} shapes : " + " , ".join(name(item, sized=True) for item in items)
     if kind == 2:
-        parts = [f"{name(item)} {region(item)}" for item in items]
+        parts = [f"{name(item)} {region(item, side)}" for item in items]
         return " , ".join(parts[:-1]) + " and " + parts[-1]
     text = f"the {name(first)} is {relation(first, items[1])} the {name(items[1])}"
     if len(items) > 2:

@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,46 @@ def measure(model: Blip, dataset: Dataset, tokenizer: Tokenizer) -> dict[str, An
     return figures
 
 
+def say_metrics(metrics: dict[str, float]) -> None:
+    """Print how good the teacher is by now."""
+    shown = ", ".join(f"{name} {value:.1f}" for name, value in metrics.items())
+    say(f"  500 validation images: {shown}")
+
+
+def train_epochs(
+    model: Blip,
+    split: EncodedSplit,
+    losses: dict[str, dict[str, Any]],
+    *,
+    config: TrainingConfig,
+    seed: int,
+    check: Callable[[int], None],
+) -> int:
+    """Train a model without a teacher, and return the CPU seconds that it took.
+
+    Args:
+        model: fresh.
+        split: what it learns from.
+        losses: name -> options.
+        config: how it is trained.
+        seed: of the order of examples, and of negatives.
+        check: is told the number of each epoch that is over.
+    """
+    model.prepare_training({"itm_negatives": config.itm_negatives})
+    built, weights = build_losses({"losses": losses}, Blip.offers(model.architecture), {})
+    step = DistillationStep(model, built, weights=weights, blind=False)
+    trainer = Trainer(step, split, None, config, seed=seed, placement=Placement(device=torch.device("cpu")))
+    start = time.process_time()
+    for epoch in range(config.epochs):
+        report = trainer.run_epoch(epoch)
+        spent = time.process_time() - start
+        left = spent / (epoch + 1) * (config.epochs - epoch - 1)
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in report.items())
+        say(f"epoch {epoch + 1}/{config.epochs}: {shown}; {spent:.0f} CPU-s, {left:.0f} to go")
+        check(epoch)
+    return round(time.process_time() - start)
+
+
 def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, Any]:
     """Train the teacher, write its folder, and return its measured figures."""
     torch.manual_seed(seed)
@@ -99,25 +139,12 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
     )
     val = EncodedSplit(dataset.split("val", framing=PREPROCESS.framing, progress=say), tokenizer, PREPROCESS)
     model = Blip(sizes)
-    model.prepare_training({"itm_negatives": config.itm_negatives})
-    offers = Blip.offers(sizes)
-    losses, weights = build_losses({"losses": LOSSES}, offers, {})
-    step = DistillationStep(model, losses, weights=weights, blind=False)
-    trainer = Trainer(step, split, None, config, seed=seed, placement=Placement(device=torch.device("cpu")))
-    start = time.process_time()
-    for epoch in range(config.epochs):
-        report = trainer.run_epoch(epoch)
-        spent = time.process_time() - start
-        left = spent / (epoch + 1) * (config.epochs - epoch - 1)
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in report.items())
-        say(f"epoch {epoch + 1}/{config.epochs}: {shown}; {spent:.0f} CPU-s, {left:.0f} to go")
+
+    def check(epoch: int) -> None:
         if (epoch + 1) % CHECK_EVERY == 0:
-            metrics = _metrics(model, val, EvaluationSize(images=500))
-            say(
-                "  500 validation images: "
-                + ", ".join(f"{name} {value:.1f}" for name, value in metrics.items())
-            )
-    cpu_s = round(time.process_time() - start)
+            say_metrics(_metrics(model, val, EvaluationSize(images=500)))
+
+    cpu_s = train_epochs(model, split, LOSSES, config=config, seed=seed, check=check)
     measured = {
         "data_specification": dataset.specification,
         "training": {**asdict(config), "seed": seed, "cpu_s": cpu_s},

@@ -14,7 +14,7 @@ from tests.unit.trainables import small
 from tests.unit.trainables.datasets.scenes.scene_truth import answer, caption_is_true, things
 from trainables.datasets.base import Progress, Split
 from trainables.datasets.scenes import dataset as module
-from trainables.datasets.scenes import language
+from trainables.datasets.scenes import drawn, language
 from trainables.datasets.scenes.dataset import ScenesDataset
 from trainables.preprocess import Framing
 
@@ -148,7 +148,7 @@ def test_several_record_batches_read_as_one_array(cache: Path, monkeypatch: pyte
     whole = read(make(train_images=25)).pixels
     for path in cache.iterdir():
         path.unlink()
-    monkeypatch.setattr(module, "BATCH_ROWS", 10)
+    monkeypatch.setattr(drawn, "BATCH_ROWS", 10)
     assert np.array_equal(read(make(train_images=25)).pixels, whole)
 
 
@@ -235,12 +235,12 @@ def test_scenes_that_another_process_has_drawn_meanwhile_are_not_drawn_again(
     @contextmanager
     def late(target: Path, noun: str, *, say: Progress) -> Iterator[None]:
         with monkeypatch.context() as patch:
-            patch.setattr(module, "in_turn", turn)
+            patch.setattr(drawn, "in_turn", turn)
             make().split("val", framing=Framing(64), progress=small.silent)
         monkeypatch.setattr(module, "make_scenes", None)
         yield
 
-    monkeypatch.setattr(module, "in_turn", late)
+    monkeypatch.setattr(drawn, "in_turn", late)
     assert read(make(), "val").num_images == 24
     assert asked == [("val", "scenes")]
     assert len(list(cache.iterdir())) == 1

@@ -1,0 +1,1 @@
+"""How the embedded teachers of `objects` are trained, and their weights."""
