@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis.run_folder import Run, Trial
-from analysis.table import FAILED
 
 PUBLISHED = Path(__file__).with_name("published.json")
 DEAD = "flat"
-"""What a cell is called whose metric was the very same at every measured epoch: nothing was learned."""
+"""What a finished training is called that its own row says learned nothing: its metrics were the same in all measurements."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -144,8 +143,8 @@ def _best(settings: list[dict[str, tuple[Trial, Mapping[int, float]]]], epochs: 
 def _cell(seeds: list[tuple[Trial, Mapping[int, float]]], epochs: Sequence[int]) -> Cell:
     trials = [trial for trial, _ in seeds]
     ends: dict[str, int] = {}
-    for trial, curve in seeds:
-        end = DEAD if is_flat(list(curve.values())) and trial.status not in FAILED else trial.status
+    for trial in trials:
+        end = DEAD if trial.finished and trial.reason else trial.status
         if end != "finished":
             ends[end] = ends.get(end, 0) + 1
     return Cell(
@@ -158,12 +157,6 @@ def _cell(seeds: list[tuple[Trial, Mapping[int, float]]], epochs: Sequence[int])
         settings=1,
         reads_teacher=any(trial.reads_teacher for trial in trials),
     )
-
-
-def is_flat(values: Sequence[float]) -> bool:
-    """Return whether two or more measurements are all the same number: what learns, moves."""
-    known = [value for value in values if math.isfinite(value)]
-    return len(known) > 1 and len(set(known)) == 1 and known[0] < 100.0
 
 
 def _curves(run: Run, metric: str) -> dict[str, dict[int, float]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from analysis.cells import Cell, Place, Value, cells, is_flat, published, published_for
+from analysis.cells import Cell, Place, Value, cells, published, published_for
 from analysis.grid import grid_page, grid_text, main
 from analysis.run_folder import read_run
 from analysis.table import history_schema, write_trials
@@ -39,7 +39,13 @@ def row(name: str, teacher: str, kind: str, **more: Any) -> Row:
 SEEDS = [
     [
         row("aaaaaaaa", "embedded-dino", "simple_projection", at={5: 60.0, 10: 70.0}),
-        row("bbbbbbbb", "embedded-dino", "multihead_attention", at={5: 20.04, 10: 20.04}),
+        row(
+            "bbbbbbbb",
+            "embedded-dino",
+            "multihead_attention",
+            at={5: 20.04, 10: 20.04},
+            reason="metric top1 was 20.04",
+        ),
         row("cccccccc", "embedded-dino", "resnet", status="oom", epochs=0, at={}),
         row("dddddddd", "embedded-clip", "resnet", at={5: 30.0, 10: 50.0}, size_mib=43.0),
     ],
@@ -96,14 +102,6 @@ def test_cells_that_died_or_failed_are_named_by_their_status(folders: list[Path]
     half = grid[Place(losses="image_logit", teacher="embedded-clip", method="resnet")]
     assert half.ends == {"diverged": 1}
     assert (half.at[5].mean, half.at[10].mean, half.at[10].seeds) == (32.0, 50.0, 1)
-
-
-@pytest.mark.parametrize(
-    ("values", "flat"),
-    [([], False), ([3.0], False), ([3.0, 3.0], True), ([3.0, 3.1], False), ([100.0, 100.0], False), ([math.nan, 3.0, 3.0], True)],
-)  # fmt: skip
-def test_flat_is_what_never_moved_below_everything(values: list[float], flat: bool) -> None:
-    assert is_flat(values) == flat
 
 
 def test_the_reference_is_that_of_the_report_and_says_so(folders: list[Path]) -> None:
