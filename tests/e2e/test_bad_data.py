@@ -90,7 +90,7 @@ def test_data_that_can_do_no_task_of_the_space_is_told(tmp_path: Path, refused: 
     rows = write_rows(tmp_path, make_rows(tmp_path))
     told = refused("--space", str(runs.write_space(tmp_path)), "--dataset", rows, "--set=tasks=[vqa]", *SIZES)
     assert "--set tasks=[vqa], tasks.vqa: got vqa, but it needs question.ids" in told
-    assert "allowed here: none" in told
+    assert "allowed here: batch_matching, captioning, matching, neighbours, retrieval." in told
 
 
 def test_a_line_that_is_no_json_is_told(tmp_path: Path, refused: Refused) -> None:

@@ -101,7 +101,7 @@ MISTAKES: dict[str, tuple[Edit, str, tuple[str, ...]]] = {
     "an unknown task": (
         put("evaluation:", "tasks: [retrieval, answering]\nevaluation:"),
         "tasks:",
-        ("tasks.answering", "captioning, matching, retrieval, vqa"),
+        ("tasks.answering", "captioning, classification, matching, neighbours, retrieval, vqa"),
     ),
     "a task named twice": (put("evaluation:", "tasks: [vqa, vqa]\nevaluation:"), "tasks:", ("tasks", "'vqa' twice")),
     "an option of a task that has none": (

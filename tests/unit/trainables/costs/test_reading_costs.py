@@ -98,8 +98,8 @@ def test_what_is_read_in_training_alone_is_no_cost() -> None:
 
 
 def test_a_signal_that_the_teacher_does_not_say_is_told() -> None:
-    with pytest.raises(ValueError, match=r"reads image\.map, which its teacher does not say"):
-        reading(retrieval().head, frozenset({Want("image", "map")}), TEACHER)
+    with pytest.raises(ValueError, match=r"reads image\.depth, which its teacher does not say"):
+        reading(retrieval().head, frozenset({Want("image", "depth")}), TEACHER)
 
 
 def test_the_latency_is_that_of_all_passes_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,10 +206,10 @@ def test_a_part_that_is_missing_damaged_or_of_another_teacher_is_told(folder: Pa
         load(folder)
     weights.write_bytes(whole)
     config = json.loads((folder / "config.json").read_text())
-    config["reads"] = ["image.map", "image.hidden.1"]
+    config["reads"] = ["image.depth", "image.hidden.1"]
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(
-        ExportError, match=r"does not say image\.hidden\.1, image\.map, which this student reads"
+        ExportError, match=r"does not say image\.depth, image\.hidden\.1, which this student reads"
     ):
         load(folder)
     config["reads"] = "image.embedding"
