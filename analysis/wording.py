@@ -13,6 +13,7 @@ LABELS = {
     "size_mib": "size",
     "retention": "retention",
     "retention_above_blind": "retention above blind",
+    "accuracy": "accuracy",
     "mean_recall": "mean recall",
     "tr_at_1": "text recall at 1",
     "tr_at_5": "text recall at 5",

@@ -19,7 +19,7 @@ from trainables.signals import CLASS, Offers
 from trainables.tasks import DEFAULT, TASKS
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import make_tasks
-from trainables.tasks.retention import ABOVE_BLIND, RETENTION
+from trainables.tasks.retention import ABOVE_BLIND, ACCURACY, RETENTION
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import loss_config
 
@@ -328,7 +328,7 @@ def check_measurable(space: Space, teacher: Mapping[str, float]) -> None:
     Raises:
         SpaceError: names each of them, with its line.
     """
-    allowed = [RETENTION, *sorted(teacher), *COSTS]
+    allowed = [*dict.fromkeys((RETENTION, ACCURACY, *sorted(teacher))), *COSTS]
     problems = [
         f"{space.place(f'objectives.{name}')}: got {name}, which "
         + (

@@ -20,7 +20,7 @@ from trainables.datasets.encoded import EncodedSplit
 from trainables.tasks.chance import Chance
 from trainables.tasks.evaluation import chances, reads_bank
 from trainables.tasks.pool import EvaluationSize
-from trainables.tasks.retention import ABOVE_BLIND, RETENTION
+from trainables.tasks.retention import ABOVE_BLIND, ACCURACY, RETENTION, accuracy
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import prepare_split
 
@@ -105,6 +105,7 @@ class Inputs:
         return (
             RETENTION,
             ABOVE_BLIND,
+            *([ACCURACY] if ACCURACY in self.space.objectives else []),
             *(name for task in self.students.made.values() for name in task.metrics),
         )
 
@@ -300,7 +301,7 @@ class Inputs:
 
     def _metrics(self, split: str, teacher: str) -> dict[str, float]:
         """Return a teacher's metrics on one split."""
-        return TeacherFigures.measured(
+        found = TeacherFigures.measured(
             self.teachers[teacher],
             self.students.made,
             lambda name: self.split(name, teacher),
@@ -308,3 +309,5 @@ class Inputs:
             size=self.evaluation,
             say=self.say,
         )
+        asked = ACCURACY in self.space.objectives
+        return {**found, ACCURACY: accuracy(found, self.counts)} if asked else found

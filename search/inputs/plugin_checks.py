@@ -16,7 +16,7 @@ from trainables.datasets import DATASETS
 from trainables.families import FAMILIES
 from trainables.losses import LOSSES
 from trainables.tasks import DEFAULT, TASKS
-from trainables.tasks.retention import ABOVE_BLIND, RETENTION
+from trainables.tasks.retention import ABOVE_BLIND, ACCURACY, RETENTION
 
 
 def check_plugins(space: Space) -> None:
@@ -102,7 +102,7 @@ def _objectives(space: Space) -> Iterator[Problem]:
     """Yield a problem for each objective that no task of the space, and no cost, is called like."""
     tasks = space.tasks if space.tasks is not None else DEFAULT
     metrics = {name for task in tasks for name in resolve(TASKS, task, "tasks").metrics}
-    names = sorted({RETENTION, ABOVE_BLIND, *metrics, *COSTS})
+    names = sorted({RETENTION, ABOVE_BLIND, ACCURACY, *metrics, *COSTS})
     for name in [name for name in space.objectives if name not in names]:
         text = f"got {name!r}, which nothing produces; allowed: {listed(names)}. {meant(name, names, 'Use one of these.')}"
         yield Problem(space.mark(f"objectives.{name}"), f"objectives.{name}", text)

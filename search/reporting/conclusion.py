@@ -17,7 +17,14 @@ from trainables.costs.latency import measure_latency
 from trainables.families.base import Family
 from trainables.share import within_share
 from trainables.tasks.evaluation import evaluate
-from trainables.tasks.retention import ABOVE_BLIND, RETENTION, retention, retention_above_blind
+from trainables.tasks.retention import (
+    ABOVE_BLIND,
+    ACCURACY,
+    RETENTION,
+    accuracy,
+    retention,
+    retention_above_blind,
+)
 from trainables.training.checkpoint import load_model
 
 
@@ -106,6 +113,7 @@ def _test_cells(
     if not metrics:
         return {}
     told = {**metrics, RETENTION: retention(metrics, teacher, inputs.counts)}
+    told[ACCURACY] = accuracy(metrics, inputs.counts)
     if blind:
         told[ABOVE_BLIND] = retention_above_blind(metrics, teacher, blind, inputs.counts)
     return {f"{TEST_PREFIX}{name}": value for name, value in told.items() if name in recorder.metric_names}

@@ -1,8 +1,21 @@
-"""What a student keeps of its teacher."""
+"""What a student keeps of its teacher, and how good it is by itself over all tasks."""
 
 from collections.abc import Iterable, Mapping
 
-RETENTION, ABOVE_BLIND = "retention", "retention_above_blind"
+RETENTION, ABOVE_BLIND, ACCURACY = "retention", "retention_above_blind", "accuracy"
+
+
+def accuracy(metrics: Mapping[str, float], counts: Iterable[str]) -> float:
+    """Return the mean over tasks of the metric that counts, in percent; a task that cannot be done counts 0.
+
+    Students of several teachers compare by it: retention is relative to each one's own teacher. NaN without tasks.
+
+    Args:
+        metrics: of a student or teacher.
+        counts: the metric of each task that counts.
+    """
+    values = [metrics.get(name, 0.0) for name in counts]
+    return sum(values) / len(values) if values else float("nan")
 
 
 def retention(student: Mapping[str, float], teacher: Mapping[str, float], counts: Iterable[str]) -> float:

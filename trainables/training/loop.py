@@ -25,7 +25,14 @@ from trainables.configs import made_config
 from trainables.datasets.encoded import EncodedSplit
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
-from trainables.tasks.retention import ABOVE_BLIND, RETENTION, retention, retention_above_blind
+from trainables.tasks.retention import (
+    ABOVE_BLIND,
+    ACCURACY,
+    RETENTION,
+    accuracy,
+    retention,
+    retention_above_blind,
+)
 from trainables.teachers.teacher import Teacher
 from trainables.training import checkpoint
 from trainables.training.build import build_step, shared_dataset, shared_split, shared_teacher
@@ -239,6 +246,7 @@ class TrialLoop:
             bank=self.trainer.split,
         )
         counts = [task.counts for task in self.tasks.values()]
+        metrics[ACCURACY] = accuracy(metrics, counts)
         if self.job.teacher_metrics:
             metrics[RETENTION] = retention(metrics, self.job.teacher_metrics, counts)
             if self.job.blind_metrics:

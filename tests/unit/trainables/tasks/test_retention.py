@@ -75,3 +75,12 @@ def test_a_student_without_decoder_loses_more_than_a_blind_one() -> None:
     assert retention_above_blind({"mean_recall": 80.0}, TEACHER, blind) == pytest.approx(
         100 * sum(shares) / 3
     )
+
+
+def test_accuracy_is_the_mean_of_what_counts_and_a_task_that_cannot_be_done_counts_nothing() -> None:
+    assert (
+        module.accuracy({"top1": 60.0, "mean_recall": 30.0, "knn_top1": 99.0}, ["top1", "mean_recall"])
+        == 45.0
+    )
+    assert module.accuracy({"top1": 60.0}, ["top1", "mean_recall"]) == 30.0
+    assert math.isnan(module.accuracy({}, []))
