@@ -144,10 +144,10 @@ class Owner:
             "inode": os.fstat(self._handle).st_ino,  # a copy of the folder is nobody's
             "token": self.token,
         }
+        _held.add(self.token)  # first: another thread may read the file as soon as it is written
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, (json.dumps(fields, indent=1) + "\n").encode(), 0)
         os.fsync(self._handle)
-        _held.add(self.token)
 
     def watch(self) -> None:
         """Give signs of life from a thread of its own."""

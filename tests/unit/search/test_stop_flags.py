@@ -75,6 +75,6 @@ def test_an_objective_that_the_teacher_lacks_on_this_data_is_refused_with_its_li
     lacking, late = caught.value.problems
     assert lacking.startswith(
         "--set objectives.caption_token_accuracy=max, objectives.caption_token_accuracy: got "
-        "caption_token_accuracy, which this teacher does not have on this data; allowed: retention, mean_recall, "
+        "caption_token_accuracy, which this teacher does not have on this data; allowed: retention, accuracy, mean_recall, "
     )
     assert "known only when the blind student is through" in late

@@ -319,5 +319,5 @@ def test_an_objective_that_the_teacher_does_not_have_is_told(load: Load) -> None
     assert "is known only when the blind student is through" in blind
     assert vqa.startswith(
         "toy.yaml:13, objectives.vqa_accuracy: got vqa_accuracy, which this teacher does not have on this data; allowed: "
-        "retention, mean_recall, "
+        "retention, accuracy, mean_recall, "
     )
