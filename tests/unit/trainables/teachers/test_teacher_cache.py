@@ -4,7 +4,6 @@ import copy
 import json
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -231,10 +230,12 @@ def test_only_what_is_missing_is_computed(owner: Teacher, split: EncodedSplit, t
 def test_of_two_that_want_it_at_once_one_fills_it_and_the_other_waits(
     owner: Teacher, split: EncodedSplit, tmp_path: Path
 ) -> None:
-    want, told, waits = frozenset({Want("image", "embedding")}), list[str](), threading.Event()
+    want, told = frozenset({Want("image", "embedding")}), list[str]()
+    fills, waits = threading.Event(), threading.Event()
 
     class Slow(Watched):
         def signals(self, batch: Batch, wants: Wants, known: Signals | None = None) -> Signals:
+            fills.set()
             assert waits.wait(60.0)
             return super().signals(batch, wants, known)
 
@@ -248,8 +249,7 @@ def test_of_two_that_want_it_at_once_one_fills_it_and_the_other_waits(
     second = Watched(owner)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(fill, Slow(owner), silent)
-        while not (tmp_path / OWNER_FILE).exists():
-            time.sleep(0.01)
+        assert fills.wait(60.0), "the owner's file is there before its lock is held: it says too little"
         pool.submit(fill, second, say).result(60.0)
         first.result(60.0)
     assert [line.split(";")[0] for line in told] == [
