@@ -1,13 +1,12 @@
 """The report's Bottleneck: two linear layers with ReLU between them on the teacher's vector, and a logit scale."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import final
 
-from trainables.families.base import Resolved, Surroundings
+from trainables.families.base import Surroundings
 from trainables.families.heads.head import Head, VectorOptions
 from trainables.families.heads.simple_projection import VectorHeadArchitecture
-from trainables.families.two_sided.options import COUNT, behind, resolved, vectors_of
+from trainables.families.two_sided.options import COUNT, behind, vectors_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +31,6 @@ class Bottleneck(Head):
 
     Config = BottleneckOptions
     Architecture = VectorHeadArchitecture
-
-    @classmethod
-    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
-        """Return the options with an absolute embedding."""
-        return resolved(cls.Config, options, sizes)
 
     @classmethod
     def draft(cls, config: BottleneckOptions, around: Surroundings) -> VectorHeadArchitecture:

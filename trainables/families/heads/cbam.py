@@ -1,10 +1,9 @@
 """The report's CBAM student: attention blocks on the teacher's feature map, linear layers, a logit scale; pictures only."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, final
+from typing import Literal, final
 
-from trainables.families.base import Resolved, Surroundings
+from trainables.families.base import Surroundings
 from trainables.families.heads.convolutional_attention import CbamSizes
 from trainables.families.heads.head import Head
 from trainables.families.two_sided.architecture import IMAGE, TwoSidedArchitecture, VectorSizes
@@ -14,7 +13,6 @@ from trainables.families.two_sided.options import (
     SideOptions,
     behind,
     read_of,
-    resolved,
     text_of,
 )
 
@@ -51,11 +49,6 @@ class Cbam(Head):
 
     Config = CbamOptions
     Architecture = CbamArchitecture
-
-    @classmethod
-    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
-        """Return the options with an absolute embedding."""
-        return resolved(cls.Config, options, sizes)
 
     @classmethod
     def draft(cls, config: CbamOptions, around: Surroundings) -> CbamArchitecture:

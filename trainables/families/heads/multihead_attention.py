@@ -1,10 +1,9 @@
 """The report's MultiheadAttention: self-attention over the teacher's tokens, their mean, a linear layer, a logit scale."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import final
 
-from trainables.families.base import Resolved, Surroundings
+from trainables.families.base import Surroundings
 from trainables.families.heads.head import Head
 from trainables.families.heads.self_attention import AttentionSizes
 from trainables.families.two_sided.architecture import IMAGE, TOKENS, Read, TwoSidedArchitecture
@@ -14,7 +13,6 @@ from trainables.families.two_sided.options import (
     behind,
     divisible,
     read_of,
-    resolved,
     text_of,
 )
 
@@ -47,11 +45,6 @@ class MultiheadAttention(Head):
 
     Config = MultiheadAttentionOptions
     Architecture = AttentionHeadArchitecture
-
-    @classmethod
-    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
-        """Return the options with an absolute embedding."""
-        return resolved(cls.Config, options, sizes)
 
     @classmethod
     def draft(cls, config: MultiheadAttentionOptions, around: Surroundings) -> AttentionHeadArchitecture:

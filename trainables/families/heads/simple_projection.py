@@ -1,13 +1,12 @@
 """The report's SimpleProjection: a linear layer on the teacher's vector, and a learnable logit scale."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
-from trainables.families.base import Resolved, Surroundings
+from trainables.families.base import Surroundings
 from trainables.families.heads.head import Head, VectorOptions
 from trainables.families.two_sided.architecture import TwoSidedArchitecture, VectorSizes
-from trainables.families.two_sided.options import behind, resolved, vectors_of
+from trainables.families.two_sided.options import behind, vectors_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +36,6 @@ class SimpleProjection(Head):
 
     Config = SimpleProjectionOptions
     Architecture = VectorHeadArchitecture
-
-    @classmethod
-    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
-        """Return the options with an absolute embedding."""
-        return resolved(cls.Config, options, sizes)
 
     @classmethod
     def draft(cls, config: SimpleProjectionOptions, around: Surroundings) -> VectorHeadArchitecture:

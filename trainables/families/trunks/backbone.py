@@ -1,6 +1,5 @@
 """Students whose trunk is any backbone that timm has, with fresh weights or those of a file."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, final
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from spaces.errors import PluginError
 from spaces.rules import show
-from trainables.families.base import Resolved, Surroundings
+from trainables.families.base import Surroundings
 from trainables.families.trunks.timm_models import as_map, known_name, made, measured
 from trainables.families.trunks.timm_weights import fitting, load
 from trainables.families.trunks.trunk import (
@@ -17,10 +16,8 @@ from trainables.families.trunks.trunk import (
     TrunkOptions,
     TrunkSizes,
     around_trunk,
-    unused_at_default,
 )
 from trainables.families.two_sided.architecture import Said, SideNetwork, TwoSidedArchitecture, VectorSizes
-from trainables.families.two_sided.options import resolved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +112,10 @@ class Backbone(Trunk):
     Architecture = BackboneArchitecture
 
     @classmethod
-    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
-        """Return the options with an absolute embedding, and the name as timm has it."""
-        return resolved(cls.Config, options, sizes, _settle)
+    def settle(cls, options: dict[str, Any], notes: list[str]) -> None:
+        """Write the name as timm has it."""
+        super().settle(options, notes)
+        options["name"] = known_name(options["name"])
 
     @classmethod
     def draft(cls, config: BackboneOptions, around: Surroundings) -> BackboneArchitecture:
@@ -145,8 +143,3 @@ class Backbone(Trunk):
         if isinstance(config.pretrained, str):
             assert isinstance(self.image, BackboneNetwork)  # what is trained has its trunk
             load(Path(config.pretrained), self.image.backbone, self.architecture.image.name)
-
-
-def _settle(options: dict[str, Any], notes: list[str]) -> None:
-    unused_at_default(options, notes)
-    options["name"] = known_name(options["name"])

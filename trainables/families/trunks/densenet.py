@@ -1,15 +1,14 @@
 """Students with a densely connected trunk (Huang et al. 2017), timm's own."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, final
+from typing import Literal, final
 
 from timm.models.densenet import DenseNet as TimmDenseNet
 from torch import Tensor, nn
 
 from spaces.errors import ShapeError
 from spaces.rules import Number
-from trainables.families.base import Resolved, Surroundings
+from trainables.families.base import Surroundings
 from trainables.families.trunks.trunk import (
     STEM,
     Trunk,
@@ -18,10 +17,9 @@ from trainables.families.trunks.trunk import (
     TrunkSizes,
     around_trunk,
     halved,
-    unused_at_default,
 )
 from trainables.families.two_sided.architecture import SideNetwork, TwoSidedArchitecture, VectorSizes
-from trainables.families.two_sided.options import WHY, resolved
+from trainables.families.two_sided.options import WHY
 
 BLOCKS = {
     13: (1, 1, 1, 1),
@@ -128,11 +126,6 @@ class DenseNet(Trunk):
 
     Config = DenseNetOptions
     Architecture = DenseNetArchitecture
-
-    @classmethod
-    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
-        """Return the options with an absolute embedding."""
-        return resolved(cls.Config, options, sizes, unused_at_default)
 
     @classmethod
     def draft(cls, config: DenseNetOptions, around: Surroundings) -> DenseNetArchitecture:

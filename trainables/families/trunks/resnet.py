@@ -1,6 +1,5 @@
 """Students with a residual trunk (He et al. 2016), of timm's blocks and under timm's names of weights."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal, final
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from spaces.rules import Number
 from spaces.sizes import nearest
-from trainables.families.base import Resolved, Surroundings
+from trainables.families.base import Surroundings
 from trainables.families.trunks.trunk import (
     STEM,
     Trunk,
@@ -19,10 +18,9 @@ from trainables.families.trunks.trunk import (
     TrunkSizes,
     around_trunk,
     halved,
-    unused_at_default,
 )
 from trainables.families.two_sided.architecture import SideNetwork, TwoSidedArchitecture, VectorSizes
-from trainables.families.two_sided.options import WHY, resolved
+from trainables.families.two_sided.options import WHY
 
 BLOCKS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
     10: (BasicBlock, (1, 1, 1, 1)),
@@ -155,9 +153,15 @@ class ResNet(Trunk):
     Architecture = ResNetArchitecture
 
     @classmethod
-    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
-        """Return the options with an absolute embedding, and the width that the channels really have."""
-        return resolved(cls.Config, options, sizes, _settle)
+    def settle(cls, options: dict[str, Any], notes: list[str]) -> None:
+        """Write the width that the channels have: two that give the same are the same student."""
+        super().settle(options, notes)
+        channels, asked = _channels(options["width"]), options["width"]
+        options["width"] = channels / CHANNELS
+        if options["width"] != asked:
+            notes.append(
+                f"student.width {asked:g} of {CHANNELS} channels -> {channels} (multiple of {STEP}, at least {STEP})"
+            )
 
     @classmethod
     def draft(cls, config: ResNetOptions, around: Surroundings) -> ResNetArchitecture:
@@ -178,14 +182,3 @@ class ResNet(Trunk):
 def _channels(width: float) -> int:
     """Return the channels of the first stage."""
     return nearest(CHANNELS * Fraction(width), STEP)
-
-
-def _settle(options: dict[str, Any], notes: list[str]) -> None:
-    """Write the width that the channels have: two that give the same are the same student."""
-    unused_at_default(options, notes)
-    channels, asked = _channels(options["width"]), options["width"]
-    options["width"] = channels / CHANNELS
-    if options["width"] != asked:
-        notes.append(
-            f"student.width {asked:g} of {CHANNELS} channels -> {channels} (multiple of {STEP}, at least {STEP})"
-        )

@@ -91,6 +91,14 @@ class Trunk(TwoSided, ABC):
 
     classifies: ClassVar[str] = "pooled"
 
+    @classmethod
+    def settle(cls, options: dict[str, Any], notes: list[str]) -> None:
+        """Give options that the projection leaves without meaning their defaults: equal students have equal options."""
+        if options["projection"] != "bottleneck":
+            options["bottleneck"] = BOTTLENECK_WIDTH
+        if options["projection"] == "none":
+            options["embedding"] = EMBEDDING_WIDTH
+
 
 def around_trunk(config: TrunkOptions, sizes: TrunkSizes, around: Surroundings) -> dict[str, Any]:
     """Return the fields of an architecture with this trunk.
@@ -109,14 +117,6 @@ def around_trunk(config: TrunkOptions, sizes: TrunkSizes, around: Surroundings) 
         "projection": config.projection,
         "bottleneck": config.bottleneck if config.projection == "bottleneck" else 0,
     }
-
-
-def unused_at_default(options: dict[str, Any], notes: list[str]) -> None:
-    """Give options that the projection leaves without meaning their defaults: equal students have equal options."""
-    if options["projection"] != "bottleneck":
-        options["bottleneck"] = BOTTLENECK_WIDTH
-    if options["projection"] == "none":
-        options["embedding"] = EMBEDDING_WIDTH
 
 
 def halved(side: int, times: int, *, up: bool = True) -> int:

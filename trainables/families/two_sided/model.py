@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.families.base import Family
+from trainables.families.base import Family, Resolved
 from trainables.families.two_sided.architecture import (
     IMAGE,
     IMAGE_LOGITS,
@@ -20,6 +20,7 @@ from trainables.families.two_sided.architecture import (
     TOKENS,
     TwoSidedArchitecture,
 )
+from trainables.families.two_sided.options import resolved
 from trainables.signals import PIXELS, Batch, Inputs, Offers, Signals, Want, Wants, modes
 
 INITIAL_TEMPERATURE = 0.07  # CLIP (Radford et al. 2021, section 2.5)
@@ -61,6 +62,15 @@ class TwoSided(Family, ABC):
         self.logit_scale = (
             nn.Parameter(torch.tensor(math.log(1 / INITIAL_TEMPERATURE))) if a.contrast else None
         )
+
+    @classmethod
+    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
+        """Return the options with an absolute embedding, and as `settle` leaves them."""
+        return resolved(cls.Config, options, sizes, cls.settle)
+
+    @classmethod
+    def settle(cls, options: dict[str, Any], notes: list[str]) -> None:
+        """Change options in place for a family's own reasons, and append a sentence for each rounding."""
 
     @classmethod
     def sizes(cls, architecture: Any) -> dict[str, int]:

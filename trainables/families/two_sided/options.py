@@ -50,7 +50,7 @@ class SideOptions:
 
 
 def resolved(
-    config_class: type, options: Mapping[str, Any], sizes: Mapping[str, int], settle: Settle | None = None
+    config_class: type, options: Mapping[str, Any], sizes: Mapping[str, int], settle: Settle
 ) -> Resolved:
     """Return the options with an absolute embedding; see `Family.resolve`.
 
@@ -68,8 +68,7 @@ def resolved(
     except PluginError as error:
         raise illegal(*_split(str(error))) from error
     notes: list[str] = []
-    if settle is not None:
-        settle(found, notes)
+    settle(found, notes)
     found["embedding"] = _embedding(found["embedding"], sizes, notes)
     return Resolved(options=found, roundings=notes)
 
