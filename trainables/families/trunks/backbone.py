@@ -7,6 +7,7 @@ from typing import Any, Literal, final
 from torch import Tensor, nn
 
 from spaces.errors import PluginError
+from spaces.paths import settled
 from spaces.rules import show
 from trainables.families.base import Surroundings
 from trainables.families.trunks.timm_models import as_map, known_name, made, measured
@@ -113,9 +114,11 @@ class Backbone(Trunk):
 
     @classmethod
     def settle(cls, options: dict[str, Any], notes: list[str]) -> None:
-        """Write the name as timm has it."""
+        """Write the name as timm has it, and the file from the root: a trial runs in another folder."""
         super().settle(options, notes)
         options["name"] = known_name(options["name"])
+        if isinstance(options["pretrained"], str):
+            options["pretrained"] = str(settled(options["pretrained"]))
 
     @classmethod
     def draft(cls, config: BackboneOptions, around: Surroundings) -> BackboneArchitecture:

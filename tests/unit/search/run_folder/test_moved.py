@@ -62,6 +62,32 @@ def test_paths_in_a_space_are_kept_from_the_root(tmp_path: Path) -> None:
     )
 
 
+def test_files_of_weights_in_a_space_are_kept_from_the_root(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(JSONL)
+    Path("w.pth").write_text("")
+    Path("home/w.pth").write_text("")
+    alone = ["student={kind: timm, name: resnet18, pretrained: w.pth}"]
+    assert settled_space(load_space("tiny.yaml", alone)).student.options == {
+        "name": "resnet18",
+        "pretrained": str(tmp_path / "w.pth"),
+    }
+    several = load_space(
+        "tiny.yaml",
+        [
+            "student={kind: {choice: [timm, resnet]}, embedding: 8, timm: {name: resnet18, pretrained: ~/w.pth}}"
+        ],
+    )
+    found = settled_space(several)
+    assert found.student.own("timm") == {"name": "resnet18", "pretrained": str(tmp_path / "home/w.pth")}
+    assert found.student.shared() == {"embedding": 8}
+    beside = load_space("tiny.yaml", ["baselines={b: {kind: timm, name: resnet18, pretrained: w.pth}}"])
+    assert settled_space(beside).baselines["b"].options["pretrained"] == str(tmp_path / "w.pth")
+    assert settled_space(found) == found
+    for typed in ("none.pth", "false"):
+        space = load_space("tiny.yaml", [f"student={{kind: timm, name: resnet18, pretrained: {typed}}}"])
+        assert settled_space(space).student == space.student
+
+
 def test_the_embedded_teacher_keeps_its_name_though_a_folder_is_called_so() -> None:
     Path("embedded").mkdir()
     Path("owner").mkdir()

@@ -104,6 +104,17 @@ class TestWeights:
         model.inherit(torch.nn.Identity(), made_config(BackboneOptions, options))
         return model
 
+    def test_a_file_is_named_from_the_root_so_that_a_trial_in_another_folder_finds_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        found = Backbone.resolve({"name": SMALL, "pretrained": "weights.pth"}, {}).options
+        assert found["pretrained"] == str(tmp_path / "weights.pth")
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        found = Backbone.resolve({"name": SMALL, "pretrained": "~/weights.pth"}, {}).options
+        assert found["pretrained"] == str(tmp_path / "home/weights.pth")
+        assert Backbone.resolve(found, {}).options == found
+
     @pytest.mark.parametrize("form", ["safetensors", "pth", "checkpoint", "counters"])
     def test_all_weights_of_the_backbone_are_taken_from_a_file(
         self, form: str, published: Any, tmp_path: Path
