@@ -244,3 +244,10 @@ class Blueprint:
         kind = sizes.pop("family", FIRST)
         architecture: Any = resolve(table_of(kind), kind, "families").Architecture
         return cls(kind, architecture.from_dict(sizes))
+
+
+def noise(like: Tensor, *shape: int) -> Tensor:
+    """Return the same normal numbers each time, on the device and in the type of a weight; on the meta device none."""
+    if like.is_meta:
+        return torch.empty(shape, device="meta", dtype=like.dtype)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(like)

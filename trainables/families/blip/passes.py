@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from trainables.families.base import Sample
+from trainables.families.base import Sample, noise
 from trainables.families.blip.architecture import BlipArchitecture
 
 
@@ -19,21 +19,15 @@ def pass_inputs(architecture: BlipArchitecture, mode: str, tokens: int, like: Te
         tokens: length of the text.
         like: a weight of the model, for device and dtype.
     """
-    a, source = architecture, torch.Generator().manual_seed(0)
-    on_meta = like.device.type == "meta"
-
-    def noise(*shape: int) -> Tensor:
-        if on_meta:
-            return torch.empty(shape, device="meta", dtype=like.dtype)
-        return torch.randn(shape, generator=source).to(like)
-
+    a = architecture
     if mode == "image":
-        return {"pixels": noise(1, 3, a.image_size, a.image_size)}
+        return {"pixels": noise(like, 1, 3, a.image_size, a.image_size)}
     ids = torch.empty((1, tokens), dtype=torch.long, device="meta")
-    if not on_meta:
+    if not like.is_meta:
+        source = torch.Generator().manual_seed(0)
         ids = torch.randint(0, a.vocabulary.size, (1, tokens), generator=source).to(like.device)
     inputs = {"ids": ids, "mask": torch.ones((1, tokens), dtype=torch.bool, device=like.device)}
-    return inputs if mode == "text" else {**inputs, "tokens": noise(1, a.image_tokens, a.image.width)}
+    return inputs if mode == "text" else {**inputs, "tokens": noise(like, 1, a.image_tokens, a.image.width)}
 
 
 def layer_sample(architecture: BlipArchitecture) -> Sample:

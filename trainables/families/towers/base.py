@@ -1,7 +1,8 @@
 """What every tower is: a published image model that says signals, frozen, and is never a student."""
 
-from abc import abstractmethod
-from collections.abc import Mapping, Set
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spaces.errors import IllegalCandidate
-from trainables.families.base import Family, Resolved, Surroundings
+from trainables.families.base import Family, Resolved, Surroundings, noise
 from trainables.signals import (
     PICTURE,
     PIXELS,
@@ -111,10 +112,41 @@ class Sizes:
         return {name: size for name, size in found.items() if size}
 
 
-class Tower(Family):
-    """A published image model behind the signals of `trainables.signals`; a subclass is final."""
+class TeachingOnly(Family, ABC):
+    """A family of `TOWERS`: it makes no student."""
 
     Config = NoOptions
+
+    @classmethod
+    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
+        """Refuse to be a student.
+
+        Raises:
+            IllegalCandidate: always.
+        """
+        raise _only_teaches(cls)
+
+    @classmethod
+    def draft(cls, config: Any, around: Surroundings) -> Any:
+        """Refuse to be a student.
+
+        Raises:
+            IllegalCandidate: always.
+        """
+        raise _only_teaches(cls)
+
+    def inherit(self, teacher: nn.Module, config: Any) -> None:
+        """Refuse to be a student.
+
+        Raises:
+            IllegalCandidate: always.
+        """
+        raise _only_teaches(type(self))
+
+
+class Tower(TeachingOnly):
+    """A published image model behind the signals of `trainables.signals`; a subclass is final."""
+
     network: nn.Module
 
     @classmethod
@@ -136,32 +168,6 @@ class Tower(Family):
         for name, part in parts.items():
             setattr(made, name, part)
         return made.eval()
-
-    @classmethod
-    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
-        """Refuse to be a student.
-
-        Raises:
-            IllegalCandidate: always.
-        """
-        raise only_teaches(cls)
-
-    @classmethod
-    def draft(cls, config: Any, around: Surroundings) -> Any:
-        """Refuse to be a student.
-
-        Raises:
-            IllegalCandidate: always.
-        """
-        raise only_teaches(cls)
-
-    def inherit(self, teacher: nn.Module, config: Any) -> None:
-        """Refuse to be a student.
-
-        Raises:
-            IllegalCandidate: always.
-        """
-        raise only_teaches(type(self))
 
     @classmethod
     def sizes(cls, architecture: Any) -> dict[str, int]:
@@ -203,11 +209,8 @@ class Tower(Family):
 
     def pass_inputs(self, mode: str, tokens: int) -> dict[str, Tensor]:
         """Return noise for a picture."""
-        like, side = next(self.parameters()), self.architecture.image_size
-        if like.is_meta:
-            return {"pixels": torch.empty((1, 3, side, side), device="meta", dtype=like.dtype)}
-        source = torch.Generator().manual_seed(0)
-        return {"pixels": torch.randn((1, 3, side, side), generator=source).to(like)}
+        side = self.architecture.image_size
+        return {"pixels": noise(next(self.parameters()), 1, 3, side, side)}
 
     def run_pass(self, mode: str, inputs: Mapping[str, Tensor]) -> object:
         """Run the model up to its heads."""
@@ -215,6 +218,22 @@ class Tower(Family):
         return F.normalize(view.pooled.float(), dim=-1), view.logits
 
 
-def only_teaches(tower: type[Family]) -> IllegalCandidate:
-    """Return why a family of `TOWERS` makes no student."""
+def _only_teaches(tower: type[Family]) -> IllegalCandidate:
     return IllegalCandidate(f"{tower.__name__} only teaches; a student is of a kind that --list names.")
+
+
+@contextmanager
+def kept(part: nn.Module, found: dict[int, Tensor], index: int, place: int | None = None) -> Iterator[None]:
+    """Put the tensor that a module returns into `found`; of several results the one at `place`, or none."""
+
+    def keep(_: nn.Module, __: Any, said: Any) -> None:
+        if not isinstance(said, Tensor) and place is not None:
+            said = said[place]
+        if isinstance(said, Tensor):
+            found[index] = said
+
+    hook = part.register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.families.base import Family, Resolved, Sample, Surroundings
-from trainables.families.towers.base import NoOptions, only_teaches
+from trainables.families.base import Sample, noise
+from trainables.families.towers.base import TeachingOnly
 from trainables.families.towers.clip_architecture import (
     IMAGE,
     LEGACY_END,
@@ -28,14 +28,13 @@ LAST = PROJECTED | {"pooled", "tokens"}  # what is made of the last layer's stat
 
 
 @final
-class Clip(Family):
+class Clip(TeachingOnly):
     """Both sides of a `CLIPModel`, or one, under the names that its weights have there.
 
     A text is what the state of its first end token says: that token is also what texts are padded with. Layers run in the
     fused kernel, up to the last one that a want needs; maps are computed apart, for the layers that a want names.
     """
 
-    Config = NoOptions
     Architecture = ClipArchitecture
     architecture: ClipArchitecture
     vision_model: Any  # the library's classes, which are imported when the first one is made
@@ -49,24 +48,6 @@ class Clip(Family):
         self.visual_projection = _projection(a, a.image)
         self.text_projection = _projection(a, a.text)
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE)) if a.temperature else None
-
-    @classmethod
-    def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
-        """Refuse to be a student.
-
-        Raises:
-            IllegalCandidate: always.
-        """
-        raise only_teaches(cls)
-
-    @classmethod
-    def draft(cls, config: NoOptions, around: Surroundings) -> ClipArchitecture:
-        """Refuse to be a student.
-
-        Raises:
-            IllegalCandidate: always.
-        """
-        raise only_teaches(cls)
 
     @classmethod
     def sizes(cls, architecture: ClipArchitecture) -> dict[str, int]:
@@ -122,16 +103,12 @@ class Clip(Family):
     def pass_inputs(self, mode: str, tokens: int) -> dict[str, Tensor]:
         """Return noise for a picture; for a text ids within the vocabulary, the end token last, no padding."""
         a, like = self.architecture, next(self.parameters())
-        on_meta, source = like.device.type == "meta", torch.Generator().manual_seed(0)
         if mode == IMAGE:
-            shape = (1, 3, a.image_size, a.image_size)
-            if on_meta:
-                return {"pixels": torch.empty(shape, device="meta", dtype=like.dtype)}
-            return {"pixels": torch.randn(shape, generator=source).to(like)}
+            return {"pixels": noise(like, 1, 3, a.image_size, a.image_size)}
         mask = torch.ones((1, tokens), dtype=torch.bool, device=like.device)
-        if on_meta:
+        if like.is_meta:
             return {"ids": torch.empty((1, tokens), dtype=torch.long, device="meta"), "mask": mask}
-        ids = torch.randint(0, a.words, (1, tokens), generator=source)
+        ids = torch.randint(0, a.words, (1, tokens), generator=torch.Generator().manual_seed(0))
         ids[:, -1] = a.words - 1 if a.end == LEGACY_END else a.end
         return {"ids": ids.to(like.device), "mask": mask}
 

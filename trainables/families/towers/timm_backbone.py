@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spaces.errors import ShapeError
-from trainables.families.towers.base import LOGITS, Sizes, Tower, View
+from trainables.families.towers.base import LOGITS, Sizes, Tower, View, kept
 from trainables.signals import Wants
 
 BUILT = ("num_classes", "input_size", "global_pool", "fixed_input_size", "pool_size")
@@ -99,7 +99,7 @@ class TimmBackbone(Tower):
             for index, path in enumerate(self.architecture.layers):
                 part = network.get_submodule(path)
                 if index in hidden:
-                    hooks.enter_context(_kept(part, states, index))
+                    hooks.enter_context(kept(part, states, index))
                 if index in attention:
                     hooks.enter_context(_explicit(part, maps, index))
             features = network.forward_features(pixels_B3SS)  # type: ignore[operator]
@@ -152,7 +152,7 @@ def measure(
     seen, states = [path for path in listed if path in parts], dict[int, Tensor]()
     with torch.no_grad(), ExitStack() as hooks:
         for index, path in enumerate(seen):
-            hooks.enter_context(_kept(parts[path], states, index))
+            hooks.enter_context(kept(parts[path], states, index))
         features = network.forward_features(pixels)  # type: ignore[operator]
         pooled = network.forward_head(features, pre_logits=True)  # type: ignore[operator]
         logits = network.forward_head(features)  # type: ignore[operator]
@@ -160,8 +160,8 @@ def measure(
         raise ShapeError(f"timm model {name!r}: its features are no tokens and no map; allowed: one of them.")
     tokens = cells(features, channels_last=last)
     special = int(getattr(network, "num_prefix_tokens", 0)) if features.ndim == 3 else 0
-    kept = [index for index in sorted(states) if states[index].ndim == features.ndim]
-    layers = tuple(seen[index] for index in kept)
+    usable = [index for index in sorted(states) if states[index].ndim == features.ndim]
+    layers = tuple(seen[index] for index in usable)
     classes = int(config.get("num_classes", 0))
     return TimmArchitecture(
         name=name,
@@ -175,7 +175,7 @@ def measure(
             special=special,
             grid=_grid(features, tokens.shape[1] - special, channels_last=last),
             states=tuple(
-                (one.shape[1], one.shape[2]) for one in (cells(states[i], channels_last=last) for i in kept)
+                (one.shape[1], one.shape[2]) for one in (cells(states[i], channels_last=last) for i in usable)
             ),
             heads=_heads(network, layers),
             classes=logits.shape[1] if classes else 0,
@@ -222,27 +222,12 @@ def _with_maps() -> tuple[type[nn.Module], ...]:
 
 
 @contextmanager
-def _kept(part: nn.Module, found: dict[int, Tensor], index: int) -> Iterator[None]:
-    """Put what a module returns into `found`."""
-
-    def keep(_: nn.Module, __: Any, said: Any) -> None:
-        if isinstance(said, Tensor):
-            found[index] = said
-
-    hook = part.register_forward_hook(keep)
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-@contextmanager
 def _explicit(layer: Any, maps: dict[int, Tensor], index: int) -> Iterator[None]:
     """Let one layer compute its map, which the fused kernel never holds: timm's `AttentionExtract` does so, too."""
     attention = layer.attn
     fused, attention.fused_attn = attention.fused_attn, False
     try:
-        with _kept(attention.attn_drop, maps, index):
+        with kept(attention.attn_drop, maps, index):
             yield
     finally:
         attention.fused_attn = fused

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from spaces.errors import ShapeError
 from spaces.rules import show
 from trainables.families.base import Sample
-from trainables.families.towers.base import LOGITS, Sizes, Tower, View
+from trainables.families.towers.base import LOGITS, Sizes, Tower, View, kept
 from trainables.signals import Wants
 
 
@@ -189,11 +189,11 @@ class VisionTransformer(Tower):
         with ExitStack() as hooks:
             for index, layer in enumerate(_named(self.network, "hidden_states").values()):
                 if index in hidden:
-                    hooks.enter_context(_kept(layer, states, index))
+                    hooks.enter_context(kept(layer, states, index, place=0))
             for index, layer in enumerate(_named(self.network, "attentions").values()):
                 if index in attention:
                     hooks.enter_context(_explicit(layer))
-                    hooks.enter_context(_kept(layer, maps, index, place=1))
+                    hooks.enter_context(kept(layer, maps, index, place=1))
             said = self.network(pixels_B3SS, **source.called)
         tokens: Tensor = said.last_hidden_state
         pooled: Tensor = said.pooler_output if source.pooler else tokens[:, 0]
@@ -252,20 +252,6 @@ def _named(network: nn.Module, record: str) -> dict[str, nn.Module]:
     """Return the modules of each layer that the library's own recorder looks at: `hidden_states` or `attentions`."""
     watched: Any = network._can_record_outputs[record]  # type: ignore[index]
     return {name: part for name, part in network.named_modules() if isinstance(part, watched)}
-
-
-@contextmanager
-def _kept(part: nn.Module, found: dict[int, Tensor], index: int, place: int = 0) -> Iterator[None]:
-    """Put what a module returns into `found`; of several results the one at `place`."""
-
-    def keep(_: nn.Module, __: Any, said: Any) -> None:
-        found[index] = said if isinstance(said, Tensor) else said[place]
-
-    hook = part.register_forward_hook(keep)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 @contextmanager

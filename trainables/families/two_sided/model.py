@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.families.base import Family, Resolved
+from trainables.families.base import Family, Resolved, noise
 from trainables.families.two_sided.architecture import (
     IMAGE,
     IMAGE_LOGITS,
@@ -140,8 +140,8 @@ class TwoSided(Family, ABC):
         side, like = self.architecture.sides[mode], next(self.parameters())
         if side.source is None:
             side_length = self.architecture.image.image_size
-            return {"pixels": _noise(like, 1, 3, side_length, side_length)}
-        found = {str(Want(mode, side.source.what)): _noise(like, 1, *side.source.shape(mode, tokens))}
+            return {"pixels": noise(like, 1, 3, side_length, side_length)}
+        found = {str(Want(mode, side.source.what)): noise(like, 1, *side.source.shape(mode, tokens))}
         if side.source.what == TOKENS and MASKS[mode]:
             found[MASKS[mode]] = torch.ones((1, tokens), dtype=torch.bool, device=like.device)
         return found
@@ -181,10 +181,3 @@ class TwoSided(Family, ABC):
         if classifier is not None:
             found[IMAGE_LOGITS] = classifier(said.pooled if self.classifies == "pooled" else vector)
         return found
-
-
-def _noise(like: Tensor, *shape: int) -> Tensor:
-    """Return the same normal numbers each time, on the device and in the type of a weight."""
-    if like.is_meta:
-        return torch.empty(shape, device="meta", dtype=like.dtype)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(like)
