@@ -16,6 +16,8 @@ from trainables.signals import Wants
 
 BUILT = ("num_classes", "input_size", "global_pool", "fixed_input_size", "pool_size")
 """What of a `pretrained_cfg` timm builds a model by."""
+FETCHING = {"pretrained", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
+"""Arguments of `timm.create_model` that get weights from elsewhere; here they come from the model's own folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,9 @@ class TimmArchitecture:
     args: Mapping[str, Any] = field(hash=False)
     sizes: Sizes
     layers: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_built_alone(self.name, self.config, self.args)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy."""
@@ -139,9 +144,10 @@ def measure(
         labels: names of the classes, () where nobody says them.
 
     Raises:
-        ShapeError: a model whose features are none that we can offer.
+        ShapeError: a model whose features are none that we can offer, or that gets weights from elsewhere.
         Exception: what timm raises for arguments that fit no model.
     """
+    _check_built_alone(name, config, args)
     side = int(config["input_size"][-1])
     with torch.device("meta"):
         network = created(name, config, args).eval()
@@ -182,6 +188,18 @@ def measure(
             labels=labels if len(labels) == classes else (),
         ),
     )
+
+
+def _check_built_alone(name: str, config: Mapping[str, Any], args: Mapping[str, Any]) -> None:
+    """Refuse what would let timm get weights from elsewhere, which a model's own folder may ask for.
+
+    Raises:
+        ShapeError: such a key.
+    """
+    if foreign := sorted({*config} - {*BUILT} | {*args} & FETCHING):
+        raise ShapeError(
+            f"timm model {name!r}: got {', '.join(foreign)}; allowed: what a model is built by, not where weights are."
+        )
 
 
 def is_channels_last(network: nn.Module) -> bool:

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from spaces.errors import ShapeError
 from tests import tolerance
 from tests.unit.trainables.teachers.published_towers import TIMM, shaken
-from trainables.families.towers.timm_backbone import BUILT, TimmBackbone, measure
+from trainables.families.towers.timm_backbone import BUILT, TimmArchitecture, TimmBackbone, measure
 from trainables.signals import PIXELS, Batch, Want
 
 close = partial(tolerance.close, ops=12 * 64 * 8)  # 12 widths a layer, see there; the deepest has 8
@@ -121,3 +121,24 @@ def test_features_that_are_no_tokens_and_no_map_are_refused() -> None:
     config = {"input_size": [3, 240, 240], "num_classes": 0, "fixed_input_size": True}
     with pytest.raises(ShapeError, match="'crossvit_9_240': its features are no tokens and no map"):
         measure("crossvit_9_240", config, {}, ())
+
+
+@pytest.mark.parametrize(
+    ("config", "args", "told"),
+    [
+        ({}, {"pretrained": True}, "pretrained"),
+        ({}, {"checkpoint_path": "none"}, "checkpoint_path"),
+        ({"url": "http://localhost:1/none"}, {}, "url"),
+    ],
+)
+def test_a_config_that_gets_weights_from_elsewhere_is_refused_before_timm_sees_it(
+    config: dict[str, Any], args: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = {"num_classes": 0, "input_size": [3, 64, 64]}
+    whole = measure("test_resnet", plain, {}, ())
+    monkeypatch.setattr(timm, "create_model", None)
+    refusal = f"timm model 'test_resnet': got {told}; allowed: what a model is built by"
+    with pytest.raises(ShapeError, match=refusal):
+        measure("test_resnet", {**plain, **config}, args, ())
+    with pytest.raises(ShapeError, match=refusal):
+        TimmArchitecture.from_dict({**whole.to_dict(), "config": {**plain, **config}, "args": args})

@@ -102,6 +102,11 @@ def test_a_loaded_model_does_not_hold_its_weights_twice(resnet: Published) -> No
         ("model_args", {"in_chans": 1}, "input_size: got [1, 160, 160]"),
         ("model_args", {"no_such_argument": 1}, "timm can make no 'test_resnet' of it"),
         ("model_args.num_classes", 9, "the weights do not fit the model"),
+        (
+            "model_args",
+            {"checkpoint_path": "w.pth"},
+            "got checkpoint_path; allowed: what a model is built by",
+        ),
     ],
 )
 def test_what_cannot_be_held_is_refused_by_name(
