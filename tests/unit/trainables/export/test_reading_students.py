@@ -16,12 +16,14 @@ from safetensors.torch import load_file
 
 from spaces.errors import ExportError, TeacherError
 from tests.unit.trainables.export.students import CAPTIONS, MEASURED, make_split, pictures, said
+from tests.unit.trainables.families.teachers import drafted
 from tests.unit.trainables.reader import IMAGE, KIND, LOGITS, TEXT, Reader, ReaderArchitecture, installed
+from tests.unit.trainables.teachers.clip import small_clip
 from trainables.costs.size import tokenizer_bytes
 from trainables.costs.static import measure_static
 from trainables.costs.subject import Subject, reading, source_of
 from trainables.export import Deployed, export_student, load, model_card
-from trainables.families.base import Blueprint
+from trainables.families.base import Blueprint, Surroundings
 from trainables.families.blip.model import Blip
 from trainables.model_folder import read_model_folder
 from trainables.signals import Serving, Want, Wants, classes_meaning
@@ -89,6 +91,18 @@ def test_a_loaded_head_says_from_raw_input_what_it_says_on_its_teachers_signals(
     close(student.signals(pictures(4), wants={LOGITS})[LOGITS], expected[LOGITS])
     assert student.embed_images([]).shape == (0, 4)
     assert student.source == {IMAGE, TEXT}
+
+
+def test_a_head_with_classes_on_a_published_model_takes_no_pictures_and_no_texts_too(tmp_path: Path) -> None:
+    teacher = load_teacher(str(small_clip.save_named(tmp_path / "clip", "clip")))
+    around = Surroundings(image_size=1, sizes=teacher.blueprint.sizes, offers=teacher.offers, classes=NAMES)
+    blueprint = drafted("simple_projection", around, embedding=4, classifier=True)
+    deployed = Deployed(blueprint=blueprint, source=source_of(blueprint, WANTS), classes=NAMES)
+    model: Any = blueprint.build().eval()
+    student = load(write(model, deployed, teacher, tmp_path / "student"))
+    assert student.embed_images([]).shape == student.embed_texts([]).shape == (0, 4)
+    assert student.classify([]) == []
+    assert student.embed_images(pictures(2)).shape == student.embed_texts(CAPTIONS[:2]).shape == (2, 4)
 
 
 def test_classes_are_told_by_name_the_likeliest_first(
