@@ -25,7 +25,7 @@ from spaces.rules import Number
 from trainables.datasets.base import SPLITS, Dataset, Progress, Split
 from trainables.datasets.contents import Contents, reason
 from trainables.datasets.jsonl_fields import Fields
-from trainables.datasets.jsonl_files import shown, what_it_is
+from trainables.datasets.jsonl_files import LARGEST, REMEDY, Files, shown, what_it_is, wrong_size
 from trainables.datasets.jsonl_rows import Picture, Problems, read_pictures
 from trainables.datasets.pictures import VERSION as PIXELS
 from trainables.datasets.pictures import check_header, read_square
@@ -127,7 +127,9 @@ class JsonlDataset(Dataset):
             if isinstance(content, OSError)
         }
         if self.config.broken == QUARANTINE:
-            wrong |= self._quarantine([picture for _, picture in rows], hashes, progress)
+            wrong = self._quarantine(
+                [picture for _, picture in rows], hashes, unread=wrong, progress=progress
+            )
         else:
             self._refuse([(rows[place][1], why) for place, why in wrong.items()])
         kept = [(name, one, str(hashes[n])) for n, (name, one) in enumerate(rows) if n not in wrong]
@@ -147,14 +149,19 @@ class JsonlDataset(Dataset):
         return self._splits
 
     def _quarantine(
-        self, pictures: list[Picture], hashes: Sequence[str | OSError], progress: Progress
+        self,
+        pictures: list[Picture],
+        hashes: Sequence[str | OSError],
+        *,
+        unread: dict[int, str],
+        progress: Progress,
     ) -> dict[int, str]:
-        """Take the broken pictures out of the splits; return place -> what is wrong with it."""
+        """Take the broken pictures, and those whose bytes could not be read, out of the splits; return place -> why."""
         contents = hashlib.sha256(json.dumps([str(content) for content in hashes]).encode()).hexdigest()[:16]
         file = list_of("jsonl", contents)
         names = [picture.name for picture in pictures]
         looked = Looked(kind="jsonl", names=names, items=lambda: pictures, decode=self._decode)
-        found = broken_places(file, looked, progress)
+        found = unread | broken_places(file, looked, progress)
         gone = {pictures[place].identity for place in found}
         for name, chosen in self._splits.items():
             left = [picture for picture in chosen if picture.identity not in gone]
@@ -169,7 +176,7 @@ class JsonlDataset(Dataset):
 
     @cached_property
     def _contents(self) -> Contents:
-        return Contents(f"{self.file}|{self.root}")
+        return Contents(f"{self.file}|{self.root}", largest=LARGEST)
 
     @property
     def split_names(self) -> tuple[str, ...]:
@@ -253,7 +260,8 @@ class JsonlDataset(Dataset):
             DatasetError: all that is wrong with the file's text, and pictures that are missing.
         """
         problems = Problems(self.file)
-        pictures = read_pictures(self.file, self.root, self._fields, problems)
+        files = Files(self.root, any_size=self.config.broken == QUARANTINE)
+        pictures = read_pictures(self.file, files, self._fields, problems)
         if problems.lines:  # then tell of broken pictures too; a sound file is not slowed down
             _check_headers(pictures, problems)
         problems.raise_any()
@@ -329,6 +337,8 @@ class JsonlDataset(Dataset):
         Pillow's readers raise whatever their formats lead them to, so that all is caught here and told with the file's name.
         """
         try:
+            if why := wrong_size(picture.path.stat().st_size):
+                raise OSError(None, why)
             pixels = read_square(picture.path, framing)
             if not self._contents.is_as_it_was(picture.path):
                 return f"{shown(str(picture.path))} was changed while the data was read; start again."
@@ -362,7 +372,7 @@ def _check_places(file: Path, root: Path | None) -> None:
 
 
 def _broken(picture: Picture, error: Exception) -> str:
-    return broken(str(picture.path), error, remedy="remove its rows")
+    return broken(str(picture.path), error, remedy=REMEDY)
 
 
 def _check_headers(pictures: list[Picture], problems: Problems) -> None:

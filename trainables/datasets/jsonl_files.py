@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 LARGEST = 1 << 30  # bytes of a picture; more is no picture, or none that this machine could decode
+REMEDY = "remove its rows, or leave out all that are broken: --set dataset.broken=quarantine"
 HINTED = 10  # names for which a remedy is looked for; as many problems are shown
 LISTED = 5000  # entries of a folder that are looked at for it
 _TAILS = 8  # folders that may stand in front of a path which the root has already
@@ -44,11 +45,25 @@ def what_it_is(path: Path) -> str | None:
     return None if kind is None else f"is {kind}, no file"
 
 
+def wrong_size(size: int) -> str | None:
+    """Return why a file of so many bytes is no picture, or None."""
+    if not size:
+        return "it is empty"
+    return f"it has {size:,} bytes, more than {LARGEST:,}" if size > LARGEST else None
+
+
 class Files:
     """Finds files by the names that rows give."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, any_size: bool = False) -> None:
+        """Take the folder.
+
+        Args:
+            root: that relative names start from.
+            any_size: find empty and huge files, too, which are for whoever reads them to leave out.
+        """
         self.root = root
+        self._any_size = any_size
         self.real_root = os.path.realpath(root)
         self._folders: dict[str, str] = {}
         self._listings: dict[str, list[str]] = {}
@@ -75,18 +90,12 @@ class Files:
             return path, os.path.relpath(self._resolved(path), self.real_root)
         raise NoPicture(self._why_not(name, problem, caption))
 
-    @staticmethod
-    def _check(path: Path, status: os.stat_result) -> None:
+    def _check(self, path: Path, status: os.stat_result) -> None:
         kind = _KINDS.get(stat.S_IFMT(status.st_mode))
         if kind is not None:
             raise NoPicture(f"{shown(str(path))} is {kind}; allowed: a picture file")
-        if not 0 < status.st_size <= LARGEST:
-            size = (
-                f"it has {status.st_size:,} bytes, more than {LARGEST:,}" if status.st_size else "it is empty"
-            )
-            raise NoPicture(
-                f"{shown(str(path))} cannot be read as a picture ({size}); replace it or remove its rows"
-            )
+        if not self._any_size and (why := wrong_size(status.st_size)):
+            raise NoPicture(f"{shown(str(path))} cannot be read as a picture ({why}); replace it or {REMEDY}")
 
     def _resolved(self, path: Path) -> str:
         """Return the file that a path leads to; folders are resolved once each."""

@@ -86,18 +86,17 @@ class _Row:
     asked: list[tuple[str, str]]
 
 
-def read_pictures(file: Path, root: Path, fields: Fields, problems: Problems) -> list[Picture]:
+def read_pictures(file: Path, files: Files, fields: Fields, problems: Problems) -> list[Picture]:
     """Return the pictures of a JSONL file in the order of their first rows, noting what is wrong.
 
     Args:
         file: one JSON object per line; empty lines are skipped.
-        root: the folder that relative image paths start from.
+        files: finds pictures.
         fields: names of the fields.
         problems: takes what is wrong; rows with a problem give nothing.
     """
     pictures: dict[str, Picture] = {}
     found: dict[str, tuple[Path, str] | None] = {}  # by the name of a row; None: told already
-    files = Files(root)
     for line, raw in _lines(file, problems):
         try:
             row = _read(raw, fields)

@@ -5,6 +5,7 @@ Those of objects are small models of published classes, which the loader of thei
 
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from spaces.errors import TeacherError
 from spaces.plugins import resolve
@@ -29,59 +30,46 @@ class EmbeddedTeacher:
         return folder_teacher("embedded", FOLDER)
 
 
-class EmbeddedBeit:
-    """A `BeitModel` of objects; `python -m trainables.teachers.objects.pretrain beit` reproduces it."""
+class OfObjects:
+    """A model of a published class; `python -m trainables.teachers.objects.pretrain` reproduces it.
 
-    @staticmethod
-    def load() -> Teacher:
-        """Return the teacher.
-
-        Raises:
-            TeacherError: the shipped files are damaged.
-        """
-        return published_teacher("embedded-beit", OF_OBJECTS / "embedded_beit", "beit")
-
-
-class EmbeddedClip:
-    """A `CLIPModel` of objects; `python -m trainables.teachers.objects.pretrain clip` reproduces it."""
-
-    @staticmethod
-    def load() -> Teacher:
-        """Return the teacher.
-
-        Raises:
-            TeacherError: the shipped files are damaged.
-        """
-        return published_teacher("embedded-clip", OF_OBJECTS / "embedded_clip", "clip")
-
-
-class EmbeddedDino:
-    """A `ViTModel` of objects; `python -m trainables.teachers.objects.pretrain dino` reproduces it."""
-
-    @staticmethod
-    def load() -> Teacher:
-        """Return the teacher.
-
-        Raises:
-            TeacherError: the shipped files are damaged.
-        """
-        return published_teacher("embedded-dino", OF_OBJECTS / "embedded_dino", "vit")
-
-
-def published_teacher(name: str, folder: Path, kind: str) -> Teacher:
-    """Return the teacher in a folder that `save_pretrained` wrote, called `name`.
-
-    Args:
-        name: of the teacher.
-        folder: of its files.
+    Attributes:
+        name: of the teacher; its folder is called so, too.
         kind: row of `LOADERS`.
-
-    Raises:
-        TeacherError: the folder is damaged.
     """
-    teacher: Teacher = resolve(LOADERS, kind, "teachers")(str(folder))
-    teacher.files = replace(teacher.files, name=name)
-    return teacher
+
+    name: ClassVar[str]
+    kind: ClassVar[str]
+
+    @classmethod
+    def load(cls) -> Teacher:
+        """Return the teacher.
+
+        Raises:
+            TeacherError: the shipped files are damaged.
+        """
+        folder = OF_OBJECTS / cls.name.replace("-", "_")
+        teacher: Teacher = resolve(LOADERS, cls.kind, "teachers")(str(folder))
+        teacher.files = replace(teacher.files, name=cls.name)
+        return teacher
+
+
+class EmbeddedBeit(OfObjects):
+    """A `BeitModel` of objects."""
+
+    name, kind = "embedded-beit", "beit"
+
+
+class EmbeddedClip(OfObjects):
+    """A `CLIPModel` of objects."""
+
+    name, kind = "embedded-clip", "clip"
+
+
+class EmbeddedDino(OfObjects):
+    """A `ViTModel` of objects."""
+
+    name, kind = "embedded-dino", "vit"
 
 
 def folder_teacher(name: str, folder: Path) -> Teacher:

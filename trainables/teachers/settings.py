@@ -27,14 +27,21 @@ def classes_of(settings: dict[str, Any]) -> list[Any]:
     return classes if isinstance(classes, list) else [] if classes is None else [classes]
 
 
-def natural(path: Path, name: str, got: object) -> int:
+def natural(path: Path, name: str, got: object, *, what: str = "") -> int:
     """Return a whole number above 0.
+
+    Args:
+        path, name: of the file and of the key, for the message.
+        got: what stands there.
+        what: it is, for the message.
 
     Raises:
         TeacherError: it is none.
     """
     if not isinstance(got, int) or isinstance(got, bool) or got < 1:
-        raise TeacherError(f"{path}, {name}: got {show(got)}; allowed: a whole number above 0.")
+        raise TeacherError(
+            f"{path}, {name}: got {show(got)}; allowed: a whole number above 0{what and f', {what}'}."
+        )
     return got
 
 
@@ -46,7 +53,7 @@ def square_side(path: Path, name: str, got: object) -> int:
     """
     if isinstance(got, list | tuple) and len(got) == 2 and got[0] == got[1]:
         got = got[0]
-    return natural(path, name, got)
+    return natural(path, name, got, what="the side of a square")
 
 
 def pictures_for(folder: Path, image_size: int) -> PreprocessConfig:

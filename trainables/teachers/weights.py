@@ -1,6 +1,5 @@
 """Published weights as float32 tensors by their published names: one file or shards, safetensors or pickled."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from spaces.errors import TeacherError
 from spaces.rules import show
+from trainables.teachers.json_file import read_object
 
 SAFETENSORS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
@@ -47,11 +47,7 @@ def shards_of(index: Path) -> dict[str, str]:
     Raises:
         TeacherError: the index is damaged, or names a file outside its folder.
     """
-    try:
-        settings = json.loads(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise TeacherError(f"{index}: cannot be read ({_reason(error)}). {AGAIN}") from error
-    places = settings.get("weight_map") if isinstance(settings, dict) else None
+    places = read_object(index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise TeacherError(
             f"{index}, weight_map: got {show(places)}; allowed: a mapping of weights to files. {AGAIN}"

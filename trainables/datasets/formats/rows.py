@@ -35,6 +35,7 @@ class RowStore(Store):
         """
         self._root, self._files, self._column = root, files, column
         self._contents = Contents(f"parquet|{root}|{column}")
+        self._named = Contents(f"parquet|{root}|{column}|named")  # a collection forgets what it is not asked
 
     def hashes(self, entries: Sequence[Entry], progress: Progress) -> list[str | OSError]:
         """Return the hash of the bytes of each picture, or what hinders to read it."""
@@ -63,7 +64,7 @@ class RowStore(Store):
                 found[place] = OSError(
                     None, f"{shown(str(path))}: {why}" if isinstance(error, FileNotFoundError) else why
                 )
-        read = self._contents.hashes([path for _, path in paths], progress)
+        read = self._named.hashes([path for _, path in paths], progress)
         for (place, _), digest in zip(paths, read, strict=True):
             found[place] = digest
         return found
@@ -83,7 +84,7 @@ class RowStore(Store):
 
     def is_as_it_was(self, source: Source) -> bool:
         """Return whether nothing has written to a file that a row names since it was hashed."""
-        return not isinstance(source, Path) or self._contents.is_as_it_was(source)
+        return not isinstance(source, Path) or self._named.is_as_it_was(source)
 
     def _check_unchanged(self, number: int) -> None:
         """Refuse a file that was written since it was hashed.

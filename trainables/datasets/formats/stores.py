@@ -10,7 +10,7 @@ import numpy as np
 
 from trainables.datasets.base import Progress
 from trainables.datasets.contents import Contents
-from trainables.datasets.jsonl_files import LARGEST, shown
+from trainables.datasets.jsonl_files import LARGEST, shown, wrong_size
 from trainables.datasets.pictures import read_square
 from trainables.datasets.prepared import broken
 from trainables.preprocess import Framing
@@ -79,8 +79,8 @@ class Store(ABC):
         try:
             if source is None:
                 raise OSError(None, "the row has neither bytes nor a path")
-            if isinstance(source, Path) and not source.stat().st_size:
-                raise OSError(None, "it is empty")
+            if isinstance(source, Path) and (why := wrong_size(source.stat().st_size)):
+                raise OSError(None, why)
             pixels = read_square(BytesIO(source) if isinstance(source, bytes) else source, framing)
             if not self.is_as_it_was(source):
                 return f"{shown(name)} was changed while the data was read; start again."

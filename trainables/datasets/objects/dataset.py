@@ -1,23 +1,19 @@
 """The embedded labelled data set: objects drawn from (seed, index), kept in Arrow files of the cache folder."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from spaces.errors import DatasetError
 from spaces.rules import Number
-from trainables.datasets.base import SPLITS, Dataset, Progress, Split
-from trainables.datasets.cache_folder import cache_folder
+from trainables.datasets.base import Progress, Split
 from trainables.datasets.objects import drawing
 from trainables.datasets.scenes import language
 from trainables.datasets.scenes.drawing import COLORS
-from trainables.datasets.scenes.drawn import drawn_table, passed_on, pixels_of
+from trainables.datasets.scenes.drawn import Drawn, Row, hash_of, passed_on, pixels_of
 from trainables.datasets.scenes.integers import IntegerStream
 from trainables.preprocess import Framing
 from trainables.signals import CAPTION, LABEL, PICTURE
@@ -59,43 +55,18 @@ def _specification() -> str:
         "vocabulary": language.VOCABULARY,
         "objects": probe,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return hash_of(parts)
 
 
-def make_objects(seed: int, count: int, *, unique: bool) -> Iterator[dict[str, Any]]:
-    """Yield pictures with what is on them and their captions.
-
-    Args:
-        seed: with the index it fixes a picture.
-        count: how many.
-        unique: leave out pictures of which a caption was already said, so that a gallery has one right answer.
-    """
-    said: set[str] = set()
-    index = made = 0
-    while made < count:
-        stream = IntegerStream(seed, index)
-        index += 1
-        things = drawing.draw_objects(stream)
-        shapes = [thing.shape for thing in things]
-        captions = [
-            language.caption(stream, shapes, (k + made) % CAPTIONS_PER_IMAGE, side=drawing.SIZE)
-            for k in range(CAPTIONS_PER_IMAGE)
-        ]
-        if unique and not said.isdisjoint(captions):
-            continue
-        said.update(captions)
-        yield {
-            "image": drawing.render(stream, things).tobytes(),
-            "objects": [number for thing in things for number in thing.numbers()],
-            "captions": captions,
-        }
-        made += 1
-
-
-class ObjectsDataset(Dataset):
+class ObjectsDataset(Drawn):
     """Pictures of one large shape among small ones: 24 classes of colour and outline, and captions of all that is there."""
 
-    smoke: ClassVar[Mapping[str, Any]] = {"train_images": 256, "val_images": 200, "test_images": 200}
+    kind: ClassVar[str] = "objects"
+    side: ClassVar[int] = drawing.SIZE
+    seeds: ClassVar[Mapping[str, int]] = SEEDS
+    shares: ClassVar[tuple[str, ...]] = ("mismatched", "mislabelled")
+    schema: ClassVar[pa.Schema] = _SCHEMA
+    teachers: ClassVar[str] = "one of the embedded teachers of objects"
 
     @dataclass(frozen=True, kw_only=True, slots=True)
     class Config:
@@ -116,25 +87,22 @@ class ObjectsDataset(Dataset):
         test_images: int = field(default=1000, metadata=HELD_OUT)
         seed: int = field(default=0, metadata=SEED)
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        for name in ("train_images", "val_images", "test_images"):
-            if getattr(config, name) < 8:
-                raise DatasetError(f"dataset.{name}: got {getattr(config, name)}; allowed: 8 or more.")
-        for name in ("mismatched", "mislabelled"):
-            if not 0 <= getattr(config, name) <= 1:
-                raise DatasetError(f"dataset.{name}: got {getattr(config, name)}; allowed: 0 to 1 (a share).")
+    @staticmethod
+    def draw(stream: IntegerStream, made: int) -> tuple[list[str], Callable[[], Row]]:
+        """Return the captions of objects, and what draws their picture."""
+        things = drawing.draw_objects(stream)
+        shapes = [thing.shape for thing in things]
+        captions = [
+            language.caption(stream, shapes, (k + made) % CAPTIONS_PER_IMAGE, side=drawing.SIZE)
+            for k in range(CAPTIONS_PER_IMAGE)
+        ]
+        numbers = [number for thing in things for number in thing.numbers()]
+        return captions, lambda: {"image": drawing.render(stream, things).tobytes(), "objects": numbers}
 
     @cached_property
     def specification(self) -> str:
         """Hash of the task itself, equal for every amount and noise."""
         return _specification()
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of task and options."""
-        text = json.dumps({"specification": self.specification, **asdict(self.config)}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -145,11 +113,6 @@ class ObjectsDataset(Dataset):
     def classes(self) -> tuple[str, ...]:
         """The 24 classes, colour by colour: `red circle`, `red square`, ..."""
         return drawing.CLASSES
-
-    @property
-    def num_images(self) -> int:
-        """Number of pictures in all splits."""
-        return self.config.train_images + self.config.val_images + self.config.test_images
 
     def describe(self) -> str:
         """Return one line about sizes and noise."""
@@ -166,20 +129,10 @@ class ObjectsDataset(Dataset):
         Raises:
             DatasetError: an unknown split, another picture size than 48, or a damaged file.
         """
-        if name not in SPLITS:
-            raise DatasetError(f"objects: no split is called {name!r}; allowed: {', '.join(SPLITS)}.")
-        side = drawing.SIZE
-        if framing.side != side or framing.resize not in (None, side):
-            resized = (
-                "" if framing.resize in (None, framing.side) else f" of {framing.resize} x {framing.resize}"
-            )
-            raise DatasetError(
-                f"objects: pictures are {side} x {side}, the teacher sees {framing.side} x {framing.side}{resized}. "
-                "Use one of the embedded teachers of objects, or data of your own."
-            )
-        table = self._table(name, progress)
+        self.check_asked(name, framing)
+        table = self.table(name, progress)
         count, train = table.num_rows, name == "train"
-        told = passed_on(self._chosen(MISMATCHED, count, self.config.mismatched if train else 0), count)
+        told = passed_on(self.chosen(MISMATCHED, count, self.config.mismatched if train else 0), count)
         captions = table.column("captions").to_pylist()
         labels = np.array(
             [drawing.label_of(row) for row in table.column("objects").to_pylist()], dtype=np.int64
@@ -188,7 +141,7 @@ class ObjectsDataset(Dataset):
             labels = self._mislabelled(labels)
         return Split(
             name=name,
-            pixels=pixels_of(table, side),
+            pixels=pixels_of(table, self.side),
             captions=[text for row in told for text in captions[row]],
             caption_images=np.repeat(np.arange(count), CAPTIONS_PER_IMAGE),
             questions=[],
@@ -197,27 +150,9 @@ class ObjectsDataset(Dataset):
             labels=labels,
         )
 
-    def _table(self, name: str, progress: Progress) -> pa.Table:
-        count = getattr(self.config, f"{name}_images")
-        path = cache_folder("objects") / f"{self.specification}-{name}-{count}-{self.config.seed}.arrow"
-        seed = SEEDS[name] + 100 * self.config.seed
-        return drawn_table(
-            path,
-            lambda: make_objects(seed, count, unique=name != "train"),
-            schema=_SCHEMA,
-            count=count,
-            noun="objects",
-            progress=progress,
-        )
-
-    def _chosen(self, key: int, count: int, share: float) -> np.ndarray:
-        """Return a share of `count` rows, drawn by the seed."""
-        order = IntegerStream(key, self.config.seed, count).shuffled(count)
-        return np.array(order[: round(count * share)], dtype=np.int64)
-
     def _mislabelled(self, labels: np.ndarray) -> np.ndarray:
         """Return the labels, a share of them moved to another class."""
-        chosen = self._chosen(MISLABELLED, len(labels), self.config.mislabelled)
+        chosen = self.chosen(MISLABELLED, len(labels), self.config.mislabelled)
         others = len(self.classes) - 1
         moves = IntegerStream(MISLABELLED, self.config.seed).grid(len(chosen), 1, others)
         labels[chosen] = (labels[chosen] + moves) % len(self.classes)
@@ -225,5 +160,5 @@ class ObjectsDataset(Dataset):
 
     def objects(self, name: str, progress: Progress) -> list[list[int]]:
         """Return the integer description of every picture of a split: six numbers a shape, the large one first."""
-        rows: list[list[int]] = self._table(name, progress).column("objects").to_pylist()
+        rows: list[list[int]] = self.table(name, progress).column("objects").to_pylist()
         return rows

@@ -6,7 +6,6 @@ reproduces the shipped folder on one CPU core; the figures that it reached are k
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,10 +16,7 @@ from typing import Any
 import torch
 
 from spaces.console import command
-from spaces.errors import StudentSearchError
 from spaces.files import make_folder
-from spaces.owner import owned
-from spaces.paths import user_path
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.scenes import language
@@ -34,22 +30,17 @@ from trainables.tasks import DEFAULT
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
 from trainables.teachers.blip.scene_captions import exact_captions
+from trainables.teachers.pretraining import run, say
 from trainables.tokenizer import Tokenizer, write_word_tokenizer
 from trainables.training.build import build_losses
 from trainables.training.step import DistillationStep
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
-from trainables.worker import make_out, out_place
 
 MAX_TOKENS = 24
 CHECK_EVERY = 5
 PREPROCESS = PreprocessConfig(image_size=SIZE, mean=(110 / 255,) * 3, std=(60 / 255,) * 3)
 LOSSES = {"itc": {}, "itm": {}, "lm": {"label_smoothing": 0.0}, "vqa": {}}
 CLEAN = ScenesDataset.Config(train_images=20_000, mismatched=0.0)
-
-
-def say(text: str) -> None:
-    """Print one line of progress."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def teacher_config(folder: Path) -> BlipArchitecture:
@@ -168,32 +159,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m trainables.teachers.blip.pretrain", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--out", type=user_path, required=True, help="folder of the new teacher")
     parser.add_argument("--epochs", type=int, default=38, help="epochs of 2,000 pairs (default 38)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    options = parser.parse_args(arguments)
-    for name, least in (("epochs", 1), ("seed", 0), ("threads", 1)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name}: got {getattr(options, name)}; allowed: {least} or more")
-    torch.set_num_threads(options.threads)
-    config = TrainingConfig(
-        epochs=options.epochs,
-        lr=1.2e-3,
-        warmup_steps=100,
-        itm_negatives="student",
-        fused_every=2,
-        fused_from=0.35,
-    )
-    try:
-        make_out(options.out)
-        with owned(out_place(options.out), say=say):
-            measured = pretrain(options.out, config, seed=options.seed)
-    except StudentSearchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(measured["metrics"], indent=2))
-    return 0
+
+    def train(told: argparse.Namespace) -> dict[str, Any]:
+        config = TrainingConfig(
+            epochs=told.epochs,
+            lr=1.2e-3,
+            warmup_steps=100,
+            itm_negatives="student",
+            fused_every=2,
+            fused_from=0.35,
+        )
+        return pretrain(told.out, config, seed=told.seed)
+
+    return run(parser, arguments, train)
 
 
 if __name__ == "__main__":

@@ -124,18 +124,6 @@ class Clip(Recipe):
         """Keep the scale of the similarities in range."""
         self.model.logit_scale.clamp_(max=LARGEST_SCALE)
 
-    @torch.no_grad()
-    def text_features(self, captions: Sequence[str]) -> Tensor:
-        """Return the projected embeddings (M, E) of captions."""
-        read = self.tokenizer(list(captions), padding=True, return_tensors="pt")
-        found: Tensor = self.model.text_projection(self.model.text_model(**read).pooler_output)
-        return found
-
-    def features(self, pixels: Tensor) -> Tensor:
-        """Return the projected image embedding."""
-        found: Tensor = self.model.visual_projection(self.model.vision_model(pixels).pooler_output)
-        return found
-
     def save_reader(self, folder: Path) -> None:
         """Write image processor and tokenizer of CLIP."""
         from transformers import CLIPImageProcessor

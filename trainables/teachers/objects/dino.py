@@ -111,10 +111,6 @@ class Dino(Recipe):
         for mean, current in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
             mean.lerp_(current, moved)
 
-    def features(self, pixels: Tensor) -> Tensor:
-        """Return the first token."""
-        return self.teacher.features(pixels)
-
     def save_reader(self, folder: Path) -> None:
         """Write the image processor of ViT."""
         from transformers import ViTImageProcessor

@@ -6,7 +6,6 @@ reproduces the shipped folder on one CPU core in less than ten minutes; the figu
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -18,20 +17,22 @@ import torch
 from torch import nn
 
 from spaces.console import command
-from spaces.errors import StudentSearchError
 from spaces.files import guarded
-from spaces.owner import owned
-from spaces.paths import user_path
 from spaces.plugins import Table, resolve
-from trainables.datasets.base import Split
+from trainables.datasets.base import SPLITS, Split
+from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.objects.dataset import CAPTIONS_PER_IMAGE, ObjectsDataset
 from trainables.datasets.objects.drawing import SIZE
+from trainables.families.base import Family
 from trainables.model_folder import CONFIG, WEIGHTS
-from trainables.preprocess import Framing
+from trainables.preprocess import Framing, PreprocessConfig
+from trainables.tasks.evaluation import evaluate, make_tasks
+from trainables.tasks.pool import EvaluationSize
+from trainables.teachers.loading import load_teacher
 from trainables.teachers.measured import write_measured
 from trainables.teachers.objects.recipe import Recipe, Schedule, normalised
-from trainables.teachers.objects.usefulness import usefulness
-from trainables.worker import make_out, out_place
+from trainables.teachers.pretraining import run, say
+from trainables.tokenizer import Tokenizer
 
 RECIPES = Table(
     "recipes",
@@ -42,16 +43,13 @@ RECIPES = Table(
     },
 )
 DATA = ObjectsDataset.Config(train_images=20_000)
+TASKS: dict[str, dict[str, Any]] = {"classification": {}, "retrieval": {}, "captioning": {}}
+PROBED = ("top1", "top5")  # of a model without class head the probe's, which has a figure of its own
 GRADIENT_CLIP = 1.0
 BETAS = (0.9, 0.98)
 LOOKED_AT = 2000  # pictures, before the first step
 TOLD_EVERY = 100
 PROGRAM = "python -m trainables.teachers.objects.pretrain"
-
-
-def say(text: str) -> None:
-    """Print one line of progress."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def train(recipe: Recipe, split: Split, schedule: Schedule) -> float:
@@ -99,38 +97,48 @@ def _optimizer(recipe: Recipe, schedule: Schedule) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=schedule.lr, betas=BETAS)
 
 
+def measure(
+    model: Family, dataset: ObjectsDataset, *, tokenizer: Tokenizer | None, preprocess: PreprocessConfig
+) -> dict[str, dict[str, float]]:
+    """Return what the tasks measure of a teacher on validation and test split, in percent."""
+    splits = {
+        name: EncodedSplit(
+            dataset.split(name, framing=preprocess.framing, progress=say), tokenizer, preprocess
+        )
+        for name in SPLITS
+    }
+    found = {}
+    for name in ("val", "test"):
+        tasks = make_tasks(TASKS).values()
+        metrics = evaluate(model, splits[name], tasks=tasks, size=EvaluationSize(), bank=splits["train"])
+        found[name] = {key: round(value, 1) for key, value in metrics.items() if key not in PROBED}
+    return found
+
+
 def pretrain(name: str, folder: Path, *, steps: int | None, seed: int) -> dict[str, Any]:
     """Train the teacher `name`, write its folder, and return its measured figures."""
     torch.manual_seed(seed)
     recipe: Recipe = resolve(RECIPES, name, "recipes")()
     schedule = replace(recipe.schedule, steps=steps) if steps else recipe.schedule
     dataset = ObjectsDataset(DATA)
-    train_split, val, test = (
-        dataset.split(which, framing=Framing(SIZE), progress=say) for which in ("train", "val", "test")
-    )
-    cpu_s = train(recipe.train(), train_split, schedule)
-    recipe.eval()
+    split = dataset.split("train", framing=Framing(SIZE), progress=say)
+    cpu_s = train(recipe.train(), split, schedule)
     with guarded(folder / WEIGHTS):
         recipe.save_reader(folder)
         recipe.model.half().save_pretrained(folder)
         (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # else readable by its writer alone
-    recipe.model.float()  # what is stored, and what is measured
+    teacher = load_teacher(str(folder))  # what is stored, and what is measured
     measured = {
         "data_specification": dataset.specification,
         "objective": recipe.objective,
         "training": {**asdict(schedule), "seed": seed, "cpu_s": round(cpu_s)},
-        "metrics": {split.name: _figures(recipe, train_split, split) for split in (val, test)},
+        "metrics": measure(
+            teacher.model, dataset, tokenizer=teacher.tokenizer, preprocess=teacher.preprocess
+        ),
         "command": f"{PROGRAM} {name} --out DIR",
     }
     write_measured(folder, measured)
     return measured
-
-
-def _figures(recipe: Recipe, train_split: Split, split: Split) -> dict[str, float]:
-    """Return how useful its features are on a held-out split."""
-    with torch.no_grad():
-        texts = recipe.text_features(split.captions)
-    return usefulness(train_split, split, lambda pixels: recipe.features(normalised(pixels)), texts=texts)
 
 
 @command
@@ -138,25 +146,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description=(__doc__ or "").split("\n")[0])
     parser.add_argument("teacher", choices=sorted(RECIPES), help="which one")
-    parser.add_argument("--out", type=user_path, required=True, help="folder of the new teacher")
     parser.add_argument("--steps", type=int, help="fewer steps than the shipped one was trained for")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    options = parser.parse_args(arguments)
-    for name, least in (("steps", 1), ("seed", 0), ("threads", 1)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            parser.error(f"--{name}: got {value}; allowed: {least} or more")
-    torch.set_num_threads(options.threads)
-    try:
-        make_out(options.out)
-        with owned(out_place(options.out), say=say):
-            measured = pretrain(options.teacher, options.out, steps=options.steps, seed=options.seed)
-    except StudentSearchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(measured["metrics"], indent=2))
-    return 0
+    return run(
+        parser, arguments, lambda told: pretrain(told.teacher, told.out, steps=told.steps, seed=told.seed)
+    )
 
 
 if __name__ == "__main__":

@@ -74,14 +74,6 @@ class Recipe(nn.Module, ABC):
         """Do what follows a step of the optimiser."""
 
     @abstractmethod
-    def features(self, pixels: Tensor) -> Tensor:
-        """Return (B, D), what the shipped model says of pictures (B, 3, S, S)."""
-
-    def text_features(self, captions: Sequence[str]) -> Tensor | None:
-        """Return (M, D), what it says of captions; None where it reads none."""
-        return None
-
-    @abstractmethod
     def save_reader(self, folder: Path) -> None:
         """Write how raw pictures, and texts, are read: in the files of the published class."""
 

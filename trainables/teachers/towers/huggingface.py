@@ -23,6 +23,7 @@ from trainables.teachers.hub import CONFIG, hub_folder
 from trainables.teachers.json_file import read_object
 from trainables.teachers.preprocessing import read_preprocess
 from trainables.teachers.quiet import quiet
+from trainables.teachers.settings import natural, square_side
 from trainables.teachers.teacher import Teacher, TeacherFiles
 from trainables.teachers.weights import read_weights
 
@@ -102,8 +103,8 @@ def _read_config(folder: Path) -> Folder:
         config = library_class(base).config_class.from_dict(
             {name: value for name, value in settings.items() if name not in OF_BACKBONES}
         )
-        config.image_size = _square(path, "image_size", config.image_size)
-        config.patch_size = _square(path, "patch_size", config.patch_size)
+        config.image_size = square_side(path, "image_size", config.image_size)
+        config.patch_size = square_side(path, "patch_size", config.patch_size)
     except TeacherError:
         raise
     except Exception as error:  # its validators have errors of their own
@@ -118,9 +119,7 @@ def _read_config(folder: Path) -> Folder:
 
 def _require_sizes(path: Path, config: Any) -> None:
     for name in ("hidden_size", "num_hidden_layers", "num_attention_heads"):
-        got = getattr(config, name)
-        if type(got) is not int or got < 1:
-            raise TeacherError(f"{path}, {name}: got {show(got)}; allowed: a whole number above 0.")
+        natural(path, name, getattr(config, name))
     if config.hidden_size % config.num_attention_heads:
         raise TeacherError(
             f"{path}, num_attention_heads: got {config.num_attention_heads} with hidden_size {config.hidden_size}; "
@@ -130,17 +129,6 @@ def _require_sizes(path: Path, config: Any) -> None:
         raise TeacherError(
             f"{path}, num_channels: got {show(config.num_channels)}; allowed: 3, red, green and blue."
         )
-
-
-def _square(path: Path, name: str, got: Any) -> int:
-    """Return the side of a square that is written as one number or twice."""
-    if isinstance(got, list | tuple) and len(got) == 2 and got[0] == got[1]:
-        got = got[0]
-    if type(got) is not int or got < 1:
-        raise TeacherError(
-            f"{path}, {name}: got {show(got)}; allowed: a whole number above 0, the side of a square."
-        )
-    return got
 
 
 def _labels(told: Folder) -> tuple[str, ...]:

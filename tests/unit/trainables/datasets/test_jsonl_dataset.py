@@ -1,5 +1,6 @@
 """Own data: what a JSONL file becomes, and what is said about a bad one."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +246,27 @@ def test_broken_pictures_can_be_left_out_and_listed(tmp_path: Path, own_cache: P
     whole = dataset(write(tmp_path, [rows[0], rows[2], rows[4]]))
     assert whole.fingerprint != data.fingerprint
     assert dataset(tmp_path / "data.jsonl", broken="quarantine").fingerprint == whole.fingerprint
+
+
+def test_empty_and_huge_files_are_broken_pictures_too(tmp_path: Path, own_cache: Path) -> None:
+    rows = rows_of(tmp_path, {"train": 3, "val": 2})
+    (tmp_path / "train1.png").write_bytes(b"")
+    with (tmp_path / "val0.png").open("r+b") as huge:  # the picture is whole, and much follows it
+        huge.truncate((1 << 30) + 1)
+    file = write(tmp_path, list(rows))
+    told = error_of(file).splitlines()
+    assert [("it is empty" in line, "more than 1,073,741,824" in line) for line in told] == [
+        (True, False),
+        (False, True),
+    ]
+    assert all("--set dataset.broken=quarantine" in line for line in told)
+    data = dataset(file, broken="quarantine")
+    assert read(data, "train").captions == ["train picture 0", "train picture 2"]
+    assert read(data, "val").captions == ["val picture 1"]
+    (listed,) = (own_cache.parent / "quarantine").glob("*.json")
+    reasons = [one["why"] for one in json.loads(listed.read_text())["left_out"]]
+    assert ["it is empty" in why for why in reasons] == [True, False]
+    assert "it has 1,073,741,825 bytes" in reasons[1]
 
 
 def test_a_quarantine_that_leaves_nothing_to_validate_on_is_told(tmp_path: Path) -> None:

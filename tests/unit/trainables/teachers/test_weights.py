@@ -87,7 +87,7 @@ def index(folder: Path, content: str) -> None:
         (lambda folder: (folder / FIRST).write_bytes(b"x" * 40), f"{FIRST}: cannot be read"),
         (lambda folder: safe({"c": torch.zeros(1)}, folder / SECOND), f"{SECOND}: lacks b.bias, seen; model"),
         (lambda folder: index(folder, '{"weight_map": {"a.w'), "index.json: cannot be read"),
-        (lambda folder: index(folder, "[]"), "index.json, weight_map: got null; allowed: a mapping"),
+        (lambda folder: index(folder, "[]"), "index.json: got a list, allowed is one JSON object"),
         (lambda folder: index(folder, '{"weight_map": {}}'), "index.json, weight_map: got {}; allowed: a mapping"),
         (lambda folder: index(folder, '{"weight_map": {"a": "../other"}}'), "got '../other'; allowed: names of files beside"),
         (lambda folder: index(folder, '{"weight_map": {"a": 3}}'), "got 3; allowed: names of files beside"),

@@ -1,5 +1,6 @@
 """Parquet files of pictures: as `datasets` writes them, and what is said of files that do not fit together."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.unit.trainables.datasets.formats.made_data import (
     structs,
     write_parquet,
 )
+from trainables.datasets import contents
 from trainables.datasets.formats.parquet import split_of
 from trainables.signals import CAPTION, LABEL, PICTURE
 
@@ -112,6 +114,30 @@ def test_pictures_may_be_bytes_or_paths(tmp_path: Path) -> None:
     assert colours(read(either, "train")) == [colour(0), colour(1)]
     put(tmp_path / "files" / "a.png", 33)
     assert opened("parquet", tmp_path / "files", image_column="img").fingerprint != either.fingerprint
+
+
+def test_neither_files_nor_the_pictures_that_they_name_are_read_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "SETTLED_S", -1.0)
+    for number, place in enumerate(("a.png", "b.png", "c.png")):
+        put(tmp_path / place, number)
+    write_parquet(tmp_path / "train.parquet", {"image": ["a.png", "b.png"]})
+    write_parquet(tmp_path / "val.parquet", {"image": ["c.png"]})
+    first = opened("parquet", tmp_path).fingerprint
+    read_again: list[str] = []
+    digest = hashlib.file_digest
+
+    def noted(source: Any, kind: Any) -> Any:
+        read_again.append(source.name)
+        return digest(source, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", noted)
+    assert opened("parquet", tmp_path).fingerprint == first
+    assert read_again == []
+    write_parquet(tmp_path / "val.parquet", {"image": ["b.png"]})
+    assert opened("parquet", tmp_path).fingerprint != first
+    assert [Path(name).name for name in read_again] == ["val.parquet"]
 
 
 def test_labels_that_are_not_public_leave_a_split_out(tmp_path: Path) -> None:

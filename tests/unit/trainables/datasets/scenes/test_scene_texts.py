@@ -8,8 +8,9 @@ import pytest
 
 from tests.unit.trainables.datasets.scenes import scene_truth
 from tests.unit.trainables.datasets.scenes.scene_truth import Thing, answer, caption_is_true, things
-from trainables.datasets.scenes.dataset import make_scenes
+from trainables.datasets.scenes.dataset import ScenesDataset
 from trainables.datasets.scenes.drawing import COLORS, RADII
+from trainables.datasets.scenes.drawn import drawn_rows
 
 NUM_SCENES = 300
 SHARES = {1: 0.15, 2: 0.40, 3: 0.45}
@@ -17,7 +18,7 @@ SHARES = {1: 0.15, 2: 0.40, 3: 0.45}
 
 @pytest.fixture(scope="module")
 def scenes() -> list[dict[str, Any]]:
-    return list(make_scenes(11, NUM_SCENES, unique=False))
+    return list(drawn_rows(11, NUM_SCENES, ScenesDataset.draw, unique=False))
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +27,8 @@ def told(scenes: list[dict[str, Any]]) -> list[list[Thing]]:
 
 
 def test_a_scene_is_a_function_of_seed_and_index(scenes: list[dict[str, Any]]) -> None:
-    assert list(make_scenes(11, 20, unique=False)) == scenes[:20]
-    other = list(make_scenes(12, 20, unique=False))
+    assert list(drawn_rows(11, 20, ScenesDataset.draw, unique=False)) == scenes[:20]
+    other = list(drawn_rows(12, 20, ScenesDataset.draw, unique=False))
     assert all(a["scene"] != b["scene"] for a, b in zip(other, scenes[:20], strict=True))
 
 

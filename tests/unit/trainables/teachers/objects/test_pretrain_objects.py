@@ -13,9 +13,10 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from trainables.datasets.objects.dataset import ObjectsDataset
 from trainables.model_folder import read_model_folder
 from trainables.preprocess import Framing
+from trainables.tasks.retrieval import Retrieval
 from trainables.teachers.blip import pretrain_objects
 from trainables.teachers.measured import MEASURED
-from trainables.teachers.objects import pretrain, usefulness
+from trainables.teachers.objects import pretrain
 from trainables.training.trainer import TrainingConfig
 
 FEW = ObjectsDataset.Config(train_images=160, val_images=40, test_images=40)
@@ -27,7 +28,6 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (pretrain, pretrain_objects):
         monkeypatch.setattr(module, "DATA", FEW)
     monkeypatch.setattr(pretrain, "LOOKED_AT", 32)
-    monkeypatch.setattr(usefulness, "ROUNDS", 3)
 
 
 def run(name: str, out: Path, *flags: str) -> int:
@@ -45,7 +45,7 @@ def test_two_steps_write_a_folder_that_transformers_reads(
     assert json.loads(output.out) == told["metrics"]
     assert told["data_specification"] == ObjectsDataset(FEW).specification
     assert (told["training"]["steps"], told["training"]["seed"]) == (2, 3)
-    figures = {"knn_top1", "probe_top1"} | ({"mean_recall"} if name == "clip" else set())
+    figures = {"knn_top1", "probe_top1"} | (set(Retrieval.metrics) if name == "clip" else set())
     assert set(told["metrics"]["val"]) == set(told["metrics"]["test"]) == figures
     recipe: Any = pretrain.resolve(pretrain.RECIPES, name, "recipes")
     model, info = AutoModel.from_pretrained(tmp_path, output_loading_info=True, dtype=torch.float32)

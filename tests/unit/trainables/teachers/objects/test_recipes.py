@@ -92,10 +92,6 @@ def test_clip_loss_is_that_of_its_class(monkeypatch: pytest.MonkeyPatch) -> None
         expected = recipe.model(pixel_values=pixels, **read, return_loss=True)
         found = recipe.loss(pixels, CAPTIONS, labels=LABELS, done=0.0)
         assert torch.allclose(found, expected.loss, atol=1e-6)
-        assert torch.allclose(F.normalize(recipe.features(pixels), dim=-1), expected.image_embeds, atol=1e-6)
-        assert torch.allclose(
-            F.normalize(recipe.text_features(CAPTIONS), dim=-1), expected.text_embeds, atol=1e-6
-        )
 
 
 def test_a_short_caption_is_true_of_all_pictures_of_its_class() -> None:
