@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import normalize
 
 from spaces.rules import Number
 from trainables.signals import CLASS, PIXELS, Offers, Serving, Want, Wants, classes_meaning
@@ -174,13 +174,15 @@ def probe_scores(queries_NE: Tensor, bank_ME: Tensor, labels_M: Tensor, classes:
         labels_M: classes of the bank.
         classes: their number C.
     """
-    x_ME, y_MC = bank_ME.double(), one_hot(labels_M, classes).double()
-    mean_E, share_C = x_ME.mean(dim=0), y_MC.mean(dim=0)
+    x_ME, share_C = bank_ME.double(), labels_M.bincount(minlength=classes).double() / len(labels_M)
+    mean_E = x_ME.mean(dim=0)
     x_ME = x_ME - mean_E
     variance_EE = x_ME.T @ x_ME / len(x_ME)
     ridge = max(RIDGE * float(variance_EE.diagonal().mean()), LEAST_RIDGE)
     if not torch.isfinite(variance_EE).all():
         return torch.full((len(queries_NE), classes), torch.nan, dtype=torch.double)
     ridge_EE = ridge * torch.eye(x_ME.shape[1], dtype=torch.double)
-    weights_EC = torch.linalg.solve(variance_EE + ridge_EE, x_ME.T @ (y_MC - share_C) / len(x_ME))
+    # x is centred, so x.T @ (y - share) is the sum of each class's x; y itself would be M x C
+    sums_CE = torch.zeros(classes, x_ME.shape[1], dtype=torch.double).index_add_(0, labels_M, x_ME)
+    weights_EC = torch.linalg.solve(variance_EE + ridge_EE, sums_CE.T / len(x_ME))
     return (queries_NE.double() - mean_E) @ weights_EC + share_C

@@ -37,7 +37,7 @@ class Neighbours(Task):
         """Options.
 
         Attributes:
-            k: neighbours of a picture; fewer where the pool is smaller.
+            k: neighbours of a picture; at most half of the others, of which guessing would find most.
         """
 
         k: int = 10
@@ -66,7 +66,7 @@ class Neighbours(Task):
         return (Serving(mode="image"),)
 
     def _k(self, pictures: int) -> int:
-        return min(self.k, pictures - 2)
+        return min(self.k, (pictures - 1) // 2)
 
 
 def common_neighbours(one_ND: Tensor, other_NE: Tensor, k: int) -> float:

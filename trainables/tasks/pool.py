@@ -13,6 +13,7 @@ from trainables.datasets.encoded import EncodedSplit
 from trainables.families.base import Family
 from trainables.signals import (
     CAPTION,
+    NOTHING,
     PICTURE,
     QUESTION,
     Batch,
@@ -153,6 +154,7 @@ class Pool:
         self.asked = PoolRows(split, showing["size"])
         self.pictures = self.asked.pictures
         self._kept: dict[Want, Tensor] = {}
+        self._along = model.reusable  # computed in the same pass, for texts that are asked about later
         self._showing = showing
         self._banks: dict[int, Pool] = {}
 
@@ -176,6 +178,7 @@ class Pool:
             new = np.array([digest not in asked for digest in train.contents(rows)], dtype=bool)
             made = Pool(self.model, train, self.device, **self._showing)
             made.pictures = made.asked.pictures = rows[new]
+            made._along = NOTHING  # no text is asked about, and tokens of many pictures take gigabytes
             self._banks[images] = made
         return self._banks[images]
 
@@ -189,7 +192,7 @@ class Pool:
     def of_pictures(self, want: Want) -> Tensor:
         """Return a signal about all pictures, (n, ...)."""
         if want not in self._kept:
-            wants = frozenset({want}) | self.model.reusable.difference(self._kept)
+            wants = frozenset({want}) | self._along.difference(self._kept)
             chunks = [
                 self._signals({PICTURE: self.pictures[first : first + CHUNK]}, wants)[1]
                 for first in range(0, len(self.pictures), CHUNK)

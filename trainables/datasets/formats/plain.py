@@ -12,9 +12,7 @@ from trainables.datasets.formats.imagefolder import split_places
 from trainables.datasets.formats.stores import Entry, FileStore
 from trainables.datasets.formats.walk import folder_of, pictures_below, told_others
 
-UNLABELLED = (
-    "pictures have neither labels nor captions: what needs some (accuracy, retrieval) cannot be measured"
-)
+UNLABELLED = "pictures have neither labels nor captions: what needs some (classification, retrieval) cannot be measured"
 
 
 class PicturesDataset(Collected):

@@ -79,6 +79,21 @@ def test_students_that_look_themselves_need_no_such_cache(teacher: Path, tmp_pat
     assert evaluation_source(inputs, name, "test").caches == {}
 
 
+def test_what_a_task_compares_with_is_cached_for_students_that_look_themselves(
+    teacher: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "alone.yaml"
+    kind = "blip, image: {width: 16, depth: 1}, text: {width: 16, depth: 1}, fusion: {layers: 0}"
+    file.write_text(SPACE.format(teacher=teacher, kind=kind, losses="itc"))
+    inputs = Inputs(load_space(file, ["tasks=[neighbours]"]), say=silent)
+    (name,) = inputs.teachers
+    assert evaluated_wants(inputs, name) == {IMAGE}
+    (folder,) = fill_evaluation_caches(inputs).values()
+    assert (Path(folder) / "image.embedding.npy").is_file()
+    for split in ("val", "test"):
+        assert evaluation_source(inputs, name, split).fields(split, frozenset({IMAGE})) == NOTHING
+
+
 def test_a_live_teacher_is_asked_live(heads: Inputs, tmp_path: Path) -> None:
     live = Inputs(load_space(tmp_path / "heads.yaml", ["teacher_cache.kind=live"]), say=silent)
     (name,) = live.teachers

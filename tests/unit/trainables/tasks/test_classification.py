@@ -190,6 +190,15 @@ def test_the_bank_is_drawn_over_the_whole_train_split_and_is_the_same_for_every_
     assert drawn[0] == drawn[1]
 
 
+def test_the_bank_keeps_nothing_for_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Told, "reusable", frozenset({LOGITS}))
+    told = {"val": {EMBEDDING: torch.eye(2), LOGITS: torch.eye(2)}, "train": {EMBEDDING: torch.eye(2)}}
+    pool = Pool(Told(told), pictures([0, 1]), CPU, size=ALL, bank=pictures([0, 1], "train", shade=1))
+    assert torch.equal(pool.bank(2).of_pictures(EMBEDDING), torch.eye(2))
+    with pytest.raises(KeyError):  # asked about, it is computed as ever
+        pool.bank(2).of_pictures(LOGITS)
+
+
 def test_what_is_asked_is_drawn_over_a_split_that_lies_class_by_class() -> None:
     split = pictures(sorted([number % 7 for number in range(700)]))
     rows = PoolRows(split, EvaluationSize(images=140))

@@ -1,11 +1,22 @@
 """Agreement with the teacher, by hand: who is near whom for the one, and for the other."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional
 
 from spaces.errors import PluginError
+from tests.unit.trainables.small import CPU, encoded, silent
+from tests.unit.trainables.tasks.told import EMBEDDING, Told, pictures
+from trainables.tasks.evaluation import evaluate
 from trainables.tasks.neighbours import Neighbours, common_neighbours
+from trainables.tasks.pool import EvaluationSize, Pool, PoolRows
+from trainables.teachers.cache.fill import build_cache
+from trainables.teachers.teacher import Teacher
+from trainables.training.sources import Sources, opened_cache
+
+ALL = EvaluationSize(images=10**6)
 
 
 def circle(*degrees: float) -> torch.Tensor:
@@ -44,3 +55,39 @@ def test_random_embeddings_agree_as_chance_says() -> None:
 def test_a_number_of_neighbours_below_one_is_refused() -> None:
     with pytest.raises(PluginError, match="k: got 0"):
         Neighbours.Config(k=0)
+
+
+def test_a_student_is_compared_with_its_teacher_be_it_live_or_cached(
+    teacher: Teacher, tmp_path: Path
+) -> None:
+    split, task = encoded(teacher, "val"), Neighbours(Neighbours.Config(k=3))
+    random = torch.randn(split.num_images, 5, generator=torch.Generator().manual_seed(2))
+    student = Told({"val": {EMBEDDING: functional.normalize(random, dim=1)}})
+    theirs = Pool(teacher.model, split, CPU, size=ALL).of_pictures(EMBEDDING)
+    expected = {"neighbours": 100.0 * common_neighbours(student.said["val"][EMBEDDING], theirs, 3)}
+    assert 0.0 < expected["neighbours"] < 100.0
+    build_cache(tmp_path, teacher, split, task.taught, precision="float32", progress=silent)
+    live, cached = Sources(teacher, {}), Sources(teacher, {"val": opened_cache(str(tmp_path), teacher)})
+    for source in (live, cached):
+        assert evaluate(student, split, tasks=[task], size=ALL, source=source) == expected
+    assert evaluate(teacher.model, split, tasks=[task], size=ALL) == {"neighbours": 100.0}
+    blind = evaluate(teacher.model, split, tasks=[task], size=ALL, source=live, blind=True)
+    assert blind["neighbours"] < 100.0, "what it is compared with still sees"
+
+
+@pytest.mark.parametrize(
+    ("count", "level"), [(3, 100 / 2), (6, 100 * 2 / 5), (21, 100 * 10 / 20), (100, 100 * 10 / 99)]
+)
+def test_of_a_small_pool_guessing_finds_half_at_most(count: int, level: float) -> None:
+    task, split = Neighbours(Neighbours.Config()), pictures([0] * count)
+    chance = task.chance(PoolRows(split, ALL))
+    assert chance is not None
+    assert (chance.level, chance.count) == (pytest.approx(level), count)
+    said = Told({"val": {EMBEDDING: circle(*range(count))}})
+    assert evaluate(said, split, tasks=[task], size=ALL) == {"neighbours": 100.0}
+
+
+def test_two_pictures_have_no_neighbours_to_choose_among() -> None:
+    task, split = Neighbours(Neighbours.Config()), pictures([0, 0])
+    assert task.chance(PoolRows(split, ALL)) is None
+    assert evaluate(Told({"val": {EMBEDDING: circle(0, 1)}}), split, tasks=[task], size=ALL) == {}

@@ -34,7 +34,7 @@ def test_a_folder_of_pictures_is_divided_by_ratio(tmp_path: Path) -> None:
     assert all(split.labels is None and not split.captions for split in splits)
     assert {one for split in splits for one in colours(split)} == {colour(number) for number in range(20)}
     assert data.caption_counts("val", images=5, captions_per_image=1) is None
-    assert any("neither labels nor captions" in line for line in data.remarks())
+    assert any("what needs some (classification, retrieval)" in line for line in data.remarks())
     assert (
         "14 images to train on; 4 to validate on, 2 to test on (divided by ratio, seed 0)" in data.describe()
     )
