@@ -40,7 +40,9 @@ def header(run: Run, result: Summary) -> Markup:
     dataset = run.facts.get("dataset") or {}
     size = f" ({wording.count(run.teacher('params'))} parameters)" if teacher else ""
     kind = dataset.get("kind", "unknown")
-    about = f"Teacher: {teacher.get('name', 'unknown')}{size}. Data: {kind}. {ending(run)}"
+    others = [one for one in run.facts.get("teachers") or {} if one != teacher.get("name")]
+    teachers = ", ".join([f"{teacher.get('name', 'unknown')}{size}", *others])
+    about = f"Teacher{'s' * bool(others)}: {teachers}. Data: {kind}. {ending(run)}"
     links = element("nav", *(element("a", text, href=f"#{anchor}") for anchor, text in LINKS.items()))
     return join(
         [

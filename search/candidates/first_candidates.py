@@ -31,22 +31,6 @@ def blind_candidate(default: Candidate) -> Candidate:
     return default.blinded()
 
 
-def baselines(inputs: Inputs, default: Candidate) -> Iterator[Proposal]:
-    """Yield the students of `baselines:`, each trained as the default candidate is.
-
-    Raises:
-        SpaceError: its parts do not fit together, or not to the teacher.
-    """
-    for name, section in inputs.space.baselines.items():
-        student = {"kind": section.kind, **section.options}
-        try:
-            made = inputs.students.student(student, inputs.students.teacher_name(default.config))
-            yield Proposal(candidate=inputs.feedable_part(default.as_baseline(name, made)))
-        except IllegalCandidate as error:
-            place = inputs.space.place(f"baselines.{name}")
-            raise SpaceError([f"{place}: is no student: {error}"]) from error
-
-
 def start_points(inputs: Inputs, admissions: StudentAdmissions) -> Iterator[Proposal]:
     """Yield the candidates of `search.start`.
 
@@ -70,7 +54,7 @@ def first_candidates(
     default = default_candidate(inputs, admissions)
     if default is not None:
         yield Proposal(candidate=blind_candidate(default.candidate))
-        yield from baselines(inputs, default.candidate)
+        yield from (Proposal(candidate=one) for one in inputs.baselines)
         yield default
     yield from start_points(inputs, admissions)
     for values in earlier.first:

@@ -231,48 +231,66 @@ def left_out(space: Space, students: Students, unread: Mapping[str, Mapping[str,
     """
     corners = list(loss_configs(space))
     names = list(dict.fromkeys(name for name, _, _ in corners))
-    lacks = {
-        teacher: {
-            **known,
-            **students.unfed_by_all(space, [one for one in corners if one[0] not in known], teacher),
-        }
-        for teacher, known in unread.items()
+    lacks = {}
+    for teacher, known in unread.items():
+        unfed = students.unfed_by_all(space, [one for one in corners if one[0] not in known], teacher)
+        lacks[teacher] = {name: why.rstrip(".") for name, why in {**known, **unfed}.items()}
+    everywhere = {
+        name: _joined(reasons)
+        for name, reasons in _by_reason(lacks).items()
+        if all(name in others for others in lacks.values())
     }
-    found: dict[str, dict[str, None]] = {}
-    for reasons in lacks.values():
-        for name, why in reasons.items():
-            if all(name in others for others in lacks.values()):
-                found.setdefault(name, {})[why.rstrip(".")] = None
-    everywhere = {name: "; ".join(reasons) for name, reasons in found.items()}
     _require_some(space, names, everywhere, lacks)
     of_teachers = {
-        teacher: {name: why.rstrip(".") for name, why in reasons.items() if name not in everywhere}
+        teacher: {name: why for name, why in reasons.items() if name not in everywhere}
         for teacher, reasons in lacks.items()
     }
     notes = [f"loss {name} is left out and not searched: it {why}" for name, why in everywhere.items()]
-    for teacher, reasons in of_teachers.items():
-        notes += [
-            f"loss {name} is left out for students of the teacher {teacher}: it {why}"
-            for name, why in reasons.items()
-        ]
-        if len(lacks) > 1:
-            notes += _partly_untaught(
-                students.teachers[teacher], teacher, [one for one in corners if one[0] not in lacks[teacher]]
+    notes += _notes(of_teachers, "")
+    if len(lacks) > 1:
+        partly = {
+            teacher: _partly_untaught(
+                students.teachers[teacher], [one for one in corners if one[0] not in known]
             )
+            for teacher, known in lacks.items()
+        }
+        notes += _notes(partly, " with some of its options")
     return LeftOut(everywhere=everywhere, of_teachers=of_teachers, notes=notes)
 
 
-def _partly_untaught(teacher: Teacher, name: str, corners: Iterable[LossCorner]) -> list[str]:
-    """Return sentences on losses that a teacher cannot feed with some of their options only."""
+def _by_reason(of_teachers: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, list[str]]]:
+    """Return loss -> reason -> the teachers of which it is told."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for teacher, reasons in of_teachers.items():
+        for name, why in reasons.items():
+            found.setdefault(name, {}).setdefault(why, []).append(teacher)
+    return found
+
+
+def _joined(reasons: Mapping[str, Sequence[str]]) -> str:
+    """Return why no teacher feeds a loss; the teachers are named where their reasons differ."""
+    if len(reasons) == 1:
+        return next(iter(reasons))
+    return "; ".join(f"{why} ({', '.join(teachers)})" for why, teachers in reasons.items())
+
+
+def _notes(of_teachers: Mapping[str, Mapping[str, str]], how: str) -> list[str]:
+    """Return a sentence on each loss and reason, with all teachers of which it holds."""
+    return [
+        f"loss {name} is left out for students of the teacher{'s' * (len(teachers) > 1)} {', '.join(teachers)}{how}: it {why}"
+        for name, reasons in _by_reason(of_teachers).items()
+        for why, teachers in reasons.items()
+    ]
+
+
+def _partly_untaught(teacher: Teacher, corners: Iterable[LossCorner]) -> dict[str, str]:
+    """Return loss -> what a teacher lacks of it, of those that it cannot feed with some of their options only."""
     found = {}
     for loss, kind, config in corners:
         ends = Ends(name=loss, student=teacher.offers, source=teacher.offers)
         if lacking := missing(kind.needs_of(config, ends).source, ends.source):
-            found[loss] = (
-                f"loss {loss} is left out for students of the teacher {name} with some of its options: "
-                f"it needs {lacking}, which the teacher does not have"
-            )
-    return list(found.values())
+            found[loss] = f"needs {lacking}, which the teacher does not have"
+    return found
 
 
 def _require_some(
@@ -288,7 +306,7 @@ def _require_some(
     """
 
     def told(reasons: Mapping[str, str]) -> str:
-        return "; ".join(f"{name} {why.rstrip('.')}" for name, why in reasons.items())
+        return "; ".join(f"{name} {why}" for name, why in reasons.items())
 
     if everywhere and all(name in everywhere for name in names):
         problems = [

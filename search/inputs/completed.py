@@ -33,6 +33,9 @@ def completed(space: Space, tasks: Iterable[str]) -> Space:
         lacking = _silent(config_class(search["scheduler"]["kind"]), search["scheduler"])
         search["scheduler"] = _laid_under(search["scheduler"], lacking)
     fields["tasks"] = fields["tasks"] or {name: {} for name in tasks}
+    fields["baselines"] = {
+        name: _filled(FAMILIES, one["kind"], one) for name, one in fields["baselines"].items()
+    }
     for table, section in ((LOSSES, "losses"), (TASKS, "tasks")):
         fields[section] = {name: _filled(table, name, options) for name, options in fields[section].items()}
     for kind in space.kinds:

@@ -10,6 +10,7 @@ from search.inputs.completed import completed
 from search.inputs.gathering import Agree, dataset_settings, fingerprints, gather
 from search.inputs.places import PATH_OPTIONS, settled_teacher
 from search.inputs.teacher_figures import Say, TeacherFigures, figures_path
+from spaces.baselines import baselines
 from spaces.candidate import Candidate
 from spaces.errors import ShapeError
 from spaces.left_out import start_points_naming, without_losses
@@ -38,6 +39,7 @@ class Inputs:
         space: as it is searched: less the losses that nothing can feed.
         left_out: these losses, and why.
         notes: what the user should know of what was chosen for him.
+        baselines: students that are trained along and do not compete.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Inputs:
         self._prepared: dict[tuple[str, str], EncodedSplit] = {}
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
         self._leave_out(parts.unread)
+        self.baselines = baselines(self.space, self.students, self.feedable_part)
         self.space = completed(self.space, self.students.made)
         self.dataset_settings = dataset_settings(self.space)
 

@@ -209,7 +209,7 @@ class Students:
             teacher: whose students.
         """
         left, reasons = list(losses), dict[str, str]()
-        whose = "of this space" if len(self.teachers) == 1 else f"of the teacher {teacher}"
+        whose = "of this space" if len(self.teachers) == 1 else "of this teacher"
         for blueprint in self.variants(space, teacher):
             fed = set()
             for name, kind, config in left:
@@ -217,7 +217,7 @@ class Students:
                 needs = kind.needs_of(config, ends)
                 if source_lack(needs, ends) is not None:
                     lacking = missing(needs.source, ends.source)
-                    reasons[name] = f"needs {lacking}, which the teacher {teacher} does not have"
+                    reasons[name] = f"needs {lacking}, which the teacher does not have"
                 elif lacking := missing(needs.student, ends.student):
                     reasons[name] = f"needs {lacking}, which no student {whose} has"
                 elif other := kind.disagreement(config, ends):

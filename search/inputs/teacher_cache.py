@@ -4,8 +4,6 @@ Those of the train split are what students learn from. Those of a held-out split
 evaluated from, always in float32: their figures are to be those of the student with its live teacher.
 """
 
-import json
-import re
 from pathlib import Path
 
 from search.inputs.checks import loss_configs
@@ -66,12 +64,9 @@ def evaluation_source(inputs: Inputs, name: str, split: str) -> Sources:
 def evaluated_wants(inputs: Inputs, name: str) -> Wants:
     """Return every signal of a teacher that some student of the space reads while it does the tasks, and these themselves."""
     source, said = inputs.teachers[name].offers, wants_of(inputs.students.made.values())
-    asked: dict[tuple[str, Wants], Blueprint] = {}
+    asked: dict[tuple[tuple[str, ...], Wants], Blueprint] = {}
     for blueprint in inputs.students.variants(inputs.space, name):
-        words = re.sub(
-            r"[\d.]+", "#", json.dumps(blueprint.to_dict(), sort_keys=True)
-        )  # sizes decide nothing here
-        asked.setdefault((words, said & frozenset(blueprint.offers)), blueprint)
+        asked.setdefault((words(blueprint.to_dict()), said & frozenset(blueprint.offers)), blueprint)
     read = [blueprint.on_meta().inputs(wants).source for (_, wants), blueprint in asked.items()]
     return frozenset[Want]().union(*read, taught_of(inputs.students.made.values())) & frozenset(source)
 

@@ -10,6 +10,7 @@ from search.inputs.inputs import Inputs
 from search.inputs.plugins import rungs_of
 from search.proposal import Rejected
 from search.stopping.stop_rules import described
+from spaces.baselines import without_default
 from spaces.candidate import Candidate
 from spaces.conditions import Condition
 from spaces.errors import IllegalCandidate
@@ -47,6 +48,7 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
         f"scheduler {space.search.scheduler.kind}, searcher {space.search.searcher.kind}",
         f"limits: {', '.join(limits) or 'none'}; teacher outputs {space.teacher_cache.kind} in {space.teacher_cache.precision}",
     ]
+    lines += _first_lines(inputs)
     rules = described(space.search.stop)
     if rules:
         lines.append(
@@ -57,6 +59,22 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
             f"limits refer to the teacher {space.teachers[0]}, of {', '.join(space.teachers)}; retention to the student's own"
         )
     return [*lines, *(f"WARNING: {sentence}" for sentence in (inputs.caveats() if measure else ()))]
+
+
+def _first_lines(inputs: Inputs) -> list[str]:
+    """Return what is trained beside the trials, and what is not for want of defaults."""
+    space = inputs.space
+    if space.baselines:
+        named = ", ".join(f"{name} ({one.kind})" for name, one in space.baselines.items())
+        return [
+            f"baselines: {named}; trained as the default candidate is, within no limits, beside the {space.search.trials} trials"
+        ]
+    lacking = without_default(space)
+    return (
+        [f"no blind student and no default candidate come first: {', '.join(lacking)} has no default"]
+        if lacking
+        else []
+    )
 
 
 def _teacher_lines(inputs: Inputs, name: str, *, measure: bool) -> list[str]:
@@ -106,9 +124,26 @@ def plan_lines(inputs: Inputs) -> list[str]:
         if values:
             unit, told = HEAD_COSTS.get(name, name), " (the student alone)" if name in HEAD_COSTS else ""
             lines.append(f"{name}: {shown(unit, values[0])} to {shown(unit, values[-1])}{told}")
+    lines += _volume_lines(inputs, [costs for _, costs in admitted])
     lines += _checkpoint_lines(space, [costs["head_params"] for _, costs in admitted])
     lines += _time_lines(inputs, [candidate for candidate, _ in admitted])
     return lines
+
+
+def _volume_lines(inputs: Inputs, sample: list[dict[str, float]]) -> list[str]:
+    """Return a caution where no student costs less than the teacher, as heads on all of it do not."""
+    objectives, teacher = inputs.space.objectives, inputs.teacher_costs
+    beyond = [
+        name
+        for name in STATIC
+        if name in objectives and sample and all(costs[name] >= teacher[name] for costs in sample)
+    ]
+    if not beyond:
+        return []
+    return [
+        f"hypervolume: 0 % throughout if all students are like these, none of which has less {', '.join(beyond)} than the "
+        f"teacher {inputs.space.teachers[0]}: its worst corner is what that costs. A plateau is then never seen"
+    ]
 
 
 STATE_BYTES = 12  # of a parameter: its weight and AdamW's two moments, in float32
@@ -180,7 +215,9 @@ def _time_lines(inputs: Inputs, admitted: list[Candidate]) -> list[str]:
     for rung in (*rungs, epochs):
         expected += left * (rung - before)
         left, before = max(left / factor, 1.0), rung
-    lines = [f"trials: {trials}, about {expected:.0f} epochs with early stopping (at most {trials * epochs})"]
+    stopping = f"about {expected:.0f} epochs with early stopping (at most {trials * epochs})"
+    whole = f"{trials * epochs} epochs, nobody is stopped early"
+    lines = [f"trials: {trials}, {stopping if rungs and factor > 1 else whole}"]
     if admitted and isinstance(space.training.pairs_per_epoch, int):
         some = [inputs.students.trained(candidate) for candidate in admitted[:TIMED]]
         flops = sum(inputs.store.static(subject).flops for subject in some) / len(some)

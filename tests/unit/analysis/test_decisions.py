@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from analysis import wording
 from analysis.page.decisions import decisions_section
-from analysis.page.headline import ENDINGS, ending, resume_command
+from analysis.page.headline import ENDINGS, ending, header, resume_command
 from analysis.run_folder import read_run
 from analysis.rungs import Rungs
 from analysis.summary import RungBalance, rung_balances, summarise
@@ -147,6 +148,15 @@ def test_the_report_says_which_rule_ended_the_run_and_why(make_run: Make, ended_
 def test_a_rule_that_the_report_does_not_know_is_named(make_run: Make) -> None:
     run = read_run(make_run(ended_by="full_moon"))
     assert ending(run) == "Started 2031-05-04 10:00:00; it ended by full moon."
+
+
+def test_all_teachers_are_named_the_reference_first(make_run: Make) -> None:
+    run = read_run(make_run())
+    name = run.facts["teacher"]["name"]
+    for teachers, told in (([name], "Teacher: {}."), ([name, "other"], "Teachers: {}, other.")):
+        run.facts["teachers"] = {one: {} for one in teachers}
+        size = wording.count(run.teacher("params"))
+        assert told.format(f"{name} ({size} parameters)") + " Data: " in header(run, summarise(run))
 
 
 def test_the_way_on_is_the_one_that_the_rule_asks_for(make_run: Make) -> None:

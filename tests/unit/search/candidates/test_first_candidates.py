@@ -371,11 +371,27 @@ def test_baselines_are_trained_along_whatever_the_limits_say_and_count_as_no_tri
             "{stock: {kind: blip, image: {width: 50, depth: 1, heads: 7}, text: {width: 0.5x, depth: 1}, fusion: {layers: 1}}}",
             r"baselines.stock: is no student: student.image.heads: got 7 with width 50",
         ),
+        (
+            "{'': {kind: blip, image: {width: 0.5x, depth: 1}, text: {width: 0.5x, depth: 1}, fusion: {layers: 1}}}",
+            r"got no name",
+        ),
     ],
-    ids=["kind", "option", "sizes"],
+    ids=["kind", "option", "sizes", "name"],
 )
 def test_a_baseline_that_cannot_be_is_told_with_its_place(
     folder: Path, place: Path, section: str, said: str
 ) -> None:
     with pytest.raises(SpaceError, match=said):
-        begin(folder, prepare(place, f"baselines={section}"))
+        prepare(place, f"baselines={section}")  # before there is a run
+
+
+def test_baselines_without_a_default_candidate_are_refused(place: Path) -> None:
+    with pytest.raises(
+        SpaceError, match=r"but training\.lr has no default; allowed: .* Add `default: \.\.\.`"
+    ):
+        prepare(place, STOCK, "training.lr={log: [1e-4, 1e-2]}")
+    image = "{width: {choice: [50, 0.5x], default: 50}, depth: 1, heads: {choice: [7, 1], default: 7}}"
+    with pytest.raises(
+        SpaceError, match=r"but the defaults are no candidate: student\.image\.heads: got 7.* Change"
+    ):
+        prepare(place, STOCK, f"student.image={image}")

@@ -151,3 +151,10 @@ def test_shipped_spaces_load_back_from_what_a_run_keeps(path: Path, tmp_path: Pa
     whole = completed(load_space(path), ["retrieval", "vqa", "captioning"])
     (tmp_path / "space.yaml").write_text(dump_space(whole))
     assert load_space(tmp_path / "space.yaml") == whole
+
+
+def test_baselines_get_the_defaults_of_their_kind_too(tmp_path: Path) -> None:
+    file = tmp_path / "based.yaml"
+    file.write_text(SPACE + "baselines: {stock: {kind: resnet, width: 0.25}}\n")
+    kept = completed(load_space(file), ["retrieval"]).baselines["stock"]
+    assert (kept.kind, kept.options["width"], kept.options["depth"]) == ("resnet", 0.25, 18)

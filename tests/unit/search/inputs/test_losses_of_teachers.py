@@ -106,8 +106,7 @@ def test_a_loss_is_left_out_for_the_teacher_that_cannot_feed_it_and_the_plan_say
     assert inputs.left_out == {}
     told = [line for line in describe(inputs) if "left out" in line]
     assert told == [
-        f"loss lm_logit is left out for students of the teacher {dual}: it needs decoder.logits, which the teacher {dual} does "
-        "not have"
+        f"loss lm_logit is left out for students of the teacher {dual}: it needs decoder.logits, which the teacher does not have"
     ]
     found = {name: candidate_of(inputs, teacher=name) for name in (whole, dual)}
     assert set(found[whole].config["losses"]) == {"itc", "lm", "lm_logit"}
@@ -119,8 +118,20 @@ def test_a_loss_is_left_out_for_the_teacher_that_cannot_feed_it_and_the_plan_say
     assert modes(teacher_wants(inputs, whole)) == {"decoder"}
     assert teacher_wants(inputs, dual) == frozenset()
     assert inputs.run_facts()["left_out_of_teachers"] == {
-        dual: {"lm_logit": f"needs decoder.logits, which the teacher {dual} does not have"}
+        dual: {"lm_logit": "needs decoder.logits, which the teacher does not have"}
     }
+
+
+def test_a_reason_that_several_teachers_share_is_told_once(
+    folders: dict[str, str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    whole, dual = folders["whole"], folders["dual"]
+    other = str(write_teacher(tmp_path_factory.mktemp("other"), seed=1, fusion=()))
+    inputs = space_of(tmp_path, [whole, dual, other], WORDS)
+    assert [line for line in inputs.notes if "left out" in line] == [
+        f"loss lm_logit is left out for students of the teachers {dual}, {other}: it needs decoder.logits, which the teacher "
+        "does not have"
+    ]
 
 
 def test_a_loss_that_no_teacher_can_feed_is_refused_with_what_each_lacks(

@@ -182,3 +182,30 @@ def test_captions_that_are_too_few_to_tell_pictures_apart_are_told(place: Path) 
         "its recalls rank kinds of pictures, not pictures"
     ]
     assert not [line for line in describe(prepare(place)) if " split: " in line]
+
+
+def test_where_nobody_is_stopped_the_epochs_are_all_of_them(place: Path) -> None:
+    assert "trials: 6, about 10 epochs with early stopping (at most 18)" in plan_lines(prepare(place))
+    for scheduler in ("{kind: asha, rungs: [1], reduction_factor: 1}", "{kind: moasha, rungs: []}"):
+        lines = plan_lines(prepare(place, f"search.scheduler={scheduler}"))
+        assert "trials: 6, 18 epochs, nobody is stopped early" in lines
+
+
+def test_what_is_trained_beside_the_trials_is_told(place: Path) -> None:
+    sizes = "image: {width: 0.5x, depth: 4}, text: {width: 0.5x, depth: 2}, fusion: {layers: 1}"
+    stock = f"baselines={{stock: {{kind: blip, {sizes}}}}}"
+    told = (
+        "baselines: stock (blip); trained as the default candidate is, within no limits, beside the 6 trials"
+    )
+    assert told in describe(prepare(place, stock), measure=False)
+    assert not [line for line in describe(prepare(place), measure=False) if "come first" in line]
+    lines = describe(prepare(place, "training.lr={log: [1e-4, 1e-2]}"), measure=False)
+    assert "no blind student and no default candidate come first: training.lr has no default" in lines
+
+
+def test_students_that_all_cost_more_than_the_teacher_are_told_to_have_no_hypervolume(place: Path) -> None:
+    assert not [line for line in plan_lines(prepare(place)) if line.startswith("hypervolume")]
+    head = ("student={kind: simple_projection}", "losses={image_logit: {weight: 1}}", "search.start=[]")
+    (line,) = [one for one in plan_lines(prepare(place, *head, "tasks=[retrieval]")) if "hypervolume" in one]
+    assert "none of which has less" in line
+    assert "flops" in line
