@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from search.start import Request
     from trainables.export import Student
 
-OPTIONS = ("address", "always_train", "out", "resume", "warm_start")
+OPTIONS = ("address", "always_train", "out", "resume", "storage", "warm_start")
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,13 @@ def search(
         overrides: fields of the space by dotted path, as a mapping or as texts `path=value`.
         callbacks: `ray.tune.Callback`s; one that raises is told, and the search goes on.
         quiet: print nothing.
-        options: `out`, `resume`, `warm_start`, `address`, `always_train`: as the flags of the command.
+        options: `out`, `resume`, `warm_start`, `address`, `always_train`, `storage`: as the flags of the command.
 
     Raises:
         StudentSearchError: whatever has to be mended.
         TypeError: an unknown option, or an argument of another type.
     """
-    from search.start import load, resumed_alone, run_session
+    from search.start import load, resumed_alone, run_session, stored
 
     request = _request(space, trials, overrides, options)
     if request.address:
@@ -130,7 +130,7 @@ def search(
     def say(text: str) -> None:
         print(text, file=tolerant(stream), flush=True)
 
-    with resumed_alone(request, say=say):
+    with resumed_alone(request, say=say), stored(request, say=say):
         inputs, earlier = load(request, say=say)
         outcome = run_session(request, inputs, earlier, callbacks=callbacks, stream=stream, say=say)
     return Run(outcome.folder)
@@ -180,7 +180,11 @@ def _request(
         texts += [f"{path}={value}" for path, value in overrides.items()]
     if trials is not None:
         changes.append(Override(f"trials={trials}", "search.trials", trials))
-    folders = {name: user_path(options[name]) for name in ("out", "resume") if options.get(name) is not None}
+    folders = {
+        name: user_path(options[name])
+        for name in ("out", "resume", "storage")
+        if options.get(name) is not None
+    }
     named = options.get("warm_start") or ()
     earlier = tuple(user_path(folder) for folder in ([named] if isinstance(named, str | Path) else named))
     if "resume" in folders:
@@ -200,6 +204,7 @@ def _request(
         warm_start=earlier,
         address=options.get("address"),
         always_train=options.get("always_train", False),
+        storage=folders.get("storage"),
     )
 
 
@@ -222,9 +227,9 @@ def _check_types(space: Any, overrides: Any, options: Mapping[str, Any]) -> None
     paths = isinstance(overrides, Mapping) and all(isinstance(one, str) for one in overrides)
     if not texts and not paths:
         refuse("overrides", overrides, "a mapping from dotted paths to values, or texts path=value")
-    for name in ("out", "resume"):
+    for name, what in (("out", "a run folder"), ("resume", "a run folder"), ("storage", "a folder")):
         if options.get(name) is not None and not is_path(options[name]):
-            refuse(name, options[name], "the path of a run folder, or None")
+            refuse(name, options[name], f"the path of {what}, or None")
     earlier = options.get("warm_start")
     several = isinstance(earlier, list | tuple) and all(map(is_path, earlier))
     if earlier is not None and not is_path(earlier) and not several:

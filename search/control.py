@@ -29,6 +29,12 @@ def _parser() -> argparse.ArgumentParser:
         help="at most so many of the parameter front, small to large (default 3)",
     )
     made.add_argument("--address", metavar="ADDRESS", help="join a running Ray cluster")
+    made.add_argument(
+        "--storage",
+        type=user_path,
+        metavar="DIR",
+        help="folder of prepared data and teacher caches, seen by every node (default that of the run)",
+    )
     return made
 
 
@@ -47,7 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from search.results.undistilled import control
 
         report, failed = control(
-            options.run, options.pick, seeds=options.seeds, limit=options.members, address=options.address
+            options.run,
+            options.pick,
+            seeds=options.seeds,
+            limit=options.members,
+            address=options.address,
+            storage=options.storage,
         )
         print(f"report: {report}")
     except StudentSearchError as error:

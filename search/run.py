@@ -95,6 +95,13 @@ def _add_places(made: argparse.ArgumentParser) -> None:
         "--address", metavar="ADDRESS", help="join a running Ray cluster ('auto', or host:port)"
     )
     made.add_argument(
+        "--storage",
+        type=user_path,
+        metavar="DIR",
+        help="folder of prepared data, teacher caches and measured costs, seen by every node (default with --address: "
+        ".storage beside the run; else the cache folder of the user)",
+    )
+    made.add_argument(
         "--train",
         choices=("auto", "always"),
         default="auto",
@@ -131,6 +138,7 @@ def request_of(options: argparse.Namespace) -> "Request":
         address=options.address,
         always_train=options.train == "always",
         dry_run=options.dry_run,
+        storage=options.storage,
     )
 
 

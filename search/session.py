@@ -26,12 +26,14 @@ from search.stopping.interrupt import Interrupt
 from search.stopping.stop_rules import INTERRUPTED, Ending, StopRules
 from search.stopping.time_used import TimeUsed
 from search.tune import cluster
+from search.tune.shared import check_seen
 from search.tune.tune_callback import RunCallback, Watched
 from search.tune.tuner import make_tuner
 from search.tune.user_callbacks import Guarded
 from search.tune.watchdog import Watchdog
 from spaces.errors import InputsChanged, StorageError
 from spaces.interruption import shielded
+from trainables.datasets.cache_folder import storage
 from trainables.trial import Launch, release
 
 NOTICE = "stopping: results are kept, the report is drawn; once more to quit at once"
@@ -106,6 +108,8 @@ class Session:
             StudentSearchError: the cluster cannot take a trial, or no candidate meets the limits.
         """
         interrupt = Interrupt(notice=NOTICE)
+        if self.inputs.elsewhere is not None:
+            check_seen({"--out": self.folder})
         # until the first trial there is nothing to end in good order: a signal simply quits, --resume goes on
         self._write_down()
         rules = StopRules(
@@ -147,6 +151,8 @@ class Session:
         if self.options.earlier:  # before all that makes a resume possible, which must not go without it
             write_earlier(self.folder, self.options.earlier)
             facts["warm_start"] = [dict(source) for source in self.options.earlier.sources]
+        if storage():
+            facts["storage"] = storage()
         now = session_now()
         for line in code_changes(self.facts.known, now):
             self.say(line)
@@ -220,7 +226,6 @@ class Session:
         dashboard: Sequence[str],
     ) -> Ending:
         """Run the trials; return why there are no more."""
-        cluster.check_shared_storage(self.folder)
         wanted = self.space.resources
         found = cluster.resources(
             workers=wanted.workers_per_trial, cpus=wanted.cpus_per_worker, gpus=wanted.gpus_per_worker

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ class Request:
         address: of a running cluster; None starts Ray on this machine.
         always_train: run even one worker through Ray Train.
         dry_run: print the plan and stop.
+        storage: folder of all that is derived of teacher and data; None for `places.chosen_storage`'s choice.
     """
 
     space: Path
@@ -46,6 +47,7 @@ class Request:
     address: str | None = None
     always_train: bool = False
     dry_run: bool = False
+    storage: Path | None = None
 
 
 def start(request: Request, *, say: Say, soon: Soon) -> int:
@@ -55,11 +57,12 @@ def start(request: Request, *, say: Say, soon: Soon) -> int:
         StudentSearchError: whatever the user has to mend, with what `soon` got.
     """
     started = time.monotonic()
-    with resumed_alone(request, say=say):
+    with resumed_alone(request, say=say), stored(request, say=say):
         inputs, earlier = load(request, say=say, soon=soon)
         if request.dry_run:
             from search.reporting.plan import plan_lines
 
+            _describe(request, inputs, measure=inputs.is_soon_measured(), say=say)
             for line in plan_lines(inputs):
                 print(line)
             return 0
@@ -101,6 +104,37 @@ def resumed_alone(request: Request, *, say: Say) -> Iterator[None]:
             raise
 
 
+def stored(request: Request, *, say: Say) -> AbstractContextManager[None]:
+    """Return a block in which all that is derived of teacher and data lies where a request says, see `places.stored`."""
+    from search.inputs import places
+    from search.run_folder.facts import read_facts
+    from search.run_folder.new_folder import RUNS
+
+    lies = request.resume or request.out
+    runs = (lies.absolute().parent if lies else RUNS) if _on_cluster(request) else None
+    kept = read_facts(request.resume).get("storage") if request.resume else ""
+    return places.stored(request.storage, kept=str(kept or ""), runs=runs, say=say)
+
+
+def _on_cluster(request: Request) -> bool:
+    """Return whether the trials run on a cluster, which may have nodes that see other folders than this machine."""
+    from search.tune.machine import ray_runs_here
+
+    if request.address is not None or not ray_runs_here():
+        return request.address is not None
+    from search.tune.shared import has_nodes
+
+    return has_nodes()
+
+
+def _describe(request: Request, inputs: Any, *, measure: bool, say: Say) -> None:
+    """Tell the facts that decide a run's results; measuring the teacher, where that was not done before, takes a while."""
+    from search.reporting.plan import describe
+
+    for line in [*request.said, *describe(inputs, measure=measure)]:
+        say(line)
+
+
 def load(request: Request, *, say: Say, soon: Soon | None = None) -> tuple[Any, Any]:
     """Return what a search works with (`Inputs`), and what earlier runs have measured; both checked, and told.
 
@@ -112,7 +146,6 @@ def load(request: Request, *, say: Say, soon: Soon | None = None) -> tuple[Any, 
         soon(told)
     told = [*told, *place_problems(request, space, say=say)]
     from search.inputs.inputs import Inputs
-    from search.reporting.plan import describe
     from search.run_folder.resume import check_same_inputs
 
     agree = partial(check_same_inputs, request.resume) if request.resume else None
@@ -121,11 +154,7 @@ def load(request: Request, *, say: Say, soon: Soon | None = None) -> tuple[Any, 
     say(
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
     )
-    earlier = read_earlier_runs(request.warm_start, inputs, say=say)
-    measure = not request.dry_run or inputs.is_soon_measured()
-    for line in [*request.said, *describe(inputs, measure=measure)]:
-        say(line)
-    return inputs, earlier
+    return inputs, read_earlier_runs(request.warm_start, inputs, say=say)
 
 
 def check_place(address: str | None, space: Space, *, say: Say) -> None:
@@ -239,6 +268,27 @@ def run_session(
     Raises:
         StudentSearchError: whatever the user has to mend.
     """
+    if _on_cluster(request):
+        from search.tune.shared import at_work
+
+        working: Any = at_work(inputs, request.address, say=say)
+    else:
+        working = nullcontext()  # until the trials begin, the machine is for what comes before them
+    with working:
+        _describe(request, inputs, measure=True, say=say)
+        return _run_session(request, inputs, earlier, stream=stream, say=say, callbacks=callbacks)
+
+
+def _run_session(
+    request: Request,
+    inputs: Any,
+    earlier: Any,
+    *,
+    stream: TextIO | None,
+    say: Say,
+    callbacks: Sequence[Any],
+) -> Any:
+    """Run a session in its folder; return its `Outcome`."""
     from search.session import Options, Session
 
     typed = list(dict.fromkeys(getattr(change, "flag", change) for change in request.changes))

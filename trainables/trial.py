@@ -342,7 +342,8 @@ def run_trial(config: Mapping[str, Any]) -> None:
     try:
         note(
             log,
-            f"candidate {job.candidate_id} {'continues' if resumed else 'starts'}: {launch.workers} worker(s)",
+            f"candidate {job.candidate_id} {'continues' if resumed else 'starts'} on {ray.util.get_node_ip_address()}: "
+            f"{launch.workers} worker(s)",
         )
         _check_code(job)
         if launch.nested:

@@ -6,6 +6,7 @@ python -m trainables.worker candidate.json --out DIR
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from spaces.console import command, say
@@ -84,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         job = Job.read(options.candidate, options.out)
+        if not Path(job.storage).is_dir():  # of a cluster, where this machine may be none of the nodes
+            job = replace(job, storage="")
         make_out(options.out)
         control = PlainControl()
         with owned(out_place(options.out, kept=" (what it has is kept)"), say=say):

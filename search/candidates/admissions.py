@@ -15,6 +15,7 @@ from spaces.candidate import Candidate
 from spaces.files import make_folder
 from spaces.objectives import COSTS
 from trainables.code_version import code_digest
+from trainables.datasets.cache_folder import storage
 from trainables.teachers.cache.read import TeacherCache
 from trainables.training.job import Job
 from trainables.trial import Launch, launch_dict
@@ -104,7 +105,7 @@ class StudentAdmissions:
             candidate_id=candidate.candidate_id,
             config=candidate.config,
             seed=candidate.training_seed,
-            teacher=inputs.teacher_path(name),
+            teacher=inputs.trial_teacher(name),
             teacher_fingerprint=inputs.teachers[name].files.fingerprint,
             dataset=inputs.dataset_settings,
             dataset_fingerprint=inputs.fingerprints["dataset"],
@@ -116,6 +117,7 @@ class StudentAdmissions:
             teacher_metrics=inputs.figures_of_teachers[name].metrics,
             cache=self._cache(candidate, name),
             evaluation_cache=self.held_out.get(name, ""),
+            storage=storage(),
             checkpoints=inputs.space.checkpoints.model_dump(),
             costs={name: costs[name] for name in COSTS},
             folder=str(folder),

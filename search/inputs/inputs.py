@@ -8,7 +8,7 @@ from search.inputs.capability import BLIND, GUESSING, caveat
 from search.inputs.checks import check_capable, check_measurable, left_out
 from search.inputs.completed import completed
 from search.inputs.gathering import Agree, dataset_settings, fingerprints, gather
-from search.inputs.places import PATH_OPTIONS, settled_teacher
+from search.inputs.places import PATH_OPTIONS, Elsewhere, settled_teacher
 from search.inputs.teacher_figures import Say, TeacherFigures, figures_path
 from spaces.baselines import baselines
 from spaces.candidate import Candidate
@@ -18,12 +18,14 @@ from spaces.schema import Space
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import EncodedSplit
+from trainables.share import within_share
 from trainables.tasks.chance import Chance
-from trainables.tasks.evaluation import chances, reads_bank
+from trainables.tasks.evaluation import chances, evaluate, reads_bank
 from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.retention import ABOVE_BLIND, ACCURACY, RETENTION, accuracy
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import prepare_split
+from trainables.training.measuring import Measuring, measured
 
 PLAN_S = 120.0  # that a dry run may take to measure a teacher; a large one takes hours on a laptop
 PREPARING_S = 0.005  # to read, decode and shrink one picture
@@ -40,6 +42,8 @@ class Inputs:
         left_out: these losses, and why.
         notes: what the user should know of what was chosen for him.
         baselines: students that are trained along and do not compete.
+        elsewhere: runs what is long where the trials are to run, once a cluster is joined; None does it in this process.
+        copies: teacher -> its copy in the storage, of those that some node does not see.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class Inputs:
         self.dataset: Dataset = parts.dataset
         self.teachers, self.students = parts.teachers, parts.students
         self.notes, self.measures = list(parts.notes), parts.measures
+        self.elsewhere: Elsewhere | None = None
+        self.copies: dict[str, str] = {}
         self._prepared: dict[tuple[str, str], EncodedSplit] = {}
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
         self._leave_out(parts.unread)
@@ -122,6 +128,10 @@ class Inputs:
         """Task -> its options, as a job carries them."""
         named = self.space.tasks or {}
         return {name: dict(named.get(name, {})) for name in self.students.made}
+
+    def trial_teacher(self, name: str) -> str:
+        """Return a teacher's name as a trial on any node can load it: its copy in the storage where there is one."""
+        return self.copies.get(name) or self.teacher_path(name)
 
     def teacher_path(self, name: str) -> str:
         """Return a teacher's name as a trial can load it, whatever its working directory."""
@@ -302,15 +312,43 @@ class Inputs:
         data = self.dataset.fingerprinted(self.say)  # which reads all pictures, the first time
         return (data, split, *map(str, vars(self.evaluation).values()))
 
+    def measuring(self, split: str, teacher: str, **more: Any) -> Measuring:
+        """Return the order to evaluate a teacher on one split, or a student of it with what `more` says of that."""
+        return Measuring(
+            teacher=self.trial_teacher(teacher),
+            teacher_fingerprint=self.teachers[teacher].files.fingerprint,
+            dataset=self.dataset_settings,
+            dataset_fingerprint=self.fingerprints["dataset"],
+            split=split,
+            tasks=self.task_settings,
+            evaluation=vars(self.evaluation),
+            **more,
+        )
+
     def _metrics(self, split: str, teacher: str) -> dict[str, float]:
         """Return a teacher's metrics on one split."""
         found = TeacherFigures.measured(
             self.teachers[teacher],
             self.students.made,
-            lambda name: self.split(name, teacher),
+            lambda: self._measured(split, teacher),
             key=self._key(split),
-            size=self.evaluation,
             say=self.say,
         )
         asked = ACCURACY in self.space.objectives
         return {**found, ACCURACY: accuracy(found, self.counts)} if asked else found
+
+    def _measured(self, split: str, teacher: str) -> dict[str, float]:
+        """Measure a teacher on one split: where the trials are to run, else in this process."""
+        if self.elsewhere is not None:
+            self.split(split, teacher)  # prepared here, once, with progress
+            metrics: dict[str, float] = self.elsewhere.run(measured, self.measuring(split, teacher))
+            return metrics
+        made = self.students.made.values()
+        with within_share():
+            return evaluate(
+                self.teachers[teacher].model,
+                self.split(split, teacher),
+                tasks=made,
+                size=self.evaluation,
+                bank=self.split("train", teacher) if reads_bank(made) else None,
+            )

@@ -1,13 +1,23 @@
-"""Where data, teachers and weights of a space lie: the same from whatever folder a command is given."""
+"""Where data, teachers and weights of a space lie, the same from whatever folder a command is given; where what is derived of
+them lies; and where the work on them is done."""
 
-from collections.abc import Mapping
-from typing import Any
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
 
 from spaces.domains import Domain
+from spaces.errors import StorageError, TeacherError
+from spaces.files import atomic_folder, make_folder
 from spaces.paths import is_there, settled, user_path
 from spaces.schema import Space
 from spaces.sections import StudentSection
+from spaces.turns import in_turn
 from trainables.datasets import PLACES
+from trainables.datasets.cache_folder import STORAGE, cache_folder, stored_in
 from trainables.families import PLACES as PLACES_OF_STUDENTS
 from trainables.teachers import TEACHERS
 
@@ -58,3 +68,103 @@ def _there(options: Mapping[str, Any]) -> dict[str, str]:
     """Return the files that options of a student name and that are there, from the root."""
     named = {name: options[name] for name in PLACES_OF_STUDENTS if isinstance(options.get(name), str)}
     return {name: str(settled(path)) for name, path in named.items() if is_there(path)}
+
+
+STORAGE_FOLDER = ".storage"  # beside the run folders
+
+
+def chosen_storage(named: Path | None, *, kept: str, runs: Path | None) -> tuple[Path, str] | None:
+    """Return the folder of all that is derived and a line on why it is that one; None leaves it with the user's other caches.
+
+    Args:
+        named: what the user asks for.
+        kept: what an earlier session of the run used, "" if nothing was named then.
+        runs: where the run folder of a search on a cluster lies, which every node sees; None without a cluster.
+    """
+    if named is not None:
+        return settled(named), "--storage"
+    if os.environ.get(STORAGE):
+        return settled(os.environ[STORAGE]), STORAGE
+    if kept and Path(kept).is_dir():
+        return Path(kept), "as in the session before; --storage DIR names another"
+    if runs is not None:
+        return settled(
+            runs
+        ) / STORAGE_FOLDER, "beside the run, where every node sees it; --storage DIR names another"
+    return None
+
+
+@contextmanager
+def stored(named: Path | None, *, kept: str, runs: Path | None, say: Callable[[str], None]) -> Iterator[None]:
+    """Let all that is derived of teacher and data lie in `chosen_storage` as long as the block lasts; tell where that is.
+
+    Raises:
+        StorageError: the folder cannot be made.
+    """
+    found = chosen_storage(named, kept=kept, runs=runs)
+    if found is None:
+        yield
+        return
+    folder, why = found
+    try:
+        make_folder(folder)
+    except StorageError as error:
+        raise StorageError(f"storage {error} Name one that can be written: --storage /a/folder") from error
+    say(f"storage: {folder} ({why})")
+    with stored_in(str(folder)):
+        yield
+
+
+def copied_teacher(name: str, folder: Path, fingerprint: str, *, say: Callable[[str], None]) -> Path:
+    """Return the folder of a teacher's copy in the storage, made where there is none yet.
+
+    Args:
+        name: of the teacher.
+        folder: in which its files lie.
+        fingerprint: of it; another teacher has another copy.
+        say: takes a line.
+
+    Raises:
+        StorageError: it cannot be written.
+        TeacherError: what was copied is not the teacher.
+    """
+    from trainables.teachers.loading import load_teacher  # slow, and needed only here
+
+    copy = cache_folder("teacher-files") / hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
+    if copy.is_dir():
+        return copy
+    with in_turn(copy, "teacher's copy", say=say):
+        if not copy.is_dir():
+            say(f"teacher {name}: not every node sees {folder}; copied to {copy}")
+            with atomic_folder(copy) as draft:
+                for file in sorted(folder.iterdir()):
+                    if file.is_file():  # of a hub's cache, links to elsewhere
+                        shutil.copyfile(file, draft / file.name)
+    found = load_teacher(str(copy)).files.fingerprint
+    if found != fingerprint:
+        raise TeacherError(
+            f"teacher {name}: its copy {copy} has fingerprint {found}, {folder} has {fingerprint}. Put the teacher's folder "
+            "where every node sees it, and give its path with --teacher."
+        )
+    return copy
+
+
+class Done(Protocol):
+    """What became of one of several pieces of work."""
+
+    @property
+    def index(self) -> int:
+        """Its place among them."""
+
+    def result(self) -> Any:
+        """Return what it returned, or raise what it raised."""
+
+
+class Elsewhere(Protocol):
+    """Runs functions where the trials are to run, see `search.tune.tasks`."""
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a function returns there."""
+
+    def run_all(self, function: Callable[..., Any], orders: Sequence[tuple[Any, ...]]) -> Iterator[Done]:
+        """Yield what becomes of each piece of work, as it comes."""

@@ -15,12 +15,8 @@ from trainables.costs.static import StaticCosts
 from trainables.costs.store import CostStore
 from trainables.costs.subject import Subject
 from trainables.datasets.cache_folder import cache_folder, unusable
-from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.pictures import VERSION as PIXELS_VERSION
-from trainables.share import within_share
 from trainables.tasks.base import Task
-from trainables.tasks.evaluation import evaluate, reads_bank
-from trainables.tasks.pool import EvaluationSize
 from trainables.teachers.teacher import Teacher
 
 VERSION = "3"  # raise it whenever a change moves a metric
@@ -62,10 +58,9 @@ class TeacherFigures:
     def measured(
         teacher: Teacher,
         tasks: Mapping[str, Task],
-        split: Callable[[str], EncodedSplit],
+        measure: Callable[[], dict[str, float]],
         *,
         key: tuple[str, ...],
-        size: EvaluationSize,
         say: Say,
     ) -> dict[str, float]:
         """Return the metrics of a teacher on a split, from the file that keeps them where there is one.
@@ -73,9 +68,8 @@ class TeacherFigures:
         Args:
             teacher: it.
             tasks: what is measured.
-            split: makes the split of a name, which takes a while.
+            measure: does so where nothing is kept, which takes a while.
             key: what decides the figures beside the teacher: fingerprint of the data, name of the split, how much of it.
-            size: how much of it.
             say: takes a line of progress.
         """
         kept = figures_path(teacher, tasks, key)
@@ -83,14 +77,7 @@ class TeacherFigures:
         if found is not None:
             return found
         say(f"measuring the teacher {teacher.files.name} on the {key[1]} split")
-        with within_share():
-            metrics = evaluate(
-                teacher.model,
-                split(key[1]),
-                tasks=tasks.values(),
-                size=size,
-                bank=split("train") if reads_bank(tasks.values()) else None,
-            )
+        metrics = measure()
         try:
             write_text(kept, json.dumps(metrics))
         except StorageError as error:

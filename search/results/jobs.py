@@ -32,16 +32,22 @@ def read_job(run: Run, source: Path) -> Job:
     places: Mapping[str, Any] = teacher.get("places") or {}
     return replace(
         job,
-        teacher=str(places.get(named[0], job.teacher)) if named else job.teacher,
+        teacher=job.teacher if _is_copy(job) or not named else str(places.get(named[0], job.teacher)),
         dataset={**job.dataset, **(dataset.get("places") or {})},
         cache=_there(job.cache),
         evaluation_cache=_there(job.evaluation_cache),
+        storage=_there(job.storage),
     )
 
 
-def _there(cache: str) -> str:
-    """Return the folder of a cache, "" where there is none any more: the teacher then answers live."""
-    return cache if Path(cache).is_dir() else ""
+def _is_copy(job: Job) -> bool:
+    """Return whether the teacher is a copy in the storage of the run, which every node of its cluster sees, and still there."""
+    return bool(job.storage) and Path(job.teacher).is_relative_to(job.storage) and Path(job.teacher).is_dir()
+
+
+def _there(folder: str) -> str:
+    """Return the folder of a cache, or of all of them, "" where there is none any more: the teacher then answers live."""
+    return folder if Path(folder).is_dir() else ""
 
 
 def teacher_of(run: Run, job: Job) -> Teacher:

@@ -6,19 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.run_folder import Run, Trial, check_ids, read_run
+from search.inputs.places import stored
 from search.results.control_rows import ControlRows, finished_before, note_finished
 from search.results.orders import Order, members, orders
 from search.run_folder.facts import check_format, control_session
 from search.run_folder.provenance import code_changes, session_now
-from spaces.errors import RunError
+from spaces.errors import RunError, StudentSearchError
 from spaces.files import make_folder
 from spaces.owner import owned
 
+if TYPE_CHECKING:
+    from search.tune.cluster import Resources
 
-def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | None) -> tuple[Path, int]:
+
+def control(
+    folder: Path, which: str, *, seeds: int, limit: int, address: str | None, storage: Path | None = None
+) -> tuple[Path, int]:
     """Train the control of a run, and print what distillation gained.
 
     Args:
@@ -27,6 +33,7 @@ def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | 
         seeds: trainings of each.
         limit: at most so many of the parameter front, small to large.
         address: of a running Ray cluster; None starts Ray on this machine.
+        storage: folder of all that is derived of teacher and data; None for that of the run.
 
     Returns:
         The new report, and how many trainings failed: they are told, and the others are kept.
@@ -37,7 +44,11 @@ def control(folder: Path, which: str, *, seeds: int, limit: int, address: str | 
     run = read_run(folder)
     check_ids(run)
     check_format(folder, run.facts, str(folder))
-    with owned(folder, say=_say):
+    lies = folder.absolute().parent if address is not None else None
+    with (
+        owned(folder, say=_say),
+        stored(storage, kept=str(run.facts.get("storage") or ""), runs=lies, say=_say),
+    ):
         run = read_run(folder)  # again: a process that has just ended may have written to it
         now = session_now()
         for line in code_changes(run.facts, now):
@@ -122,39 +133,47 @@ def run_control(run: Run, made: Sequence[Order], *, address: str | None) -> list
 
 def _train_all(run: Run, made: Sequence[Order]) -> list[str]:
     """Train what is not through yet; return a line for each training that failed."""
-    import ray
+    from search.tune.shared import check_run
+    from search.tune.tasks import Tasks
 
-    from search.tune import cluster
-
-    found = cluster.resources(workers=1, cpus=1, gpus=None)
-    remote = ray.remote(num_cpus=1, num_gpus=found.gpus, max_calls=0)(train_order)
+    check_run(run.folder.absolute(), [order.job for order in made])
+    takes = _takes(run)
     rows = ControlRows(run.folder, {order.trial.candidate_id: order.trial for order in made}.values())
-    waiting = {}
+    waiting: list[tuple[Order, Path]] = []
     for order in made:
         folder = run.folder.absolute() / "control" / order.name
         known = finished_before(order, folder)
-        if known is not None:
+        if known is None:
+            waiting.append((order, folder))
+        else:
             rows.add(order, partial(dict, known))
-            continue
-        job = replace(order.job, device="cuda" if found.gpus else "cpu")
-        waiting[remote.remote(job.to_dict(), str(folder))] = order
     started, total = time.monotonic(), len(waiting)
     if total < len(made):
         _say(f"{len(made) - total} of {len(made)} trainings are through already")
-    while waiting:
-        (done,), _ = ray.wait(list(waiting), num_returns=1)
-        order = waiting.pop(done)
-        rows.add(order, partial(_result, done))
-        left = (time.monotonic() - started) / (total - len(waiting)) * len(waiting)
-        _say(f"{total - len(waiting)}/{total} through, {order.name}, about {left:.0f} s left")
+    device, threads = "cuda" if takes.gpus else "cpu", max(1, int(takes.cpus))
+    jobs = [
+        (replace(order.job, device=device, threads=threads).to_dict(), str(folder))
+        for order, folder in waiting
+    ]
+    for through, done in enumerate(Tasks(takes, say=_say).run_all(train_order, jobs), start=1):
+        order, _ = waiting[done.index]
+        rows.add(order, done.result)
+        left = (time.monotonic() - started) / through * (total - through)
+        _say(f"{through}/{total} through, {order.name}, about {left:.0f} s left")
     return rows.failures
 
 
-def _result(reference: Any) -> Mapping[str, Any]:
-    import ray
+def _takes(run: Run) -> "Resources":
+    """Return what each training takes: what a worker of the run's trials took."""
+    from search.run_folder.facts import read_space
+    from search.tune import cluster
 
-    last: Mapping[str, Any] = ray.get(reference)
-    return last
+    try:
+        asked = read_space(run.folder, ()).resources
+    except StudentSearchError as error:  # of an earlier version, perhaps; nothing else hangs on it
+        _say(f"each training takes one CPU, and a GPU where there are any: {error}")
+        return cluster.resources(workers=1, cpus=1, gpus=None)
+    return cluster.resources(workers=1, cpus=asked.cpus_per_worker, gpus=asked.gpus_per_worker)
 
 
 def _say(line: str) -> None:

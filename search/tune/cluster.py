@@ -18,7 +18,7 @@ from search.tune.address import find_cluster, refusal
 from search.tune.code_for_nodes import project_root, runtime_env
 from search.tune.machine import check_fit, cluster_secret, temporary_folder
 from spaces.errors import ResourceError
-from spaces.files import guarded, write_text
+from spaces.files import guarded
 from spaces.interruption import kept_handlers, shielded
 from trainables.share import usable_cores
 
@@ -35,6 +35,9 @@ DRIVER_SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
+
+
+_joined: list[list[str]] = []  # what `connect` returned, as long as this process is part of a cluster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,16 +59,22 @@ class Resources:
 def joined(address: str | None) -> Iterator[list[str]]:
     """Be part of a cluster for a while, see `connect`; Ray, its logger and the environment are left as they were found.
 
-    A Ray that runs in this process already is used where no address is given, and goes on running.
+    A Ray that runs in this process already is used where no address is given, and goes on running. Inside a block, another one
+    does nothing.
     """
+    if _joined:
+        yield _joined[-1]
+        return
     found, owned = dict(os.environ), not ray.is_initialized()
     logger = logging.getLogger("ray")
     level = logger.level
     try:
         lines = connect(address)
         logger.setLevel(logging.ERROR)  # Tune misses files of its own, which the recorder replaces
+        _joined.append(lines)
         yield lines
     finally:
+        _joined.clear()
         with shielded():
             if owned:
                 with kept_handlers():
@@ -228,36 +237,6 @@ def resources(*, workers: int, cpus: int, gpus: float | None) -> Resources:
     if gpus:
         slots = min(slots, int(num_gpus / (workers * gpus)))
     return Resources(workers=workers, cpus=cpus, gpus=gpus, slots=max(1, slots))
-
-
-def check_shared_storage(folder: Path) -> None:
-    """Refuse a run folder that some node does not see.
-
-    Raises:
-        ResourceError: names the nodes.
-    """
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) < 2:
-        return
-    probe = folder / ".seen"
-    write_text(probe, "ok")
-
-    @ray.remote(num_cpus=0)
-    def sees(path: str) -> bool:
-        return Path(path).exists()
-
-    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    asked = [
-        sees.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(str(probe))
-        for node in nodes
-    ]
-    blind = [node["NodeManagerAddress"] for node, seen in zip(nodes, ray.get(asked), strict=True) if not seen]
-    probe.unlink()
-    if blind:
-        raise ResourceError(
-            f"--out {folder}: the nodes {', '.join(blind)} do not see this folder; runs, data and teachers must lie on "
-            "storage that every node mounts at the same path. Give such a folder with --out."
-        )
 
 
 def _dashboard_lines(url: str, metrics_port: int | None) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 ROOMS = ("spaces", "trainables", "search", "analysis")
-WEIGHTS = Path("trainables", "teachers", "embedded_weights")
+TEACHERS, SHIPPED = Path("trainables", "teachers"), "embedded_*"  # folders of files that are no code
 
 
 def project_root() -> Path:
@@ -36,10 +36,12 @@ def runtime_env(root: Path, staged: Path) -> dict[str, Any]:
 
 
 def _code(root: Path) -> Iterator[Path]:
-    """Yield what the rooms are made of: Python files, and the weights of the shipped teacher.
+    """Yield what the rooms are made of: Python files, and the files of the shipped teachers.
 
     Named, not left over: a checkout may hold data, runs, environments and secrets, under any name.
     """
     for room in ROOMS:
         yield from (path for path in sorted((root / room).rglob("*.py")) if path.is_file())
-    yield from (path for path in sorted((root / WEIGHTS).rglob("*")) if path.is_file())
+    for folder in sorted((root / TEACHERS).rglob(SHIPPED)):
+        if folder.is_dir():
+            yield from (path for path in sorted(folder.iterdir()) if path.is_file())

@@ -34,6 +34,20 @@ while True:
 print(json.dumps({"groups": groups, "seen": len(table), "free": free, "whole": whole}))
 """
 
+NODES = """\
+import sys, time
+from search.tune.cluster_token import offer_token
+offer_token()
+import ray
+
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+deadline = time.monotonic() + float(sys.argv[3])
+while (alive := sum(node["Alive"] for node in ray.nodes())) != int(sys.argv[2]):
+    if time.monotonic() > deadline:
+        sys.exit(f"{alive} nodes are alive")
+    time.sleep(0.1)
+"""
+
 QUICK_METRICS = {
     "RAY_metrics_report_interval_ms": "1000"
 }  # of 10,000: longer than a whole search on a fast machine
@@ -65,8 +79,13 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def head(*, num_cpus: int = 2) -> Iterator[Head]:
-    """Start a cluster with a temporary folder of its own; nothing of it is left when the block ends."""
+def head(*, num_cpus: int = 2, **variables: str) -> Iterator[Head]:
+    """Start a cluster with a temporary folder of its own; nothing of it is left when the block ends.
+
+    Args:
+        num_cpus: that it has.
+        variables: of its environment, and so of what runs there.
+    """
     port, metrics, dashboard, agent, client = free_ports(5)
     temporary = tempfile.mkdtemp(prefix="ray")  # not below pytest's: the path of a socket holds 107 bytes
     options = {
@@ -83,7 +102,7 @@ def head(*, num_cpus: int = 2) -> Iterator[Head]:
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"]
     process = subprocess.Popen(
         [*command, *(f"{name}={value}" for name, value in options.items())],
-        env=runs.environment(**QUICK_METRICS),
+        env=runs.environment(**QUICK_METRICS, **variables),
         cwd=temporary,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -97,6 +116,71 @@ def head(*, num_cpus: int = 2) -> Iterator[Head]:
         runs.end_processes([process.pid, *runs.descendants(process.pid)])
         process.wait(10)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A further node of a cluster.
+
+    Attributes:
+        address: of the machine that it plays.
+        process: of `ray start --block`, with the raylet below it.
+    """
+
+    address: str
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """Send kill -9 to all of it, as when a machine is lost."""
+        runs.end_processes([self.process.pid, *runs.descendants(self.process.pid)])
+        self.process.wait(10)
+
+
+@contextmanager
+def further_node(first: Head, *, num_cpus: int = 1, **variables: str) -> Iterator[Node]:
+    """Start one more node on loopback; nothing of it is left when the block ends.
+
+    Args:
+        first: the head that it joins.
+        num_cpus: that it brings.
+        variables: of its environment, such as a home of its own.
+    """
+    metrics, agent = free_ports(2)
+    address = "127.0.0.2"
+    options = {
+        "--address": first.address,
+        "--node-ip-address": address,
+        "--num-cpus": num_cpus,
+        "--metrics-export-port": metrics,
+        "--dashboard-agent-listen-port": agent,
+    }
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--block"]
+    process = subprocess.Popen(
+        [*command, *(f"{name}={value}" for name, value in options.items())],
+        env=runs.environment(**QUICK_METRICS, **variables),
+        cwd=tempfile.gettempdir(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    node = Node(address=address, process=process)
+    try:
+        wait_for_nodes(first.address, 2)
+        yield node
+    finally:
+        node.kill()
+
+
+def wait_for_nodes(address: str, count: int, *, patience_s: float = 120) -> None:
+    """Wait until a cluster has so many nodes.
+
+    Raises:
+        AssertionError: it has not.
+    """
+    code, text = runs.run(
+        ("-c", NODES, address, str(count), str(patience_s)), folder=runs.ROOT, env=runs.environment()
+    )
+    assert code == 0, text
 
 
 def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:

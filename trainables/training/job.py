@@ -38,6 +38,7 @@ TEXTS = (
     "code",
     "cache",
     "evaluation_cache",
+    "storage",
     "device",
     "config.student.kind",
     "dataset.kind",
@@ -128,6 +129,7 @@ class Job:
         cache: folder of the teacher cache, or empty to run the teacher live.
         evaluation_cache: folder of the cache of the validation split, for students that read what the teacher says; empty to
             run it live.
+        storage: folder of all that is derived, which every node sees; empty for the cache folder of whoever trains.
         checkpoints: which are kept beside the last one, see `checkpoint.CheckpointConfig`.
         costs: params, flops, latency_ms, size_mib: copied into every row, so that a scheduler can rank.
         folder: where this candidate's checkpoint and rows are kept.
@@ -154,6 +156,7 @@ class Job:
     blind_metrics: Mapping[str, float] = field(default_factory=dict)
     cache: str = ""
     evaluation_cache: str = ""
+    storage: str = ""
     checkpoints: Mapping[str, bool] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
     device: str = "auto"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from spaces.errors import (
 )
 from spaces.files import make_folder, write_text
 from trainables.configs import made_config
+from trainables.datasets.cache_folder import stored_in
 from trainables.datasets.encoded import EncodedSplit
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
@@ -127,7 +129,8 @@ def _open(job: Job, device: str) -> _Opened:
         if not job.dataset_fingerprint:
             raise
         raise InputsChanged(
-            f"{error} It was there when the candidate was planned; once it is there again, --resume the run (nothing is lost)."
+            f"{error} Looked for on the node {os.uname().nodename}. It was there when the candidate was planned; once it is "
+            "there again, --resume the run (nothing is lost)."
         ) from error
 
 
@@ -335,4 +338,5 @@ def train(job: Job, control: Control, *, from_epoch: int | None = None) -> None:
     Raises:
         StudentSearchError: the job, its teacher, its data or its checkpoint cannot be used.
     """
-    TrialLoop(job, control).run(from_epoch)
+    with stored_in(job.storage):
+        TrialLoop(job, control).run(from_epoch)

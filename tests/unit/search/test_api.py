@@ -31,7 +31,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Request, dict[str, Any]
 
     monkeypatch.setattr(search.start, "load", lambda request, say: (None, None))
     monkeypatch.setattr(search.start, "run_session", session)
-    monkeypatch.setattr(search.start, "resumed_alone", lambda request, say: nullcontext())
+    for context in ("resumed_alone", "stored"):
+        monkeypatch.setattr(search.start, context, lambda request, say: nullcontext())
     return found
 
 
@@ -65,7 +66,7 @@ def test_overrides_are_a_mapping_or_texts(asked: Asked) -> None:
 
 def test_options_are_those_of_the_command(asked: Asked) -> None:
     call("a.yaml", out="here", warm_start=["runs/a", Path("runs/b")], always_train=True)
-    call("a.yaml", warm_start="runs/a")
+    call("a.yaml", warm_start="runs/a", storage="there")
     call(resume="runs/a", trials=9, overrides={"search.stop.wall_hours": 1})
     first, second, third = (request for request, _ in asked)
     assert first == Request(
@@ -75,6 +76,7 @@ def test_options_are_those_of_the_command(asked: Asked) -> None:
         always_train=True,
     )
     assert second.warm_start == (Path("runs/a"),)
+    assert second.storage == Path("there")
     assert third.resume == Path("runs/a")
 
 
@@ -99,7 +101,8 @@ def test_a_resumed_run_takes_no_other_changes_than_the_command_allows(
 @pytest.mark.parametrize("name", ["dry_run", "seeds", "changes"])
 def test_an_unknown_option_is_refused(name: str, asked: Asked) -> None:
     with pytest.raises(
-        TypeError, match=f"got {name}; allowed options: address, always_train, out, resume, warm_start"
+        TypeError,
+        match=f"got {name}; allowed options: address, always_train, out, resume, storage, warm_start",
     ):
         call("a.yaml", **{name: True})
     assert not asked
@@ -123,6 +126,7 @@ class Heard(Callback):
         ({"overrides": {3: 3}}, "search: overrides: got {3: 3}"),
         ({"out": 3}, r"search: out: got 3 \(int\); allowed: the path of a run folder"),
         ({"resume": 3}, "search: resume: got 3"),
+        ({"storage": 3}, "search: storage: got 3"),
         ({"warm_start": 3}, "search: warm_start: got 3"),
         ({"warm_start": [3]}, r"search: warm_start: got \[3\]"),
         ({"address": 6379}, "search: address: got 6379"),
@@ -163,6 +167,7 @@ def test_two_threads_do_not_search_in_one_folder(
 
     tiny = SimpleNamespace(space=SimpleNamespace(name="tiny"))
     monkeypatch.setattr(search.start, "load", lambda request, say: (tiny, None))
+    monkeypatch.setattr("search.reporting.plan.describe", lambda inputs, measure: [])
     monkeypatch.setattr("search.session.Session", Waiting)
     monkeypatch.setattr("search.run_folder.resume.check_resumable", lambda place: None)
     monkeypatch.setattr("search.run_folder.resume.check_changes", lambda place, **given: None)

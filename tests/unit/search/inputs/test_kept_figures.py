@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from search.inputs import teacher_figures
 from search.inputs.teacher_figures import TeacherFigures, figures_file
 from tests.unit.trainables.small import write_teacher
 from trainables.tasks.evaluation import make_tasks
-from trainables.tasks.pool import EvaluationSize
 from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher
 
@@ -57,12 +55,10 @@ def test_a_damaged_file_is_told_and_measured_again(
     teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(teacher_figures, "evaluate", lambda *_, **__: {"mean_recall": 50.0})
     said: list[str] = []
 
     def measure() -> dict[str, float]:
-        size = EvaluationSize()
-        return TeacherFigures.measured(teacher, {}, lambda name: None, key=KEY, size=size, say=said.append)  # type: ignore[arg-type, return-value]
+        return TeacherFigures.measured(teacher, {}, lambda: {"mean_recall": 50.0}, key=KEY, say=said.append)
 
     assert measure() == {"mean_recall": 50.0}
     (kept,) = tmp_path.rglob("*.json")

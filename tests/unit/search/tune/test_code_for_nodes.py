@@ -45,7 +45,7 @@ def test_only_the_rooms_travel_and_they_are_enough(checkout: Path, tmp_path: Pat
     assert settings == {"env_vars": {"RAY_ADDRESS": "10.0.0.1:6379"}, "working_dir": str(staged)}
     files = [path for path in staged.rglob("*") if path.is_file()]
     assert {path.relative_to(staged).parts[0] for path in files} == set(ROOMS)
-    assert all(path.suffix == ".py" or path.parent.name == "embedded_weights" for path in files)
+    assert all(path.suffix == ".py" or path.parent.name.startswith("embedded_") for path in files)
     assert not any("password" in path.read_text() for path in files if path.suffix == ".py")
     assert sum(path.stat().st_size for path in files) < 50 * MIB
     # that they run elsewhere is tested with a cluster
@@ -56,6 +56,8 @@ def test_only_the_rooms_travel_and_they_are_enough(checkout: Path, tmp_path: Pat
         for path in (project_root() / room).rglob("*.py")
     }
     assert "trainables/teachers/embedded_weights/model.safetensors" in sent
+    weights = {path.relative_to(project_root()) for path in project_root().rglob("teachers/**/*.safetensors")}
+    assert {Path(name) for name in sent if name.endswith(".safetensors")} == weights
 
 
 def test_an_installed_package_and_a_job_bring_nothing(
