@@ -25,7 +25,7 @@ from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.retention import ABOVE_BLIND, ACCURACY, RETENTION, accuracy
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import prepare_split
-from trainables.training.measuring import Measuring, measured
+from trainables.training.measuring import Measuring, measure_model
 
 PLAN_S = 120.0  # that a dry run may take to measure a teacher; a large one takes hours on a laptop
 PREPARING_S = 0.005  # to read, decode and shrink one picture
@@ -341,7 +341,7 @@ class Inputs:
         """Measure a teacher on one split: where the trials are to run, else in this process."""
         if self.elsewhere is not None:
             self.split(split, teacher)  # prepared here, once, with progress
-            metrics: dict[str, float] = self.elsewhere.run(measured, self.measuring(split, teacher))
+            metrics: dict[str, float] = self.elsewhere.run(measure_model, self.measuring(split, teacher))
             return metrics
         made = self.students.made.values()
         with within_share():

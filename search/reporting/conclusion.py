@@ -1,7 +1,8 @@
 """After the last trial: fronts, test figures and wall latency of their members, retention above the blind student."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,9 @@ from search.inputs.teacher_cache import evaluation_source
 from search.inputs.teacher_figures import Say
 from search.run_folder.facts import CHECKPOINTS
 from search.run_folder.recorder import Recorder
-from spaces.errors import StudentSearchError
+from spaces.errors import CheckpointError
 from spaces.objectives import FRONT_COSTS
 from trainables.costs.latency import measure_latency
-from trainables.families.base import Family
 from trainables.share import within_share
 from trainables.tasks.evaluation import evaluate
 from trainables.tasks.retention import (
@@ -26,6 +26,9 @@ from trainables.tasks.retention import (
     retention_above_blind,
 )
 from trainables.training.checkpoint import load_model
+from trainables.training.measuring import Measuring, measure_model
+
+Row = Mapping[str, Any]
 
 
 def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> dict[str, Any]:
@@ -53,52 +56,112 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
     members = [row for row in rows if any(row.get(f"on_front_{cost}") for cost in FRONT_COSTS)]
     blind = [row for row in rows if row["role"] == "blind"]
     beside = [*blind, *(row for row in rows if row["role"] == "baseline")]
-    students = inputs.students
-    walls: dict[str, float] = {}  # of the teachers
-    for number, row in enumerate([*beside, *members], start=1):
-        say(f"test set: student {number} of {len(beside) + len(members)}")
-        candidate_id = row["candidate_id"]
-        try:
-            model, blueprint = load_model(folder / CHECKPOINTS / candidate_id)
-        except StudentSearchError as error:
-            say(f"no test figures for {candidate_id}: {error}")
-            continue
-        teacher = students.teacher_name(json.loads(row["config"]))
-        metrics = _test_metrics(model, inputs, teacher, blind=row["role"] == "blind")
-        if metrics and row["role"] == "blind":
-            facts["blind_test"] = dict(metrics)
-        known = inputs.figures_of_teachers[teacher].test_metrics
-        cells = _test_cells(inputs, recorder, metrics, teacher=known, blind=facts.get("blind_test"))
-        own = inputs.teachers[teacher]
-        if teacher not in walls:
-            walls[teacher] = measure_latency(students.deployed(own.blueprint, own)).wall_ms
-        wall = measure_latency(students.deployed(blueprint, own)).wall_ms
-        recorder.update(
-            candidate_id,
-            {
-                **cells,
-                "wall_latency_ms": wall,
-                "speedup": walls[teacher] / wall,
-            },
-        )
+    finalists = [*beside, *members]
+    if "test" in inputs.splits:
+        facts |= _test(inputs, recorder, finalists, folder=folder, say=say)
+    _measure_latencies(inputs, recorder, finalists, folder=folder, say=say)
     recorder.write()
     return facts
 
 
-def _test_metrics(model: Family, inputs: Inputs, teacher: str, *, blind: bool) -> dict[str, float]:
-    """Return what one student measures on the test split; {} where the data has none."""
-    if "test" not in inputs.splits:
-        return {}
+def _test(
+    inputs: Inputs, recorder: Recorder, rows: Sequence[Row], *, folder: Path, say: Say
+) -> dict[str, Any]:
+    """Fill in the `test_` columns of some students, each as soon as it is measured; return the figures of the blind one."""
+    found: dict[str, Mapping[str, float]] = {}
+    facts: dict[str, Any] = {}
+
+    def note(row: Row) -> None:
+        known = inputs.figures_of_teachers[inputs.students.teacher_name(json.loads(row["config"]))]
+        cells = _test_cells(
+            inputs,
+            recorder,
+            found[row["candidate_id"]],
+            teacher=known.test_metrics,
+            blind=facts.get("blind_test"),
+        )
+        recorder.update(row["candidate_id"], cells)
+
+    for number, (row, result) in enumerate(_tested(inputs, rows, folder), start=1):
+        say(f"test set: student {number} of {len(rows)}")
+        try:
+            found[row["candidate_id"]] = result()
+        except CheckpointError as error:
+            say(f"no test figures for {row['candidate_id']}: {error}")
+            continue
+        if row["role"] == "blind":
+            facts["blind_test"] = dict(found[row["candidate_id"]])
+        for one in (
+            rows if row["role"] == "blind" else [row]
+        ):  # those that came before it are relative to it, too
+            if one["candidate_id"] in found:
+                note(one)
+    return facts
+
+
+def _tested(
+    inputs: Inputs, rows: Sequence[Row], folder: Path
+) -> Iterator[tuple[Row, Callable[[], Mapping[str, float]]]]:
+    """Yield each student with what returns its metrics on the test split: on a cluster all are measured at once."""
+    if inputs.elsewhere is None:
+        for row in rows:
+            yield row, partial(_test_metrics, inputs, row, folder)
+        return
+    orders = [(_order(inputs, row, folder),) for row in rows]
+    for done in inputs.elsewhere.run_all(measure_model, orders):
+        yield rows[done.index], done.result
+
+
+def _order(inputs: Inputs, row: Row, folder: Path) -> Measuring:
+    """Return the order to measure a student on the test split."""
+    teacher = inputs.students.teacher_name(json.loads(row["config"]))
+    caches = evaluation_source(inputs, teacher, "test").caches
+    return inputs.measuring(
+        "test",
+        teacher,
+        student=str(folder / CHECKPOINTS / row["candidate_id"]),
+        blind=row["role"] == "blind",
+        caches={split: str(cache.folder) for split, cache in caches.items()},
+    )
+
+
+def _test_metrics(inputs: Inputs, row: Row, folder: Path) -> dict[str, float]:
+    """Return what a student measures on the test split, measured in this process.
+
+    Raises:
+        CheckpointError: its checkpoint cannot be read.
+    """
+    model, _ = load_model(folder / CHECKPOINTS / row["candidate_id"])
+    teacher = inputs.students.teacher_name(json.loads(row["config"]))
     with within_share():
         return evaluate(
             model,
             inputs.split("test", teacher),
             tasks=inputs.students.made.values(),
             size=inputs.evaluation,
-            blind=blind,
+            blind=row["role"] == "blind",
             source=evaluation_source(inputs, teacher, "test"),
             bank=inputs.split("train", teacher),
         )
+
+
+def _measure_latencies(
+    inputs: Inputs, recorder: Recorder, rows: Sequence[Row], *, folder: Path, say: Say
+) -> None:
+    """Fill in the wall latency of some students, and how much faster than their teachers they are."""
+    walls: dict[str, float] = {}  # of the teachers
+    for row in rows:
+        try:
+            _, blueprint = load_model(folder / CHECKPOINTS / row["candidate_id"])
+        except CheckpointError as error:
+            say(f"no latency for {row['candidate_id']}: {error}")
+            continue
+        teacher = inputs.students.teacher_name(json.loads(row["config"]))
+        own = inputs.teachers[teacher]
+        if teacher not in walls:
+            walls[teacher] = measure_latency(inputs.students.deployed(own.blueprint, own)).wall_ms
+        wall = measure_latency(inputs.students.deployed(blueprint, own)).wall_ms
+        recorder.update(row["candidate_id"], {"wall_latency_ms": wall, "speedup": walls[teacher] / wall})
 
 
 def _test_cells(

@@ -47,7 +47,7 @@ class Measuring:
     device: str = "auto"
 
 
-def measured(order: Measuring) -> dict[str, float]:
+def measure_model(order: Measuring) -> dict[str, float]:
     """Return the metrics of the teacher or student of an order.
 
     Raises:
