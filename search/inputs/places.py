@@ -70,6 +70,16 @@ def _there(options: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(settled(path)) for name, path in named.items() if is_there(path)}
 
 
+def files_of_students(space: Space) -> list[str]:
+    """Return the files of the user's that students and baselines of a space may name, all values of what is searched."""
+    student = space.student
+    sections = [student.shared(), *(student.own(kind) for kind in student.kinds)]
+    sections += [one.options for one in space.baselines.values()]
+    named = [options[name] for options in sections for name in PLACES_OF_STUDENTS if options.get(name)]
+    values = [one.corners() if isinstance(one, Domain) else [one] for one in named]
+    return sorted({str(settled(str(value))) for some in values for value in some if is_there(str(value))})
+
+
 STORAGE_FOLDER = ".storage"  # beside the run folders
 
 

@@ -11,11 +11,12 @@ import ray
 from ray.exceptions import RayError
 
 from search.inputs.inputs import Inputs
-from search.inputs.places import PATH_OPTIONS, copied_teacher
+from search.inputs.places import PATH_OPTIONS, copied_teacher, files_of_students
 from search.tune import cluster
 from search.tune.tasks import Say, Tasks
 from spaces.errors import ResourceError, StorageError
 from spaces.files import write_text
+from spaces.paths import settled
 from trainables.datasets.cache_folder import storage
 from trainables.teachers import TEACHERS
 from trainables.training.job import Job
@@ -39,6 +40,12 @@ def at_work(inputs: Inputs, address: str | None, *, say: Say) -> Iterator[None]:
     with cluster.joined(address):
         check_seen({"--storage": Path(storage())} if storage() else {})
         _check_data(inputs.dataset_settings)
+        for file in files_of_students(inputs.space):
+            if blind := unseen([file]):
+                raise ResourceError(
+                    f"student.pretrained {file}: the nodes {', '.join(blind)} do not see it. Put it on storage that every node "
+                    "mounts at the same path, and name it there."
+                )
         _share_teachers(inputs, say)
         asked = inputs.space.resources
         takes = cluster.resources(
@@ -125,9 +132,10 @@ def _share_teachers(inputs: Inputs, say: Say) -> None:
         files = teacher.files
         if inputs.teacher_path(name) in TEACHERS or not storage():
             continue
-        named = inputs.teacher_path(name)  # a hub id is looked up in each node's own home
-        if unseen([str(files.folder)]) or (named != str(files.folder) and has_nodes()):
-            inputs.copies[name] = str(copied_teacher(name, files.folder, files.fingerprint, say=say))
+        named, folder = inputs.teacher_path(name), settled(files.folder)
+        # a hub id is looked up in each node's own home
+        if unseen([str(folder)]) or (named != str(folder) and has_nodes()):
+            inputs.copies[name] = str(copied_teacher(name, folder, files.fingerprint, say=say))
 
 
 def unseen(paths: Sequence[str]) -> list[str]:
