@@ -22,7 +22,8 @@ from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import fields_of
 from trainables.signals import LABEL, QUESTION, TEXTS
 from trainables.tasks.base import Task
-from trainables.teachers.loading import check_pairing, load_teacher
+from trainables.teachers.kept import open_teacher
+from trainables.teachers.loading import check_pairing
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import make_dataset
 
@@ -272,7 +273,7 @@ def _load_teachers(space: Space, found: _Found, places: Mapping[str, str]) -> di
     teachers: dict[str, Teacher] = {}
     for name in space.teachers if found.is_sound("teacher") else ():
         try:
-            teachers[name] = load_teacher(places.get(name, name))
+            teachers[name] = open_teacher(places.get(name, name))
         except (PluginError, TeacherError) as error:
             found.note(f"{space.place('teacher')}: got {name!r}; {error}")
     return teachers

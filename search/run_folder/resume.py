@@ -141,9 +141,9 @@ def _same_kind(folder: Path, change: Override, kind: str) -> list[str | Override
 
 def _named(folder: Path, place: str, fingerprints: Mapping[str, str]) -> str:
     """Return which of several teachers lies at a place."""
-    from trainables.teachers.loading import load_teacher  # slow, and needed only here
+    from trainables.teachers.kept import open_teacher  # slow, and needed only here
 
-    found = load_teacher(place).files.fingerprint
+    found = open_teacher(place).files.fingerprint
     for name, fingerprint in fingerprints.items():
         if fingerprint == found:
             return name

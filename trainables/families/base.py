@@ -178,6 +178,11 @@ class Family(nn.Module, ABC):
     def inherit(self, teacher: nn.Module, config: Any) -> None:
         """Overwrite fresh weights by what the config asks to take from the teacher's model."""
 
+    @classmethod
+    def reads_teacher(cls, config: Any) -> bool:
+        """Return whether `inherit` looks at the teacher's weights; else they need not be read, and it gets a model without."""
+        return cls.inherit is not Family.inherit
+
     def prepare_training(self, options: Mapping[str, Any]) -> None:
         """Take those options of `training:` that concern this family."""
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import ClassVar, final
 
-from trainables.signals import CAPTION, PIXELS, Offers, Serving, Wants
+from torch import Tensor
+
+from trainables.signals import CAPTION, PIXELS, Batch, Offers, Serving, Signals, Wants
 from trainables.tasks.base import Task
 from trainables.tasks.chance import Chance, most_frequent
 from trainables.tasks.decoding import LOGITS, caption_steps
@@ -26,11 +28,12 @@ class Captioning(Task):
 
     def evaluate(self, pool: Pool) -> dict[str, float]:
         """Return the share of caption tokens that are predicted right from those before them; {} without captions."""
-        right = total = 0
-        for batch, signals in pool.chunks(CAPTION, frozenset({LOGITS})):
+
+        def count(batch: Batch, signals: Signals) -> tuple[Tensor, Tensor]:
             ids, real = batch["caption.ids"], batch["caption.targets"][:, :-1]
-            right += int(((signals[LOGITS][:, :-1].argmax(-1) == ids[:, 1:]) & real).sum())
-            total += int(real.sum())
+            return ((signals[LOGITS][:, :-1].argmax(-1) == ids[:, 1:]) & real).sum(), real.sum()
+
+        right, total = pool.counted(CAPTION, frozenset({LOGITS}), count) or (0, 0)
         return {"caption_token_accuracy": 100.0 * right / total} if total else {}
 
     def chance(self, rows: PoolRows) -> Chance | None:

@@ -6,9 +6,10 @@ from typing import ClassVar, final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from spaces.rules import Number
-from trainables.signals import CAPTION, PIXELS, Offers, Serving, Want, Wants
+from trainables.signals import CAPTION, PIXELS, Batch, Offers, Serving, Signals, Want, Wants
 from trainables.tasks.base import Task
 from trainables.tasks.chance import Chance
 from trainables.tasks.decoding import longest_text
@@ -41,9 +42,12 @@ class Matching(Task):
         own = np.where(others < 0, -1, pool.rows(CAPTION)[1])
         right = total = 0
         for label, places in ((1, own), (0, others)):
-            for _, signals in pool.chunks(CAPTION, frozenset({LOGITS}), places=places):
-                right += int((signals[LOGITS].argmax(-1) == label).sum())
-                total += len(signals[LOGITS])
+
+            def count(batch: Batch, signals: Signals, label: int = label) -> tuple[Tensor, int]:
+                return (signals[LOGITS].argmax(-1) == label).sum(), len(signals[LOGITS])
+
+            found = pool.counted(CAPTION, frozenset({LOGITS}), count, places=places) or (0, 0)
+            right, total = right + found[0], total + found[1]
         return {"match_accuracy": 100.0 * right / total} if total else {}
 
     def chance(self, rows: PoolRows) -> Chance | None:

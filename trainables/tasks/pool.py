@@ -1,6 +1,6 @@
 """A model over the first pictures of a held-out split: run once, read by every task."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Required, TypedDict, Unpack
 
@@ -24,8 +24,13 @@ from trainables.signals import (
     Wants,
     looks_at_pictures,
 )
+from trainables.tasks.sharing import ALONE, Sharing
 
 CHUNK = 100
+LARGEST_KEPT = (
+    1 << 30
+)  # bytes of what may be used again of pictures; 1,000 of ViT-B/16 at 384 px would take 1.8 GB
+FEWEST_KEPT = 2  # chunks: the pictures of one chunk of texts, and those beside them
 SEED = 0  # of which pictures are drawn: the same ones in all runs
 
 
@@ -45,6 +50,10 @@ class EvaluationSize:
         require_counts(self, "images", "captions_per_image", "questions_per_image")
 
 
+Count = Callable[[Batch, Signals], Sequence[Tensor | int]]
+"""Counts whole numbers in what a model says of some texts."""
+
+
 class Showing(TypedDict, total=False):
     """How a model is shown a split.
 
@@ -53,12 +62,24 @@ class Showing(TypedDict, total=False):
         blind: show black pictures, for the baseline that sees nothing.
         source: the teacher, for students that read what it says, live or cached.
         bank: the train split, for tasks that compare with training pictures (`Task.banked`).
+        sharing: the workers that evaluate together; alone by default.
     """
 
     size: Required[EvaluationSize]
     blind: bool
     source: Teaching | None
     bank: EncodedSplit | None
+    sharing: Sharing
+
+
+def _count(rows: int) -> int:
+    """Return the number of chunks."""
+    return -(-rows // CHUNK)
+
+
+def _chunk(number: int) -> slice:
+    """Return the rows of a chunk."""
+    return slice(number * CHUNK, (number + 1) * CHUNK)
 
 
 def drawn(pictures: int, count: int) -> np.ndarray:
@@ -129,7 +150,8 @@ class PoolRows:
 class Pool:
     """Asks a model about pictures, and about texts that belong to them.
 
-    What the model can use again of a picture (`Family.reusable`) is computed once and kept.
+    What the model can use again of a picture (`Family.reusable`) is computed once and kept, as far as `LARGEST_KEPT` goes: of a
+    large pool it is computed again for each task. Workers that evaluate together share the chunks, see `Sharing`.
 
     Attributes:
         asked: the rows.
@@ -153,8 +175,10 @@ class Pool:
         self.source: Teaching = showing.get("source") or NoSource()
         self.asked = PoolRows(split, showing["size"])
         self.pictures = self.asked.pictures
+        self._sharing = showing.get("sharing", ALONE)
         self._kept: dict[Want, Tensor] = {}
         self._along = model.reusable  # computed in the same pass, for texts that are asked about later
+        self._reused: dict[int, Signals] = {}  # chunk of pictures -> what passes may use again, oldest first
         self._showing = showing
         self._banks: dict[int, Pool] = {}
 
@@ -192,25 +216,21 @@ class Pool:
     def of_pictures(self, want: Want) -> Tensor:
         """Return a signal about all pictures, (n, ...)."""
         if want not in self._kept:
-            wants = frozenset({want}) | self._along.difference(self._kept)
-            chunks = [
-                self._signals({PICTURE: self.pictures[first : first + CHUNK]}, wants)[1]
-                for first in range(0, len(self.pictures), CHUNK)
-            ]
-            for one in wants:
-                self._kept[one] = torch.cat([signals[one] for signals in chunks])
+            count = len(self.pictures)
+            mine = [self._look(number, frozenset({want}))[want] for number in self._part(count)]
+            self._kept[want] = self._joined(torch.cat(mine), count)
         return self._kept[want]
 
     def taught_of_pictures(self, want: Want) -> Tensor:
         """Return a signal of the teacher about all pictures, (n, ...); where there is none, this model is the teacher."""
         if isinstance(self.source, NoSource):
             return self.of_pictures(want)
-        wants, said = frozenset({want}), []
+        wants, said, count = frozenset({want}), [], len(self.pictures)
         looks = looks_at_pictures(self.source.fields(self.split.name, wants))
-        for first in range(0, len(self.pictures), CHUNK):
-            rows = {PICTURE: self.pictures[first : first + CHUNK]}
+        for number in self._part(count):
+            rows = {PICTURE: self.pictures[_chunk(number)]}
             said.append(self.source.signals(self.split.batch(rows, self.device, pixels=looks), wants)[want])
-        return torch.cat(said)
+        return self._joined(torch.cat(said), count)
 
     def rows(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the first texts of each picture, and the place of the picture that each belongs to, both (m,)."""
@@ -218,28 +238,87 @@ class Pool:
 
     def of_texts(self, kind: str, want: Want) -> Tensor:
         """Return a signal about the texts alone, (m, ...) in the order of `rows`; of one size whatever the text."""
-        return torch.cat([signals[want] for _, signals in self.chunks(kind, frozenset({want}))])
+        count = len(self.rows(kind)[0])
+        mine = self._chunks(kind, frozenset({want}), part=self._part(count))
+        return self._joined(torch.cat([signals[want] for _, signals in mine]), count)
 
     def chunks(
         self, kind: str, wants: Wants, *, places: np.ndarray | None = None
     ) -> Iterator[tuple[Batch, Signals]]:
-        """Yield texts with what the model says about them and their pictures, some at a time.
+        """Yield texts with what the model says about them and their pictures, some at a time; every worker gets all.
 
         Args:
             kind: of the texts.
             wants: what is asked.
             places: (m,) the place of the picture that each text is shown with, by default its own; -1 leaves it out.
         """
+        yield from self._chunks(kind, wants, places=places)
+
+    def counted(
+        self, kind: str, wants: Wants, count: Count, *, places: np.ndarray | None = None
+    ) -> tuple[int, ...]:
+        """Return what `count` counts, summed over all `chunks`, of which each worker looks at its share; () of no texts.
+
+        Args:
+            kind, wants, places: as for `chunks`.
+            count: gives whole numbers for one chunk, each a scalar tensor or a number.
+        """
+        asked = len(self.rows(kind)[0]) if places is None else int((places >= 0).sum())
+        sums: Tensor | None = None
+        for batch, signals in self._chunks(kind, wants, places=places, part=self._part(asked)):
+            found = [
+                torch.as_tensor(one, dtype=torch.int64, device=self.device) for one in count(batch, signals)
+            ]
+            sums = torch.stack(found) + (0 if sums is None else sums)
+        return () if sums is None else tuple(self._sharing.summed(sums, _count(asked)).tolist())
+
+    def _chunks(
+        self, kind: str, wants: Wants, *, places: np.ndarray | None = None, part: range | None = None
+    ) -> Iterator[tuple[Batch, Signals]]:
+        """Yield `chunks`, those of a part or all."""
         rows, owners = self.rows(kind)
         if places is not None:
             rows, owners = rows[places >= 0], places[places >= 0]
         grounded = looks_at_pictures(self.model.inputs(wants).fields)
-        reused = {want: self.of_pictures(want) for want in self.model.reusable} if grounded else {}
-        for first in range(0, len(rows), CHUNK):
-            part, seen = rows[first : first + CHUNK], owners[first : first + CHUNK]
-            index = torch.from_numpy(seen).to(self.device)
-            known = Signals({want: value[index] for want, value in reused.items()}) if reused else None
-            yield self._signals({PICTURE: self.pictures[seen], kind: part}, wants, known)
+        for number in range(_count(len(rows))) if part is None else part:
+            seen = owners[_chunk(number)]
+            known = self._known(seen) if grounded and self.model.reusable else None
+            yield self._signals({PICTURE: self.pictures[seen], kind: rows[_chunk(number)]}, wants, known)
+
+    def _part(self, rows: int) -> range:
+        """Return which chunks of so many rows this worker looks at."""
+        return self._sharing.part(_count(rows))
+
+    def _joined(self, mine: Tensor, rows: int) -> Tensor:
+        """Return the rows of all workers."""
+        parts = self._sharing.parts(_count(rows))
+        held = [min(part.stop * CHUNK, rows) - part.start * CHUNK for part in parts]
+        return self._sharing.joined(mine, held)
+
+    def _look(self, number: int, wants: Wants) -> Signals:
+        """Return what the model says about a chunk of pictures; what it can use again is kept along the way."""
+        kept = self._reused.get(number)
+        more = self._along if kept is None else NOTHING
+        found = self._signals({PICTURE: self.pictures[_chunk(number)]}, wants | more)[1]
+        if more:
+            kept = self._reused[number] = found.only(more)
+            room = max(FEWEST_KEPT, LARGEST_KEPT // max(1, sum(one.nbytes for one in kept.values())))
+            while len(self._reused) > room:
+                del self._reused[next(iter(self._reused))]
+        return found
+
+    def _known(self, places: np.ndarray) -> Signals:
+        """Return what the model can use again of the pictures at some places, (B, ...)."""
+        found = Signals()
+        for number in np.unique(places // CHUNK).tolist():
+            there = np.flatnonzero(places // CHUNK == number)
+            rows, chosen = (torch.from_numpy(one).to(self.device) for one in (there, places[there] % CHUNK))
+            kept = self._reused.get(number) or self._look(number, self.model.reusable).only(self.model.reusable)
+            for want, value in kept.items():
+                if want not in found:
+                    found[want] = value.new_empty(len(places), *value.shape[1:])
+                found[want][rows] = value[chosen]
+        return found
 
     @torch.no_grad()
     def _signals(

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import ClassVar, final
 
-from trainables.signals import PIXELS, QUESTION, Offers, Serving, Wants
+from torch import Tensor
+
+from trainables.signals import PIXELS, QUESTION, Batch, Offers, Serving, Signals, Wants
 from trainables.tasks.base import Task
 from trainables.tasks.chance import Chance, most_frequent
 from trainables.tasks.decoding import ANSWER_STEPS, ANSWERS, longest_text
@@ -28,12 +30,13 @@ class Vqa(Task):
 
         That is so where each of its tokens is the most likely one after those before. {} where nothing could be asked.
         """
-        right = total = 0
-        for batch, signals in pool.chunks(QUESTION, frozenset({ANSWERS})):
+
+        def count(batch: Batch, signals: Signals) -> tuple[Tensor, int]:
             ids, asked = batch["question.ids"], batch["question.targets"][:, :-1]
             hit = (signals[ANSWERS][:, :-1].argmax(-1) == ids[:, 1:]) | ~asked
-            right += int(hit.all(dim=1).sum())
-            total += len(ids)
+            return hit.all(dim=1).sum(), len(ids)
+
+        right, total = pool.counted(QUESTION, frozenset({ANSWERS}), count) or (0, 0)
         return {"vqa_accuracy": 100.0 * right / total} if total else {}
 
     def chance(self, rows: PoolRows) -> Chance | None:

@@ -1,5 +1,6 @@
 """A frozen model that answers what the active losses want, and nothing else."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,24 +38,69 @@ class Teacher:
     Dropout left on in a teacher's targets is the first mistake of public ports of DLIP; so the mode is set
     here, once, and `signals` refuses to run in another.
 
+    Its weights may be unread until somebody asks for `model`: a trial whose signals are cached never does.
+
     Attributes:
         blueprint: of the model.
     """
 
     def __init__(
         self,
-        model: Family,
+        model: Family | Callable[[], Family],
         tokenizer: Tokenizer | None,
         preprocess: PreprocessConfig,
         files: TeacherFiles,
         *,
         blueprint: Blueprint,
     ) -> None:
-        self.model = model.eval().requires_grad_(False)
+        """Take a model, or what reads it when it is asked for."""
+        self._device: torch.device | None = None
+        self._model: Family | None = None
+        self._outline: Family | None = None
+        self._read: Callable[[], Family] | None = None
+        if isinstance(model, Family):
+            self._model = model.eval().requires_grad_(False)
+        else:
+            self._read = model
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self.files = files if files.measured else replace(files, measured=read_measured(files.folder))
         self.blueprint = blueprint
+
+    @property
+    def is_read(self) -> bool:
+        """Whether its weights are in memory."""
+        return self._model is not None
+
+    @property
+    def model(self) -> Family:
+        """The model with its weights, read now if they are not yet.
+
+        Raises:
+            TeacherError: they cannot be read any more.
+        """
+        if self._model is None:
+            assert self._read is not None  # one of the two was given
+            with torch.random.fork_rng(devices=[]):  # a training is the same, whenever its teacher is read
+                found = self._read().eval().requires_grad_(False)
+            self._model = found if self._device is None else found.to(self._device)
+        return self._model
+
+    def to(self, device: torch.device | str) -> "Teacher":
+        """Move the model, now or when it is read; return the teacher."""
+        self._device = torch.device(device)
+        if self._model is not None:
+            self._model.to(self._device)
+        return self
+
+    @property
+    def plan(self) -> Family:
+        """The model, with weights or on the meta device: to ask it what it looks at."""
+        if self._model is not None:
+            return self._model
+        if self._outline is None:
+            self._outline = self.blueprint.on_meta()
+        return self._outline
 
     @property
     def offers(self) -> Offers:
@@ -80,14 +126,14 @@ class Teacher:
 
     def fields(self, split: str, wants: Wants) -> frozenset[str]:
         """Return the fields of a batch that it looks at to answer."""
-        return self.model.inputs(wants).fields if wants else frozenset()
+        return self.plan.inputs(wants).fields if wants else frozenset()
 
     def pictured(self, wants: Wants) -> Wants:
         """Return those of the wants that tell of pictures: they are about examples, and their passes look at pixels."""
         return frozenset(
             want
             for want in wants
-            if self.offers[want].rows and looks_at_pictures(self.model.inputs(frozenset({want})).fields)
+            if self.offers[want].rows and looks_at_pictures(self.plan.inputs(frozenset({want})).fields)
         )
 
     @torch.no_grad()
@@ -99,10 +145,10 @@ class Teacher:
             wants: what to compute.
             known: what an earlier pass over the same pictures said, which is then not repeated.
         """
-        if self.model.training:
-            raise RuntimeError("the teacher left eval mode")
         if not wants:
             return Signals()
+        if self.model.training:
+            raise RuntimeError("the teacher left eval mode")
         kind = batch.device.type
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda"):
             found: Signals = self.model(batch, wants, None, known)

@@ -23,7 +23,8 @@ from trainables.losses import LOSSES
 from trainables.losses.base import Ends, Loss, pair_lack, source_lack
 from trainables.signals import NOTHING, Offers
 from trainables.tasks.base import Task, wants_of
-from trainables.teachers.loading import check_pairing, load_teacher
+from trainables.teachers.kept import FileStates, open_teacher, state_of_teacher
+from trainables.teachers.loading import check_pairing
 from trainables.teachers.teacher import Teacher
 from trainables.training.step import DistillationStep
 
@@ -44,11 +45,16 @@ def make_dataset(settings: Mapping[str, Any]) -> Dataset:
 
 
 @lru_cache(maxsize=2)
+def _shared_teacher(name: str, device: str, state: FileStates) -> Teacher:
+    return open_teacher(name).to(device)
+
+
 def shared_teacher(name: str, device: str) -> Teacher:
-    """Return the teacher, kept for the next trial of this process."""
-    teacher = load_teacher(name)
-    teacher.model.to(device)
-    return teacher
+    """Return the teacher, kept for the next trial of this process; opened anew once something was written to its folder.
+
+    Its weights are read when somebody asks for them: a trial with a cache may never do.
+    """
+    return _shared_teacher(name, device, state_of_teacher(name))
 
 
 @lru_cache(maxsize=4)
@@ -72,15 +78,14 @@ def _state(settings: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=8)
-def _shared_split(teacher: str, device: str, dataset: str, fingerprint: str, name: str) -> EncodedSplit:
-    opened = shared_dataset(json.loads(dataset))
-    return prepare_split(shared_teacher(teacher, device), opened, name, lambda line: None)
+def _shared_split(teacher: Teacher, dataset: str, fingerprint: str, name: str) -> EncodedSplit:
+    return prepare_split(teacher, shared_dataset(json.loads(dataset)), name, lambda line: None)
 
 
 def shared_split(teacher: str, device: str, dataset: Mapping[str, Any], name: str) -> EncodedSplit:
     """Return a split in the teacher's encoding, kept for the next trial of this process as long as the data is the same."""
     settings = json.dumps(dict(dataset), sort_keys=True)
-    return _shared_split(teacher, device, settings, shared_dataset(dataset).fingerprint, name)
+    return _shared_split(shared_teacher(teacher, device), settings, shared_dataset(dataset).fingerprint, name)
 
 
 def prepare_split(teacher: Teacher, dataset: Dataset, name: str, progress: Progress) -> EncodedSplit:
@@ -141,10 +146,11 @@ def build_student(
     Raises:
         ShapeError: sizes that do not fit together.
     """
+    blueprint, options = student_plan(config, teacher.around(classes), ()).training, student_options(config)
+    parent = teacher.model if blueprint.family.reads_teacher(options) else teacher.plan
     torch.manual_seed(seed)
-    blueprint = student_plan(config, teacher.around(classes), ()).training
     model = blueprint.build()
-    model.inherit(teacher.model, student_options(config))
+    model.inherit(parent, options)
     model.prepare_training(config["training"])
     return model, blueprint
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from spaces.errors import (
     CheckpointError,
@@ -35,6 +36,7 @@ from trainables.tasks.retention import (
     retention,
     retention_above_blind,
 )
+from trainables.tasks.sharing import Sharing
 from trainables.teachers.teacher import Teacher
 from trainables.training import checkpoint
 from trainables.training.build import build_step, shared_dataset, shared_split, shared_teacher
@@ -235,10 +237,10 @@ class TrialLoop:
             self.control.report(row)
 
     def _metrics(self) -> dict[str, float]:
-        """Return validation metrics; only rank 0 measures, so that N workers give what one gives."""
-        if self.control.rank != 0:
-            return {}
-        step = self.trainer.step
+        """Return validation metrics; workers share the pool, and each has the figures that one alone would have."""
+        step, world = self.trainer.step, self.control.world
+        if world > 1:
+            same_buffers(step)
         metrics = evaluate(
             step.student,
             self.val,
@@ -247,6 +249,7 @@ class TrialLoop:
             blind=step.blind,
             source=self.source,
             bank=self.trainer.split,
+            sharing=Sharing(rank=self.control.rank, world=world),
         )
         counts = [task.counts for task in self.tasks.values()]
         metrics[ACCURACY] = accuracy(metrics, counts)
@@ -325,6 +328,12 @@ class TrialLoop:
             make_folder(self.folder)
             append_row(self.folder / ROWS, row)
         self.control.report(row)
+
+
+def same_buffers(step: nn.Module) -> None:
+    """Give all workers the running means of rank 0, as its checkpoint has them, and as the next step begins with them."""
+    for buffer in step.buffers():
+        torch.distributed.broadcast(buffer, 0)
 
 
 def train(job: Job, control: Control, *, from_epoch: int | None = None) -> None:

@@ -181,6 +181,11 @@ class Blip(Family):
         if config.text.init == "inherit":
             inherit_text(self, teacher)
 
+    @classmethod
+    def reads_teacher(cls, config: BlipOptions) -> bool:
+        """Return whether a side begins with the teacher's weights."""
+        return "inherit" in (config.image.init, config.text.init)
+
     def prepare_training(self, options: Mapping[str, Any]) -> None:
         """Take whose similarities draw the hard negatives: `itm_negatives`, teacher or student."""
         self.negatives = str(options.get("itm_negatives", "teacher"))

@@ -146,3 +146,8 @@ class Backbone(Trunk):
         if isinstance(config.pretrained, str):
             assert isinstance(self.image, BackboneNetwork)  # what is trained has its trunk
             load(Path(config.pretrained), self.image.backbone, self.architecture.image.name)
+
+    @classmethod
+    def reads_teacher(cls, config: BackboneOptions) -> bool:
+        """Return False: what it begins with lies in a file."""
+        return False

@@ -270,3 +270,33 @@ def test_evaluation_leaves_mode_and_weights_as_they_were(split: EncodedSplit) ->
         assert model.training is training
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
         assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_of_a_large_pool_few_image_tokens_are_kept_and_the_figures_stay(
+    teacher: Teacher, split: EncodedSplit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = trained_a_little(split)
+    tasks = ("retrieval", "captioning", "vqa", "matching")
+    monkeypatch.setattr(module, "CHUNK", 5)
+    expected = measured(model, split, ALL, tasks)
+    made: list[Pool] = []
+    remember = Pool.__init__
+
+    def noted(self: Pool, *args: Any, **options: Any) -> None:
+        remember(self, *args, **options)
+        made.append(self)
+
+    most: list[int] = []
+    look = Pool._look
+
+    def counting(self: Pool, number: int, wants: Wants) -> Signals:
+        found = look(self, number, wants)
+        most.append(len(self._reused))
+        return found
+
+    monkeypatch.setattr(Pool, "__init__", noted)
+    monkeypatch.setattr(Pool, "_look", counting)
+    monkeypatch.setattr(module, "LARGEST_KEPT", 1)
+    assert measured(model, split, ALL, tasks) == expected
+    assert max(most) == module.FEWEST_KEPT < 24 // 5
+    assert list(made[0]._kept) == [IMAGE], "what is kept whole is small"

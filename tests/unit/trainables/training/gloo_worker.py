@@ -1,7 +1,8 @@
-"""A script for two workers: each trains the small candidate and leaves its weights."""
+"""A script for two workers: each trains the small candidate and leaves its weights; together they evaluate the teacher."""
 
 import multiprocessing
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,17 @@ import torch
 import torch.distributed as dist
 
 from tests.unit.trainables.small import CPU, candidate_config, encoded
+from trainables.tasks import pool
+from trainables.tasks.evaluation import evaluate, make_tasks
+from trainables.tasks.pool import EvaluationSize
+from trainables.tasks.sharing import Sharing
 from trainables.teachers.loading import load_teacher
 from trainables.training.build import build_step
+from trainables.training.loop import same_buffers
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
 
+EVALUATED = ("retrieval", "captioning", "vqa", "matching", "batch_matching", "neighbours")
+MOST = (23, 4)  # pictures of a pool
 LR, CLIP, UPDATES = 0.02, 1.0, 6
 ADAM_EPS = 0.01  # Adam divides by the gradient's size: rounding errors of idle biases would count fully
 
@@ -55,12 +63,37 @@ def trained(teacher_folder: Path, case: str, *, rank: int, world: int) -> dict[s
     return {"losses": losses, "start": start, "weights": step.state_dict()}
 
 
+def figures(teacher_folder: Path, sharing: Sharing) -> dict[str, Any]:
+    """Return the metrics of all tasks, each pool in many chunks, and of how many of them this worker asked the model."""
+    teacher, passes = load_teacher(str(teacher_folder)), Counter[str]()
+    val, train = (encoded(teacher, name) for name in ("val", "train"))
+    teacher.model.register_forward_pre_hook(
+        lambda module, args: passes.update(sorted({want.mode for want in args[1]}))
+    )
+    pool.CHUNK = 5
+    found: dict[str, Any] = {}
+    for most in MOST:  # pictures at all: more than there are workers, and one chunk of them
+        size = EvaluationSize(images=most, captions_per_image=3, questions_per_image=2)
+        tasks = make_tasks({name: {} for name in EVALUATED}).values()
+        found[str(most)] = evaluate(teacher.model, val, tasks=tasks, size=size, bank=train, sharing=sharing)
+    return found | {"passes": dict(passes)}
+
+
+def kept_means(rank: int) -> list[float]:
+    """Return the running mean of a norm that has seen other numbers on each worker, once rank 0's are taken over."""
+    norm = torch.nn.BatchNorm1d(2)
+    norm(torch.full((4, 2), 1.0 + rank))
+    same_buffers(norm)
+    assert norm.running_mean is not None
+    return norm.running_mean.tolist()
+
+
 def work(rank: int, teacher_folder: Path, folder: Path) -> None:
     """Run one of two workers."""
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2)
-    torch.save(
-        {case: trained(teacher_folder, case, rank=rank, world=2) for case in CASES}, folder / f"{rank}.pt"
-    )
+    found = {case: trained(teacher_folder, case, rank=rank, world=2) for case in CASES}
+    told = {"figures": figures(teacher_folder, Sharing(rank=rank, world=2)), "means": kept_means(rank)}
+    torch.save(found | {"told": told}, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 

@@ -12,6 +12,8 @@ import torch
 from tests.house.tree import ROOT
 from tests.unit.trainables.small import EPS
 from tests.unit.trainables.training import gloo_worker
+from trainables.tasks import pool
+from trainables.tasks.sharing import ALONE
 
 EXACT = ("means", "accumulated")  # with negatives, each worker draws its own among its own pairs
 
@@ -53,3 +55,27 @@ def test_two_workers_learn_what_one_learns(
     torch.testing.assert_close(shared["weights"], alone["weights"], atol=rounding, rtol=0)
     for mine, theirs in zip(shared["losses"], alone["losses"], strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4)
+
+
+def test_two_workers_share_an_evaluation_and_both_have_the_figures_of_one_to_the_bit(
+    together: list[dict[str, Any]], teacher_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "CHUNK", pool.CHUNK)  # which `figures` sets
+    alone = gloo_worker.figures(teacher_folder, ALONE)
+    passes = [found["told"]["figures"].pop("passes") for found in together]
+    whole = alone.pop("passes")
+    assert together[0]["told"]["figures"] == together[1]["told"]["figures"] == alone
+    assert {"mean_recall", "caption_token_accuracy", "vqa_accuracy", "match_accuracy"} < set(alone["23"])
+    assert 0.0 < alone["23"]["caption_token_accuracy"] < 100.0
+    for mode in ("text", "decoder", "answer", "fused"):
+        assert max(one[mode] for one in passes) <= 0.7 * whole[mode], (
+            "each asks about half, and all of what is small"
+        )
+        assert passes[0][mode] + passes[1][mode] <= 1.3 * whole[mode]
+
+
+def test_workers_measure_with_the_running_means_that_rank_0_keeps(together: list[dict[str, Any]]) -> None:
+    norm = torch.nn.BatchNorm1d(2)
+    norm(torch.full((4, 2), 1.0))
+    assert norm.running_mean is not None
+    assert together[0]["told"]["means"] == together[1]["told"]["means"] == norm.running_mean.tolist()

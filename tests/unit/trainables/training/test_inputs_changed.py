@@ -165,3 +165,18 @@ def test_a_teacher_of_other_weights_is_refused(job: Job, tmp_path: Path) -> None
         InputsChanged, match=rf"teacher {other}: has fingerprint \w+; this candidate was planned with beef"
     ):
         loop._open(Job.from_dict(planned), "cpu")
+
+
+def test_a_teacher_whose_folder_changed_between_two_trials_is_noticed(job: Job, tmp_path: Path) -> None:
+    folder = write_teacher(tmp_path / "own")
+    first = Job.from_dict({**job.to_dict(), "teacher": str(folder)})
+    teacher = loop._open(first, "cpu").teacher
+    planned = Job.from_dict({**first.to_dict(), "teacher_fingerprint": teacher.files.fingerprint})
+    assert loop._open(planned, "cpu").teacher is teacher
+    write_teacher(folder, seed=1)
+    with pytest.raises(
+        InputsChanged, match=rf"teacher {folder}: has fingerprint \w+; .* {teacher.files.fingerprint}"
+    ):
+        loop._open(planned, "cpu")
+    write_teacher(folder)
+    loop._open(planned, "cpu")
