@@ -38,11 +38,11 @@ class Visit:
 
 
 @contextmanager
-def two_nodes(place: Path) -> Iterator[tuple[rays.Head, rays.Node]]:
-    """Start a head and a further node, of one CPU each and each with a home of its own."""
+def two_nodes(place: Path, *, num_cpus: int = 1) -> Iterator[tuple[rays.Head, rays.Node]]:
+    """Start a head and a further node, each with so many CPUs and a home of its own."""
     with (
-        rays.head(num_cpus=1, **home(place, "one")) as first,
-        rays.further_node(first, num_cpus=1, **home(place, "two")) as second,
+        rays.head(num_cpus=num_cpus, **home(place, "one")) as first,
+        rays.further_node(first, num_cpus=num_cpus, **home(place, "two")) as second,
     ):
         yield first, second
 
