@@ -67,10 +67,7 @@ def measure_model(order: Measuring) -> dict[str, float]:
             caches = {name: opened_cache(folder, teacher) for name, folder in order.caches.items()}
         except (TeacherError, DatasetError, PluginError, OSError) as error:
             raise InputsChanged(f"{error} Looked for on the node {os.uname().nodename}.") from error
-        model = teacher.model
-        if order.student:
-            model, _ = load_model(Path(order.student))
-            model.to(pick_device(order.device))
+        model = load_model(Path(order.student))[0].to(device) if order.student else teacher.model
         return evaluate(
             model,
             splits[order.split],
