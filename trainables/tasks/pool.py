@@ -297,8 +297,7 @@ class Pool:
 
     def _look(self, number: int, wants: Wants) -> Signals:
         """Return what the model says about a chunk of pictures; what it can use again is kept along the way."""
-        kept = self._reused.get(number)
-        more = self._along if kept is None else NOTHING
+        more = NOTHING if number in self._reused else self._along
         found = self._signals({PICTURE: self.pictures[_chunk(number)]}, wants | more)[1]
         if more:
             kept = self._reused[number] = found.only(more)
@@ -313,7 +312,9 @@ class Pool:
         for number in np.unique(places // CHUNK).tolist():
             there = np.flatnonzero(places // CHUNK == number)
             rows, chosen = (torch.from_numpy(one).to(self.device) for one in (there, places[there] % CHUNK))
-            kept = self._reused.get(number) or self._look(number, self.model.reusable).only(self.model.reusable)
+            kept = self._reused.get(number) or self._look(number, self.model.reusable).only(
+                self.model.reusable
+            )
             for want, value in kept.items():
                 if want not in found:
                     found[want] = value.new_empty(len(places), *value.shape[1:])
