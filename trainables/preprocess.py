@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from trainables.transfer import to_device
+
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 BICUBIC = "bicubic"
@@ -113,6 +115,6 @@ class PreprocessConfig:
         """Return pictures (B, S, S, 3) uint8 as float tensors (B, 3, S, S), on the same device."""
         values = pixels_BSSC.permute(0, 3, 1, 2).float() / 255
         mean, std = (
-            torch.tensor(three).view(1, 3, 1, 1).to(values.device) for three in (self.mean, self.std)
+            to_device(torch.tensor(three).view(1, 3, 1, 1), values.device) for three in (self.mean, self.std)
         )
         return ((values - mean) / std).contiguous()

@@ -21,13 +21,15 @@ kinds are open words: a new family may say `statement.hidden.2` without an edit 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from spaces.errors import DatasetError
+from trainables.transfer import to_device
 
 PICTURE, CAPTION, QUESTION, LABEL = "picture", "caption", "question", "label"
 """Kinds of rows that the shipped data sets have; another data set may have others. A label is one of a picture's own."""
@@ -146,12 +148,39 @@ class Batch:
             no such row.
         split: name of the split that the rows are numbers in; "" for examples of none.
         seed: of all that is random about this view of the examples: negatives, and augmentations where there are any.
+        hosted: fields and rows, by name and kind, as the host has them that made the batch: what is asked of them there
+            needs no value from the device, for which the host would wait. It may lack any.
     """
 
     fields: dict[str, Tensor]
     rows: dict[str, Tensor]
     split: str = ""
     seed: int = 0
+    hosted: dict[str, np.ndarray] = field(default_factory=dict)
+    _chosen: dict[tuple[str, int, int], tuple[Tensor, ...]] = field(default_factory=dict, repr=False)
+
+    def numbers(self, kind: str) -> np.ndarray:
+        """Return the rows of a kind on the host, (B,) int64."""
+        if kind not in self.hosted:
+            self.hosted[kind] = self.rows[kind].cpu().numpy()
+        return self.hosted[kind]
+
+    def chosen(self, name: str, rows: int, columns: int) -> tuple[Tensor, ...]:
+        """Return where a mask is True, as two indices (n,): `x[batch.chosen(...)]` is `x[mask]`, in value and gradient.
+
+        Args:
+            name: of a field (B, T).
+            rows, columns: of the mask that count; those behind are left out.
+        """
+        key = (name, rows, columns)
+        if key not in self._chosen:
+            if name in self.hosted:
+                places = np.nonzero(self.hosted[name][:rows, :columns])
+                found = tuple(to_device(torch.from_numpy(one), self.device) for one in places)
+            else:
+                found = self[name][:rows, :columns].nonzero(as_tuple=True)
+            self._chosen[key] = found
+        return self._chosen[key]
 
     def __getitem__(self, name: str) -> Tensor:
         """Return a field.

@@ -13,6 +13,7 @@ from trainables.datasets.base import Split
 from trainables.preprocess import PreprocessConfig
 from trainables.signals import CAPTION, CLASS, LABEL, PICTURE, PIXELS, QUESTION, TEXTS, Batch
 from trainables.tokenizer import Tokenizer
+from trainables.transfer import to_device
 
 Rows = Mapping[str, np.ndarray]
 """Kind of row -> (B,) numbers in the split; -1 where an example has no such row."""
@@ -158,8 +159,8 @@ class EncodedSplit:
             DatasetError: a row that the split does not have.
         """
         _check_rows(self.name, PICTURE, rows, first=0, count=self.num_images)
-        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[rows])).to(device)
-        return self.preprocess.normalise(pixels)
+        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[rows]))
+        return self.preprocess.normalise(to_device(pixels, device))
 
     def batch(self, rows: Rows, device: torch.device, *, pixels: bool = True) -> Batch:
         """Return one batch.
@@ -175,13 +176,16 @@ class EncodedSplit:
         fields: dict[str, Tensor] = {}
         if pixels and PICTURE in rows:
             fields[PIXELS] = self.images(rows[PICTURE], device)
+        hosted: dict[str, np.ndarray] = {}
         for kind, numbers in rows.items():
             if kind in self.tables:
-                fields |= {f"{kind}.{part}": one for part, one in self._tokens(kind, numbers, device).items()}
+                hosted |= {f"{kind}.{part}": one for part, one in self._tokens(kind, numbers).items()}
         if PICTURE in rows and self.labels is not None:
-            fields[CLASS] = torch.from_numpy(self.labels[rows[PICTURE]].astype(np.int64)).to(device)
-        numbered = {kind: torch.from_numpy(one.astype(np.int64)).to(device) for kind, one in rows.items()}
-        return Batch(fields=fields, rows=numbered, split=self.name)
+            hosted[CLASS] = self.labels[rows[PICTURE]].astype(np.int64)
+        fields |= {name: to_device(torch.from_numpy(one), device) for name, one in hosted.items()}
+        numbers_of = {kind: one.astype(np.int64) for kind, one in rows.items()}
+        numbered = {kind: to_device(torch.from_numpy(one), device) for kind, one in numbers_of.items()}
+        return Batch(fields=fields, rows=numbered, split=self.name, hosted=hosted | numbers_of)
 
     def _table(self, rows: list[list[int]], starts: list[int], images: np.ndarray) -> TextTable:
         ids, lengths = _padded(rows, self.vocabulary.pad)
@@ -197,7 +201,7 @@ class EncodedSplit:
             keys=keys,
         )
 
-    def _tokens(self, kind: str, rows: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+    def _tokens(self, kind: str, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return ids, mask, targets and key of text rows.
 
         Row -1 (a picture without such a text) gives the two special tokens that frame a text, and nothing to predict.
@@ -217,5 +221,4 @@ class EncodedSplit:
         targets = (
             (places >= table.starts[known][:, None] - 1) & (places < lengths[:, None] - 1) & there[:, None]
         )
-        arrays = {"ids": ids, "mask": mask, "targets": targets, "key": np.where(there, table.keys[known], -1)}
-        return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        return {"ids": ids, "mask": mask, "targets": targets, "key": np.where(there, table.keys[known], -1)}

@@ -26,9 +26,12 @@ def global_mean(values: Tensor) -> Tensor:
     Args:
         values: (n,) one loss value per token, row or pair; n may differ between workers and be 0.
     """
-    count = torch.tensor(values.numel(), device=values.device)
-    if num_workers() > 1:
-        dist.all_reduce(count)
+    if num_workers() == 1:
+        return values.sum() * (1 / max(1, values.numel()))
+    count = torch.full(
+        (), values.numel(), device=values.device
+    )  # filled there: a copy would make the host wait
+    dist.all_reduce(count)
     return values.sum() * (num_workers() / count.clamp(min=1))
 
 
@@ -40,10 +43,10 @@ def gather_rows(*tensors: Tensor) -> tuple[Tensor, ...]:
     """
     if num_workers() == 1:
         return tensors
-    size = torch.tensor([tensors[0].shape[0]], device=tensors[0].device)
+    size = torch.full((1,), tensors[0].shape[0], device=tensors[0].device)
     sizes = [torch.zeros_like(size) for _ in range(num_workers())]
     dist.all_gather(sizes, size)
-    counts = [int(n) for n in sizes]
+    counts = torch.cat(sizes).tolist()
     return tuple(_GatherRows.apply(tensor, counts) for tensor in tensors)
 
 

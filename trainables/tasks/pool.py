@@ -297,8 +297,7 @@ class Pool:
 
     def _look(self, number: int, wants: Wants) -> Signals:
         """Return what the model says about a chunk of pictures; what it can use again is kept along the way."""
-        kept = self._reused.get(number)
-        more = self._along if kept is None else NOTHING
+        more = NOTHING if number in self._reused else self._along
         found = self._signals({PICTURE: self.pictures[_chunk(number)]}, wants | more)[1]
         if more:
             kept = self._reused[number] = found.only(more)

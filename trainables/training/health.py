@@ -74,14 +74,17 @@ class Health:
             return int(self.patience)
         return max(math.ceil(self.patience * self._steps), FEWEST)
 
-    def watch(self, step: int, total: Tensor, losses: Mapping[str, Tensor], lr: float) -> None:
-        """Look at the values of one step.
+    def watch(
+        self, step: int, total: Tensor, losses: Mapping[str, Tensor], lr: float, norm: Tensor | None = None
+    ) -> None:
+        """Look at the values of one step; the device is asked for all of them at once.
 
         Args:
             step: its number, from 1.
             total: weighted sum.
             losses: by name, unweighted.
             lr: learning rate, for the message.
+            norm: of the gradient, where the weights are about to change by it; the same on all workers.
 
         Raises:
             Diverged: one is not finite.
@@ -93,13 +96,17 @@ class Health:
             torch.distributed.all_reduce(finite, torch.distributed.ReduceOp.MIN)
             torch.distributed.all_reduce(values, torch.distributed.ReduceOp.SUM)
             values /= self._world
-        if not bool(finite):
+        told = [finite[None], values, *([] if norm is None else [norm.detach().float()[None]])]
+        all_finite, *seen = torch.cat(told).tolist()
+        if not all_finite:
             raise Diverged(_not_finite(step, total, losses, lr))
-        for name, value in zip(losses, values.tolist(), strict=True):
+        for name, value in zip(losses, seen, strict=False):
             self._average(name, value)
         self.stuck = self.stuck + 1 if step > self._begin and self._has_learned_nothing() else 0
         if self.stuck >= self.limit:
             raise Collapsed(self._reason(step))
+        if norm is not None and not math.isfinite(seen[-1]):
+            raise Diverged(f"step {step}: the gradient's norm is {seen[-1]}; lr {lr:.1e}")
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` takes."""

@@ -1,6 +1,7 @@
 """The training loop proper: epochs of steps over one split, for teacher and student alike."""
 
 import math
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +15,9 @@ from spaces.rules import Number
 from trainables.configs import require_counts
 from trainables.datasets.encoded import EncodedSplit
 from trainables.signals import Batch, NoSource, Signals, Source, looks_at_pictures
-from trainables.training.health import Diverged, Health
+from trainables.training.health import Health
 from trainables.training.sampler import ExampleSampler
-from trainables.training.step import DistillationStep
+from trainables.training.step import DistillationStep, StepReport
 
 BETAS = (0.9, 0.98)
 FROM_0, ABOVE_0 = {"rule": Number(low=0)}, {"rule": Number(low=0, open_low=True)}
@@ -162,15 +163,30 @@ class Trainer:
         )  # a head on cached features needs no pixels: decoding would be most of its time
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
-        for number, rows in enumerate(self.sampler.epoch(epoch)):
-            batch = self.split.batch(rows, self.placement.device, pixels=looks)
-            batch.seed = (self.seed << 24) + self.batches_done * self.placement.world + self.placement.rank
-            given = self.source.signals(batch, self.step.source_wants)
-            report = self._batch(batch, given, number)
-            for name, value in report.items():
+        examples = self._examples(epoch, looks)
+        following, number = next(examples, None), 0
+        while following is not None:
+            report = self._backward(*following, number)
+            following = next(examples, None)  # read while a GPU computes: then the host waits for its verdict
+            self._update(report, number)
+            for name, value in {"loss": report.total.detach(), **report.losses}.items():
                 sums[name] = sums.get(name, 0) + value
                 counts[name] = counts.get(name, 0) + 1
+            number += 1
         return self._over_workers({name: value / counts[name] for name, value in sums.items()})
+
+    def _examples(self, epoch: int, looks: bool) -> Iterator[tuple[Batch, Signals]]:
+        """Yield the batches of an epoch with what the source says about them.
+
+        Args:
+            epoch: its number, from 0.
+            looks: read the pictures, too.
+        """
+        done = self.batches_done
+        for number, rows in enumerate(self.sampler.epoch(epoch), done):
+            batch = self.split.batch(rows, self.placement.device, pixels=looks)
+            batch.seed = (self.seed << 24) + number * self.placement.world + self.placement.rank
+            yield batch, self.source.signals(batch, self.step.source_wants)
 
     def _over_workers(self, means: dict[str, Tensor]) -> dict[str, float]:
         """Return the mean over workers of every loss, so that N workers tell what one would."""
@@ -180,8 +196,8 @@ class Trainer:
             values /= self.placement.world
         return dict(zip(means, values.tolist(), strict=True))
 
-    def _batch(self, batch: Batch, given: Signals, number: int) -> dict[str, Tensor]:
-        """Descend one batch, the `number`-th of its epoch; return every loss, and their weighted sum as `loss`."""
+    def _backward(self, batch: Batch, given: Signals, number: int) -> StepReport:
+        """Add the gradient of one batch, the `number`-th of its epoch; return its losses, which nobody has looked at yet."""
         update, group = self._group(number)
         due = self.batches_done >= self.config.fused_from * self.config.epochs * self.sampler.num_batches
         skipped = FUSED if not due or self.batches_done % self.config.fused_every else frozenset[str]()
@@ -194,12 +210,8 @@ class Trainer:
         with quiet():
             with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda"):
                 report = self.wrapped(batch, given, skipped)
-            self.health.watch(self.batches_done + 1, report.total, report.losses, self.lr)
             (report.total / group).backward()
-        self.batches_done += 1
-        if update:
-            self._update()
-        return {"loss": report.total.detach(), **report.losses}
+        return report
 
     def _group(self, number: int) -> tuple[bool, int]:
         """Return whether a batch is the last of those that share an update, and how many these are."""
@@ -208,17 +220,21 @@ class Trainer:
         last = min(first + size, count) - 1
         return number == last, last - first + 1  # the last group of an epoch may be shorter
 
-    def _update(self) -> None:
-        """Take a step.
+    def _update(self, report: StepReport, number: int) -> None:
+        """Look at a batch, the `number`-th of its epoch, and take a step after the last of its group.
 
         Raises:
-            Diverged: the gradient is not finite; the loss would tell one step later, after the weights are lost.
+            Diverged: a loss or the gradient is not finite; the next loss would tell, after the weights are lost.
+            Collapsed: nothing was learned for too long.
         """
-        norm = torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.config.gradient_clip)
-        if not bool(norm.isfinite()):
-            raise Diverged(
-                f"step {self.batches_done}: the gradient's norm is {float(norm)}; lr {self.lr:.1e}"
-            )
+        update, _ = self._group(number)
+        norm = None
+        if update:
+            norm = torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.config.gradient_clip)
+        self.batches_done += 1
+        self.health.watch(self.batches_done, report.total, report.losses, self.lr, norm)
+        if not update:
+            return
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()

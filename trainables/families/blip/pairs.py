@@ -5,11 +5,14 @@ by the ITC softmax. Pairs of the same caption or the same image are no negatives
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trainables.signals import PICTURE, Batch
+from trainables.transfer import to_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +26,28 @@ class FusedPairs:
 
 def allowed_negatives(batch: Batch) -> Tensor:
     """Return (B, B) bool, True where caption i and image j are a true negative."""
-    same_caption = batch["caption.key"][:, None] == batch["caption.key"][None, :]
-    same_image = batch.rows[PICTURE][:, None] == batch.rows[PICTURE][None, :]
-    return ~(same_caption | same_image)
+    return _differ(batch["caption.key"], batch.rows[PICTURE])
 
 
-def draw_negatives(
-    similarity_BB: Tensor, allowed_BB: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return one column per row drawn by softmax over the allowed ones, and (B,) bool: whether there was any.
+def _differ(captions_B: Any, images_B: Any) -> Any:
+    """Return (B, B) bool, True where neither caption nor image are the same; tensors and arrays alike."""
+    return ~((captions_B[:, None] == captions_B[None, :]) | (images_B[:, None] == images_B[None, :]))
+
+
+def _with_negative(batch: Batch, allowed_BB: Tensor) -> Tensor:
+    """Return the rows that have a true negative, rising: the relation is the same both ways.
+
+    Their number sizes what follows, so that a GPU must not be asked for it.
+    """
+    name = "caption.key"
+    if name not in batch.hosted or PICTURE not in batch.hosted:
+        return allowed_BB.any(dim=1).nonzero()[:, 0]
+    there = np.flatnonzero(_differ(batch.hosted[name], batch.hosted[PICTURE]).any(axis=1))
+    return to_device(torch.from_numpy(there), allowed_BB.device)
+
+
+def draw_negatives(similarity_BB: Tensor, allowed_BB: Tensor, generator: torch.Generator) -> Tensor:
+    """Return one column per row drawn by softmax over the allowed ones; any, of a row that has none.
 
     Computed in float32 with a floor, so that a half-precision or saturated softmax cannot sum to zero.
 
@@ -42,9 +58,8 @@ def draw_negatives(
     """
     weights = similarity_BB.float().masked_fill(~allowed_BB, float("-inf")).softmax(dim=1).nan_to_num(0.0)
     weights = (weights + 1e-6) * allowed_BB
-    possible = allowed_BB.any(dim=1)
-    weights[~possible] = 1.0
-    return torch.multinomial(weights, 1, generator=generator)[:, 0], possible
+    weights = weights.masked_fill(~allowed_BB.any(dim=1, keepdim=True), 1.0)
+    return torch.multinomial(weights, 1, generator=generator)[:, 0]
 
 
 def fused_pairs(similarity_BB: Tensor, batch: Batch, generator: torch.Generator) -> FusedPairs:
@@ -57,10 +72,11 @@ def fused_pairs(similarity_BB: Tensor, batch: Batch, generator: torch.Generator)
     """
     allowed = allowed_negatives(batch)
     rows = torch.arange(len(allowed), device=allowed.device)
-    captions, has_caption = draw_negatives(similarity_BB, allowed.T, generator)
-    images, has_image = draw_negatives(similarity_BB.T, allowed, generator)
-    captions_N = torch.cat([rows, rows[has_image], captions[has_caption]])
-    images_N = torch.cat([rows, images[has_image], rows[has_caption]])
+    captions = draw_negatives(similarity_BB, allowed.T, generator)
+    images = draw_negatives(similarity_BB.T, allowed, generator)
+    possible = _with_negative(batch, allowed)
+    captions_N = torch.cat([rows, possible, captions[possible]])
+    images_N = torch.cat([rows, images[possible], possible])
     labels_N = torch.zeros(len(captions_N), dtype=torch.long, device=rows.device)
     labels_N[: len(rows)] = 1
     return FusedPairs(captions_N=captions_N, images_N=images_N, labels_N=labels_N)

@@ -69,8 +69,7 @@ class Attention(Loss):
             target = source[pair.source].detach().float()
             maps = student[pair.student].float()[: len(target)]
             require_same_shape(pair.student, maps[:, 0], target[:, 0])
-            queries, keys = (batch[name] if name else None for name in self.masks[pair])
-            terms.append(_divergence(maps, target, queries, keys))
+            terms.append(_divergence(maps, target, batch, *self.masks[pair]))
         return torch.stack(terms).mean()
 
 
@@ -86,21 +85,22 @@ def _masks(offer: Offer) -> tuple[str, str]:
     return queries, keys
 
 
-def _divergence(
-    maps_BHQK: Tensor, target_BHQK: Tensor, queries_BQ: Tensor | None, keys_BK: Tensor | None
-) -> Tensor:
+def _divergence(maps_BHQK: Tensor, target_BHQK: Tensor, batch: Batch, queries: str, keys: str) -> Tensor:
+    """Return the mean divergence over real queries; `queries` and `keys` name the fields that mask them, "" for none."""
     if maps_BHQK.shape[1] != target_BHQK.shape[1]:
         maps_BHQK, target_BHQK = maps_BHQK.mean(1, keepdim=True), target_BHQK.mean(1, keepdim=True)
-    rows, _, queries, keys = target_BHQK.shape
-    if queries_BQ is None:
-        queries_BQ = torch.ones(rows, queries, dtype=torch.bool, device=target_BHQK.device)
-    chosen_BQ = queries_BQ[:rows]
+    maps_BQHK, target_BQHK = maps_BHQK.transpose(1, 2), target_BHQK.transpose(1, 2)
+    rows, asked = target_BQHK.shape[:2]
     # Query rows are picked out before anything is computed: a mask multiplied later would let NaN through.
-    maps_nHK, target_nHK = maps_BHQK.transpose(1, 2)[chosen_BQ], target_BHQK.transpose(1, 2)[chosen_BQ]
-    if keys_BK is not None:
-        padding_n1K = ~keys_BK[:rows, None].expand(rows, queries, keys)[chosen_BQ][:, None]
-        maps_nHK = maps_nHK.masked_fill(padding_n1K, 0.0)
-        target_nHK = target_nHK.masked_fill(padding_n1K, 0.0)
+    chosen = batch.chosen(queries, rows, asked) if queries else None
+    maps_nHK, target_nHK = (
+        one.flatten(0, 1) if chosen is None else one[chosen] for one in (maps_BQHK, target_BQHK)
+    )
+    if keys:
+        padding_BK = ~batch[keys][:rows]
+        texts = padding_BK.repeat_interleave(asked, 0) if chosen is None else padding_BK[chosen[0]]
+        maps_nHK = maps_nHK.masked_fill(texts[:, None], 0.0)
+        target_nHK = target_nHK.masked_fill(texts[:, None], 0.0)
     # xlogy is 0 at 0, as the divergence asks; a plain product would be NaN there.
     terms_nHK = torch.xlogy(target_nHK, target_nHK) - target_nHK * maps_nHK.clamp(min=SMALLEST).log()
     return global_mean(terms_nHK.sum(-1).mean(-1))

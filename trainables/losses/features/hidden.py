@@ -80,12 +80,13 @@ class Hidden(Loss):
         if self.tokens == "first":
             states_BTD, target_BTD = states_BTD[:, :1], target_BTD[:, :1]
         require_same_shape(pair.student, states_BTD[..., 0], target_BTD[..., 0])
-        chosen_BT = torch.ones_like(target_BTD[..., 0], dtype=torch.bool)
         if self.masks[pair]:
-            chosen_BT = batch[self.masks[pair]][: chosen_BT.shape[0], : chosen_BT.shape[1]]
-        # Padding is taken out before anything is computed: a mask multiplied later would let NaN through.
-        states = self.projections[_key(pair)](states_BTD[chosen_BT])
-        target = target_BTD[chosen_BT]
+            # Padding is taken out before anything is computed: a mask multiplied later would let NaN through.
+            chosen = batch.chosen(self.masks[pair], *target_BTD.shape[:2])
+            states, target = states_BTD[chosen], target_BTD[chosen]
+        else:
+            states, target = states_BTD.flatten(0, 1), target_BTD.flatten(0, 1)
+        states = self.projections[_key(pair)](states)
         if self.kind == "cosine":
             return global_mean(1 - functional.cosine_similarity(states, target, dim=-1))
         width = target.shape[-1:]

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -11,6 +13,7 @@ from trainables.losses.base import Ends, Loss, Needs
 from trainables.losses.options import require_between
 from trainables.losses.reduction import global_mean
 from trainables.signals import CLASS, Batch, Signals, Want
+from trainables.transfer import to_device
 
 LOGITS = Want("image", "logits")
 
@@ -54,10 +57,17 @@ class ClassLabel(Loss):
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return the mean over the labelled pictures of all workers, in nats; 0 where there is none."""
         labels_B = batch[CLASS]
-        labelled_B = labels_B >= 0
+        labelled_n = _labelled(batch)
         # Taken out by index: a weight of 0 would let NaN through.
-        logits_nC, labels_n = student[LOGITS][labelled_B].float(), labels_B[labelled_B]
+        logits_nC, labels_n = student[LOGITS][labelled_n].float(), labels_B[labelled_n]
         smoothed = self.label_smoothing
         return global_mean(
             functional.cross_entropy(logits_nC, labels_n, label_smoothing=smoothed, reduction="none")
         )
+
+
+def _labelled(batch: Batch) -> Tensor:
+    """Return the rows that have a label, (n,)."""
+    if CLASS not in batch.hosted:
+        return (batch[CLASS] >= 0).nonzero()[:, 0]
+    return to_device(torch.from_numpy(np.flatnonzero(batch.hosted[CLASS] >= 0)), batch.device)

@@ -8,6 +8,7 @@ from torch import Tensor
 from trainables.losses.agreement import require_one_meaning, require_same_shape
 from trainables.losses.base import Ends, Loss, Needs
 from trainables.losses.divergence import softened_divergence
+from trainables.losses.logits.tokens import predicted
 from trainables.losses.options import require_positive
 from trainables.losses.reduction import global_mean
 from trainables.signals import CAPTION, QUESTION, Batch, Signals, Want
@@ -58,7 +59,7 @@ class TokenLogits(Loss):
         Raises:
             ShapeError: the two models were given other texts or another padding.
         """
-        real = batch[f"{self.rows}.targets"][:, :-1]
+        real = predicted(batch, self.rows)
         mine, theirs = student[self.want], source[self.want]
         require_same_shape(self.want, mine, theirs)
         return global_mean(softened_divergence(mine[:, :-1][real], theirs[:, :-1][real], self.temperature))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -10,6 +12,13 @@ from trainables.losses.base import Ends, Loss, Needs
 from trainables.losses.options import require_between
 from trainables.losses.reduction import global_mean
 from trainables.signals import CAPTION, QUESTION, Batch, Signals, Want
+from trainables.transfer import to_device
+
+
+def predicted(batch: Batch, rows: str) -> tuple[Tensor, ...]:
+    """Return text and position of every token whose next one is to be predicted, in texts of a kind; the last has no next."""
+    count, length = batch[f"{rows}.targets"].shape
+    return batch.chosen(f"{rows}.targets", count, length - 1)
 
 
 class _NextTokens(Loss):
@@ -48,16 +57,16 @@ class _NextTokens(Loss):
         return Needs(student=frozenset({Want(cls.mode, "logits")}), fields=fields)
 
     def losses(self, student: Signals, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return (n,) cross entropies in nats of the tokens to be predicted, and (B, T - 1) where in the texts they are."""
+        """Return (n,) cross entropies in nats of the tokens to be predicted, and (n,) the text that each belongs to."""
         logits_BTV, ids_BT = student[Want(self.mode, "logits")], batch[f"{self.rows}.ids"]
-        chosen = batch[f"{self.rows}.targets"][:, :-1]
+        chosen = predicted(batch, self.rows)
         losses = functional.cross_entropy(
             logits_BTV[:, :-1][chosen].float(),
             ids_BT[:, 1:][chosen],
             label_smoothing=self.label_smoothing,
             reduction="none",
         )
-        return losses, chosen
+        return losses, chosen[0]
 
 
 @final
@@ -92,7 +101,14 @@ class Vqa(_NextTokens):
 
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return the sum over answer tokens, averaged over the questions of all workers, in nats."""
-        losses, answers_BT = self.losses(student, batch)
-        rows = answers_BT.nonzero()[:, 0]
-        sums_B = losses.new_zeros(len(answers_BT)).index_add(0, rows, losses)
-        return global_mean(sums_B[answers_BT.any(1)])
+        losses, rows = self.losses(student, batch)
+        sums_B = losses.new_zeros(len(batch["question.ids"])).index_add(0, rows, losses)
+        return global_mean(sums_B[_asked(batch)])
+
+
+def _asked(batch: Batch) -> Tensor:
+    """Return the questions that have a token to be predicted, (n,)."""
+    name = "question.targets"
+    if name not in batch.hosted:
+        return batch[name][:, :-1].any(1).nonzero()[:, 0]
+    return to_device(torch.from_numpy(np.flatnonzero(batch.hosted[name][:, :-1].any(1))), batch.device)

@@ -112,7 +112,7 @@ def test_killed_and_resumed_equals_uninterrupted(
 def test_killed_inside_an_epoch_repeats_that_epoch_alone(
     teacher_folder: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    original = Trainer._batch
+    original = Trainer._backward
 
     def dying(self: Trainer, *args: Any, **options: Any) -> Any:
         if self.batches_done == batch:
@@ -121,7 +121,7 @@ def test_killed_inside_an_epoch_repeats_that_epoch_alone(
 
     job = make_job(teacher_folder, tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_batch", dying)
+        patched.setattr(Trainer, "_backward", dying)
         with pytest.raises(Killed):
             train(job, PlainControl(quiet=True))
     run(job)

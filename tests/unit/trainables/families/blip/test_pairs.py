@@ -79,7 +79,7 @@ def frequencies(similarity: Tensor, allowed: Tensor, draws: int = 4000) -> Tenso
     random = generator()
     counts = torch.zeros(similarity.shape)
     for _ in range(draws):
-        columns, _possible = draw_negatives(similarity, allowed, random)
+        columns = draw_negatives(similarity, allowed, random)
         counts[torch.arange(len(counts)), columns] += 1
     return counts / draws
 
