@@ -14,7 +14,7 @@ from search.inputs.students import words
 from trainables.datasets.cache_folder import cache_folder
 from trainables.families.base import Blueprint
 from trainables.losses.base import Ends, pair_lack, source_lack
-from trainables.share import within_share
+from trainables.share import usable_cores, within_share
 from trainables.signals import Want, Wants
 from trainables.tasks.base import taught_of, wants_of
 from trainables.tasks.evaluation import reads_bank
@@ -35,7 +35,7 @@ def fill_teacher_caches(inputs: Inputs, elsewhere: Elsewhere | None = None) -> d
 
     Args:
         inputs: teachers, data and students.
-        elsewhere: fills what is missing; None fills it in this process.
+        elsewhere: fills what is missing; None fills it here, with a process for each core.
     """
     settings = inputs.space.teacher_cache
     if settings.kind == "live":
@@ -116,7 +116,7 @@ def _filled(
         place, data = inputs.teacher_path(name), inputs.dataset_settings
         elsewhere([cache_order(part, teacher=place, dataset=data, split=split) for part in parts], tick)
 
-    how = Filling(inputs.say, run if elsewhere else None)
+    how = Filling(say=inputs.say, workers=usable_cores(), run=run if elsewhere else None)
     fill_cache(folder, inputs.teachers[name], inputs.split(split, name), wants, kept, how)
     return folder
 

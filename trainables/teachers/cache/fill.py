@@ -6,7 +6,7 @@ A live teacher would more than double the time of a search; reading 64 rows cost
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spaces.errors import ResourceError, TeacherError
@@ -14,12 +14,12 @@ from spaces.files import make_folder
 from spaces.turns import in_turn
 from trainables.datasets.base import Progress
 from trainables.datasets.encoded import EncodedSplit
-from trainables.share import one_thread
 from trainables.signals import Want, Wants
 from trainables.teachers.cache.contents import Contents, read_contents
 from trainables.teachers.cache.layout import row_bytes
-from trainables.teachers.cache.passes import Tick, fill_part
+from trainables.teachers.cache.passes import Tick
 from trainables.teachers.cache.plan import Kept, Part, part_bytes, plan_fill
+from trainables.teachers.cache.workers import fill_here
 from trainables.teachers.teacher import Teacher
 
 GIB = 2**30
@@ -33,19 +33,22 @@ def build_cache(
     folder: Path, teacher: Teacher, split: EncodedSplit, wants: Wants, *, precision: str, progress: Progress
 ) -> None:
     """Compute and store what is not in `folder` yet, in this process; see `fill_cache`."""
-    fill_cache(folder, teacher, split, wants, Kept(precision=precision), Filling(progress))
+    fill_cache(folder, teacher, split, wants, Kept(precision=precision), Filling(say=progress))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Filling:
     """How a cache is filled.
 
     Attributes:
         say: takes a line of progress.
-        run: fills the parts; None fills them in this process, one after the other.
+        workers: processes of this machine that fill its parts.
+        run: fills them somewhere else.
     """
 
-    def __init__(self, say: Progress, run: Run | None = None) -> None:
-        self.say, self.run = say, run
+    say: Progress
+    workers: int = 1
+    run: Run | None = None
 
 
 def fill_cache(
@@ -73,16 +76,11 @@ def fill_cache(
             contents.write(folder)
         if missing:
             tick = _ticker(sum(part.num_rows for part in missing), how.say)
-            run = how.run or (lambda parts, tick: fill_here(parts, teacher, split, tick))
-            run(missing, tick)
+            if how.run:
+                how.run(missing, tick)
+            else:
+                fill_here(missing, teacher, split, tick, workers=how.workers)
             finish(folder)
-
-
-def fill_here(parts: Sequence[Part], teacher: Teacher, split: EncodedSplit, tick: Tick) -> None:
-    """Fill parts in this process, one after the other."""
-    with one_thread():
-        for part in parts:
-            fill_part(part, teacher, split, tick)
 
 
 def finish(folder: Path) -> None:

@@ -34,23 +34,31 @@ def key_parts(
     That is its weights, tokenizer and preprocessing; the data, how pictures become pixels, the split with the very ids of
     its texts in their order; the precision of what is kept; and that of the passes, where it is not float32.
     """
-    tokens = teacher.tokenizer
-    texts = {
-        kind: _digest(table.ids.tobytes() + table.starts.tobytes() + table.images.tobytes())
-        for kind, table in split.tables.items()
-    }
     return {
+        **parts_of(teacher, split),
+        "data": dataset_fingerprint,
+        "precision": precision,
+        **({"passes": passes} if passes else {}),
+    }
+
+
+def parts_of(teacher: Teacher, split: EncodedSplit | None = None) -> dict[str, str]:
+    """Return those parts of the key that follow from a teacher and a split: what a trial knows, too."""
+    tokens = teacher.tokenizer
+    found = {
         "teacher": teacher.files.fingerprint,
         "tokenizer": _told([tokens.digest, tokens.to_dict()]) if tokens else "none",
         "transform": _told(teacher.preprocess.to_dict()),
-        "data": dataset_fingerprint,
         "pixels": f"version {PIXELS_VERSION}",
-        "split": f"{split.name}, {split.num_images} pictures",
-        "texts": _told(texts),
-        "precision": precision,
-        **({"passes": passes} if passes else {}),
         "code": f"version {VERSION}",
     }
+    if split is not None:
+        texts = {
+            kind: _digest(table.ids.tobytes() + table.starts.tobytes() + table.images.tobytes())
+            for kind, table in split.tables.items()
+        }
+        found |= {"split": f"{split.name}, {split.num_images} pictures", "texts": _told(texts)}
+    return found
 
 
 def key_of(parts: Parts) -> str:

@@ -170,31 +170,15 @@ class PartFile:
         length = int.from_bytes(data[:8].tobytes(), "little")
         if not 2 <= length <= min(LONGEST_HEADER, len(data) - 8):
             raise ValueError(f"a header of {length:,} bytes in a file of {len(data):,}")
-        header = data[: 8 + length].tobytes()
         try:
-            fields = json.loads(header[8:])
-            self.metadata: dict[str, str] = dict(fields.pop(METADATA))
-            forms = {
-                name: Form(np.dtype(TYPES[one["dtype"]]).name, tuple(one["shape"]))
-                for name, one in fields.items()
-            }
-            told = self.metadata[CHECK]
-            sound = _header(forms, self.metadata) == header
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+            self.metadata, tensors = _read(data, 8 + length)
+        except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise ValueError("its header cannot be read") from error
-        if not sound or len(data) != len(header) + file_bytes(forms):
-            raise ValueError("its header does not fit what is in it")
-        tensors, place = dict[str, np.ndarray](), len(header)
-        for name, form in forms.items():
-            part = np.asarray(data[place : place + form.num_bytes])
-            tensors[name] = part.view(form.dtype).reshape(form.shape)
-            place += form.num_bytes
-        index = {name: one for name, one in tensors.items() if name.startswith((ROWS, CRC))}
-        if _check(_header(forms, {**self.metadata, CHECK: UNCHECKED}), index) != told:
-            raise ValueError("the checksum of its header is wrong")
-        self.arrays = {name: one for name, one in tensors.items() if name not in index}
-        self.rows = {name.removeprefix(ROWS): one for name, one in index.items() if name.startswith(ROWS)}
-        self._crcs = {name: index[f"{CRC}{name}"] for name in self.arrays}
+        self.arrays = {name: one for name, one in tensors.items() if not name.startswith((ROWS, CRC))}
+        self.rows = {name.removeprefix(ROWS): one for name, one in tensors.items() if name.startswith(ROWS)}
+        self._crcs = {name: tensors.get(f"{CRC}{name}", np.zeros(0, np.uint32)) for name in self.arrays}
+        if any(len(one) != len(self._crcs[name]) for name, one in self.arrays.items()):
+            raise ValueError("it lacks checksums")
 
     def is_sound(self, name: str, row: int) -> bool:
         """Return whether a row is as it was written."""
@@ -210,3 +194,30 @@ class PartFile:
             for row in range(len(array)):
                 if not self.is_sound(name, row):
                     raise ValueError(f"the checksum of row {row} of {name} is wrong")
+
+
+def _read(data: np.ndarray, ends: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Return metadata and tensors of a file whose header ends at a byte; their rows are not looked at.
+
+    Raises:
+        ValueError: the header is damaged, or the file is too short or too long.
+    """
+    header = data[:ends].tobytes()
+    fields = json.loads(header[8:])
+    metadata: dict[str, str] = dict(fields.pop(METADATA))
+    forms = {
+        name: Form(np.dtype(TYPES[one["dtype"]]).name, tuple(one["shape"])) for name, one in fields.items()
+    }
+    if _header(forms, metadata) != header:
+        raise ValueError("its header is damaged")
+    if len(data) != ends + file_bytes(forms):
+        raise ValueError(f"it has {len(data):,} bytes of {ends + file_bytes(forms):,}")
+    tensors, place = dict[str, np.ndarray](), ends
+    for name, form in forms.items():
+        part = np.asarray(data[place : place + form.num_bytes])
+        tensors[name] = part.view(form.dtype).reshape(form.shape)
+        place += form.num_bytes
+    index = {name: one for name, one in tensors.items() if name.startswith((ROWS, CRC))}
+    if _check(_header(forms, {**metadata, CHECK: UNCHECKED}), index) != metadata[CHECK]:
+        raise ValueError("the checksum of its header is wrong")
+    return metadata, tensors

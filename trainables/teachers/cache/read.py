@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spaces.errors import TeacherError
+from spaces.errors import InputsChanged, TeacherError
 from trainables.datasets.cache_folder import unusable
 from trainables.signals import Batch, Offer, Offers, Signals, Want, Wants
 from trainables.teachers.cache.contents import AGAIN, WantSet, check_parts, read_contents
@@ -33,7 +33,7 @@ class TeacherCache:
         """
         self.folder, self.offers = folder, offers
         contents = read_contents(folder)
-        check_parts(folder, contents.parts, {**(asked or {}), "teacher": fingerprint})
+        check_parts(folder, contents.parts, {"teacher": fingerprint, **(asked or {})})
         self.wants: Wants = contents.wants
         self._sets = {want: one for one in contents.sets if one.complete for want in one.wants}
         self._open: dict[str, _OpenSet] = {}
@@ -50,17 +50,20 @@ class TeacherCache:
         """Return the cached signals for the given examples, float32 on the batch's device.
 
         Raises:
-            TeacherError: they are not in the cache, or what is there is damaged: says where, and on which node.
+            TeacherError: they are not in the cache.
+            InputsChanged: what is there is damaged or gone: says where, and on which node.
         """
         found = Signals()
-        rows: dict[str, list[int]] = {}  # copied from the device once for each kind of row
+        rows: dict[str, np.ndarray] = {}  # copied from the device once for each kind of row
         for want in wants:
             offer = self.offers[want]
             if offer.rows and offer.rows not in rows:
-                rows[offer.rows] = batch.rows[offer.rows].tolist()
+                rows[offer.rows] = batch.rows[offer.rows].cpu().numpy()
             tokens = batch[offer.mask].shape[1] if "T" in offer.axes else 0
             value = self._set_of(want).value(want, offer, rows.get(offer.rows), tokens)
-            found[want] = torch.from_numpy(value).to(batch.device)
+            found[want] = (
+                torch.from_numpy(value).to(batch.device).float()
+            )  # wider there: numpy takes five times as long
         return found
 
     def _set_of(self, want: Want) -> "_OpenSet":
@@ -83,38 +86,50 @@ class _OpenSet:
         """Open all files.
 
         Raises:
-            TeacherError: one is missing or damaged.
+            InputsChanged: one is missing or damaged.
         """
         self.paths = one.paths(folder)
         self.files = [self._opened(path) for path in self.paths]
         self.places = {kind: self._places(kind) for kind in self.files[0].rows}
         for want in one.wants:
             self._check(want, offers[want])
-        self._sound: dict[Want, np.ndarray] = {}
+        self._arrays = {
+            want: [file.arrays[str(want)] for file in self.files] for want in one.wants if offers[want].rows
+        }
+        self._sound = {
+            want: np.zeros(len(self.places[offers[want].rows]), dtype=bool) for want in self._arrays
+        }
 
-    def value(self, want: Want, offer: Offer, rows: list[int] | None, tokens: int) -> np.ndarray:
+    def value(self, want: Want, offer: Offer, rows: np.ndarray | None, tokens: int) -> np.ndarray:
         """Return the values (B, ...) of rows, zeros for row -1; or the one value of the model."""
-        name = str(want)
         if rows is None:
-            self._verify(name, 0, 0)
-            return np.array(self.files[0].arrays[name][0], dtype=np.float32)
-        shape = self.files[0].arrays[name].shape[1:]
-        sizes = tuple(tokens if axis == "T" else size for axis, size in zip(offer.axes, shape, strict=True))
-        cut = tuple(slice(0, size) for size in sizes)
-        found = np.zeros((len(rows), *sizes), dtype=np.float32)
-        places = self.places[offer.rows]
-        if want not in self._sound:
-            self._sound[want] = np.zeros(len(places), dtype=bool)
-        sound = self._sound[want]
-        for example, (number, place) in enumerate(places[rows].tolist()):
-            row = rows[example]
-            if row < 0:
-                continue
-            if not sound[row]:
-                self._verify(name, number, place)
-                sound[row] = True
-            found[example] = self.files[number].arrays[name][(place, *cut)]
+            self._verify(str(want), 0, 0)
+            return np.array(self.files[0].arrays[str(want)][0])
+        arrays, sound = self._arrays[want], self._sound[want]
+        if not sound[rows].all():
+            self._verify_all(want, rows, self.places[offer.rows])
+        sizes = arrays[0].shape[1:]
+        if "T" in offer.axes:  # to the longest text of the batch
+            sizes = tuple(
+                tokens if axis == "T" else size for axis, size in zip(offer.axes, sizes, strict=True)
+            )
+            cut = (slice(None), *(slice(size) for size in sizes))
+            arrays = [array[cut] for array in arrays]
+        missing = rows < 0
+        found: np.ndarray = np.empty((len(rows), *sizes), dtype=arrays[0].dtype)
+        for example, (number, place) in enumerate(self.places[offer.rows][rows].tolist()):
+            found[example] = arrays[number][place]
+        if missing.any():
+            found[missing] = 0
         return found
+
+    def _verify_all(self, want: Want, rows: np.ndarray, places: np.ndarray) -> None:
+        """Refuse rows that are not as they were written; those that were looked at before are not again."""
+        sound = self._sound[want]
+        for row in rows[~sound[rows]].tolist():
+            if row >= 0:
+                self._verify(str(want), *places[row].tolist())
+                sound[row] = True
 
     def _opened(self, path: Path) -> PartFile:
         try:
@@ -151,9 +166,16 @@ class _OpenSet:
             raise _told(self.paths[number], ValueError(f"the checksum of row {row} of {name} is wrong"))
 
 
-def _told(path: Path, error: Exception) -> TeacherError:
+def _told(path: Path, error: Exception) -> InputsChanged:
     """Return what is told of a file that is missing or damaged: where, on which node, and what to do."""
-    return TeacherError(f"teacher cache on {socket.gethostname()}: {unusable(path, error, AGAIN)}")
+    node = socket.gethostname()
+    if isinstance(error, OSError) and not (isinstance(error, FileNotFoundError) and path.parent.is_dir()):
+        return InputsChanged(f"teacher cache on {node}: {unusable(path, error, AGAIN)}")
+    what = "missing" if isinstance(error, OSError) else f"damaged ({error})"
+    return InputsChanged(
+        f"teacher cache {path}: {what}, as {node} sees it. Run the command again, or --resume the run: {AGAIN}, and nothing "
+        "is lost."
+    )
 
 
 def _is_of(array: np.ndarray, offer: Offer) -> bool:
