@@ -73,6 +73,19 @@ def within_share() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch work in one thread for a while: what it computes then does not depend on how many there might be."""
+    import torch  # as above
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _page_cache(folder: Path) -> int:
     """Return the bytes of a control group that are file pages which nobody uses: they count as used, but are given back."""
     for line in _read(folder / "memory.stat").splitlines():

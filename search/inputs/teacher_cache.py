@@ -4,7 +4,9 @@ Those of the train split are what students learn from. Those of a held-out split
 evaluated from, always in float32: their figures are to be those of the student with its live teacher.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from search.inputs.checks import loss_configs
 from search.inputs.inputs import Inputs
@@ -12,26 +14,37 @@ from search.inputs.students import words
 from trainables.datasets.cache_folder import cache_folder
 from trainables.families.base import Blueprint
 from trainables.losses.base import Ends, pair_lack, source_lack
-from trainables.share import within_share
+from trainables.share import usable_cores, within_share
 from trainables.signals import Want, Wants
 from trainables.tasks.base import taught_of, wants_of
 from trainables.tasks.evaluation import reads_bank
-from trainables.teachers.cache.fill import build_cache
+from trainables.teachers.cache.fill import Filling, fill_cache
 from trainables.teachers.cache.layout import cache_key
+from trainables.teachers.cache.passes import Tick
+from trainables.teachers.cache.plan import Kept, Part
 from trainables.teachers.cache.read import TeacherCache
+from trainables.training.cache_part import cache_order
 from trainables.training.sources import Sources, opened_cache
 
+Elsewhere = Callable[[Sequence[Mapping[str, Any]], Tick], None]
+"""Fills the parts of orders for `trainables.training.cache_part.fill_ordered` wherever it likes; tells the rows of each."""
 
-def fill_teacher_caches(inputs: Inputs) -> dict[str, str]:
-    """Compute the teachers' signals on the training examples where they are missing; return teacher -> folder, {} if live."""
+
+def fill_teacher_caches(inputs: Inputs, elsewhere: Elsewhere | None = None) -> dict[str, str]:
+    """Compute the teachers' signals on the training examples where they are missing; return teacher -> folder, {} if live.
+
+    Args:
+        inputs: teachers, data and students.
+        elsewhere: fills what is missing; None fills it here, with a process for each core.
+    """
     settings = inputs.space.teacher_cache
     if settings.kind == "live":
         return {}
     with within_share():
-        return {name: str(_fill(inputs, name)) for name in inputs.teachers}
+        return {name: str(_fill(inputs, name, elsewhere)) for name in inputs.teachers}
 
 
-def fill_evaluation_caches(inputs: Inputs) -> dict[str, str]:
+def fill_evaluation_caches(inputs: Inputs, elsewhere: Elsewhere | None = None) -> dict[str, str]:
     """Compute what students are evaluated from on the validation split; return teacher -> folder.
 
     Without teachers of which no student of the space reads anything, and {} where teachers are live.
@@ -39,7 +52,7 @@ def fill_evaluation_caches(inputs: Inputs) -> dict[str, str]:
     if inputs.space.teacher_cache.kind == "live":
         return {}
     with within_share():
-        found = {name: _fill_held_out(inputs, name, "val") for name in inputs.teachers}
+        found = {name: _fill_held_out(inputs, name, "val", elsewhere) for name in inputs.teachers}
     return {name: str(folder) for name, folder in found.items() if folder is not None}
 
 
@@ -77,30 +90,34 @@ def _folder(inputs: Inputs, name: str, split: str, precision: str) -> Path:
     return cache_folder("teacher-outputs") / key
 
 
-def _fill_held_out(inputs: Inputs, name: str, split: str) -> Path | None:
+def _fill_held_out(inputs: Inputs, name: str, split: str, elsewhere: Elsewhere | None = None) -> Path | None:
     """Compute what students read of a teacher on a held-out split; return the folder, None where they read nothing."""
     wants = evaluated_wants(inputs, name)
-    if not wants:
-        return None
-    folder = _folder(inputs, name, split, "float32")
-    build_cache(
-        folder,
-        inputs.teachers[name],
-        inputs.split(split, name),
-        wants,
-        precision="float32",
-        progress=inputs.say,
-    )
-    return folder
+    return _filled(inputs, name, split, wants, "float32", elsewhere) if wants else None
 
 
-def _fill(inputs: Inputs, name: str) -> Path:
-    teacher, precision = inputs.teachers[name], inputs.space.teacher_cache.precision
-    folder = _folder(inputs, name, "train", precision)
+def _fill(inputs: Inputs, name: str, elsewhere: Elsewhere | None) -> Path:
     wants = teacher_wants(inputs, name)
     if reads_bank(inputs.students.made.values()):
         wants |= evaluated_wants(inputs, name)
-    build_cache(folder, teacher, inputs.split("train", name), wants, precision=precision, progress=inputs.say)
+    return _filled(inputs, name, "train", wants, inputs.space.teacher_cache.precision, elsewhere)
+
+
+def _filled(
+    inputs: Inputs, name: str, split: str, wants: Wants, precision: str, elsewhere: Elsewhere | None
+) -> Path:
+    """Compute signals of a teacher on a split where they are missing; return the folder."""
+    folder = _folder(inputs, name, split, precision)
+    told = {"teacher": name, "data": inputs.space.dataset.kind, "split": split}
+    kept = Kept(precision=precision, data=inputs.dataset.fingerprint, told=told)
+
+    def run(parts: Sequence[Part], tick: Tick) -> None:
+        assert elsewhere is not None
+        place, data = inputs.teacher_path(name), inputs.dataset_settings
+        elsewhere([cache_order(part, teacher=place, dataset=data, split=split) for part in parts], tick)
+
+    how = Filling(say=inputs.say, workers=usable_cores(), run=run if elsewhere else None)
+    fill_cache(folder, inputs.teachers[name], inputs.split(split, name), wants, kept, how)
     return folder
 
 

@@ -80,9 +80,13 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _sources(job: Job, teacher: Teacher) -> Sources:
+def _sources(job: Job, teacher: Teacher, train: EncodedSplit) -> Sources:
     """Return the teacher with its cache of the train split, or alone where the job names none."""
-    return Sources(teacher, {"train": opened_cache(job.cache, teacher)} if job.cache else {})
+    if not job.cache:
+        return Sources(teacher, {})
+    return Sources(
+        teacher, {"train": opened_cache(job.cache, teacher, data=job.dataset_fingerprint, split=train)}
+    )
 
 
 def check_same(what: str, found: str, planned: str) -> None:
@@ -126,7 +130,7 @@ def _open(job: Job, device: str) -> _Opened:
         place = job.dataset.get("file") or job.dataset.get("root") or job.dataset.get("kind")
         check_same(f"data set {place}", shared_dataset(job.dataset).fingerprint, job.dataset_fingerprint)
         train, val = (shared_split(job.teacher, device, job.dataset, name) for name in ("train", "val"))
-        return _Opened(teacher=teacher, source=_sources(job, teacher), train=train, val=val)
+        return _Opened(teacher=teacher, source=_sources(job, teacher, train), train=train, val=val)
     except (TeacherError, DatasetError, PluginError, OSError) as error:
         if not job.dataset_fingerprint:
             raise
@@ -212,7 +216,8 @@ class TrialLoop:
         """Let a student that reads its teacher be evaluated from what was cached, if all that it reads is there."""
         wants = evaluation_wants(self.trainer.step.student, self.tasks.values())
         if wants and self.job.evaluation_cache:
-            cache = opened_cache(self.job.evaluation_cache, self.teacher)
+            data = self.job.dataset_fingerprint
+            cache = opened_cache(self.job.evaluation_cache, self.teacher, data=data, split=self.val)
             if cache.holds(wants):
                 self.source.caches[self.val.name] = cache
 

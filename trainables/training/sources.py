@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from trainables.datasets.encoded import EncodedSplit
 from trainables.families.base import Family
 from trainables.signals import Batch, Signals, Wants
 from trainables.tasks.base import Task, taught_of, wants_of
+from trainables.teachers.cache.layout import parts_of
 from trainables.teachers.cache.read import TeacherCache
 from trainables.teachers.teacher import Teacher
 
@@ -42,10 +44,18 @@ def evaluation_wants(model: Family, tasks: Iterable[Task]) -> Wants:
     return model.inputs(wants_of(made) & offered).source | taught_of(made)
 
 
-def opened_cache(folder: str, teacher: Teacher) -> TeacherCache:
+def opened_cache(
+    folder: str, teacher: Teacher, *, data: str = "", split: EncodedSplit | None = None
+) -> TeacherCache:
     """Return the cache of a folder.
 
+    Args:
+        folder: of the cache.
+        teacher: whose signals it is to hold; its weights are not looked at.
+        data: fingerprint of the data set, where it is known.
+        split: that it is to be about, where it is known.
+
     Raises:
-        TeacherError: it cannot be read, or another teacher filled it.
+        TeacherError: it cannot be read, or is of something else: names what differs.
     """
-    return TeacherCache(Path(folder), teacher.offers, teacher.files.fingerprint)
+    return TeacherCache(Path(folder), teacher.offers, asked={**parts_of(teacher, split), "data": data})

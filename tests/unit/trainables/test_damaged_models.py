@@ -7,16 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spaces.errors import RunError, StudentSearchError, TeacherError
+from spaces.errors import InputsChanged, RunError, StudentSearchError, TeacherError
+from spaces.files import atomic_path
 from tests.damage import damaged
 from tests.unit.trainables.small import lively, make_job, small_config, write_teacher
 from trainables.export import load
 from trainables.families.base import Blueprint
 from trainables.model_folder import read_model_folder
-from trainables.signals import Offer, Want
+from trainables.signals import Batch, Offer, Want
+from trainables.teachers.cache.contents import Contents, WantSet
+from trainables.teachers.cache.part_file import Form, PartWriter
 from trainables.teachers.cache.read import TeacherCache
 from trainables.training import checkpoint
 from trainables.training.job import Job
@@ -151,6 +155,24 @@ WANT = Want("image", "embedding")
 OFFERS = {WANT: Offer(axes=("E",), sizes=(8,), rows="picture")}
 
 
+def cached(folder: Path, array: np.ndarray, *, rows: np.ndarray | None = None) -> Path:
+    """Write a cache of one part with one signal; return the part's file."""
+    one = WantSet(name="0123abcd", wants=(WANT,), count=1, complete=True)
+    Contents(parts={"teacher": "x"}, sets=(one,)).write(folder)
+    (path,) = one.paths(folder)
+    forms = {"rows.picture": Form("int64", array.shape[:1]), str(WANT): Form(str(array.dtype), array.shape)}
+    with atomic_path(path) as draft, PartWriter(draft, forms, {}) as writer:
+        writer.number("picture", 0, np.arange(len(array)) if rows is None else rows)
+        writer.write(str(WANT), 0, array)
+    return path
+
+
+def said_of(folder: Path, number: int) -> torch.Tensor:
+    """Return what a cache says of a picture."""
+    batch = Batch(fields={}, rows={"picture": torch.tensor([number])})
+    return TeacherCache(folder, OFFERS).signals(batch, frozenset({WANT}))[WANT][0]
+
+
 @pytest.mark.parametrize(
     "array",
     [
@@ -162,24 +184,43 @@ OFFERS = {WANT: Offer(axes=("E",), sizes=(8,), rows="picture")}
     ids=str,
 )
 def test_a_cached_signal_of_another_form_is_told(tmp_path: Path, array: np.ndarray) -> None:
-    (tmp_path / "meta.json").write_text('{"teacher": "x"}')
-    np.save(tmp_path / f"{WANT}.npy", array)
-    with pytest.raises(TeacherError, match=r"embedding.npy: damaged .*Delete it; it is computed again"):
-        TeacherCache(tmp_path, OFFERS)._array(WANT)
+    cached(tmp_path, array)
+    with pytest.raises(InputsChanged, match=r"safetensors: damaged .*Run the command again"):
+        said_of(tmp_path, 0)
 
 
-@pytest.mark.parametrize("rows", [b"1152921504606846976", b"-3", b"3,", b"(" * 50, b"1e3"])
-def test_a_header_that_claims_what_is_not_there_is_told(tmp_path: Path, rows: bytes) -> None:
-    (tmp_path / "meta.json").write_text('{"teacher": "x"}')
-    path = tmp_path / f"{WANT}.npy"
-    header = b"{'descr': '<f2', 'fortran_order': False, 'shape': (" + rows + b", 8), }"
-    header = header.ljust(117) + b"\n"
-    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(48))
-    with pytest.raises(TeacherError, match=r"embedding.npy: damaged "):
-        TeacherCache(tmp_path, OFFERS)._array(WANT)
+@pytest.mark.parametrize("rows", [[0, 1, 3], [0, 1, -1], [0, 1, 1]], ids=str)
+def test_a_part_that_does_not_say_where_each_row_lies_is_told(tmp_path: Path, rows: list[int]) -> None:
+    cached(tmp_path, np.zeros((3, 8), "float16"), rows=np.array(rows))
+    with pytest.raises(
+        InputsChanged, match=r"safetensors: damaged \((numbers of rows beyond 3|no row 2 of picture)\)"
+    ):
+        said_of(tmp_path, 0)
 
 
-@pytest.mark.parametrize("meta", ["{}", "[]", "", "[" * 100_000, '{"teacher": 3}'])
+@pytest.mark.properties
+@given(data=st.data())
+def test_a_damaged_part_is_told_or_says_what_was_written(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("cache")
+    array = np.random.default_rng(0).normal(size=(3, 8)).astype("float16")
+    path = cached(folder, array)
+    path.write_bytes(data.draw(damaged(path.read_bytes())))
+    told: list[str] = []
+    for number in range(3):
+        try:
+            found = said_of(folder, number)
+        except InputsChanged as error:
+            told.append(str(error))
+        else:
+            assert torch.equal(found, torch.from_numpy(array[number]).float())
+    assert all(str(path) in line for line in told)
+
+
+@pytest.mark.parametrize(
+    "meta", ["{}", "[]", "", "[" * 100_000, '{"teacher": 3}', '{"key": 3, "of": {}, "sets": {}}']
+)
 def test_a_cache_of_unknown_origin_is_told(tmp_path: Path, meta: str) -> None:
     (tmp_path / "meta.json").write_text(meta)
     with pytest.raises(TeacherError, match="Delete it; it is computed again"):

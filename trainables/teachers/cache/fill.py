@@ -3,115 +3,140 @@
 A live teacher would more than double the time of a search; reading 64 rows costs half a millisecond.
 """
 
-import json
-import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from spaces.errors import ResourceError, TeacherError
-from spaces.files import atomic_path, make_folder, reserve, write_text
+from spaces.files import make_folder
 from spaces.turns import in_turn
 from trainables.datasets.base import Progress
 from trainables.datasets.encoded import EncodedSplit
-from trainables.signals import PICTURE, Signals, Want, Wants
-from trainables.teachers.cache.layout import META, PRECISIONS, array_path, array_shape, cacheable
+from trainables.signals import Want, Wants
+from trainables.teachers.cache.contents import Contents, read_contents
+from trainables.teachers.cache.layout import row_bytes
+from trainables.teachers.cache.passes import Tick
+from trainables.teachers.cache.plan import Kept, Part, part_bytes, plan_fill
+from trainables.teachers.cache.workers import fill_here
 from trainables.teachers.teacher import Teacher
 
-CHUNK = 128
-LARGEST_REUSED = (
-    1 << 30
-)  # bytes of signals kept in memory while the cache is filled, to encode each picture once
+GIB = 2**30
+USABLE = 0.9  # of a disk
+
+Run = Callable[[Sequence[Part], Tick], None]
+"""Fills parts wherever it likes; tells the rows that were computed."""
 
 
 def build_cache(
     folder: Path, teacher: Teacher, split: EncodedSplit, wants: Wants, *, precision: str, progress: Progress
 ) -> None:
+    """Compute and store what is not in `folder` yet, in this process; see `fill_cache`."""
+    fill_cache(folder, teacher, split, wants, Kept(precision=precision), Filling(say=progress))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filling:
+    """How a cache is filled.
+
+    Attributes:
+        say: takes a line of progress.
+        workers: processes of this machine that fill its parts.
+        run: fills them somewhere else.
+    """
+
+    say: Progress
+    workers: int = 1
+    run: Run | None = None
+
+
+def fill_cache(
+    folder: Path, teacher: Teacher, split: EncodedSplit, wants: Wants, kept: Kept, how: Filling
+) -> None:
     """Compute and store what is not in `folder` yet.
 
-    Each array is written beside its place and renamed when it is complete, so that an interrupted build
-    leaves nothing that could be taken for a result. Of two searches that want it at the same time, one fills it and the
-    other waits. A folder that holds everything is not touched.
+    Each part is written beside its place and renamed when it is complete: whatever ends a filling leaves only whole parts, and
+    the next one goes on from there. Of two searches that want it at the same time, one fills it and the other waits. A
+    folder that holds everything is not touched; a part that is damaged is told, and computed again.
 
     Raises:
         ResourceError: not enough disk, or a folder that cannot be written.
-        TeacherError: an unknown precision.
+        TeacherError: an unknown precision, or a folder that is another cache's.
     """
-    if precision not in PRECISIONS:
-        raise TeacherError(f"teacher_cache.precision: got {precision!r}; allowed: {', '.join(PRECISIONS)}.")
-    usable = cacheable(wants, teacher.offers, split)
-
-    def missing_now() -> list[Want]:
-        return sorted((want for want in usable if not array_path(folder, want).exists()), key=str)
-
-    if missing_now():
-        make_folder(folder)
-        with in_turn(folder, "teacher cache", say=progress):
-            _fill(folder, teacher, split, missing_now(), precision=precision, progress=progress)
-    if not (folder / META).exists():
-        make_folder(folder)
-        write_text(folder / META, json.dumps({"teacher": teacher.files.fingerprint}))
-
-
-def _fill(
-    folder: Path,
-    teacher: Teacher,
-    split: EncodedSplit,
-    missing: Sequence[Want],
-    *,
-    precision: str,
-    progress: Progress,
-) -> None:
-    """Compute and store what is missing."""
-    if missing:  # another process may have filled it meanwhile
-        shapes = {want: array_shape(teacher.offers[want], split) for want in missing}
-        _check_disk(folder, shapes, precision)
-        with ExitStack() as drafts:
-            arrays = {
-                want: _reserved(
-                    drafts.enter_context(atomic_path(array_path(folder, want))),
-                    dtype=precision if teacher.offers[want].rows else "float32",  # one number costs nothing
-                    shape=shapes[want],
-                )
-                for want in missing
-            }
-            _Filling(teacher, split, arrays, _ticker(arrays, teacher, split, progress)).run()
-            for array in arrays.values():
-                array.flush()
+    missing, contents = plan_fill(folder, teacher, split, wants, kept, say=how.say)
+    if not missing and contents == _known(folder):
+        return
+    make_folder(folder)
+    with in_turn(folder, "teacher cache", say=how.say):
+        missing, contents = plan_fill(folder, teacher, split, wants, kept)
+        if missing:  # another process may have filled it meanwhile
+            _check_disk(missing, teacher, split, how.say)
+        if contents != _known(folder):
+            contents.write(folder)
+        if missing:
+            tick = _ticker(sum(part.num_rows for part in missing), how.say)
+            if how.run:
+                how.run(missing, tick)
+            else:
+                fill_here(missing, teacher, split, tick, workers=how.workers)
+            finish(folder)
 
 
-def _reserved(draft: Path, *, dtype: str, shape: tuple[int, ...]) -> np.memmap:
-    """Return a mapped array in a draft, whose space is taken: a disk that fills later does not kill the process."""
-    array = np.lib.format.open_memmap(draft, mode="w+", dtype=dtype, shape=shape)
-    reserve(draft, draft.stat().st_size)
-    return array
+def finish(folder: Path) -> None:
+    """Write down which sets of a cache are complete now, and remove what nobody needs any more.
+
+    Raises:
+        TeacherError: the folder is no cache.
+        StorageError: it cannot be written.
+    """
+    contents = read_contents(folder)
+    sets = [replace(one, complete=all(path.exists() for path in one.paths(folder))) for one in contents.sets]
+    whole = {want for one in sets if one.complete for want in one.wants}
+    left = [one for one in sets if one.complete or not whole.issuperset(one.wants)]
+    replace(contents, sets=tuple(left)).write(folder)
+    known = {path.name for one in left for path in one.paths(folder)}
+    for path in folder.glob("*-of-*.safetensors"):
+        if path.name not in known and not path.name.startswith("."):
+            path.unlink(missing_ok=True)
 
 
-def _check_disk(folder: Path, shapes: Mapping[Want, tuple[int, ...]], precision: str) -> None:
-    need = sum(math.prod(shape) for shape in shapes.values()) * np.dtype(precision).itemsize
-    free = shutil.disk_usage(folder).free
-    if need > 0.9 * free:
-        largest = sorted(shapes, key=lambda want: -math.prod(shapes[want]))[:3]
+def _known(folder: Path) -> Contents | None:
+    """Return what a folder says of itself, None if that is nothing."""
+    try:
+        return read_contents(folder)
+    except TeacherError:
+        return None
+
+
+def _check_disk(parts: Sequence[Part], teacher: Teacher, split: EncodedSplit, say: Progress) -> None:
+    """Tell how large the cache will be; refuse one that the disk does not hold.
+
+    Raises:
+        ResourceError: says what needs the most.
+    """
+    folder = Path(parts[0].folder)
+    need, free = sum(part_bytes(part, teacher, split) for part in parts), shutil.disk_usage(folder).free
+    if need > USABLE * free:
+        wants = {want for part in parts for want in part.wants}
+
+        def size(want: Want) -> int:
+            offer = teacher.offers[want]
+            return (
+                row_bytes(offer, split, parts[0].precision) * split.num_rows(offer.rows) if offer.rows else 0
+            )
+
+        largest = sorted(wants, key=lambda want: (-size(want), str(want)))[:3]
         raise ResourceError(
-            f"teacher cache {folder}: needs {need / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free. Free "
+            f"teacher cache {folder}: needs {need / GIB:.1f} GiB, {free / GIB:.1f} GiB are free. Free "
             "disk, point XDG_CACHE_HOME to a larger one, run the teacher live "
             f"(--set teacher_cache.kind=live), or drop the losses that need the most: {', '.join(map(str, largest))}."
         )
+    say(f"teacher cache {folder}: {need / GIB:.2f} GiB to compute, {free / GIB:.1f} GiB are free")
 
 
-def _ticker(
-    arrays: Mapping[Want, np.ndarray], teacher: Teacher, split: EncodedSplit, progress: Progress
-) -> Callable[[int], None]:
+def _ticker(total: int, progress: Progress) -> Tick:
     """Return what counts rows and tells how far the filling is."""
-    kinds = {teacher.offers[want].rows for want in arrays} - {""}
-    total = sum(split.num_rows(kind) for kind in kinds)
     start, done, shown = time.monotonic(), 0, time.monotonic()
 
     def tick(count: int) -> None:
@@ -124,75 +149,3 @@ def _ticker(
             progress(f"teacher cache: {done:,} of {total:,} rows, {left:.0f} s left")
 
     return tick
-
-
-class _Filling:
-    """Runs the teacher over the rows of each kind, pictures first."""
-
-    def __init__(
-        self,
-        teacher: Teacher,
-        split: EncodedSplit,
-        arrays: Mapping[Want, np.ndarray],
-        tick: Callable[[int], None],
-    ) -> None:
-        self.teacher, self.split, self.arrays, self.tick = teacher, split, arrays, tick
-        self.device = teacher.model.device
-        offers = [teacher.offers[want] for want in teacher.model.reusable]
-        size = sum(4 * split.num_images * math.prod(offer.sizes) for offer in offers)
-        self.reused: dict[int, Signals] | None = {} if size <= LARGEST_REUSED else None
-
-    def run(self) -> None:
-        """Fill all arrays."""
-        groups: dict[str, set[Want]] = {}
-        for want in self.arrays:
-            groups.setdefault(self.teacher.offers[want].rows, set()).add(want)
-        self._constants(frozenset(groups.pop("", ())))
-        for kind in sorted(groups, key=lambda kind: (kind != PICTURE, kind)):
-            self._rows(kind, frozenset(groups[kind]))
-
-    def _constants(self, wants: Wants) -> None:
-        """Store what is one value of the model."""
-        if wants:
-            first = self.split.batch({PICTURE: np.zeros(1, dtype=np.int64)}, self.device)
-            for want, value in self.teacher.signals(first, wants).items():
-                self.arrays[want][...] = value.float().cpu().numpy()
-
-    def _rows(self, kind: str, wants: Wants) -> None:
-        """Store all rows of a kind, short texts first: a chunk is as wide as its longest."""
-        table = self.split.tables.get(kind)
-        order = np.arange(self.split.num_rows(kind))
-        if table is not None:
-            order = np.argsort(table.lengths, kind="stable")
-        needs = self.teacher.model.inputs(wants).fields
-        grounded = any(name.startswith(f"{PICTURE}.") for name in needs)
-        for first in range(0, len(order), CHUNK):
-            rows = order[first : first + CHUNK]
-            numbers = {PICTURE: rows} if table is None else {PICTURE: table.images[rows], kind: rows}
-            known = self._known(numbers[PICTURE]) if table is not None and grounded else None
-            batch = self.split.batch(numbers, self.device, pixels=grounded and known is None)
-            for want, value in self.teacher.signals(batch, wants, known).items():
-                _place(self.arrays[want], rows, value)
-            self.tick(len(rows))
-
-    def _known(self, images: np.ndarray) -> Signals | None:
-        """Return the reusable signals of pictures, each encoded once as long as memory allows."""
-        wants = self.teacher.model.reusable
-        if self.reused is None or not wants:
-            return None
-        # texts of one chunk share pictures
-        new = dict.fromkeys(image for image in images.tolist() if image not in self.reused)
-        missing = np.array(list(new), dtype=np.int64)
-        if len(missing):
-            found = self.teacher.signals(self.split.batch({PICTURE: missing}, self.device), wants)
-            for place, image in enumerate(missing.tolist()):
-                self.reused[image] = Signals({want: value[place] for want, value in found.items()})
-        kept = [self.reused[image] for image in images.tolist()]
-        return Signals({want: torch.stack([one[want] for one in kept]) for want in wants})
-
-
-def _place(array: np.ndarray, rows: np.ndarray, values: Tensor) -> None:
-    """Write a chunk; text axes shorter than the array's stay zero behind it."""
-    block = values.float().cpu().numpy()
-    where: tuple[Any, ...] = (rows, *(slice(0, size) for size in block.shape[1:]))
-    array[where] = block

@@ -1,109 +1,189 @@
 """Reading the cache: what the live teacher would say, to the stored precision."""
 
-import json
+import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from spaces.errors import TeacherError
+from spaces.errors import InputsChanged, TeacherError
 from trainables.datasets.cache_folder import unusable
 from trainables.signals import Batch, Offer, Offers, Signals, Want, Wants
-from trainables.teachers.cache.layout import META, array_path
-
-AGAIN = "it is computed again"
+from trainables.teachers.cache.contents import AGAIN, WantSet, check_parts, read_contents
+from trainables.teachers.cache.part_file import PartFile
 
 
 class TeacherCache:
-    """A source of signals that reads them from disk."""
+    """A source of signals that reads them from disk; each row is checked when this process reads it first."""
 
-    def __init__(self, folder: Path, offers: Offers, fingerprint: str = "") -> None:
+    def __init__(
+        self, folder: Path, offers: Offers, fingerprint: str = "", *, asked: Mapping[str, str] | None = None
+    ) -> None:
         """Open the cache of a folder.
 
         Args:
-            folder: as `build_cache` filled it.
+            folder: as `fill_cache` filled it.
             offers: of the teacher.
             fingerprint: of the teacher that it must come from; empty takes any.
+            asked: other parts of its key, as far as they are known, see `layout.key_parts`.
 
         Raises:
-            TeacherError: it cannot be read, or another teacher filled it.
+            TeacherError: it cannot be read, or is of something else: names what differs.
         """
         self.folder, self.offers = folder, offers
-        try:
-            meta = json.loads((folder / META).read_text(encoding="utf-8"))
-            filled_by = str(meta["teacher"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise TeacherError(f"teacher cache {unusable(folder / META, error, AGAIN)}") from error
-        if fingerprint and filled_by != fingerprint:
-            raise TeacherError(
-                f"teacher cache {folder}: comes from a teacher with fingerprint {filled_by[:40]}, "
-                f"this one has {fingerprint}. Delete it; it is computed again."
-            )
-        self._arrays: dict[Want, np.ndarray] = {}
+        contents = read_contents(folder)
+        check_parts(folder, contents.parts, {"teacher": fingerprint, **(asked or {})})
+        self.wants: Wants = contents.wants
+        self._sets = {want: one for one in contents.sets if one.complete for want in one.wants}
+        self._open: dict[str, _OpenSet] = {}
 
     def holds(self, wants: Wants) -> bool:
         """Return whether all of the wants have been cached."""
-        return all(array_path(self.folder, want).exists() for want in wants)
+        return wants <= self.wants
 
     def fields(self, split: str, wants: Wants) -> frozenset[str]:
         """Return the fields of a batch that it looks at: texts are cut to those of the batch, pixels are not read."""
         return frozenset(self.offers[want].mask for want in wants if "T" in self.offers[want].axes)
 
     def signals(self, batch: Batch, wants: Wants) -> Signals:
-        """Return the cached signals for the given examples, float32 on the batch's device."""
+        """Return the cached signals for the given examples, float32 on the batch's device.
+
+        Raises:
+            TeacherError: they are not in the cache.
+            InputsChanged: what is there is damaged or gone: says where, and on which node.
+        """
         found = Signals()
         rows: dict[str, np.ndarray] = {}  # copied from the device once for each kind of row
         for want in wants:
             offer = self.offers[want]
             if offer.rows and offer.rows not in rows:
                 rows[offer.rows] = batch.rows[offer.rows].cpu().numpy()
-            value = self._value(want, offer, rows.get(offer.rows))
-            if "T" in offer.axes:
-                value = _trimmed(value, offer, batch[offer.mask].shape[1])
-            found[want] = self._tensor(value, batch)
+            tokens = batch[offer.mask].shape[1] if "T" in offer.axes else 0
+            value = self._set_of(want).value(want, offer, rows.get(offer.rows), tokens)
+            found[want] = (
+                torch.from_numpy(value).to(batch.device).float()
+            )  # wider there: numpy takes five times as long
         return found
 
-    @staticmethod
-    def _tensor(value: np.ndarray, batch: Batch) -> Tensor:
-        return torch.from_numpy(value.astype(np.float32)).to(batch.device)
+    def _set_of(self, want: Want) -> "_OpenSet":
+        """Return the set that holds a want, opened at its first use."""
+        one = self._sets.get(want)
+        if one is None:
+            raise TeacherError(
+                f"teacher cache {self.folder} on {socket.gethostname()}: does not hold {want}. Run the search again: what is "
+                "missing is computed before its trials."
+            )
+        if one.name not in self._open:
+            self._open[one.name] = _OpenSet(one, self.folder, self.offers)
+        return self._open[one.name]
 
-    def _value(self, want: Want, offer: Offer, rows: np.ndarray | None) -> np.ndarray:
-        array = self._array(want)
+
+class _OpenSet:
+    """The files of a set, and where each row lies in them."""
+
+    def __init__(self, one: WantSet, folder: Path, offers: Offers) -> None:
+        """Open all files.
+
+        Raises:
+            InputsChanged: one is missing or damaged.
+        """
+        self.paths = one.paths(folder)
+        self.files = [self._opened(path) for path in self.paths]
+        self.places = {kind: self._places(kind) for kind in self.files[0].rows}
+        for want in one.wants:
+            self._check(want, offers[want])
+        self._arrays = {
+            want: [file.arrays[str(want)] for file in self.files] for want in one.wants if offers[want].rows
+        }
+        self._sound = {
+            want: np.zeros(len(self.places[offers[want].rows]), dtype=bool) for want in self._arrays
+        }
+
+    def value(self, want: Want, offer: Offer, rows: np.ndarray | None, tokens: int) -> np.ndarray:
+        """Return the values (B, ...) of rows, zeros for row -1; or the one value of the model."""
         if rows is None:
-            return np.asarray(array)
-        value = np.asarray(array[np.maximum(rows, 0)])
-        if (rows < 0).any():
-            value[rows < 0] = 0
-        return value
+            self._verify(str(want), 0, 0)
+            return np.array(self.files[0].arrays[str(want)][0])
+        arrays, sound = self._arrays[want], self._sound[want]
+        if not sound[rows].all():
+            self._verify_all(want, rows, self.places[offer.rows])
+        sizes = arrays[0].shape[1:]
+        if "T" in offer.axes:  # to the longest text of the batch
+            sizes = tuple(
+                tokens if axis == "T" else size for axis, size in zip(offer.axes, sizes, strict=True)
+            )
+            cut = (slice(None), *(slice(size) for size in sizes))
+            arrays = [array[cut] for array in arrays]
+        missing = rows < 0
+        found: np.ndarray = np.empty((len(rows), *sizes), dtype=arrays[0].dtype)
+        for example, (number, place) in enumerate(self.places[offer.rows][rows].tolist()):
+            found[example] = arrays[number][place]
+        if missing.any():
+            found[missing] = 0
+        return found
 
-    def _array(self, want: Want) -> np.ndarray:
-        if want not in self._arrays:
-            path = array_path(self.folder, want)
-            try:
-                with np.errstate(over="ignore"):  # of a size that a damaged header claims
-                    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-            except Exception as error:  # a damaged header raises almost anything
-                raise TeacherError(f"teacher cache {unusable(path, error, AGAIN)}") from error
-            if not _is_of(array, self.offers[want]):
-                wrong = ValueError(f"{array.dtype} of shape {array.shape}")
-                raise TeacherError(f"teacher cache {unusable(path, wrong, AGAIN)}")
-            self._arrays[want] = array
-        return self._arrays[want]
+    def _verify_all(self, want: Want, rows: np.ndarray, places: np.ndarray) -> None:
+        """Refuse rows that are not as they were written; those that were looked at before are not again."""
+        sound = self._sound[want]
+        for row in rows[~sound[rows]].tolist():
+            if row >= 0:
+                self._verify(str(want), *places[row].tolist())
+                sound[row] = True
+
+    def _opened(self, path: Path) -> PartFile:
+        try:
+            return PartFile(path)
+        except (OSError, ValueError) as error:
+            raise _told(path, error) from error
+
+    def _places(self, kind: str) -> np.ndarray:
+        """Return (N, 2) numbers of the file of each row, and of the row in it."""
+        count = sum(len(file.rows[kind]) for file in self.files)
+        found = np.full((count, 2), -1, dtype=np.int64)
+        for number, file in enumerate(self.files):
+            rows = file.rows[kind]
+            if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < count:
+                raise _told(self.paths[number], ValueError(f"numbers of rows beyond {count:,}"))
+            found[rows] = np.stack([np.full(len(rows), number), np.arange(len(rows))], axis=1)
+        if (found < 0).any():
+            raise _told(self.paths[0], ValueError(f"no row {int((found < 0).any(1).argmax())} of {kind}"))
+        return found
+
+    def _check(self, want: Want, offer: Offer) -> None:
+        """Refuse files that do not hold what the teacher offers."""
+        for path, file in zip(self.paths, self.files, strict=True):
+            array = file.arrays.get(str(want))
+            if array is None and not offer.rows and file is not self.files[0]:
+                continue
+            if array is None or not _is_of(array, offer):
+                is_there = "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
+                raise _told(path, ValueError(f"{is_there} for {want}"))
+
+    def _verify(self, name: str, number: int, row: int) -> None:
+        """Refuse a row that is not as it was written."""
+        if not self.files[number].is_sound(name, row):
+            raise _told(self.paths[number], ValueError(f"the checksum of row {row} of {name} is wrong"))
+
+
+def _told(path: Path, error: Exception) -> InputsChanged:
+    """Return what is told of a file that is missing or damaged: where, on which node, and what to do."""
+    node = socket.gethostname()
+    if isinstance(error, OSError) and not (isinstance(error, FileNotFoundError) and path.parent.is_dir()):
+        return InputsChanged(f"teacher cache on {node}: {unusable(path, error, AGAIN)}")
+    what = "missing" if isinstance(error, OSError) else f"damaged ({error})"
+    return InputsChanged(
+        f"teacher cache {path}: {what}, as {node} sees it. Run the command again, or --resume the run: {AGAIN}, and nothing "
+        "is lost."
+    )
 
 
 def _is_of(array: np.ndarray, offer: Offer) -> bool:
     """Return whether an array can hold what a teacher offers; text axes are as long as the texts are."""
-    sizes = array.shape[1:] if offer.rows else array.shape
+    sizes = array.shape[1:]
     if not np.issubdtype(array.dtype, np.floating) or len(sizes) != len(offer.sizes):
         return False
     return all(
         got <= size if axis == "T" else got == size
         for got, size, axis in zip(sizes, offer.sizes, offer.axes, strict=True)
     )
-
-
-def _trimmed(value: np.ndarray, offer: Offer, tokens: int) -> np.ndarray:
-    """Cut text axes to the batch's longest text."""
-    cut = tuple(slice(0, tokens) if axis == "T" else slice(None) for axis in offer.axes)
-    return value[(slice(None), *cut)]

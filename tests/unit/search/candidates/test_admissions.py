@@ -1,5 +1,6 @@
 """What becomes of a point of the space: a candidate less what cannot be fed, and a job that names its teacher and cache."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from spaces.errors import IllegalCandidate
 from spaces.load import load_space
 from tests.unit.search.earlier_run import DEFAULTS, ONE_WORKER, SPACE, load_recorder
 from trainables.signals import Want
-from trainables.teachers.cache.layout import array_path
+from trainables.teachers.cache.contents import read_contents
 
 TAUGHT = ("losses.image_embedding={weight: 1}", "losses.itm={weight: 1}")
 COSTS = {"params": 1.0, "flops": 2.0, "latency_ms": 3.0, "size_mib": 4.0}
@@ -51,12 +52,14 @@ def opened(admissions: StudentAdmissions, folder: str) -> StudentAdmissions:
 
 
 def part_of(cache: str, folder: Path, *lacking: Want) -> str:
-    """Return a copy of a cache without some of its arrays."""
+    """Return a cache that is told to lack some signals."""
     folder.mkdir()
-    for file in Path(cache).iterdir():
-        if file.name not in [array_path(Path(cache), want).name for want in lacking]:
-            (folder / file.name).write_bytes(file.read_bytes())
-    assert array_path(folder, Want("image", "embedding")).exists() is (
+    contents = read_contents(Path(cache))
+    sets = [
+        replace(one, wants=tuple(want for want in one.wants if want not in lacking)) for one in contents.sets
+    ]
+    replace(contents, sets=tuple(sets)).write(folder)
+    assert (Want("image", "embedding") in read_contents(folder).wants) is (
         Want("image", "embedding") not in lacking
     )
     return str(folder)

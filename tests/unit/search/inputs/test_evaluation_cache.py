@@ -20,6 +20,8 @@ from tests.unit.trainables.small import CPU, silent, write_teacher
 from tests.unit.trainables.training.head import IMAGE, TEXT
 from trainables.families import FAMILIES
 from trainables.signals import NOTHING
+from trainables.teachers.cache.contents import read_contents
+from trainables.teachers.cache.part_file import PartFile
 
 COSTS = {"params": 1.0, "flops": 2.0, "latency_ms": 3.0, "size_mib": 4.0}
 SPACE = """\
@@ -54,9 +56,10 @@ def test_what_heads_read_is_cached_of_the_validation_split_in_full_precision(hea
     assert evaluated_wants(heads, name) == {IMAGE, TEXT}
     (folder,) = fill_evaluation_caches(heads).values()
     assert folder not in fill_teacher_caches(heads).values()
-    files = sorted(Path(folder).glob("*.npy"))
-    assert [file.stem for file in files] == ["image.embedding", "text.embedding"]
-    assert {np.load(file).dtype for file in files} == {np.dtype("float32")}
+    (file,) = Path(folder).glob("*.safetensors")
+    arrays = PartFile(file).arrays
+    assert sorted(arrays) == ["image.embedding", "text.embedding"]
+    assert {array.dtype for array in arrays.values()} == {np.dtype("float32")}
 
 
 def test_a_split_is_read_from_its_cache_and_said_live_where_there_is_none(heads: Inputs) -> None:
@@ -108,5 +111,5 @@ def test_a_job_names_the_cache_and_the_checkpoints_of_its_space(heads: Inputs, t
     assert admissions.job(candidate, COSTS).evaluation_cache == ""
     admissions.held_out = fill_evaluation_caches(heads)
     job = admissions.job(candidate, COSTS)
-    assert Path(job.evaluation_cache, "image.embedding.npy").is_file()
+    assert read_contents(Path(job.evaluation_cache)).wants == {IMAGE, TEXT}
     assert job.checkpoints == {"every_epoch": False, "keep_best": True}

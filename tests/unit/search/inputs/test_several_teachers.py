@@ -15,7 +15,7 @@ from spaces.load import load_space
 from tests.unit.search.earlier_run import ONE_WORKER, SPACE, load_recorder
 from tests.unit.trainables.small import silent, write_teacher
 from trainables.signals import Want
-from trainables.teachers.cache.layout import array_path
+from trainables.teachers.cache.contents import read_contents
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_each_teacher_has_a_cache_of_its_own_and_retention_is_of_it(
     assert list(caches) == ["embedded", small]
     assert len(set(caches.values())) == 2
     for folder in caches.values():
-        assert array_path(Path(folder), Want("image", "embedding")).exists()
+        assert Want("image", "embedding") in read_contents(Path(folder)).wants
     admissions = StudentAdmissions(inputs, load_recorder(tmp_path, inputs), folder=tmp_path, rungs=(1,))
     admissions.open(caches=caches, launch=ONE_WORKER)
     values = inputs.space.default_values() or {}
