@@ -313,7 +313,9 @@ class Pool:
         for number in np.unique(places // CHUNK).tolist():
             there = np.flatnonzero(places // CHUNK == number)
             rows, chosen = (torch.from_numpy(one).to(self.device) for one in (there, places[there] % CHUNK))
-            kept = self._reused.get(number) or self._look(number, self.model.reusable).only(self.model.reusable)
+            kept = self._reused.get(number) or self._look(number, self.model.reusable).only(
+                self.model.reusable
+            )
             for want, value in kept.items():
                 if want not in found:
                     found[want] = value.new_empty(len(places), *value.shape[1:])
