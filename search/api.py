@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from search.start import Request
     from trainables.export import Student
 
-OPTIONS = ("address", "always_train", "out", "resume", "storage", "warm_start")
+OPTIONS = ("address", "always_train", "out", "resume", "retry_failed", "storage", "warm_start")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def search(
         overrides: fields of the space by dotted path, as a mapping or as texts `path=value`.
         callbacks: `ray.tune.Callback`s; one that raises is told, and the search goes on.
         quiet: print nothing.
-        options: `out`, `resume`, `warm_start`, `address`, `always_train`, `storage`: as the flags of the command.
+        options: `out`, `resume`, `retry_failed`, `warm_start`, `address`, `always_train`, `storage`: as the flags of the command.
 
     Raises:
         StudentSearchError: whatever has to be mended.
@@ -205,6 +205,7 @@ def _request(
         address=options.get("address"),
         always_train=options.get("always_train", False),
         storage=folders.get("storage"),
+        retry_failed=options.get("retry_failed", False),
     )
 
 
@@ -236,8 +237,11 @@ def _check_types(space: Any, overrides: Any, options: Mapping[str, Any]) -> None
         refuse("warm_start", earlier, "the path of a run folder, or a list of them")
     if not isinstance(options.get("address"), str | None):
         refuse("address", options["address"], "the address of a Ray cluster as text, or None")
-    if not isinstance(options.get("always_train", False), bool):
-        refuse("always_train", options["always_train"], "True or False")
+    for name in ("always_train", "retry_failed"):
+        if not isinstance(options.get(name, False), bool):
+            refuse(name, options[name], "True or False")
+    if options.get("retry_failed") and options.get("resume") is None:
+        refuse("retry_failed", True, "together with resume")
 
 
 def open_run(folder: str | Path) -> Run:

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from search.arguments import DEFAULT_SPACE, add_settings, parse
+from search.reporting.log_file import logged
 from spaces.console import command, say
-from spaces.errors import StudentSearchError
+from spaces.errors import RunError, StorageError, StudentSearchError
 from spaces.interruption import exit_code_of
 from spaces.paths import user_path
 
 if TYPE_CHECKING:
+    from search.reporting.json_lines import JsonLines
     from search.start import Request
     from spaces.load import Override
 
@@ -57,8 +59,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="H",
         help="end after so many GPU-hours (CPU-hours without GPUs) of training",
     )
-    made.add_argument("--workers-per-trial", type=int, metavar="N", help="training processes per candidate")
+    _add_resources(made)
     _add_places(made)
+    _add_output(made)
     made.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     made.add_argument(
         "--smoke", action="store_true", help="the whole path in under 90 seconds, on very little data"
@@ -72,6 +75,35 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _add_resources(made: argparse.ArgumentParser) -> None:
+    """Add the flags that say what trials take."""
+    made.add_argument("--workers-per-trial", type=int, metavar="N", help="training processes per candidate")
+    made.add_argument(
+        "--gpus-per-worker",
+        type=float,
+        metavar="X",
+        help="GPUs of each worker, a share such as 0.25 too (default 1 where there is a GPU)",
+    )
+    made.add_argument(
+        "--max-concurrent",
+        type=int,
+        metavar="N",
+        help="candidates in training at a time, at most (default: as many as there is room for)",
+    )
+
+
+def _add_output(made: argparse.ArgumentParser) -> None:
+    """Add the flags that say where a search tells of itself."""
+    made.add_argument(
+        "--log", type=user_path, metavar="FILE", help="append what is said to this file too, with times"
+    )
+    made.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object a line on standard output: events run, progress, and at last end or error",
+    )
+
+
 def _add_places(made: argparse.ArgumentParser) -> None:
     """Add the flags that say where a run lies, which runs it goes on from, and where it trains."""
     made.add_argument(
@@ -82,6 +114,11 @@ def _add_places(made: argparse.ArgumentParser) -> None:
         type=user_path,
         metavar="RUN",
         help="go on with an interrupted run, or extend it with --trials",
+    )
+    made.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="with --resume: train again, from their checkpoints, candidates that crashed or ran out of memory",
     )
     made.add_argument(
         "--warm-start",
@@ -139,7 +176,37 @@ def request_of(options: argparse.Namespace) -> "Request":
         always_train=options.train == "always",
         dry_run=options.dry_run,
         storage=options.storage,
+        retry_failed=options.retry_failed,
+        events=events_of(options),
     )
+
+
+def check_sense(options: argparse.Namespace) -> None:
+    """Refuse flags that would be read and do nothing.
+
+    Raises:
+        RunError: names them.
+    """
+    if options.retry_failed and not options.resume:
+        raise RunError(
+            "--retry-failed: got it without --resume; allowed: with --resume RUN, whose failed candidates it trains again. Name "
+            "the run, or leave the flag out."
+        )
+    idle = "--list" if options.list else "--dry-run" if options.dry_run else ""
+    for flag, given in (("--retry-failed", options.retry_failed), ("--json", options.json)):
+        if given and idle:
+            raise RunError(
+                f"{flag}: got it with {idle}, which runs no search; allowed: with a search. Leave one of them out."
+            )
+
+
+def events_of(options: argparse.Namespace) -> "JsonLines | None":
+    """Return who tells events on standard output; None without --json."""
+    if not options.json:
+        return None
+    from search.reporting.json_lines import JsonLines
+
+    return JsonLines(sys.stdout)
 
 
 def overrides(options: argparse.Namespace) -> tuple[list["str | Override"], list[str]]:
@@ -173,6 +240,8 @@ def _flags(options: argparse.Namespace) -> list["str | Override"]:
         "--wall-hours": ("search.stop.wall_hours", options.wall_hours),
         "--device-hours": ("search.stop.device_hours", options.device_hours),
         "--workers-per-trial": ("resources.workers_per_trial", options.workers_per_trial),
+        "--gpus-per-worker": ("resources.gpus_per_worker", options.gpus_per_worker),
+        "--max-concurrent": ("resources.max_concurrent", options.max_concurrent),
     }
     return [
         Override(f"{flag} {value}", path, value) for flag, (path, value) in flags.items() if value is not None
@@ -186,6 +255,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP.
     """
     options = parse(parser(), arguments, lists=["warm_start"])
+    try:
+        with logged(options.log, output=not options.json):
+            return _run(options)
+    except StorageError as error:  # of --log
+        return _failed(options, str(error), 2)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Do what is asked for; return the exit code."""
     told: list[str] = []
 
     def soon(problems: Sequence[str]) -> None:
@@ -193,6 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("\n".join(["error: " + problems[0], *problems[1:]]))
 
     try:
+        check_sense(options)
         if options.list:
             from search.reporting.catalogue import catalogue
 
@@ -207,12 +286,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return start(request_of(options), say=say, soon=soon)
     except StudentSearchError as error:
         rest = [one for one in getattr(error, "problems", [str(error)]) if one not in told]
-        if rest:
-            say("\n".join(rest) if told else f"error: {error}")
-        return 2
+        return _failed(options, str(error), 2, shown="\n".join(rest) if told else f"error: {error}")
     except KeyboardInterrupt as error:
-        say("; ".join(["interrupted", *getattr(error, "__notes__", [])]))
-        return exit_code_of(error)
+        text = "; ".join(["interrupted", *getattr(error, "__notes__", [])])
+        return _failed(options, text, exit_code_of(error), shown=text)
+
+
+def _failed(options: argparse.Namespace, message: str, code: int, *, shown: str | None = None) -> int:
+    """Tell what a search could not be begun or ended for; return the exit code.
+
+    Args:
+        options: the command line.
+        message: all of it.
+        code: the exit code.
+        shown: what of it is still to be said; "" for nothing.
+    """
+    text = f"error: {message}" if shown is None else shown
+    if text:
+        say(text)
+    if (events := events_of(options)) is not None:
+        events.tell("error", {"message": message, "exit_code": code})
+    return code
 
 
 if __name__ == "__main__":

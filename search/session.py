@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+import ray
 from ray.tune import Callback
 
 from search.candidates.admissions import StudentAdmissions
@@ -16,7 +17,8 @@ from search.inputs.teacher_cache import fill_evaluation_caches, fill_teacher_cac
 from search.inputs.teacher_figures import Say
 from search.reporting.conclusion import finished_count
 from search.reporting.finish import Finish
-from search.reporting.progress import Progress
+from search.reporting.json_lines import JsonLines, progress_fields
+from search.reporting.progress import Progress, Tally
 from search.run_folder.facts import RunFacts, first_facts, read_facts, write_space
 from search.run_folder.provenance import code_changes, session_now, stamp
 from search.run_folder.recorder import Recorder
@@ -26,18 +28,27 @@ from search.stopping.interrupt import Interrupt
 from search.stopping.stop_rules import INTERRUPTED, Ending, StopRules
 from search.stopping.time_used import TimeUsed
 from search.tune import cluster
+from search.tune.capacity import Capacity
+from search.tune.groups import Watchdog
 from search.tune.shared import check_seen
 from search.tune.tune_callback import RunCallback, Watched
-from search.tune.tuner import make_tuner
-from search.tune.user_callbacks import Guarded
-from search.tune.watchdog import Watchdog
+from search.tune.tuner import Guarded, make_tuner
 from spaces.errors import InputsChanged, StorageError
 from spaces.interruption import shielded
 from trainables.datasets.cache_folder import storage
-from trainables.trial import Launch, release
+from trainables.trial import Launch, driver_share
+from trainables.worker_group import release
 
 NOTICE = "stopping: results are kept, the report is drawn; once more to quit at once"
+RETRIED = ("crashed", "oom")  # an error of a machine's, often; what diverged or collapsed would do so again
 BROKEN_OFF = Ending(ended_by="failed", reason="Ray Tune ended before the search did")
+
+
+def retried(candidates: Sequence[str]) -> str:
+    """Return what is said of --retry-failed."""
+    if not candidates:
+        return "--retry-failed: no candidate of the run has crashed or run out of memory"
+    return f"--retry-failed: {len(candidates)} that had crashed or run out of memory go on: {', '.join(candidates)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +63,8 @@ class Options:
         notes: sentences about defaults and changes, kept in run.json.
         earlier: what earlier runs have measured; None where none is named, and on a resume.
         callbacks: the user's own; one that raises is told, and the search goes on.
+        retry_failed: of a run to go on with, train again what crashed or ran out of memory.
+        events: tells a program that has started this one.
     """
 
     address: str | None
@@ -61,6 +74,8 @@ class Options:
     notes: Mapping[str, Any] = field(default_factory=dict)
     earlier: EarlierResults | None = None
     callbacks: Sequence[Callback] = ()
+    retry_failed: bool = False
+    events: JsonLines | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +112,8 @@ class Session:
         open_tables = Recorder.load if options.resume else Recorder
         losses = sorted(self.space.losses)
         self.recorder = open_tables(self.folder, metric_names=inputs.metrics, loss_names=losses)
+        if options.retry_failed:
+            self.say(retried(self.recorder.reopen(RETRIED)))
         self.scheduler = make_scheduler(self.space, self.folder)
         rungs = rungs_of(self.space)
         self.admissions = StudentAdmissions(inputs, self.recorder, folder=self.folder, rungs=rungs)
@@ -228,9 +245,12 @@ class Session:
         """Run the trials; return why there are no more."""
         wanted = self.space.resources
         found = cluster.resources(
-            workers=wanted.workers_per_trial, cpus=wanted.cpus_per_worker, gpus=wanted.gpus_per_worker
+            workers=wanted.workers_per_trial,
+            cpus=wanted.cpus_per_worker,
+            gpus=wanted.gpus_per_worker,
+            most=wanted.max_concurrent,
         )
-        for line in [found.describe(), *dashboard]:
+        for line in [found.describe(), *filter(None, [found.waits]), *dashboard]:
             self.say(line)
         launch = Launch(
             nested=self.options.always_train or found.workers > 1,
@@ -239,30 +259,39 @@ class Session:
             gpus=found.gpus,
             storage=str(self.folder / "ray"),
             log="",
+            retries=self.space.failures.retries,
+            driver=driver_share([node["Resources"] for node in ray.nodes() if node["Alive"]], found.slots),
         )
         self.admissions.open(caches=caches, launch=launch)
         self.time.open(workers=found.workers, cpus=found.cpus, gpus=found.gpus)
         self.say(f"prepared in {self.time.session_s:.0f} s; {searcher.trials} candidates to try")
-        self._tune(searcher, rules, launch=launch, slots=found.slots)
+        ahead = 0 if launch.nested else 1  # what a trial of one worker asks for itself bounds it
+        capacity = Capacity(found, ahead=ahead, most=wanted.max_concurrent)
+        self._tune(searcher, rules, launch=launch, capacity=capacity)
         return rules.conclusion(searcher.ended, unfinished=bool(self.recorder.unfinished())) or BROKEN_OFF
 
-    def _tune(self, searcher: CandidateSearcher, rules: StopRules, *, launch: Launch, slots: int) -> None:
+    def _tune(
+        self, searcher: CandidateSearcher, rules: StopRules, *, launch: Launch, capacity: Capacity
+    ) -> None:
         """Let Ray Tune run the trials."""
 
         def on_end(row: Mapping[str, Any]) -> None:
             rules.note_end(row)
             self.facts.note(**rules.to_dict())  # a session that is killed later has told what it used
 
-        progress = Progress(self.options.stream)
+        progress = Progress(self.options.stream, tell=self._tell_progress)
+        watchdog = Watchdog(self.say) if launch.nested else None
         watched = Watched(
             scheduler=self.scheduler,
             rules=rules,
             progress=progress,
             quality=self.space.quality,
             trials=lambda: searcher.trials,
-            slots=slots,
-            watchdog=Watchdog() if launch.nested else None,
+            slots=lambda: capacity.slots,
+            watchdog=watchdog,
             on_end=on_end,
+            waiting=lambda: capacity.waiting,
+            say=self.say,
         )
         callback = RunCallback(self.recorder, watched)
         theirs = [Guarded(one, self.say) for one in self.options.callbacks]
@@ -271,7 +300,7 @@ class Session:
             self.scheduler,
             callbacks=[callback, *theirs],
             launch=launch,
-            slots=slots,
+            room=lambda: capacity.room,
             over=rules.over,
         )
         try:
@@ -282,6 +311,12 @@ class Session:
         finally:
             progress.close(callback.tally())
             release(Path(launch.storage))
+            if watchdog is not None:
+                watchdog.settle()
+
+    def _tell_progress(self, tally: Tally, elapsed_s: float, left_s: float | None) -> None:
+        if self.options.events is not None:
+            self.options.events.tell("progress", progress_fields(tally, elapsed_s=elapsed_s, left_s=left_s))
 
     def _note_ending(self, ending: Ending, rules: StopRules) -> None:
         """Write down how the search ended."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from spaces.commands import command_line
 from spaces.errors import SpaceError, StorageError, StudentSearchError
@@ -15,6 +15,9 @@ from spaces.files import refusal
 from spaces.interruption import shielded
 from spaces.load import Override, read_draft
 from spaces.schema import Space
+
+if TYPE_CHECKING:
+    from search.reporting.json_lines import JsonLines
 
 Say = Callable[[str], None]
 Soon = Callable[[Sequence[str]], None]
@@ -36,6 +39,8 @@ class Request:
         always_train: run even one worker through Ray Train.
         dry_run: print the plan and stop.
         storage: folder of all that is derived of teacher and data; None for `places.chosen_storage`'s choice.
+        retry_failed: of the run to go on with, train again what crashed or ran out of memory.
+        events: tells a program that has started this one; None has the report's place printed instead.
     """
 
     space: Path
@@ -48,6 +53,8 @@ class Request:
     always_train: bool = False
     dry_run: bool = False
     storage: Path | None = None
+    retry_failed: bool = False
+    events: "JsonLines | None" = None
 
 
 def start(request: Request, *, say: Say, soon: Soon) -> int:
@@ -69,7 +76,12 @@ def start(request: Request, *, say: Say, soon: Soon) -> int:
         outcome = run_session(request, inputs, earlier, stream=sys.stderr, say=say)
     go_on = command_line("search/run.py", "--resume", outcome.folder)
     say(f"{time.monotonic() - started:.0f} s in all")
-    print(f"report: {outcome.report}")
+    if request.events is None:
+        print(f"report: {outcome.report}")
+    else:
+        from search.reporting.json_lines import end_fields
+
+        request.events.tell("end", end_fields(outcome, time.monotonic() - started))
     if outcome.code == 1 and outcome.ending.ended_by != "failures":  # that is told already, with its reason
         say("no candidate was trained to the end; the report says why")
     if outcome.cut:
@@ -300,15 +312,24 @@ def _run_session(
         notes={"from the command line": [*typed, *request.said]} if typed else {},
         earlier=earlier,
         callbacks=callbacks,
+        retry_failed=request.retry_failed,
+        events=request.events,
     )
+
+    def begin(folder: Path) -> None:
+        say(f"run folder: {folder}")
+        if request.events is not None:
+            told = {"folder": str(folder), "space": inputs.space.name, "trials": inputs.space.search.trials}
+            request.events.tell("run", {**told, "resumed": request.resume is not None})
+
     if request.resume is not None:  # `resumed_alone` owns it
-        say(f"run folder: {request.resume}")
+        begin(request.resume)
         try:
             return Session(inputs, request.resume, options, say=say).run()
         except StorageError as error:
             raise _unfinished(error, request.resume) from error
     with begun(inputs.space.name, request.out, say=say) as folder:
-        say(f"run folder: {folder}")
+        begin(folder)
         return Session(inputs, folder, options, say=say).run()
 
 

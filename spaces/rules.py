@@ -63,6 +63,7 @@ class Number(Rule):
 
     Attributes:
         whole: whole numbers only; kept as int, any other number as float.
+        share: of one thing, or several whole ones.
         low: least value, itself allowed unless `open_low`.
         high: greatest value, itself allowed unless `open_high`; None for any.
         relative: whether `0.5x` of the teacher's value is allowed.
@@ -75,6 +76,7 @@ class Number(Rule):
     high: float | None = None
     open_high: bool = False
     whole: bool = False
+    share: bool = False
     relative: bool = False
     most_times: int | None = None
     why: str = ""
@@ -88,6 +90,7 @@ class Number(Rule):
         bound = f"above {self.low:.15g}" if self.open_low else f">= {self.low:.15g}"
         if self.high is not None and all_bounds:
             bound += f" and {'below' if self.open_high else '<='} {self.high:.15g}"
+        bound += ", above 1 a whole one" if self.share else ""
         most = f", at most {self.most_times}x" if self.most_times and all_bounds else ""
         return f"{noun} {bound}" + (f", or relative to the teacher as 0.5x{most}" if self.relative else "")
 
@@ -104,7 +107,7 @@ class Number(Rule):
             raise self.refuse(
                 value, "Write a plain number." if factor is None else "Write it as an absolute number."
             )
-        if self.whole and value != int(value):
+        if (self.whole or (self.share and value > 1)) and value != int(value):
             raise self.refuse(value, f"Use {int(value)} or {int(value) + 1}.")
         if value < self.low or (self.open_low and value == self.low):
             raise self.refuse(value, "Raise it.")

@@ -18,6 +18,7 @@ from spaces.rules import Word
 from spaces.sections import (
     CheckpointsSection,
     EvaluationSection,
+    FailuresSection,
     LimitsSection,
     LossSection,
     Name,
@@ -65,6 +66,7 @@ class Space(Section):
     search: SearchSection
     evaluation: EvaluationSection = EvaluationSection()
     resources: ResourcesSection = ResourcesSection()
+    failures: FailuresSection = FailuresSection()
     teacher_cache: TeacherCacheSection = TeacherCacheSection()
     checkpoints: CheckpointsSection = CheckpointsSection()
 

@@ -29,6 +29,10 @@ _IMAGES = Number(
 )
 _TEXTS = Number(whole=True, low=1, high=1000, why="the texts of all evaluated pictures are held in memory")
 _PROCESSES = Number(whole=True, low=1, high=10**4, why="each is a process on a core of its own")
+_CONCURRENT = Number(
+    whole=True, low=1, high=10**5, null=True, why="each is a process that the search follows"
+)
+_RETRIES = Number(whole=True, low=0, high=1000, why="what is lost that often is no matter of chance")
 _POSITIVE = Number(low=0, open_low=True)
 _BOUND = Number(low=0, relative=True, null=True)
 _HOURS = Number(
@@ -206,13 +210,27 @@ class SearchSection(Section):
 
 
 class ResourcesSection(Section):
-    """What one trial takes; gpus null is 1 where the cluster has any, else 0."""
+    """What one trial takes, and how many run side by side: null for all that there is room for.
+
+    gpus null is 1 where the cluster has any, else 0.
+    """
 
     workers_per_trial: Processes = 1
     cpus_per_worker: Processes = 1
     gpus_per_worker: Annotated[
-        float | None, fixed(Number(low=0, high=1000, null=True, why="each is a device of one machine"))
+        float | None,
+        fixed(Number(low=0, high=1000, share=True, null=True, why="each is a device of one machine")),
     ] = None
+    max_concurrent: Annotated[int | None, fixed(_CONCURRENT)] = None
+
+
+class FailuresSection(Section):
+    """How often a candidate goes on from its checkpoint after its process or its node was lost.
+
+    An error of its own would come again, and is not tried again.
+    """
+
+    retries: Annotated[int, fixed(_RETRIES)] = 3
 
 
 class EvaluationSection(Section):

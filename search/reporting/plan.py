@@ -49,6 +49,10 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
         f"limits: {', '.join(limits) or 'none'}; teacher outputs {space.teacher_cache.kind} in {space.teacher_cache.precision}",
     ]
     lines += _first_lines(inputs)
+    lines.append(
+        f"a candidate whose process or node is lost goes on from its checkpoint, up to {space.failures.retries} times "
+        "(failures.retries); an error of its own is not tried again"
+    )
     rules = described(space.search.stop)
     if rules:
         lines.append(

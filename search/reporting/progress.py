@@ -25,6 +25,7 @@ class Tally:
         limit_left_s: seconds until the wall clock ends the search, None where no stop rule says so.
         hypervolume: in per cent of the box, None before a candidate is finished.
         best: of every objective, over finished candidates; the quality objective first.
+        waiting: which trials wait for resources, and why; "" for none.
     """
 
     trials: int
@@ -39,6 +40,7 @@ class Tally:
     limit_left_s: float | None = None
     hypervolume: float | None = None
     best: Sequence[Best] = ()
+    waiting: str = ""
 
     @property
     def done(self) -> int:
@@ -100,6 +102,7 @@ def describe(tally: Tally, *, elapsed_s: float, left_s: float | None) -> str:
     parts = [
         f"{tally.done}/{tally.trials} done ({tally.stopped} stopped, {tally.failed} failed)",
         f"{tally.running} running",
+        *([tally.waiting] if tally.waiting else []),
         f"{wording.duration(elapsed_s)}{left}",
     ]
     if tally.hypervolume is not None:
@@ -130,9 +133,11 @@ class Progress:
         *,
         clock: Callable[[], float] = time.monotonic,
         columns: Callable[[], int] = lambda: shutil.get_terminal_size().columns,
+        tell: Callable[[Tally, float, float | None], None] | None = None,
     ) -> None:
-        """Start the time; see `StatusLine`."""
+        """Start the time; see `StatusLine`. `tell` is called with whatever is printed, seconds so far and left."""
         self._line = StatusLine(stream, clock=clock, columns=columns)
+        self._tell = tell
         self._shown_done = 0
         self._first_epochs: int | None = None
 
@@ -160,7 +165,10 @@ class Progress:
         """Print the line now."""
         self._shown_done = tally.done
         elapsed = self._line.elapsed_s
-        self._line.show(describe(tally, elapsed_s=elapsed, left_s=self._left(tally, elapsed)))
+        left = self._left(tally, elapsed)
+        self._line.show(describe(tally, elapsed_s=elapsed, left_s=left))
+        if self._tell is not None:
+            self._tell(tally, elapsed, left)
 
     def _left(self, tally: Tally, elapsed: float) -> float | None:
         """Return the seconds left at this session's speed, or until the wall clock ends it if that is sooner.

@@ -10,6 +10,7 @@ from spaces.console import tolerant
 
 REFRESH_S = 0.5  # on a terminal, where the line is rewritten in place
 QUIET_S = 10.0  # elsewhere, where each line stays
+IN_PLACE = "\r\x1b[K"  # goes back to the beginning of a line and empties it
 
 
 @final
@@ -55,7 +56,7 @@ class StatusLine:
         self._shown_at = self._clock()
         if self.terminal:
             # one column is kept free: a full line would scroll on some terminals
-            self._stream.write(f"\r\x1b[K{line[: max(self._columns() - 1, 1)]}")
+            self._stream.write(f"{IN_PLACE}{line[: max(self._columns() - 1, 1)]}")
             self._in_place = True
         else:
             self._stream.write(f"{line}\n")
@@ -64,5 +65,5 @@ class StatusLine:
     def close(self, *, keep: bool) -> None:
         """Begin a clean line for what follows; a line in place stays if it is to be kept."""
         if self._in_place:
-            self._stream.write("\n" if keep else "\r\x1b[K")
+            self._stream.write("\n" if keep else IN_PLACE)
             self._stream.flush()

@@ -19,7 +19,7 @@ from spaces.files import make_folder
 from spaces.owner import owned
 
 if TYPE_CHECKING:
-    from search.tune.cluster import Resources
+    from search.tune.capacity import Resources
 
 
 def control(

@@ -33,7 +33,10 @@ PACKAGES = (
 )
 OURS = "student-search"
 PLUGINS = "student_search."  # groups of entry points
-CHANGEABLE = ("search.trials", "search.stop", "resources")  # when, where and how long; not what comes out
+CHANGEABLE = (  # when, where and how long; not what comes out
+    *("search.trials", "search.stop"),
+    *("resources", "failures"),
+)
 PLACES = (
     "teacher",
     *(f"dataset.{name}" for name in PLACES_OF_DATA),

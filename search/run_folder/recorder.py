@@ -162,6 +162,14 @@ class Recorder:
         self._rows[candidate_id].update(status=status, reason=reason)
         self.write()
 
+    def reopen(self, statuses: Collection[str]) -> list[str]:
+        """Let candidates that ended so be unfinished again, to be trained on from their checkpoints; return their ids."""
+        found = [name for name, row in self._rows.items() if row["status"] in statuses]
+        for name in found:
+            self._rows[name].update(status="running", reason="")
+        self._dirty = bool(found) or self._dirty
+        return found
+
     def update(self, candidate_id: str, fields: Mapping[str, Any]) -> None:
         """Set columns of one row (checkpoint, speedup, test metrics, ...); the next `tick` writes them.
 

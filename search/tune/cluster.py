@@ -8,15 +8,15 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from search.tune.address import find_cluster, refusal
+from search.tune.capacity import Resources, fitted, look
 from search.tune.code_for_nodes import project_root, runtime_env
-from search.tune.machine import check_fit, cluster_secret, temporary_folder
+from search.tune.machine import cluster_secret, temporary_folder
 from spaces.errors import ResourceError
 from spaces.files import guarded
 from spaces.interruption import kept_handlers, shielded
@@ -27,7 +27,7 @@ OURS = ("RAY_", "TUNE_")  # what variables begin with that are left as they were
 DRIVER_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search owns Ctrl-C
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the recorder's tables are the truth; tensorboardX would import torch
-    "TUNE_MAX_PENDING_TRIALS_PG": "1",  # one candidate is prepared while others train, not dozens
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",  # actors start side by side; how many are prepared, `Paced` says
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "3600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_worker_niceness": "0",  # Ray's own default of 15 starves trials on a shared machine
@@ -38,21 +38,6 @@ DRIVER_SETTINGS = {
 
 
 _joined: list[list[str]] = []  # what `connect` returned, as long as this process is part of a cluster
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What one trial takes of this cluster, and how many run side by side."""
-
-    workers: int
-    cpus: int
-    gpus: float
-    slots: int
-
-    def describe(self) -> str:
-        """Return one line."""
-        gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
-        return f"{self.slots} trials at a time, each {self.workers} worker(s) of {self.cpus} CPU{gpus}"
 
 
 @contextmanager
@@ -217,26 +202,19 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def resources(*, workers: int, cpus: int, gpus: float | None) -> Resources:
-    """Return what a trial takes here.
+def resources(*, workers: int, cpus: int, gpus: float | None, most: int | None = None) -> Resources:
+    """Return what a trial takes here, and how many there is room for now.
 
     Args:
         workers: training processes per trial.
         cpus: CPUs of each.
         gpus: GPUs of each; None is 1 where the cluster has any, else 0.
+        most: trials at a time that the user wants at most.
 
     Raises:
-        ResourceError: one trial does not fit into the cluster.
+        ResourceError: one trial does not fit into the cluster, and no autoscaler would bring more.
     """
-    have = ray.cluster_resources()
-    num_cpus, num_gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
-    if gpus is None:
-        gpus = 1.0 if num_gpus else 0.0
-    check_fit(workers, cpus, gpus, num_cpus=num_cpus, num_gpus=num_gpus, where="the cluster")
-    slots = int(num_cpus // (workers * cpus))
-    if gpus:
-        slots = min(slots, int(num_gpus / (workers * gpus)))
-    return Resources(workers=workers, cpus=cpus, gpus=gpus, slots=max(1, slots))
+    return fitted(look(), workers=workers, cpus=cpus, gpus=gpus, most=most)
 
 
 def _dashboard_lines(url: str, metrics_port: int | None) -> list[str]:

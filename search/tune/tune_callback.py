@@ -14,7 +14,7 @@ from search.run_folder.recorder import Recorder
 from search.schedulers.base import RungScheduler
 from search.stopping.stop_rules import StopRules
 from search.tune.gauges import Gauges
-from search.tune.watchdog import Watchdog
+from search.tune.groups import Watchdog
 from spaces.errors import InputsChanged, StorageError, StudentSearchError
 from spaces.files import is_storage_trouble
 from spaces.interruption import shielded
@@ -31,7 +31,9 @@ class Watched:
         progress: prints the line.
         quality: the quality objective.
         trials: how many candidates the run is to have.
-        slots: trials side by side; one more may be prepared and waiting.
+        slots: trials side by side now; others may be prepared.
+        waiting: which trials wait for resources, and why; "" for none.
+        say: takes a line for the user.
         watchdog: where trials hold placement groups of their own.
         on_end: called with the row of each candidate that ended, before the line is shown.
     """
@@ -41,9 +43,11 @@ class Watched:
     progress: Progress
     quality: str
     trials: Callable[[], int]
-    slots: int
+    slots: Callable[[], int]
     watchdog: Watchdog | None
     on_end: Callable[[Mapping[str, Any]], None]
+    waiting: Callable[[], str] = str
+    say: Callable[[str], None] = print
 
 
 def _kept(hook: Callable[..., None]) -> Callable[..., None]:
@@ -74,6 +78,7 @@ class RunCallback(Callback):
         self._recorder, self._watched = recorder, watched
         self._last: dict[str, dict[str, Any]] = {}
         self._gauges = Gauges(watched.quality)
+        self._waited = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Return next to nothing: Ray pickles its callbacks to a file that is never read."""
@@ -95,7 +100,8 @@ class RunCallback(Callback):
         order = sorted(growth.best, key=lambda name: name != watched.quality)
         return replace(
             tally,
-            running=min(tally.running, watched.slots),
+            running=min(tally.running, watched.slots()),
+            waiting=watched.waiting(),
             limit_left_s=watched.rules.wall_left_s,
             hypervolume=growth.percent,
             best=[growth.best[name] for name in order],
@@ -152,7 +158,7 @@ class RunCallback(Callback):
 
     @_kept
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Show progress, write what is due, and compare placement groups with live trials."""
+        """Show progress, write what is due, and look after the placement groups and what is waited for."""
         if self._watched.scheduler.fault is not None:
             raise self._watched.scheduler.fault
         with shielded():
@@ -160,7 +166,11 @@ class RunCallback(Callback):
         if self._watched.progress.due:
             self._watched.progress.show(self.tally())
         if self._watched.watchdog is not None:
-            self._watched.watchdog.check(sum(trial.status == "RUNNING" for trial in trials))
+            self._watched.watchdog.check()
+        waiting = self._watched.waiting()
+        if bool(waiting) != self._waited:
+            self._waited = bool(waiting)
+            self._watched.say(waiting or "no trial waits for resources any more")
 
     def settle(self) -> None:
         """After the last step: end those whose last row had come when the search was ended, before Tune told their end."""

@@ -1,19 +1,21 @@
-"""How Ray Tune is set up for a search."""
+"""How Ray Tune is set up for a search: what it is asked for, when, and how the user's callbacks are called."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
 from ray import tune
 from ray.tune import Callback
+from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from search.candidates.candidate_searcher import CandidateSearcher
 from search.schedulers.base import RungScheduler
 from trainables.trial import Launch, run_trial
 
-RESTARTS = 1  # of a trial whose process was lost; it continues from its checkpoint
+BURST_S = 0.5  # of candidates in a row; then Tune starts those that it has
 
 
 def make_tuner(
@@ -22,7 +24,7 @@ def make_tuner(
     *,
     callbacks: Sequence[Callback],
     launch: Launch,
-    slots: int,
+    room: Callable[[], int],
     over: Callable[[], bool],
 ) -> tune.Tuner:
     """Return a tuner that is ready to fit; Ray's own files lie in `launch.storage`.
@@ -32,7 +34,7 @@ def make_tuner(
         scheduler: stops early.
         callbacks: what keeps the record, and the user's own.
         launch: how each trial is run.
-        slots: trials side by side.
+        room: candidates that may be prepared or in training at a time.
         over: whether all trials are to end.
     """
     storage = Path(launch.storage)
@@ -43,12 +45,10 @@ def make_tuner(
     return tune.Tuner(
         tune.with_resources(run_trial, launch.resources()),
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
+            search_alg=Paced(searcher, room),
             scheduler=scheduler,
             num_samples=-1,
             reuse_actors=True,  # a nested trial's actor keeps its workers, too
-            # a trial of one worker is bounded by its CPU; the driver of a nested one takes next to nothing
-            max_concurrent_trials=slots if launch.nested else None,
             trial_name_creator=lambda trial: str(trial.config["candidate_id"]),
             trial_dirname_creator=lambda trial: str(trial.config["candidate_id"]),
         ),
@@ -57,10 +57,79 @@ def make_tuner(
             storage_path=str(storage.parent),
             callbacks=list(callbacks),
             stop=SearchStopper(over),
-            failure_config=tune.FailureConfig(max_failures=RESTARTS),
+            failure_config=tune.FailureConfig(max_failures=launch.retries),
             verbose=0,
         ),
     )
+
+
+@final
+class Paced(Searcher):
+    """Hands out the candidates of another searcher while there is room for them, a few at a time.
+
+    Ray's own limiter takes a number that is fixed before the search; a cluster grows and shrinks. Tune asks for candidates
+    until it gets none, and starts trials only then.
+    """
+
+    def __init__(
+        self, inner: Searcher, room: Callable[[], int], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Take who proposes.
+
+        Args:
+            inner: the searcher.
+            room: candidates that may be prepared or in training at a time.
+            clock: seconds, monotonic.
+        """
+        super().__init__()
+        self._inner, self._room, self._clock = inner, room, clock
+        self._live: set[str] = set()
+        self._burst_since: float | None = None
+
+    # Ray up to 2.60 documents the FINISHED string, but leaves it out of the type
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """Return the config of the next trial, `Searcher.FINISHED`, or None while there is no room."""
+        now = self._clock()
+        if self._burst_since is None:
+            self._burst_since = now
+        if self._live and (len(self._live) >= self._room() or now - self._burst_since > BURST_S):
+            self._burst_since = None
+            return None
+        found = self._inner.suggest(trial_id)
+        if isinstance(found, dict):
+            self._live.add(trial_id)
+        else:
+            self._burst_since = None
+        return found
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Pass it on."""
+        self._inner.on_trial_result(trial_id, result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Pass it on; there is room for another."""
+        self._live.discard(trial_id)
+        self._inner.on_trial_complete(trial_id, result, error)
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Pass it on."""
+        return bool(self._inner.set_search_properties(metric, mode, config, **spec))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Pass it on."""
+        self._inner.save(checkpoint_path)
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Pass it on."""
+        self._inner.restore(checkpoint_path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return next to nothing: Ray pickles its Tuner to a file that is never read."""
+        return {}
 
 
 @final
@@ -86,3 +155,43 @@ class SearchStopper(Stopper):
 
 def _never() -> bool:
     return False
+
+
+HOOKS = tuple(name for name in vars(Callback) if name == "setup" or name.startswith("on_"))
+
+
+@final
+class Guarded(Callback):
+    """Stands before a user's callback; each hook of Ray's goes on to it."""
+
+    def __init__(self, inner: Callback, say: Callable[[str], None]) -> None:
+        """Take the callback, and what takes a line for the user."""
+        self._inner, self._say = inner, say
+        self._told: set[tuple[str, str]] = set()
+
+    def call(self, hook: str, *args: Any, **kwargs: Any) -> None:
+        """Call one hook of the user's."""
+        try:
+            getattr(self._inner, hook)(*args, **kwargs)
+        except Exception as error:  # whatever a user's callback raises, it must not cost a search
+            told = (hook, f"{type(error).__name__}: {error}")
+            if told not in self._told:  # once each, not once an epoch
+                self._told.add(told)
+                self._say(
+                    f"callback {type(self._inner).__name__}.{hook} raised {told[1]}; the search goes on"
+                )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return next to nothing: Ray pickles its callbacks to a file that is never read."""
+        return {}
+
+
+def _passed(hook: str) -> Callable[..., None]:
+    def call(self: Guarded, *args: Any, **kwargs: Any) -> None:
+        self.call(hook, *args, **kwargs)
+
+    return call
+
+
+for _hook in HOOKS:
+    setattr(Guarded, _hook, _passed(_hook))

@@ -1,14 +1,16 @@
 """Ray clusters as a user starts them: plain `ray start --head`, nothing configured by us."""
 
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +50,23 @@ while (alive := sum(node["Alive"] for node in ray.nodes())) != int(sys.argv[2]):
     time.sleep(0.1)
 """
 
+FOREIGNER = """\
+import sys
+from search.tune.cluster_token import offer_token
+offer_token()
+import ray
+
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+never = ray.util.placement_group([{"CPU": 99}])  # waits for as long as this process lives
+held = None
+for line in map(int, sys.stdin):
+    if held:
+        ray.util.remove_placement_group(held)
+    held = ray.util.placement_group([{"CPU": 1}] * line)
+    assert held.wait(60), ray.cluster_resources()
+    print(line, flush=True)
+"""
+
 QUICK_METRICS = {
     "RAY_metrics_report_interval_ms": "1000"
 }  # of 10,000: longer than a whole search on a fast machine
@@ -79,14 +98,22 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def head(*, num_cpus: int = 2, **variables: str) -> Iterator[Head]:
+def head(
+    *,
+    num_cpus: int = 2,
+    ports: Sequence[int] = (),
+    more: Mapping[str, Any] | None = None,
+    **variables: str,
+) -> Iterator[Head]:
     """Start a cluster with a temporary folder of its own; nothing of it is left when the block ends.
 
     Args:
         num_cpus: that it has.
+        ports: five that nobody listens on.
+        more: flags of `ray start` with their values.
         variables: of its environment, and so of what runs there.
     """
-    port, metrics, dashboard, agent, client = free_ports(5)
+    port, metrics, dashboard, agent, client = ports or free_ports(5)
     temporary = tempfile.mkdtemp(prefix="ray")  # not below pytest's: the path of a socket holds 107 bytes
     options = {
         "--node-ip-address": "127.0.0.1",
@@ -98,6 +125,7 @@ def head(*, num_cpus: int = 2, **variables: str) -> Iterator[Head]:
         "--dashboard-port": dashboard,
         "--dashboard-agent-listen-port": agent,
         "--ray-client-server-port": client,
+        **(more or {}),
     }
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"]
     process = subprocess.Popen(
@@ -118,6 +146,51 @@ def head(*, num_cpus: int = 2, **variables: str) -> Iterator[Head]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def growing_head(*, workers: int) -> Iterator[Head]:
+    """Start a cluster that has no CPU, and Ray's own stand-in for an autoscaler, which brings up to so many nodes of one CPU."""
+    with tempfile.TemporaryDirectory() as place:
+        config = Path(place) / "autoscaler.json"
+        ports = free_ports(5)
+        address = f"127.0.0.1:{ports[0]}"
+        head_node = "f" * 51 + "00000"  # a name that Ray's stand-in expects
+        config.write_text(json.dumps(_autoscaler(address, head_node, workers)))
+        variables = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        extra = {"--autoscaling-config": config}
+        with head(num_cpus=0, ports=ports, more=extra, **variables) as found:
+            yield found
+
+
+def _autoscaler(address: str, head_node: str, workers: int) -> dict[str, Any]:
+    """Return what an autoscaler reads."""
+    no_commands = {
+        f"{name}_commands": []
+        for name in (
+            *("setup", "initialization", "head_setup", "worker_setup"),
+            *("head_start_ray", "worker_start_ray"),
+        )
+    }
+    return {
+        **no_commands,
+        "cluster_name": "growing",
+        "max_workers": workers,
+        "upscaling_speed": 1.0,
+        "idle_timeout_minutes": 30,
+        "provider": {"type": "fake_multinode", "head_node_id": head_node, "gcs_address": address},
+        "auth": {"ssh_user": "nobody"},
+        "file_mounts": {},
+        "cluster_synced_files": [],
+        "file_mounts_sync_continuously": False,
+        "rsync_exclude": [],
+        "rsync_filter": [],
+        "head_node_type": "ray.head.default",
+        "available_node_types": {
+            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "worker": {"resources": {"CPU": 1}, "node_config": {}, "max_workers": workers},
+        },
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Node:
     """A further node of a cluster.
@@ -129,6 +202,16 @@ class Node:
 
     address: str
     process: subprocess.Popen[bytes]
+
+    def holds(self, pid: int) -> bool:
+        """Return whether a process runs there."""
+        return pid in runs.descendants(self.process.pid)
+
+    def kill_raylet(self) -> None:
+        """Send kill -9 to Ray's own process there; all that it had started ends by itself."""
+        (raylet,) = runs.processes_called(b"raylet/raylet", self.process.pid)
+        os.kill(raylet, signal.SIGKILL)
+        runs.wait_for_end([raylet], patience_s=10.0)
 
     def kill(self) -> None:
         """Send kill -9 to all of it, as when a machine is lost."""
@@ -181,6 +264,40 @@ def wait_for_nodes(address: str, count: int, *, patience_s: float = 120) -> None
         ("-c", NODES, address, str(count), str(patience_s)), folder=runs.ROOT, env=runs.environment()
     )
     assert code == 0, text
+
+
+class Foreigner:
+    """Another job on a cluster: it holds CPUs in a placement group, and always waits for one that it cannot get."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def hold(self, num_cpus: int) -> None:
+        """Hold so many CPUs from now on, instead of those before."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{num_cpus}\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == f"{num_cpus}\n"
+
+
+@contextmanager
+def foreigner(address: str) -> Iterator[Foreigner]:
+    """Let another job use a cluster."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", FOREIGNER, address],
+        cwd=runs.ROOT,
+        env=runs.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield Foreigner(process)
+    finally:
+        runs.end_processes([process.pid, *runs.descendants(process.pid)])
+        process.wait(10)
 
 
 def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:

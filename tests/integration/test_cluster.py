@@ -50,13 +50,13 @@ class Visit:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[rays.Head]:
     """Start the cluster, and a second one that must not disturb."""
-    with rays.head(num_cpus=1), rays.head(num_cpus=2) as ours:
+    with rays.head(num_cpus=1), rays.head(num_cpus=4) as ours:
         yield ours
 
 
 @pytest.fixture(scope="module")
 def visit(cluster: rays.Head, tmp_path_factory: pytest.TempPathFactory) -> Visit:
-    """Search with two gloo workers per trial, watching the metrics page."""
+    """Search with two gloo workers per trial, watching the metrics page, beside another job, which at first leaves no room."""
     place = tmp_path_factory.mktemp("visit")
     space = runs.write_space(place, TWO_WORKERS)
     arguments = (runs.script("search/run.py"), "--space", str(space), "--workers-per-trial", "2")
@@ -73,7 +73,12 @@ def visit(cluster: rays.Head, tmp_path_factory: pytest.TempPathFactory) -> Visit
         RAY_ADDRESS=cluster.address, **rays.QUICK_METRICS
     )  # that is where `auto` looks first
     try:
-        code, text = runs.run((*arguments, "--address", "auto"), folder=place, env=env)
+        with rays.foreigner(cluster.address) as other:
+            other.hold(3)
+            with runs.started((*arguments, "--address", "auto"), folder=place, env=env) as command:
+                command.wait_for(lambda: "1 waits: " in command.text, "a wait for resources")
+                other.hold(1)
+                code, text = command.wait(), command.text
     finally:
         ended.set()
         watcher.join()
@@ -100,7 +105,16 @@ def test_stopped_trials_leave_no_placement_group_and_all_cpus_free(visit: Visit)
     assert all(row["epochs"] >= 1 for row in rows)
     assert visit.leftovers["groups"] == []
     assert visit.leftovers["seen"] >= 2  # there had been some: the actor of the trials, and its workers
-    assert visit.leftovers["free"] == visit.leftovers["whole"] == 2.0
+    assert visit.leftovers["free"] == visit.leftovers["whole"] == 4.0
+
+
+def test_another_job_on_the_cluster_is_waited_for_and_disturbs_nothing(visit: Visit) -> None:
+    lacks = r"one trial needs 2 CPUs \(2 workers of 1\)[;,] 1 of 4 CPUs are free"
+    assert re.search(rf"^{lacks}\. The search waits for that$", visit.text, re.MULTILINE), visit.text
+    assert re.search(rf"^1 waits: {lacks}$", visit.text, re.MULTILINE)
+    assert "no trial waits for resources any more" in visit.text
+    assert "given back" not in visit.text
+    assert not any("new workers" in log.read_text() for log in (visit.folder / "logs").glob("*.log"))
 
 
 def test_gauges_stand_on_the_metrics_page_while_it_runs(visit: Visit) -> None:

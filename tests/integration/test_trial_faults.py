@@ -2,7 +2,11 @@
 
 import json
 import os
+import re
+import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,3 +102,86 @@ def test_the_report_tells_the_broken_trial_and_why(faults: Faults) -> None:
     report = (faults.folder / "report.html").read_text()
     assert faults.broken in report
     assert "crashed" in report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """The run of the faults, gone on with by `--retry-failed`, what broke one candidate mended.
+
+    Attributes:
+        folder: a copy of its run folder.
+        events: what the command told on standard output.
+        log: what it kept in a file.
+    """
+
+    folder: Path
+    events: list[dict[str, Any]]
+    log: str
+
+
+@pytest.fixture(scope="module")
+def retry(faults: Faults, finished: runs.Finished, tmp_path_factory: pytest.TempPathFactory) -> Retry:
+    """Go on with a copy of the run, told by a cluster that is dead that it is to be joined."""
+    place = tmp_path_factory.mktemp("retry")
+    folder = Path(shutil.copytree(faults.folder, place / "again"))
+    (folder / "checkpoints" / faults.broken / "checkpoint.pt").rmdir()
+    arguments = (runs.script("search/run.py"), "--resume", str(folder), "--retry-failed", "--json")
+    done = subprocess.run(
+        [sys.executable, *arguments, "--log", str(place / "search.log"), "--max-concurrent", "1"],
+        cwd=place,
+        env={**finished.env, "RAY_ADDRESS": "127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        timeout=runs.PATIENCE_S,
+        start_new_session=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    return Retry(folder=folder, events=events, log=(place / "search.log").read_text())
+
+
+def test_a_failed_candidate_is_trained_when_that_is_asked_for(faults: Faults, retry: Retry) -> None:
+    before, after = runs.trial_rows(faults.folder), runs.trial_rows(retry.folder)
+    assert set(after) == set(before)
+    assert after[faults.broken]["status"] in ("finished", "stopped")
+    assert after[faults.broken]["reason"] != before[faults.broken]["reason"]
+    assert f"1 that had crashed or run out of memory go on: {faults.broken}" in retry.log
+    history = runs.history_rows(retry.folder)  # no epoch twice
+    for key, row in runs.history_rows(faults.folder).items():
+        assert runs.same(history[key], row)
+    assert {epoch for name, epoch in history if name == faults.broken} == set(
+        range(1, after[faults.broken]["epochs"] + 1)
+    )
+
+
+def test_a_program_reads_events_on_standard_output_and_nothing_else(retry: Retry) -> None:
+    first, *between, last = retry.events
+    assert (first["event"], first["resumed"], first["folder"]) == ("run", True, str(retry.folder))
+    assert {event["event"] for event in between} == {"progress"}
+    assert between[-1]["done"] == between[-1]["trials"] == runs.EPOCHS
+    assert (last["event"], last["exit_code"], last["ended_by"]) == ("end", 0, "trials")
+    rows = runs.trial_rows(retry.folder)
+    searched = [row["status"] for row in rows.values() if row["role"] == "search"]
+    assert last["statuses"] == {name: searched.count(name) for name in set(searched)}
+    for axis in ("params", "flops", "latency_ms"):
+        assert set(last["fronts"][axis]) == {name for name, row in rows.items() if row[f"on_front_{axis}"]}
+    assert Path(last["report"]).is_file()
+
+
+def test_a_dead_cluster_in_the_environment_disturbs_no_search_of_its_own(retry: Retry) -> None:
+    assert re.search(r"UTC 1 trials at a time, each 1 worker\(s\) of 1 CPU", retry.log), retry.log
+    assert "127.0.0.1:1" not in retry.log
+
+
+def test_auto_names_the_dead_cluster_in_one_line(tmp_path: Path, finished: runs.Finished) -> None:
+    env = {**finished.env, "RAY_ADDRESS": "127.0.0.1:1"}
+    arguments = (*finished.arguments, "--address", "auto")
+    code, text = runs.run(arguments, folder=tmp_path, env=env)
+    assert code == 2, text
+    said = [line for line in text.splitlines() if "--address" in line]
+    assert len(said) == 1, text
+    assert re.match(
+        r"(error: )?--address auto \(RAY_ADDRESS=127.0.0.1:1\): no Ray cluster answers \(", said[0]
+    )
+    assert "Traceback" not in text
+    assert not (tmp_path / "runs").exists()

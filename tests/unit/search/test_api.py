@@ -102,7 +102,7 @@ def test_a_resumed_run_takes_no_other_changes_than_the_command_allows(
 def test_an_unknown_option_is_refused(name: str, asked: Asked) -> None:
     with pytest.raises(
         TypeError,
-        match=f"got {name}; allowed options: address, always_train, out, resume, storage, warm_start",
+        match=f"got {name}; allowed options: address, always_train, out, resume, retry_failed, storage, warm_start",
     ):
         call("a.yaml", **{name: True})
     assert not asked

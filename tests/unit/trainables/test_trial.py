@@ -6,14 +6,24 @@ from pathlib import Path
 import pytest
 import torch
 from ray import train
+from ray.exceptions import ActorDiedError
+from ray.train.v2._internal.exceptions import (
+    WorkerGroupStartupFailedError,
+    WorkerGroupStartupTimeoutError,
+    WorkerHealthCheckFailedError,
+)
 
 from spaces.errors import ShapeError, StorageError
 from tests.unit.trainables.small import make_job
-from trainables import trial
+from trainables import trial, worker_group
 from trainables.training.job import Job
-from trainables.trial import ATTEMPTS, GROUPS, Launch
+from trainables.trial import MIB, Launch, driver_share
+from trainables.worker_group import GROUPS, found_no_room, own_fault
 
 LEFT, LOST, TRAINED = "left", "lost", "trained"
+NO_ROOM = train.ControllerError(WorkerGroupStartupTimeoutError(2))
+RETRIES = 2
+ATTEMPTS = RETRIES + 1
 
 
 class FakeWorkers:
@@ -33,6 +43,7 @@ class FakeWorkers:
         self.jobs.append((job, log))
         does = self.script.pop(0)
         if isinstance(does, Exception):
+            self.gone = does is NO_ROOM
             raise does
         self.gone = does != TRAINED
         if does == LOST:
@@ -50,7 +61,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> list[str | Exception]:
     steps: list[str | Exception] = []
     monkeypatch.setattr(FakeWorkers, "script", steps, raising=False)
     monkeypatch.setattr(FakeWorkers, "made", [], raising=False)
-    monkeypatch.setattr(trial, "Workers", FakeWorkers)
+    monkeypatch.setattr(worker_group, "Workers", FakeWorkers)
     monkeypatch.setattr(trial, "_workers", None)
     return steps
 
@@ -67,7 +78,7 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def launch(tmp_path: Path) -> Launch:
     """Return the launch of a trial with two workers."""
     log = str(tmp_path / "one.log")
-    return Launch(nested=True, workers=2, cpus=1.0, gpus=0.0, storage=str(tmp_path), log=log)
+    return Launch(nested=True, workers=2, cpus=1.0, gpus=0.0, storage=str(tmp_path), log=log, retries=RETRIES)
 
 
 @pytest.fixture
@@ -107,7 +118,8 @@ def test_lost_workers_are_replaced_and_the_log_says_so(
     assert [workers.ended for workers in FakeWorkers.made] == [*[True] * (ATTEMPTS - 1), False]
     assert all(workers.jobs == [(job, launch.log)] for workers in FakeWorkers.made)
     assert notes == [
-        f"one.log: new workers are started: worker of group {group}" for group in range(1, ATTEMPTS)
+        f"one.log: new workers are started ({group} of {RETRIES}): ConnectionError: worker of group {group}"
+        for group in range(1, ATTEMPTS)
     ]
 
 
@@ -150,6 +162,53 @@ def test_what_a_worker_says_of_its_candidate_is_not_tried_again(
     assert trial._reason(said) == "ShapeError: student.image.width: got 7"
 
 
+def test_no_room_for_workers_is_a_wait_and_no_failure_however_long_it_takes(
+    script: list[str | Exception], notes: list[str], job: Job, launch: Launch
+) -> None:
+    script += [*[NO_ROOM] * 10, TRAINED]
+    trial._run_nested(job, launch)
+    assert script == []
+    assert notes == ["one.log: still waits for room for 2 worker(s)"] * 10
+    assert found_no_room(NO_ROOM)
+    assert not found_no_room(train.ControllerError(WorkerGroupStartupFailedError("no")))
+    assert not found_no_room(ConnectionError("lost"))
+
+
+GLOO = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:4711")
+DEAD = WorkerHealthCheckFailedError("The worker died", ActorDiedError())
+BUG = IndexError("index 7 is out of bounds")
+
+
+@pytest.mark.parametrize(
+    ("said", "own"),
+    [
+        ({0: DEAD, 1: GLOO}, None),
+        ({0: GLOO}, None),  # the other one is not yet known to be dead
+        ({0: GLOO, 1: torch.distributed.DistNetworkError("timed out")}, None),
+        ({0: DEAD, 1: BUG}, None),
+        ({0: BUG, 1: GLOO}, BUG),
+        ({0: BUG, 1: BUG}, BUG),
+        ({0: GLOO, 1: torch.OutOfMemoryError("2 GiB asked")}, 1),
+        ({0: DEAD, 1: ShapeError("width: got 7")}, 1),
+        ({0: RuntimeError("mat1 and mat2 shapes cannot be multiplied (3x4 and 5x6)")}, 0),
+    ],
+)
+def test_what_is_a_workers_own_fault_and_what_comes_of_the_loss_of_another(
+    said: dict[int, Exception], own: Exception | int | None
+) -> None:
+    found = own_fault(train.WorkerGroupError("failed", said))
+    assert found is (said[own] if isinstance(own, int) else own)
+
+
+def test_drivers_take_a_little_of_what_every_node_has_and_never_a_cpu() -> None:
+    node = {"CPU": 8.0, "memory": 16.0 * 1024 * MIB}
+    assert driver_share([node, node], 2) == {"memory": 512.0 * MIB}
+    many = driver_share([node, node], 200)["memory"]
+    assert 200 * many <= 16 * 1024 * MIB < 201 * (many + MIB)  # half of all, in whole MiB
+    for nodes in ([node], [], [node, {"CPU": 8.0}], [{"memory": 0.0}, {"memory": 0.0}]):
+        assert driver_share(nodes, 4) == {"node:__internal_head__": 0.001}
+
+
 def test_workers_of_another_kind_end_before_new_ones_start(
     script: list[str | Exception], launch: Launch
 ) -> None:
@@ -166,16 +225,16 @@ def test_each_group_that_workers_noted_is_given_back_once(
 ) -> None:
     removed: list[str] = []
     monkeypatch.setattr(
-        trial.ray.util, "remove_placement_group", lambda group: removed.append(group.id.hex())
+        worker_group.ray.util, "remove_placement_group", lambda group: removed.append(group.id.hex())
     )
-    trial.release(tmp_path)
+    worker_group.release(tmp_path)
     assert removed == [], "no workers, no folder"
     groups = ["0a" * 18, "0b" * 18]
     (tmp_path / GROUPS).mkdir()
     for group in groups:
         (tmp_path / GROUPS / group).touch()
-    trial.release(tmp_path)
-    trial.release(tmp_path)
+    worker_group.release(tmp_path)
+    worker_group.release(tmp_path)
     assert sorted(removed) == groups
 
 

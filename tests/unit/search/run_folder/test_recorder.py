@@ -323,3 +323,21 @@ def test_a_part_is_a_plain_arrow_stream(tmp_path: Path) -> None:
     with pa.ipc.open_stream((tmp_path / "history" / "part-0001.arrow").read_bytes()) as stream:
         assert stream.read_all().num_rows == 1
     assert pickle.loads(pickle.dumps(recorder)).folder == tmp_path
+
+
+def test_candidates_that_failed_are_unfinished_again_on_demand(tmp_path: Path) -> None:
+    recorder, names = started(tmp_path, 4)
+    for name, status in zip(names, ("crashed", "diverged", "oom", "finished"), strict=True):
+        recorder.record_epoch(epoch(name, 1))
+        recorder.finish(name, status, "why")
+    recorder.close()
+    again = load(tmp_path)
+    assert again.reopen(("crashed", "oom")) == [names[0], names[2]]
+    assert [one.candidate.candidate_id for one, _ in again.unfinished()] == [names[0], names[2]]
+    assert [past.status for past in again.past()] == ["diverged", "finished"]
+    again.close()
+    rows = {row["candidate_id"]: row for row in on_disk(tmp_path)}
+    assert [rows[name]["status"] for name in names] == ["running", "diverged", "running", "finished"]
+    assert [rows[name]["reason"] for name in names] == ["", "why", "", "why"]
+    assert rows[names[0]]["epochs"] == 1, "what it was trained stays"
+    assert load(tmp_path).reopen(("oom",)) == []

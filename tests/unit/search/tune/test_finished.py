@@ -31,7 +31,7 @@ def test_a_metric_that_never_moved_is_the_reason_of_a_finished_row(
         progress=Progress(io.StringIO()),
         quality="retention",
         trials=lambda: 1,
-        slots=1,
+        slots=lambda: 1,
         watchdog=None,
         on_end=lambda row: None,
     )

@@ -56,7 +56,7 @@ class Search:
             progress=Progress(stream),
             quality="retention",
             trials=lambda: 1,
-            slots=1,
+            slots=lambda: 1,
             watchdog=None,
             on_end=lambda row: None,
         )

@@ -48,7 +48,7 @@ def test_a_halted_trial_ends_the_search_and_stays_unfinished(
         progress=Progress(io.StringIO()),
         quality="retention",
         trials=lambda: 2,
-        slots=2,
+        slots=lambda: 2,
         watchdog=None,
         on_end=lambda row: pytest.fail("it ended"),
     )

@@ -7,7 +7,7 @@ import pytest
 from ray.tune import Callback
 from ray.tune.callback import CallbackList
 
-from search.tune.user_callbacks import HOOKS, Guarded
+from search.tune.tuner import HOOKS, Guarded
 
 RAYS_OWN = [name for name in dir(Callback) if name == "setup" or name.startswith("on_")]
 
