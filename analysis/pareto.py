@@ -14,6 +14,7 @@ import moocore
 import numpy as np
 
 from analysis.run_folder import Run, Trial
+from spaces.candidate import EARLIER_DIGITS
 from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.objectives import FRONT_COSTS
@@ -143,7 +144,7 @@ def pick(run: Run, which: str, axis: str = "params") -> Trial:
 
     Args:
         run: the run.
-        which: `best`, `knee` (both of the front on `axis`) or a candidate id.
+        which: `best`, `knee` (both of the front on `axis`), or a candidate id, its first 8 digits at least.
         axis: params, flops or latency_ms.
 
     Raises:
@@ -161,7 +162,9 @@ def pick(run: Run, which: str, axis: str = "params") -> Trial:
             return best(members, run.quality, maximise=run.maximise)
         return knee(members, axis, run.quality, maximise=run.maximise)
     found = [trial for trial in run.trials if trial.candidate_id == which]
-    if not found:
+    if not found and len(which) >= EARLIER_DIGITS:  # as the status line shows ids
+        found = [trial for trial in run.trials if trial.candidate_id.startswith(which)]
+    if len(found) != 1:
         raise RunError(_unknown_id(run, which))
     trial = found[0]
     if not trial.is_candidate:

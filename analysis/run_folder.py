@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis.run_json import CANDIDATE_ID, check_facts, read_control, read_object
+from analysis.run_json import check_facts, read_control, read_object
 from analysis.rungs import RUNGS_FILE, Rungs, read_rungs
 from analysis.table import (
     FAILED,
@@ -20,6 +20,7 @@ from analysis.table import (
     saved,
     trial_rows,
 )
+from spaces.candidate import CANDIDATE_ID, ID_WORDS
 from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.objectives import COSTS, HEAD_COSTS, quality_objective
@@ -223,7 +224,7 @@ def check_ids(run: Run) -> None:
         for candidate_id in ids:
             if not CANDIDATE_ID.fullmatch(candidate_id):
                 raise RunError(
-                    f"{run.folder / file}, candidate_id: got {candidate_id[:80]!r}; allowed: 8 hex digits. "
+                    f"{run.folder / file}, candidate_id: got {candidate_id[:80]!r}; allowed: {ID_WORDS}. "
                     "Put back a copy of the file as the search wrote it."
                 )
 

@@ -13,7 +13,6 @@ from typing import Any
 from spaces.errors import RunError
 from spaces.files import refusal
 
-CANDIDATE_ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _FLAGS = re.compile(r"(--[a-z-]+ [\w.=,:-]+( |$))*", re.ASCII)  # of a command to copy
 _LARGEST = 1e300  # of a number that is calculated with
 

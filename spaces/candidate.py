@@ -6,11 +6,18 @@ leaves out of the config because it is switched off; whatever changes the result
 
 import hashlib
 import json
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Container
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from spaces.errors import IllegalCandidate
+
+DIGITS = 16
+EARLIER_DIGITS = 8
+"""Of ids of earlier versions, the first half of today's. Of 100,000 candidates two were likely to share one."""
+CANDIDATE_ID = re.compile(rf"[0-9a-f]{{{DIGITS}}}|[0-9a-f]{{{EARLIER_DIGITS}}}", re.ASCII)
+ID_WORDS = f"{DIGITS} hex digits, or the {EARLIER_DIGITS} of an earlier version"
 
 
 class Plugins(Protocol):
@@ -62,9 +69,19 @@ def normalise(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def identify(config: dict[str, Any], seed: int) -> str:
-    """Return the id of a resolved config and seed: 8 hex digits of a SHA-256."""
-    text = json.dumps({"config": normalise(config), "seed": seed}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    """Return the id of a resolved config and seed: 16 hex digits of a SHA-256."""
+    content = {"config": normalise(config), "seed": seed}
+    return hashed(json.dumps(content, sort_keys=True, separators=(",", ":")))
+
+
+def hashed(text: str) -> str:
+    """Return the id that stands for a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def is_known(candidate_id: str, ids: Container[str]) -> bool:
+    """Return whether an id stands among others, in full or as an earlier version wrote it."""
+    return candidate_id in ids or candidate_id[:EARLIER_DIGITS] in ids
 
 
 @dataclass(frozen=True)
@@ -72,7 +89,7 @@ class Candidate:
     """One student to train.
 
     Attributes:
-        candidate_id: 8 hex digits, see `identify`.
+        candidate_id: 16 hex digits, see `identify`; 8 in a run that an earlier version began.
         config: `student`, `losses`, `training`, `tasks`, `blind`, `teacher` where it is searched, and `baseline`, a name, of
             one that is not searched: JSON-able, literal, absolute, defaults of plug-ins filled in. Do not change it.
         seed: the seed of the search.
@@ -97,8 +114,8 @@ class Candidate:
 
     @property
     def training_seed(self) -> int:
-        """The seed of everything random in the candidate's training, 0 .. 2**32 - 1."""
-        return int(self.candidate_id, 16)
+        """The seed of everything random in the candidate's training, 0 .. 2**32 - 1; that of earlier versions, too."""
+        return int(self.candidate_id[:EARLIER_DIGITS], 16)
 
     @property
     def blind(self) -> bool:

@@ -17,6 +17,7 @@ from search.proposal import Admitted, Proposal, Rejected
 from search.searchers.base import Proposer
 from search.searchers.points import PointSource
 from search.stopping.stop_rules import Ending
+from spaces.candidate import is_known
 from spaces.errors import IllegalCandidate, LimitError, RunError
 from spaces.files import write_text
 
@@ -235,7 +236,7 @@ class CandidateSearcher(Searcher):
         except IllegalCandidate as error:
             candidate, illegal = Refusals.placeholder(values, self._proposer.seed), str(error)
             proposal = Proposal(candidate=candidate, index=index, values=values)
-        known = proposal.candidate.candidate_id in self._seen
+        known = is_known(proposal.candidate.candidate_id, self._seen)
         self._points.note(known=known)
         if known:
             self.duplicates += 1

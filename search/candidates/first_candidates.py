@@ -10,7 +10,7 @@ from search.inputs.inputs import Inputs
 from search.proposal import NOT_PROPOSED, Proposal
 from search.run_folder.recorder import Recorder
 from search.run_folder.warm_start_file import EarlierResults, read_earlier
-from spaces.candidate import Candidate
+from spaces.candidate import Candidate, is_known
 from spaces.errors import IllegalCandidate, SpaceError
 
 
@@ -72,7 +72,7 @@ def plan_search(inputs: Inputs, recorder: Recorder, admissions: StudentAdmission
     queue = [Queued(proposal=proposal, admitted=admitted) for proposal, admitted in recorder.unfinished()]
     earlier = read_earlier(recorder.folder)
     for proposal in first_candidates(inputs, admissions, earlier):
-        if proposal.candidate.candidate_id not in known:
+        if not is_known(proposal.candidate.candidate_id, known):
             known.add(proposal.candidate.candidate_id)
             queue.append(Queued(proposal=proposal))
     return SearchPlan(

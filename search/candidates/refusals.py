@@ -1,13 +1,12 @@
 """How many of the last proposals were refused: what they broke and which came nearest."""
 
-import hashlib
 import json
 from collections import Counter, deque
 from typing import final
 
 from search.proposal import Proposal, Rejected
 from search.searchers.base import Values
-from spaces.candidate import Candidate
+from spaces.candidate import Candidate, hashed
 
 MOST_REFUSED = 0.99  # of the last new proposals; beyond it the limits leave next to nothing to search
 
@@ -62,5 +61,4 @@ class Refusals:
     @staticmethod
     def placeholder(values: Values, seed: int) -> Candidate:
         """Return a candidate without a config, with a stable id, for values that cannot be built."""
-        text = json.dumps({"values": dict(values), "seed": seed}, sort_keys=True)
-        return Candidate(hashlib.sha256(text.encode()).hexdigest()[:8], {}, seed)
+        return Candidate(hashed(json.dumps({"values": dict(values), "seed": seed}, sort_keys=True)), {}, seed)

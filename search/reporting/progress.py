@@ -10,6 +10,7 @@ from analysis import wording
 from analysis.table import FAILED
 from search.reporting.status_line import StatusLine
 from search.stopping.hypervolume import Best
+from spaces.candidate import EARLIER_DIGITS
 from spaces.objectives import COSTS
 
 
@@ -119,7 +120,7 @@ def _shown(best: Best, *, named: bool) -> str:
     """Return a best value, short, with its candidate if it is `named`: `retention 88.6 (5934149f)`, `params 110 k`."""
     value = wording.cost(best.name, best.value) if best.name in COSTS else f"{best.value:.1f}"
     name = best.name.removesuffix("_ms").removesuffix("_mib")
-    owner = f" ({best.candidate_id})" if named else ""
+    owner = f" ({best.candidate_id[:EARLIER_DIGITS]})" if named else ""
     return f"{name} {wording.on_terminal(value)}{owner}"
 
 

@@ -11,7 +11,6 @@ from typing import Any, final
 import pyarrow as pa
 
 from analysis import pareto
-from analysis.run_json import CANDIDATE_ID
 from analysis.table import (
     FAILED,
     TRIALS_FILE,
@@ -26,7 +25,7 @@ from analysis.table import metric_names as table_metrics
 from search.proposal import Admitted, Past, Proposal, Rejected
 from search.run_folder.history import HistoryWriter
 from search.run_folder.proposal_log import ProposalLog
-from spaces.candidate import Candidate
+from spaces.candidate import CANDIDATE_ID, ID_WORDS, Candidate
 from spaces.errors import RunError
 from spaces.objectives import COSTS
 
@@ -99,7 +98,7 @@ class Recorder:
             ):
                 raise RunError(
                     f"{path}: got candidate_id {row['candidate_id'][:80]!r}, seed {row['seed']}, proposal {row['proposal']}; "
-                    "allowed: 8 hex digits and two numbers. Put back a copy of the file as the search wrote it."
+                    f"allowed: {ID_WORDS}, and two numbers. Put back a copy of the file as the search wrote it."
                 )
             config = row["config"]
             row["config"] = json.dumps(config, sort_keys=True) if config else ""

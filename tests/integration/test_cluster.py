@@ -120,7 +120,7 @@ def test_another_job_on_the_cluster_is_waited_for_and_disturbs_nothing(visit: Vi
 def test_gauges_stand_on_the_metrics_page_while_it_runs(visit: Visit) -> None:
     for name in ("epoch", "loss", "quality", "status"):
         lines = [line for line in visit.gauges if line.startswith(f"ray_student_search_{name}{{")]
-        told = {found.group(1) for line in lines if (found := re.search(r'candidate="([0-9a-f]{8})"', line))}
+        told = {found.group(1) for line in lines if (found := re.search(r'candidate="([0-9a-f]{16})"', line))}
         assert told <= set(runs.trial_rows(visit.folder))
         assert told, name
 

@@ -1,12 +1,12 @@
 """The order for one trial, as a plain file: what `python -m trainables.worker candidate.json` reads."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spaces.candidate import CANDIDATE_ID, ID_WORDS
 from spaces.errors import RunError
 from spaces.files import write_text
 from spaces.rules import Number, Refused, show
@@ -14,7 +14,6 @@ from trainables.tasks import DEFAULT
 
 REQUIRED = ("student.kind", "losses", "training.epochs")
 PATIENCE = 0.5
-ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
 MAPPINGS = (
     *(
         "config",
@@ -99,8 +98,8 @@ def _wrong_types(fields: Mapping[str, Any]) -> str:
                 rule.read(value)
             except Refused as error:
                 return f"{place}: {str(error).rstrip('.')}"
-    if not ID.fullmatch(fields["candidate_id"]):
-        return f"candidate_id: got {fields['candidate_id'][:80]!r}; allowed are 8 hex digits"
+    if not CANDIDATE_ID.fullmatch(fields["candidate_id"]):
+        return f"candidate_id: got {fields['candidate_id'][:80]!r}; allowed: {ID_WORDS}"
     at = fields.get("evaluate_at", ())
     if not isinstance(at, list | tuple) or not all(isinstance(epoch, int) for epoch in at):
         return f"evaluate_at: got {show(at)}; allowed is a list of integers"
@@ -112,7 +111,7 @@ class Job:
     """Everything that training one candidate needs; JSON all through, so that it travels to any node.
 
     Attributes:
-        candidate_id: eight hex digits.
+        candidate_id: 16 hex digits, or the 8 of an earlier version.
         config: resolved config of the candidate: student, losses, training, blind.
         seed: seed of all randomness of this training.
         teacher: name, folder or hub id.

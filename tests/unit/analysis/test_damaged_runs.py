@@ -104,10 +104,10 @@ def test_rows_that_are_claimed_and_not_there_take_no_memory(whole: Path, tmp_pat
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
-        ({"candidate_id": "../../x"}, r"candidate_id: got '../../x'; allowed: 8 hex digits"),
-        ({"candidate_id": "0123abc"}, "allowed: 8 hex digits"),
-        ({"candidate_id": "0123ABCD"}, "allowed: 8 hex digits"),
-        ({"candidate_id": "$(id)...."}, "allowed: 8 hex digits"),
+        ({"candidate_id": "../../x"}, r"candidate_id: got '../../x'; allowed: 16 hex digits, or the 8 of"),
+        ({"candidate_id": "0123abc"}, "allowed: 16 hex digits, or the 8 of"),
+        ({"candidate_id": "0123ABCD"}, "allowed: 16 hex digits, or the 8 of"),
+        ({"candidate_id": "$(id)...."}, "allowed: 16 hex digits, or the 8 of"),
         ({"candidate_id": ""}, "candidate_id: it is empty"),
         ({"status": "great"}, "status: got 'great'; allowed: running, finished"),
         ({"checkpoint": "/etc"}, "checkpoint: got '/etc'; allowed: a path inside the run folder"),
@@ -204,7 +204,9 @@ def test_ids_of_a_control_are_checked_before_they_are_shown(tmp_path: Path) -> N
     folder = write_run(tmp_path / "run", rows_of_a_run()[:2])
     row = {"candidate_id": "x; rm", "data": "noisy", "seed": 0, "distilled": True, "retention": 1.0}
     (folder / "control.json").write_text(json.dumps({"seeds": [0], "rows": [row]}))
-    with pytest.raises(RunError, match=r"control.json, candidate_id: got 'x; rm'; allowed: 8 hex digits"):
+    with pytest.raises(
+        RunError, match=r"control.json, candidate_id: got 'x; rm'; allowed: 16 hex digits, or the 8 of"
+    ):
         draw_report(folder)
 
 

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,15 @@ def test_a_front_of_two_has_its_best_as_knee(make_run: Make) -> None:
 def test_a_finished_candidate_is_picked_by_id_even_off_the_front(make_run: Make) -> None:
     run = read_run(make_run(WORKED, with_control=False))
     assert pick(run, "dddd0000").candidate_id == "dddd0000"
+
+
+def test_the_first_digits_of_an_id_name_it_while_no_other_begins_so(make_run: Make) -> None:
+    run = read_run(make_run(WORKED, with_control=False))
+    long = [replace(trial, candidate_id=f"{trial.candidate_id}00000000") for trial in run.trials]
+    twin = replace(long[0], candidate_id="bbbb000011111111")
+    assert pick(replace(run, trials=tuple(long)), "bbbb0000").candidate_id == "bbbb000000000000"
+    with pytest.raises(RunError, match=r"Did you mean bbbb0000.* or bbbb0000"):
+        pick(replace(run, trials=(*long, twin)), "bbbb0000")
 
 
 @pytest.mark.parametrize(

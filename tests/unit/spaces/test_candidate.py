@@ -4,11 +4,12 @@ import copy
 import hashlib
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from spaces.candidate import Candidate
+from spaces.candidate import Candidate, is_known
 from spaces.errors import IllegalCandidate
 
 
@@ -43,7 +44,7 @@ def test_the_id_is_the_documented_hash() -> None:
         f'"image":{{{side.format("inherit")}}},"kind":"blip","text":{{{side.format("random")}}}}},'
         '"tasks":["captioning","retrieval"],"training":{"epochs":9,"lr":0.0015}},"seed":3}'
     )
-    assert Candidate.of(config(), 3).candidate_id == hashlib.sha256(text.encode()).hexdigest()[:8]
+    assert Candidate.of(config(), 3).candidate_id == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,16 @@ def test_the_seed_enters_the_id() -> None:
 
 def test_the_training_seed_derives_from_the_id() -> None:
     candidate = Candidate.of(config(), 0)
-    assert f"{candidate.training_seed:08x}" == candidate.candidate_id
+    assert f"{candidate.training_seed:08x}" == candidate.candidate_id[:8]
+    assert (
+        replace(candidate, candidate_id=candidate.candidate_id[:8]).training_seed == candidate.training_seed
+    )
+
+
+def test_an_id_is_known_in_full_and_as_an_earlier_version_wrote_it() -> None:
+    assert is_known("0123456789abcdef", {"0123456789abcdef"})
+    assert is_known("0123456789abcdef", {"01234567"})
+    assert not is_known("0123456789abcdef", {"0123456789abcde0", "89abcdef", "0123456"})
 
 
 def test_a_candidate_pickles() -> None:

@@ -134,8 +134,14 @@ def test_sizes_that_no_memory_holds_are_told_before_they_are_taken(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"candidate_id": "../../../x"}, "candidate_id: got '../../../x'; allowed are 8 hex digits"),
-        ({"candidate_id": "0123ABCD"}, "candidate_id: got '0123ABCD'; allowed are 8 hex digits"),
+        (
+            {"candidate_id": "../../../x"},
+            "candidate_id: got '../../../x'; allowed: 16 hex digits, or the 8 of an earlier version",
+        ),
+        (
+            {"candidate_id": "0123ABCD"},
+            "candidate_id: got '0123ABCD'; allowed: 16 hex digits, or the 8 of an earlier version",
+        ),
         ({"seed": True}, "seed: got true; allowed: a whole number"),
         ({"tasks": {"vqa": 3}}, "tasks.vqa: got 3; allowed is a mapping"),
         ({"costs": {"params": "x"}}, "costs.params: got 'x'; allowed is a number"),

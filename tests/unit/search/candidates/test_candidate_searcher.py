@@ -3,6 +3,7 @@
 import itertools
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,20 @@ def test_a_known_candidate_is_never_handed_out_again() -> None:
     again = drain(searcher)
     assert not {config["candidate_id"] for config in again} & {config["candidate_id"] for config in first}
     assert (len(again), searcher.duplicates) == (3, 5)
+
+
+def test_a_candidate_of_an_earlier_version_is_known_by_its_shorter_id() -> None:
+    first = make(ToyAdmissions(), SearchPlan(trials=5))
+    drain(first)
+    short = [
+        replace(one, candidate=replace(one.candidate, candidate_id=one.candidate.candidate_id[:8]))
+        for one in first._live.values()
+    ]
+    past = [Past(proposal=one, status="finished") for one in short]
+    again = drain(make(ToyAdmissions(), SearchPlan(trials=8, past=past)))
+    ids = {str(config["candidate_id"]) for config in again}
+    assert len(ids) == 3
+    assert not {one[:8] for one in ids} & {one.candidate.candidate_id for one in short}
 
 
 def test_a_resumed_run_goes_on_as_an_unbroken_one() -> None:
