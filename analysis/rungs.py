@@ -1,14 +1,20 @@
-"""What the scheduler decided at the rungs: `rungs.json`, which a search writes, and a report and a resume read."""
+"""What the scheduler decided at the rungs: `rungs.json`, which a search writes, and a report and a resume read.
 
-from collections.abc import Mapping
+Entries and decisions never change. A search adds those that came since the file was written to `rungs.changes.jsonl`.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from analysis.run_json import read_object
 from spaces.errors import RunError
+from spaces.files import refusal
+from spaces.ledger import read_lines
 
 RUNGS_FILE = "rungs.json"
+RUNGS_CHANGES = "rungs.changes.jsonl"
 VERSION = 2  # of the file; the first had no number
 STOP, CONTINUE = "stop", "continue"
 REMEDY = "Put back a copy, or delete it: --resume refills the rungs from history/, and the record of decisions begins anew."
@@ -70,8 +76,42 @@ def read_rungs(path: Path) -> Rungs:
     Raises:
         RunError: it cannot be read, is damaged, of a newer version, or of a search in several brackets, which are no more.
     """
-    if not path.exists():
-        return Rungs()
+    ledger = path.with_name(RUNGS_CHANGES)
+    try:
+        changes = read_lines(ledger)  # first: what the file holds by then stands in it
+    except OSError as error:
+        raise RunError(f"{ledger}: cannot be read: {refusal(ledger, error)}") from error
+    found = _read_whole(path) if path.exists() else Rungs()
+    try:
+        return _with(found, changes)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise RunError(
+            f"{ledger}: damaged, no record of the rungs ({type(error).__name__}: {error}); allowed: the file as the search wrote "
+            f"it. {REMEDY}"
+        ) from error
+
+
+def _with(found: Rungs, changes: Sequence[Mapping[str, Any]]) -> Rungs:
+    """Return what a file holds, and its ledger adds."""
+    if not changes:
+        return found
+    entries = {rung: dict(candidates) for rung, candidates in found.entries.items()}
+    decisions = {(one.candidate_id, one.rung): one for one in found.decisions}
+    for change in changes:
+        rung, candidate_id = int(change["rung"]), str(change["candidate_id"])
+        (values,) = _entries({candidate_id: change["values"]}).values()
+        entries.setdefault(rung, {}).setdefault(candidate_id, values)
+        if change.get("decision") is not None:
+            decisions.setdefault((candidate_id, rung), _decision(change["decision"]))
+    return Rungs(
+        scheduler=found.scheduler or str(changes[0]["scheduler"]),
+        entries=entries,
+        decisions=tuple(decisions.values()),
+    )
+
+
+def _read_whole(path: Path) -> Rungs:
+    """Return what the file holds."""
     content = read_object(path, REMEDY)
     try:
         version, brackets = content.get("version", 1), content.get("brackets", 1)

@@ -1,9 +1,9 @@
 """The two Arrow tables of a run: their schemas, the writer of `trials.arrow` and the readers of both.
 
 `trials.arrow` is a public format: an Arrow IPC *file*, one row per candidate (rejected ones too), rewritten
-as a whole. `history/part-NNNN.arrow` are Arrow IPC *streams*, one record batch per trial and epoch, appended
-and flushed; a driver that dies in the middle of a write leaves a torn tail, which the reader skips and
-counts.
+as a whole now and then; rows that changed since stand in `trials.changes.jsonl`. `history/part-NNNN.arrow` are
+Arrow IPC *streams*, one record batch per trial and epoch, appended and flushed; a driver that dies in the middle of
+a write leaves a torn tail, which the reader skips and counts.
 """
 
 import json
@@ -14,15 +14,18 @@ from typing import Any
 
 import pyarrow as pa
 
+from analysis.tables.rows import GENERATION, as_table, changed, filled, generation_of
 from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.files import atomic_path, refusal
+from spaces.ledger import read_lines
 from spaces.objectives import HEAD_COSTS, READS_TEACHER
 
 SCHEMA_VERSION = "2"
 READABLE = ("1", SCHEMA_VERSION)
 """The first had no columns for the student alone, and none of time and memory of an epoch."""
 TRIALS_FILE = "trials.arrow"
+TRIALS_CHANGES = "trials.changes.jsonl"
 HISTORY_FOLDER = "history"
 STATUSES = ("running", "finished", "stopped", "rejected", "diverged", "collapsed", "oom", "crashed")
 FAILED = ("diverged", "collapsed", "oom", "crashed")
@@ -109,6 +112,7 @@ def write_trials(
     metric_names: Sequence[str],
     *,
     others: Sequence[pa.Field] = (),
+    generation: int = 0,
 ) -> None:
     """Replace `path` by a table of `rows`; a reader sees the old table or the new one, never half of one.
 
@@ -118,20 +122,20 @@ def write_trials(
             a missing text as "", a missing flag as false.
         metric_names: the metric columns, without the `test_` ones.
         others: columns that an earlier table had beside these, see `other_columns`.
+        generation: of the table; changes of an earlier one are none of it.
 
     Raises:
         KeyError: a row has a column that the schema does not know.
         StorageError: the file cannot be written; the old one is left as it was.
     """
     schema = trials_schema(metric_names, others)
+    if generation:
+        schema = schema.with_metadata({**schema.metadata, GENERATION: str(generation)})
     rows = list(rows)
     unknown = sorted({name for row in rows for name in row} - set(schema.names))
     if unknown:
         raise KeyError(f"{path.name}: no such columns: {', '.join(unknown)}")
-    columns = [
-        pa.array([_filled(row.get(field.name), field.type) for row in rows], field.type) for field in schema
-    ]
-    table = pa.Table.from_arrays(columns, schema=schema)
+    table = as_table(schema, rows)
     with (
         atomic_path(path) as draft,
         pa.OSFile(str(draft), "wb") as sink,
@@ -141,7 +145,9 @@ def write_trials(
 
 
 def read_trials(path: Path) -> pa.Table:
-    """Return `trials.arrow` as a table with the columns of `trials_schema`.
+    """Return `trials.arrow`, with the changes since it was written, as a table with the columns of `trials_schema`.
+
+    A search may go on writing meanwhile. The changes are read first: what is rewritten after that holds them.
 
     One of the first version gets the columns that it lacks: students read nothing of their teachers then, so that they cost
     alone what was deployed; time and memory of an epoch were not measured.
@@ -149,6 +155,26 @@ def read_trials(path: Path) -> pa.Table:
     Raises:
         RunError: the file is damaged, of another schema version, or lacks columns.
     """
+    ledger = path.with_name(TRIALS_CHANGES)
+    try:
+        head, *changes = read_lines(ledger) or [{}]
+    except OSError as error:
+        raise RunError(f"{ledger}: cannot be read: {refusal(ledger, error)}") from error
+    table = _read_whole(path)
+    told = head.get(GENERATION, 0)
+    if not changes or not isinstance(told, int) or told < generation_of(table):
+        return table
+    try:
+        return changed(table, changes, told)
+    except BROKEN as error:
+        raise RunError(
+            f"{ledger}: damaged, it tells of no row of {path.name} ({type(error).__name__}: {str(error)[:200]}). "
+            f"Put back a copy; or delete it, and all rows are as {path.name} has them."
+        ) from error
+
+
+def _read_whole(path: Path) -> pa.Table:
+    """Return the table of the file alone."""
     try:
         table = pa.ipc.open_file(_whole(path)).read_all()
         table.validate(full=True)
@@ -194,7 +220,7 @@ def _completed(table: pa.Table) -> pa.Table:
     for field in _TRIAL_FIELDS:
         if field.name in _SINCE_2 and field.name not in table.schema.names:
             twin = HEAD_COSTS.get(field.name)
-            blank = pa.array([_filled(None, field.type)] * table.num_rows, field.type)
+            blank = pa.array([filled(None, field.type)] * table.num_rows, field.type)
             table = table.append_column(field, table.column(twin) if twin else blank)
     return table
 
@@ -347,14 +373,3 @@ def _check_history(batch: pa.RecordBatch) -> None:
     epochs = batch.column("epoch").to_pylist()
     if any(not 0 <= epoch <= MOST_EPOCHS for epoch in epochs):
         raise ValueError("an epoch that nobody trains to")
-
-
-def _filled(value: Any, kind: pa.DataType) -> Any:
-    """Return the value to store for one cell, with the stated stand-in for a missing one."""
-    if value is not None:
-        return value
-    if kind == pa.float64():
-        return float("nan")
-    if kind == pa.string():
-        return ""
-    return False if kind == pa.bool_() else None

@@ -1,6 +1,7 @@
 """The whole search on one page: line up, run under Ray Tune, conclude, report."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -230,9 +231,10 @@ class Session:
             how = {"ended_by": by, "ended_reason": told[0] if told else type(error).__name__}
             raise
         finally:
-            with shielded():
-                self.recorder.close()
-                self.facts.note(ended=stamp(), **how, **rules.to_dict())
+            with shielded(), ExitStack() as last:  # each of them, whatever becomes of the others
+                last.callback(lambda: self.facts.note(ended=stamp(), **how, **rules.to_dict()))
+                last.callback(self.scheduler.close)
+                last.callback(self.recorder.close)
 
     def _search(
         self,
@@ -277,7 +279,8 @@ class Session:
 
         def on_end(row: Mapping[str, Any]) -> None:
             rules.note_end(row)
-            self.facts.note(**rules.to_dict())  # a session that is killed later has told what it used
+            # a session that is killed later has told what it used
+            self.facts.note_now_and_then(rules.to_dict)
 
         progress = Progress(self.options.stream, tell=self._tell_progress)
         watchdog = Watchdog(self.say) if launch.nested else None

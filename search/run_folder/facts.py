@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
@@ -17,6 +17,7 @@ from spaces.document import read_document
 from spaces.errors import RunError, SpaceError
 from spaces.files import write_text
 from spaces.interruption import shielded
+from spaces.ledger import Pace
 from spaces.load import Override, dump_space, load_space
 from spaces.schema import Space
 
@@ -34,6 +35,7 @@ class RunFacts:
     def __init__(self, folder: Path, known: Mapping[str, Any]) -> None:
         """Take what is known so far; nothing is written yet."""
         self._folder, self._known = folder, dict(known)
+        self._pace = Pace()
 
     def __getitem__(self, name: str) -> Any:
         return self._known[name]
@@ -50,6 +52,23 @@ class RunFacts:
             StorageError: the file cannot be written; the facts are known all the same.
         """
         self._known.update(facts)
+        with self._pace.timed():
+            self._write(facts)
+
+    def note_now_and_then(self, facts: Callable[[], Mapping[str, Any]]) -> None:
+        """Note what grows with the run, unless it was noted just now; the end of a session notes it in any case.
+
+        Args:
+            facts: gives them.
+
+        Raises:
+            StorageError: as `note`.
+        """
+        if self._pace.due:
+            self.note(**facts())
+
+    def _write(self, facts: Mapping[str, Any]) -> None:
+        """Write all that is known."""
         if self._known.get("sessions"):  # how the run ended is how its last session did
             ends = {name: facts[name] for name in ("ended", "ended_by") if name in facts}
             *earlier, last = self._known["sessions"]

@@ -19,12 +19,13 @@ from analysis.table import (
     read_trials,
     trial_rows,
     trials_schema,
-    write_trials,
 )
 from analysis.table import metric_names as table_metrics
+from analysis.tables.rows import generation_of
 from search.proposal import Admitted, Past, Proposal, Rejected
 from search.run_folder.history import HistoryWriter
 from search.run_folder.proposal_log import ProposalLog
+from search.run_folder.trials_file import TrialsFile
 from spaces.candidate import CANDIDATE_ID, ID_WORDS, Candidate
 from spaces.errors import RunError
 from spaces.objectives import COSTS
@@ -40,9 +41,9 @@ Row = dict[str, Any]
 class Recorder:
     """All candidate rows of a run, in memory and on disk.
 
-    `history/` gets each epoch at once, on disk before `record_epoch` returns. `trials.arrow` is replaced as a
-    whole: at once when a candidate starts or ends, else at most once a second, and then by the next call or
-    `tick`.
+    `history/` gets each epoch at once, on disk before `record_epoch` returns. A row of `trials.arrow` is on disk, in the
+    table or among its changes, at once when a candidate starts or ends, else within a second, by the next call or `tick`.
+    The epochs of candidates that ended are on disk only.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Recorder:
         *,
         metric_names: Sequence[str],
         loss_names: Sequence[str],
+        table: pa.Table | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin with no rows; `load` continues a run.
@@ -59,12 +61,21 @@ class Recorder:
             folder: the run folder; it exists.
             metric_names: validation metrics that candidates report.
             loss_names: losses of the space.
+            table: that lies there; None for a new run.
             clock: seconds, monotonic.
         """
         self.folder = folder
         self.metric_names = tuple(metric_names)
         self.full_epochs: dict[str, int] = {}
-        self._others: tuple[pa.Field, ...] = ()
+        others = other_columns(table) if table is not None else ()
+        self._columns = frozenset(trials_schema(self.metric_names, others).names)
+        self._file = TrialsFile(
+            folder,
+            metric_names=self.metric_names,
+            others=others,
+            generation=generation_of(table) if table is not None else 0,
+            clock=clock,
+        )
         self._history = HistoryWriter(folder, metric_names=metric_names, loss_names=loss_names)
         self._log = ProposalLog(folder)
         self._rows: dict[str, Row] = {}
@@ -72,7 +83,7 @@ class Recorder:
         self._last_told: dict[str, None] = {}  # candidates by their latest row: the order in which they ended
         self._clock = clock
         self._written_at = -math.inf
-        self._dirty = False
+        self._dirty: dict[str, None] = {}  # rows that changed since they were written, in that order
 
     @classmethod
     def load(cls, folder: Path, *, metric_names: Sequence[str], loss_names: Sequence[str]) -> "Recorder":
@@ -88,8 +99,7 @@ class Recorder:
         table = read_trials(path) if path.exists() else None
         kept = table_metrics(table) if table is not None else ()
         names = tuple(dict.fromkeys((*kept, *metric_names)))
-        recorder = cls(folder, metric_names=names, loss_names=loss_names)
-        recorder._others = other_columns(table) if table is not None else ()
+        recorder = cls(folder, metric_names=names, loss_names=loss_names, table=table)
         for row in trial_rows(path, table) if table is not None else []:
             if (
                 not CANDIDATE_ID.fullmatch(row["candidate_id"])
@@ -128,7 +138,7 @@ class Recorder:
     def add_running(self, proposal: Proposal, admitted: Admitted) -> None:
         """Add a candidate that is handed to Ray, or take up one of an earlier session again."""
         self._add(proposal, admitted.costs, status="running", reason="")
-        self.write()
+        self._save()
 
     def record_epoch(self, row: Mapping[str, Any]) -> bool:
         """Keep one epoch of one candidate; return False for an epoch that is known already.
@@ -149,7 +159,7 @@ class Recorder:
         return new
 
     def finish(self, candidate_id: str, status: str, reason: str = "") -> None:
-        """Set the last status of a candidate and write the table.
+        """Set the last status of a candidate; it is on disk when this returns.
 
         Args:
             candidate_id: of a row that exists.
@@ -159,7 +169,8 @@ class Recorder:
         if status not in TRAINED:
             raise ValueError(f"status: got {status!r}; allowed: {', '.join(TRAINED)}")
         self._rows[candidate_id].update(status=status, reason=reason)
-        self.write()
+        self._dirty[candidate_id] = None
+        self._save()
 
     def reopen(self, statuses: Collection[str]) -> list[str]:
         """Let candidates that ended so be unfinished again, to be trained on from their checkpoints; return their ids."""
@@ -175,11 +186,11 @@ class Recorder:
         Raises:
             KeyError: no such candidate or column.
         """
-        unknown = sorted(set(fields) - self._columns())
+        unknown = sorted(set(fields) - self._columns)
         if unknown:
             raise KeyError(f"trials.arrow: no such columns: {', '.join(unknown)}")
         self._rows[candidate_id].update(fields)
-        self._dirty = True
+        self._dirty[candidate_id] = None
 
     def mark_fronts(self, quality: str, *, maximise: bool) -> None:
         """Set the three `on_front_` columns of all rows and write the table."""
@@ -243,9 +254,18 @@ class Recorder:
             yield {**costs, **{name: value for name, value in epochs[epoch].items() if _told(value)}}
 
     def tick(self) -> None:
-        """Write the table if something changed and a second has passed; call it in every idle moment."""
+        """Write down what changed if a second has passed; call it in every idle moment."""
         if self._dirty and self._clock() - self._written_at >= WRITE_EVERY_S:
+            self._save()
+
+    def _save(self) -> None:
+        """Put all rows that changed on disk: into the table if that is due, else among its changes."""
+        if self._file.due:
             self.write()
+            return
+        self._file.add([self._rows[candidate_id] for candidate_id in self._dirty])
+        self._written_at = self._clock()
+        self._dirty.clear()
 
     def write(self) -> None:
         """Replace `trials.arrow` by the present rows.
@@ -253,9 +273,9 @@ class Recorder:
         Raises:
             StorageError: it cannot be written; the old file is left as it was.
         """
-        path = self.folder / TRIALS_FILE
-        write_trials(path, self._rows.values(), self.metric_names, others=self._others)
-        self._written_at, self._dirty = self._clock(), False
+        self._file.write(self._rows.values())
+        self._written_at = self._clock()
+        self._dirty.clear()
 
     def close(self) -> None:
         """Write the table and end the history part; the recorder can still be read."""
@@ -284,14 +304,9 @@ class Recorder:
             "checkpoint": "",
         }
         fresh = {**(self._rows[candidate.candidate_id] if known else row), "status": status, "reason": reason}
-        columns = self._columns()
-        numbers = {name: value for name, value in costs.items() if name in columns}
+        numbers = {name: value for name, value in costs.items() if name in self._columns}
         self._put({**fresh, **numbers}, candidate.config)
-        self._dirty = True
-
-    def _columns(self) -> set[str]:
-        """Return the columns of the table."""
-        return set(trials_schema(self.metric_names, self._others).names)
+        self._dirty[candidate.candidate_id] = None
 
     def _put(self, row: Row, config: Mapping[str, Any]) -> None:
         """Set the row of a candidate; whole numbers that came as floats are made whole."""
@@ -318,7 +333,7 @@ class Recorder:
             measured = {name: epochs[epoch].get(name) for name in (*self.metric_names, *_TIMES)}
             target.update({name: value for name, value in measured.items() if is_measured(value)})
         target.update(_of_all_epochs(epochs.values()))
-        self._dirty = True
+        self._dirty[candidate_id] = None
 
 
 def _of_all_epochs(epochs: Collection[Row]) -> dict[str, float]:

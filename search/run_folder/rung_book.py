@@ -1,43 +1,54 @@
 """The rungs of a search and every decision taken on them, kept in `rungs.json`.
 
-Ray never saves a scheduler (no version up to 2.60 does), so the book is written to disk after each decision
-and read back when a run is resumed.
+Ray never saves a scheduler (no version up to 2.60 does), so each decision is on disk before it is told, and the book
+is read back when a run is resumed. Decisions are added to a ledger; the file follows now and then, and at the end.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from analysis.rungs import RUNGS_FILE, VERSION, Decision, read_rungs
+from analysis.rungs import RUNGS_CHANGES, RUNGS_FILE, VERSION, Decision, read_rungs
 from spaces.errors import RunError
-from spaces.files import write_text
+from spaces.files import append, guarded, write_text
+from spaces.ledger import Pace, as_lines
 from spaces.rules import show
 
 
 class RungBook:
     """Values that each candidate had at each rung, and the decisions; the file is never half written."""
 
-    def __init__(self, folder: Path | None, *, scheduler: str, rungs: Sequence[int]) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        scheduler: str,
+        rungs: Sequence[int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Open the book of a run folder, empty or as an earlier session left it.
 
         Args:
             folder: where `rungs.json` is or will be; None keeps the book in memory only.
             scheduler: name of the plug-in that decides.
             rungs: in use, in epochs. Others of the file are kept, but nobody is judged there.
+            clock: seconds, monotonic.
 
         Raises:
             RunError: `rungs.json` is damaged, of a newer version, or of another scheduler.
         """
         self.path = folder / RUNGS_FILE if folder else None
+        self._pace, self._saved = Pace(clock=clock), True
         self.scheduler = scheduler
         self.rungs: dict[int, dict[str, Mapping[str, float | None]]] = {rung: {} for rung in sorted(rungs)}
         self._decisions: dict[tuple[str, int], Decision] = {}
         # neither entries nor decisions ever change, and encoding all of them again at each decision is slow
         self._entry_lines: dict[int, list[str]] = {rung: [] for rung in self.rungs}
         self._decision_lines: list[str] = []
-        if self.path and self.path.exists():
+        if self.path:
             self._load(self.path)
 
     @property
@@ -55,9 +66,26 @@ class RungBook:
         self._enter(rung, candidate_id, known)
 
     def decide(self, decision: Decision) -> None:
-        """Add a decision and save the book."""
+        """Add a decision on a candidate that was recorded; it is on disk when this returns.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
         self._add(decision)
-        self.save()
+        self._saved = False
+        if self.path is None:
+            return
+        if self._pace.due:  # at first it is: nobody knows what lies there
+            self.save()
+            return
+        change = {
+            "scheduler": self.scheduler,
+            "rung": decision.rung,
+            "candidate_id": decision.candidate_id,
+            "values": self.rungs[decision.rung][decision.candidate_id],
+            "decision": asdict(decision),
+        }
+        append(self.path.with_name(RUNGS_CHANGES), as_lines([change]))
 
     def decision(self, rung: int, candidate_id: str) -> Decision | None:
         """Return what was decided on a candidate at a rung, None if nothing was."""
@@ -76,17 +104,31 @@ class RungBook:
         """
         if self.path is None:
             return
-        rungs = ",\n".join(
-            f'"{rung}": {{{_lines(lines)}}}' for rung, lines in sorted(self._entry_lines.items())
-        )
-        head = f'"version": {VERSION}, "scheduler": {json.dumps(self.scheduler)}'
-        text = f'{{{head},\n"rungs": {{{rungs}}},\n"decisions": [{_lines(self._decision_lines)}]}}\n'
-        write_text(self.path, text)
+        with self._pace.timed():
+            rungs = ",\n".join(
+                f'"{rung}": {{{_lines(lines)}}}' for rung, lines in sorted(self._entry_lines.items())
+            )
+            head = f'"version": {VERSION}, "scheduler": {json.dumps(self.scheduler)}'
+            text = f'{{{head},\n"rungs": {{{rungs}}},\n"decisions": [{_lines(self._decision_lines)}]}}\n'
+            write_text(self.path, text)
+            ledger = self.path.with_name(RUNGS_CHANGES)
+            with guarded(ledger):
+                ledger.unlink(missing_ok=True)  # all of it stands in the file by now
+        self._saved = True
+
+    def close(self) -> None:
+        """Bring the file up to date; the book can still be read.
+
+        Raises:
+            StorageError: it cannot be written; what is decided stands in the ledger.
+        """
+        if not self._saved:
+            self.save()
 
     def _load(self, path: Path) -> None:
         """Take over the file of an earlier session."""
         found = read_rungs(path)
-        if found.scheduler != self.scheduler:
+        if found.scheduler and found.scheduler != self.scheduler:
             raise RunError(
                 f"{path}: got a record of scheduler {show(found.scheduler)}; this search runs {self.scheduler!r}. "
                 f"Resume with search.scheduler.kind={found.scheduler}, or start a new run."

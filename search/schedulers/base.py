@@ -126,6 +126,14 @@ class RungScheduler(FIFOScheduler, ABC):
         stop = decision is not None and decision.verdict == STOP
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
+    def close(self) -> None:
+        """Bring `rungs.json` up to date, at the end of a session.
+
+        Raises:
+            StorageError: it cannot be written; what is decided is on disk all the same.
+        """
+        self.book.close()
+
     def debug_string(self) -> str:
         """Return one line on the rungs."""
         sizes = ", ".join(f"{rung}: {len(self.book.rungs[rung])}" for rung in self.rungs)

@@ -1,10 +1,10 @@
 """What a run folder holds at one moment, and what no session may ever lose of it."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.rungs import read_rungs
 from search.schedulers.moasha import MOAsha
 from spaces.load import load_space
 from spaces.objectives import COSTS
@@ -26,12 +26,12 @@ class Snapshot:
     @classmethod
     def of(cls, folder: Path) -> "Snapshot":
         """Read a run folder."""
-        rows, book = runs.trial_rows(folder), folder / "rungs.json"
+        rows = runs.trial_rows(folder)
         return cls(
             rows=rows,
             history=runs.history_rows(folder),
             ledgers=runs.ledgers(folder),
-            book=json.loads(book.read_text()) if book.exists() else {"rungs": {}, "decisions": []},
+            book=book_of(folder),
             weights={
                 name: (folder / "checkpoints" / name / "checkpoint.pt").read_bytes()
                 for name, row in rows.items()
@@ -43,6 +43,15 @@ class Snapshot:
     def open(self) -> set[str]:
         """The candidates that are not through."""
         return {name for name, row in self.rows.items() if row["status"] == "running"}
+
+
+def book_of(folder: Path) -> dict[str, Any]:
+    """Return rungs and decisions, those among them that `rungs.json` does not hold yet."""
+    found = read_rungs(folder / "rungs.json")
+    return {
+        "rungs": {str(rung): dict(entries) for rung, entries in found.entries.items()},
+        "decisions": [asdict(one) for one in found.decisions],
+    }
 
 
 def check_nothing_was_lost(before: Snapshot, after: Snapshot) -> None:
@@ -69,7 +78,7 @@ def check_nothing_was_lost(before: Snapshot, after: Snapshot) -> None:
 def check_rungs_follow_the_trace(folder: Path) -> None:
     """Take every decision again, in its order, and compare: with those of the trace, with the rungs, with the history."""
     space = load_space(folder / "space.yaml")
-    book, history = json.loads((folder / "rungs.json").read_text()), runs.history_rows(folder)
+    book, history = book_of(folder), runs.history_rows(folder)
     options = {**space.search.scheduler.options, "rungs": tuple(int(rung) for rung in book["rungs"])}
     fresh = MOAsha(MOAsha.Config(**options), space.objectives, folder=None)
     rows = runs.trial_rows(folder)

@@ -15,6 +15,7 @@ from analysis.table import (
     trials_schema,
     write_trials,
 )
+from analysis.tables.rows import generation_of
 from spaces.errors import RunError
 
 METRICS = ("retention", "mean_recall", "genus_accuracy")
@@ -51,6 +52,8 @@ def test_trials_file_is_a_plain_arrow_file_with_its_version(tmp_path: Path) -> N
     write_trials(tmp_path / "trials.arrow", [], METRICS)
     table = pa.ipc.open_file(str(tmp_path / "trials.arrow")).read_all()
     assert table.schema.metadata == {b"schema_version": b"2"}
+    write_trials(tmp_path / "trials.arrow", [], METRICS, generation=7)
+    assert generation_of(read_trials(tmp_path / "trials.arrow")) == 7
     assert metric_names(table) == METRICS
     assert table.schema.names[-1] == "test_" + METRICS[-1]
 

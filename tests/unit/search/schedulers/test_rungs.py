@@ -94,6 +94,7 @@ def test_a_value_that_is_not_finite_stops_with_its_reason(tmp_path: Path, value:
     decision = judge.judge("bad", row(value, 5))
     assert (decision.verdict, decision.rank) == ("stop", None)
     assert decision.reason == "retention is not a finite number at epoch 1"
+    judge.close()
     assert json.loads((tmp_path / "rungs.json").read_text())["rungs"]["1"]["bad"]["retention"] is None
     assert verdicts(judge, [row(1, 5), row(2, 4)]) == ["continue", "continue"]  # all better than that
 
@@ -115,7 +116,9 @@ def test_a_resumed_search_decides_as_an_unbroken_one(tmp_path: Path) -> None:
     ]
     (tmp_path / "whole").mkdir()
     (tmp_path / "broken").mkdir()
-    whole = verdicts(scheduler(tmp_path / "whole"), rows)
+    unbroken = scheduler(tmp_path / "whole")
+    whole = verdicts(unbroken, rows)
+    unbroken.close()
     broken = [scheduler(tmp_path / "broken").judge(f"c{n}", one).verdict for n, one in enumerate(rows)]
     assert broken == whole
     assert (tmp_path / "whole/rungs.json").read_text() == (tmp_path / "broken/rungs.json").read_text()
@@ -125,6 +128,7 @@ def test_the_file_has_the_public_form(tmp_path: Path) -> None:
     judge = scheduler(tmp_path)
     judge.judge("aa", row(80, 100))
     judge.judge("aa", row(90, 100, epoch=3))
+    judge.close()
     content = json.loads((tmp_path / "rungs.json").read_text())
     assert (content["version"], content["scheduler"]) == (2, "moasha")
     assert content["rungs"] == {
@@ -153,7 +157,9 @@ def test_the_report_reads_the_file_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_every_entry_and_decision_has_a_line_of_its_own(tmp_path: Path) -> None:
-    verdicts(scheduler(tmp_path), [row(*student) for student in STUDENTS])
+    judge = scheduler(tmp_path)
+    verdicts(judge, [row(*student) for student in STUDENTS])
+    judge.close()
     lines = (tmp_path / "rungs.json").read_text().splitlines()
     assert sum(line.startswith('"c') for line in lines) == len(STUDENTS)
     assert sum(line.startswith('{"candidate_id"') for line in lines) == len(STUDENTS)
@@ -195,7 +201,9 @@ def test_a_file_without_a_version_is_read_and_gone_on_with(tmp_path: Path) -> No
 
 
 def test_a_file_with_the_bracket_of_earlier_programs_is_read(tmp_path: Path) -> None:
-    verdicts(scheduler(tmp_path), [row(80, 100), row(60, 10)])
+    judge = scheduler(tmp_path)
+    verdicts(judge, [row(80, 100), row(60, 10)])
+    judge.close()
     path = tmp_path / "rungs.json"
     content = json.loads(path.read_text())
     marked = [one | {"bracket": 0} for one in content["decisions"]]
@@ -215,7 +223,9 @@ def test_a_file_of_a_newer_version_is_refused_by_number(tmp_path: Path) -> None:
 def test_without_a_folder_rungs_live_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = [row(*student) for student in STUDENTS]
-    assert verdicts(scheduler(None), rows) == verdicts(scheduler(tmp_path), rows)
+    kept = scheduler(tmp_path)
+    assert verdicts(scheduler(None), rows) == verdicts(kept, rows)
+    kept.close()
     assert [path.name for path in tmp_path.iterdir()] == ["rungs.json"]
     assert verdicts(scheduler(None), rows)[2] == "stop"
 

@@ -1,0 +1,1 @@
+"""How tables of a run are put together."""
