@@ -21,6 +21,7 @@ from search.reporting.finish import Finish
 from search.reporting.json_lines import JsonLines, progress_fields
 from search.reporting.progress import Progress, Tally
 from search.run_folder.facts import RunFacts, first_facts, read_facts, write_space
+from search.run_folder.kept_weights import Fronts, KeptWeights
 from search.run_folder.provenance import code_changes, session_now, stamp
 from search.run_folder.recorder import Recorder
 from search.run_folder.warm_start_file import EarlierResults, write_earlier
@@ -115,6 +116,9 @@ class Session:
         self.recorder = open_tables(self.folder, metric_names=inputs.metrics, loss_names=losses)
         if options.retry_failed:
             self.say(retried(self.recorder.reopen(RETRIED)))
+        quality = self.space.quality
+        fronts = Fronts(quality, maximise=self.space.objectives[quality] == "max")
+        self.weights = KeptWeights(self.folder, fronts, keep=self.space.checkpoints.keep, say=say)
         self.scheduler = make_scheduler(self.space, self.folder)
         rungs = rungs_of(self.space)
         self.admissions = StudentAdmissions(inputs, self.recorder, folder=self.folder, rungs=rungs)
@@ -171,15 +175,20 @@ class Session:
             facts["warm_start"] = [dict(source) for source in self.options.earlier.sources]
         if storage():
             facts["storage"] = storage()
-        now = session_now()
+        earlier, now = self.facts.known.get("sessions", []), session_now()
         for line in code_changes(self.facts.known, now):
             self.say(line)
         kept = write_space(self.folder, self.space)
+        killed = bool(earlier) and (earlier[-1]["ended"] is None or earlier[-1]["ended_by"] == "failed")
+        changes = self.weights.take_up(self.recorder.rows, killed=killed)
+        for change in changes:
+            self.recorder.update(change.candidate_id, change.fields)
         self.recorder.write()
+        self.weights.carry_out(changes)
         self.facts.note(
             **facts,
             **kept,
-            sessions=[*self.facts.known.get("sessions", []), now],
+            sessions=[*earlier, now],
             **self.inputs.run_facts(),
             metrics=list(self.recorder.metric_names),
             rungs=[*rungs_of(self.space), self.space.training.epochs],
@@ -233,6 +242,7 @@ class Session:
         finally:
             with shielded(), ExitStack() as last:  # each of them, whatever becomes of the others
                 last.callback(lambda: self.facts.note(ended=stamp(), **how, **rules.to_dict()))
+                last.callback(self.weights.close)
                 last.callback(self.scheduler.close)
                 last.callback(self.recorder.close)
 
@@ -292,6 +302,7 @@ class Session:
             trials=lambda: searcher.trials,
             slots=lambda: capacity.slots,
             watchdog=watchdog,
+            weights=self.weights,
             on_end=on_end,
             waiting=lambda: capacity.waiting,
             say=self.say,

@@ -9,6 +9,8 @@ from spaces.leaves import chosen, fixed, option, searched
 from spaces.rules import Flag, Number, Points, Word
 from spaces.tree import located, overlaid
 
+KEEP_FRONTS, KEEP_ALL = "fronts", "all"
+
 _COUNT = Number(whole=True, low=1, high=10**9, why="nothing is counted that far in a search")
 _EPOCHS = Number(whole=True, low=1, high=10**5, why="candidates are judged and noted epoch by epoch")
 _PAIRS = Number(
@@ -242,10 +244,29 @@ class EvaluationSection(Section):
 
 
 class CheckpointsSection(Section):
-    """What is kept of a candidate beside its last checkpoint: the state after every epoch, the weights of the best one."""
+    """What is kept of a candidate beside its last checkpoint, and whose weights are kept once it has ended.
+
+    Attributes:
+        every_epoch: the state after every epoch.
+        keep_best: the weights of the best one.
+        keep: of candidates that ended, those on a front (`fronts`) or `all`; where it is not said, all if every epoch is kept.
+    """
 
     every_epoch: Truth = False
     keep_best: Truth = True
+    keep: Annotated[str, fixed(Word(options=(KEEP_FRONTS, KEEP_ALL)))] = KEEP_FRONTS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _states_are_asked_for(cls, value: Any) -> Any:
+        """Return the section with all kept where the state after every epoch is."""
+        if (
+            not isinstance(value, dict)
+            or value.get("keep") is not None
+            or value.get("every_epoch") is not True
+        ):
+            return value
+        return {**value, "keep": KEEP_ALL}
 
 
 class TeacherCacheSection(Section):

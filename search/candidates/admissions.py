@@ -118,7 +118,7 @@ class StudentAdmissions:
             cache=self._cache(candidate, name),
             evaluation_cache=self.held_out.get(name, ""),
             storage=storage(),
-            checkpoints=inputs.space.checkpoints.model_dump(),
+            checkpoints=inputs.space.checkpoints.model_dump(exclude={"keep"}),
             costs={name: costs[name] for name in COSTS},
             folder=str(folder),
         )

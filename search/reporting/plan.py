@@ -16,6 +16,7 @@ from spaces.conditions import Condition
 from spaces.errors import IllegalCandidate
 from spaces.objectives import HEAD_COSTS, READS_TEACHER
 from spaces.schema import Space
+from spaces.sections import KEEP_ALL, KEEP_FRONTS
 
 SAMPLE = 40
 TIMED = 8  # of the sample, of which the cost of training is counted
@@ -154,13 +155,21 @@ STATE_BYTES = 12  # of a parameter: its weight and AdamW's two moments, in float
 
 
 def _checkpoint_lines(space: Space, params: list[float]) -> list[str]:
-    """Return what checkpoints of every epoch take on disk, where they are kept."""
+    """Return whose weights are kept, and what checkpoints of every epoch take on disk, where they are."""
+    whose = {
+        KEEP_FRONTS: "of the students on a front, of the blind one and of baselines; others can be trained again",
+        KEEP_ALL: "of all that were trained",
+    }
+    kept = [
+        f"weights that are kept: {whose[space.checkpoints.keep]} (checkpoints.keep: {space.checkpoints.keep})"
+    ]
     if not space.checkpoints.every_epoch or not params:
-        return []
+        return kept
     epochs, each = space.training.epochs * space.search.trials, sum(params) / len(params) * STATE_BYTES
     return [
+        *kept,
         f"checkpoints of every epoch: about {each / 2**20:.1f} MiB each, up to {epochs * each / 2**30:.2f} GiB for "
-        f"{space.search.trials} trials of {space.training.epochs} epochs"
+        f"{space.search.trials} trials of {space.training.epochs} epochs",
     ]
 
 

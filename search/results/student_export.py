@@ -12,6 +12,7 @@ from analysis.pareto import pick
 from analysis.run_folder import Run, Trial, check_ids, read_run
 from analysis.table import TRIALS_FILE
 from search.run_folder.facts import CHECKPOINTS, check_format
+from search.run_folder.kept_weights import why_gone
 from spaces.errors import ExportError
 from spaces.objectives import COSTS, HEAD_COSTS
 from spaces.owner import owned
@@ -85,9 +86,7 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
     trial = pick(run, which, axis)
     source = checkpoint_of(folder, trial)
     if not (source / "checkpoint.pt").is_file():
-        raise ExportError(
-            f"{source}: the checkpoint of trial {trial.candidate_id} is missing. Pick another trial, or train it again."
-        )
+        raise ExportError(why_gone(folder, trial.candidate_id))
     from search.results.jobs import read_job, teacher_of
     from trainables.costs.subject import source_of
     from trainables.export import Deployed, export_student, model_card

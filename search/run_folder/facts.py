@@ -20,6 +20,7 @@ from spaces.interruption import shielded
 from spaces.ledger import Pace
 from spaces.load import Override, dump_space, load_space
 from spaces.schema import Space
+from spaces.sections import KEEP_ALL
 
 SPACE_FILE = "space.yaml"
 CHECKPOINTS = "checkpoints"
@@ -185,7 +186,12 @@ def read_space(folder: Path, overrides: Sequence[str | Override]) -> Space:
             f"{folder / SPACE_FILE}: damaged ({error.problems[0]}). {saved(folder)} Put back a copy, or start a new run."
         ) from error
     text = (folder / SPACE_FILE).read_text(encoding="utf-8-sig")
-    check_unedited(folder / SPACE_FILE, read_document(text, SPACE_FILE).value, facts)
+    document = read_document(text, SPACE_FILE).value
+    check_unedited(folder / SPACE_FILE, document, facts)
+    if "keep" not in (
+        document.get("checkpoints") or {}
+    ):  # of an earlier version, which kept the weights of all
+        overrides = [Override(SPACE_FILE, "checkpoints.keep", KEEP_ALL), *overrides]
     return load_space(folder / SPACE_FILE, overrides) if overrides else space
 
 

@@ -33,9 +33,9 @@ PACKAGES = (
 )
 OURS = "student-search"
 PLUGINS = "student_search."  # groups of entry points
-CHANGEABLE = (  # when, where and how long; not what comes out
+CHANGEABLE = (  # when, where, how long, and what is kept; not what comes out
     *("search.trials", "search.stop"),
-    *("resources", "failures"),
+    *("resources", "failures", "checkpoints.keep"),
 )
 PLACES = (
     "teacher",

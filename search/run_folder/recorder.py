@@ -177,7 +177,7 @@ class Recorder:
         found = [name for name, row in self._rows.items() if row["status"] in statuses]
         for name in found:
             self._rows[name].update(status="running", reason="")
-        self._dirty = bool(found) or self._dirty
+        self._dirty.update(dict.fromkeys(found))
         return found
 
     def update(self, candidate_id: str, fields: Mapping[str, Any]) -> None:

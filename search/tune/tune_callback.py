@@ -9,7 +9,7 @@ from ray.tune import Callback
 
 from analysis.table import FAILED
 from search.reporting.progress import Progress, Tally
-from search.run_folder.facts import CHECKPOINTS
+from search.run_folder.kept_weights import KeptWeights
 from search.run_folder.recorder import Recorder
 from search.schedulers.base import RungScheduler
 from search.stopping.stop_rules import StopRules
@@ -35,6 +35,7 @@ class Watched:
         waiting: which trials wait for resources, and why; "" for none.
         say: takes a line for the user.
         watchdog: where trials hold placement groups of their own.
+        weights: decides whose are kept.
         on_end: called with the row of each candidate that ended, before the line is shown.
     """
 
@@ -45,6 +46,7 @@ class Watched:
     trials: Callable[[], int]
     slots: Callable[[], int]
     watchdog: Watchdog | None
+    weights: KeptWeights
     on_end: Callable[[Mapping[str, Any]], None]
     waiting: Callable[[], str] = str
     say: Callable[[str], None] = print
@@ -181,10 +183,12 @@ class RunCallback(Callback):
     def _end(self, candidate_id: str, status: str, reason: str) -> None:
         with shielded():  # the table, and what counts its rows, change together
             self._last.pop(candidate_id, None)
-            self._recorder.finish(candidate_id, status, reason)
-            if status in ("finished", "stopped"):
-                self._recorder.update(candidate_id, {"checkpoint": f"{CHECKPOINTS}/{candidate_id}"})
             row = self._recorder.row(candidate_id)
+            changes = self._watched.weights.ended(row, status)
+            for change in changes:
+                self._recorder.update(change.candidate_id, change.fields)
+            self._recorder.finish(candidate_id, status, reason)
+            self._watched.weights.carry_out(changes)
             self._watched.on_end(row)
             self._gauges.show_end(candidate_id, row["role"], status)
         self._watched.progress.show(self.tally())

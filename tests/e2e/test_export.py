@@ -34,9 +34,9 @@ Export = Callable[..., str]
 
 
 def finished_id(run: runs.Finished) -> str:
-    """Return a candidate that was trained to the end."""
+    """Return a candidate that was trained to the end, and whose weights are kept."""
     rows = runs.trial_rows(run.folder).values()
-    return str(next(r["candidate_id"] for r in rows if r["status"] == "finished" and r["role"] == "search"))
+    return str(next(r["candidate_id"] for r in rows if r["on_front_params"]))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.table import STATUSES, metric_names, read_trials
+from spaces.objectives import FRONT_COSTS
 from tests.e2e import runs
 
 
@@ -36,11 +37,17 @@ def test_every_candidate_has_a_row_and_at_least_one_is_finished(finished: runs.F
     assert {"retention", "retention_above_blind", "mean_recall", "vqa_accuracy"} <= set(metrics)
     for row in best:
         assert row["epochs"] == runs.EPOCHS
-        assert row["checkpoint"] == f"checkpoints/{row['candidate_id']}"
-        assert (finished.folder / row["checkpoint"] / "checkpoint.pt").is_file()
         assert min(row["params"], row["flops"], row["latency_ms"], row["size_mib"], row["wall_s"]) > 0
         assert all(math.isfinite(row[name]) for name in metrics)
     assert any(row["on_front_params"] for row in best)
+    for (
+        row
+    ) in rows.values():  # the run keeps the weights of its fronts, of the blind student and of baselines
+        kept = row["role"] != "search" or any(row[f"on_front_{cost}"] for cost in FRONT_COSTS)
+        folder = finished.folder / "checkpoints" / row["candidate_id"]
+        assert row["checkpoint"] == (f"checkpoints/{row['candidate_id']}" if kept else "")
+        assert sorted(path.name for path in folder.glob("*.pt")) == ["best.pt", "checkpoint.pt"] * kept
+        assert (folder / "candidate.json").is_file() == (row["status"] != "rejected")
     for row in best:
         if row["on_front_params"]:
             assert math.isfinite(row["test_retention"])

@@ -76,7 +76,7 @@ def test_the_earlier_candidates_are_trained_anew_under_ids_of_this_seed(
     for name, row in warm.rows.items():
         assert row["seed"] == 1
         assert row["epochs"] >= 1
-        assert (warm.folder / "checkpoints" / name / "checkpoint.pt").is_file()
+        assert (warm.folder / "checkpoints" / name / "candidate.json").is_file()
 
 
 def test_run_json_and_report_tell_where_it_began(warm: Warm, finished: runs.Finished) -> None:

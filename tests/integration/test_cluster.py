@@ -129,7 +129,7 @@ def test_one_worker_under_ray_train_gives_what_ray_tune_gives(
     cluster: rays.Head, finished: runs.Finished, tmp_path: Path
 ) -> None:
     rows = [row for row in runs.trial_rows(finished.folder).values() if row["status"] == "finished"]
-    candidate = next(row for row in rows if row["role"] == "search")
+    candidate = next(row for row in rows if row["on_front_params"])
     config = json.loads(candidate["config"])
     # a space of this one candidate; a choice without a default has no default candidate and no blind one
     flags = [

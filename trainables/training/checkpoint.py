@@ -1,13 +1,14 @@
 """The checkpoints of one candidate, each written atomically: after a crash the last complete one is there.
 
-`checkpoint.pt` is the last epoch, to go on from; `best.pt` holds the weights of the best one, without what only training needs;
-`epoch-00003.pt` is the whole state after an epoch, where every epoch is kept.
+`checkpoint.pt` is the last epoch, to go on from until the candidate has ended, and its weights from then on; `best.pt` holds the
+weights of the best one, without what only training needs; `epoch-00003.pt` is the whole state after an epoch, where every epoch
+is kept.
 """
 
 import pickle
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 from spaces.errors import CheckpointError, StorageError, StudentSearchError
-from spaces.files import atomic_path, make_folder, refusal
+from spaces.files import atomic_path, guarded, make_folder, refusal
 from spaces.rules import show
 from trainables.families.base import Blueprint, Family
 from trainables.model_folder import sized_blueprint
@@ -87,6 +88,39 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def without_training(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint without what only training needs: optimiser, schedule and generators."""
+    return {**state, "trainer": {"step": state["trainer"]["step"]}, "random": {}}
+
+
+def is_weights_alone(state: Mapping[str, Any]) -> bool:
+    """Return whether a checkpoint is one that nobody can go on from."""
+    return set(state["trainer"]) == {"step"}
+
+
+def keep_weights_alone(folder: Path) -> None:
+    """Take what only training needs from the last checkpoint of a candidate that has ended; nothing where there is none.
+
+    Raises:
+        CheckpointError: it is damaged; it is left as it is.
+        StorageError: the new one cannot be written; the old one is left as it was.
+    """
+    state = load(folder)
+    if state is not None and not is_weights_alone(state):
+        save(folder, without_training({name: state[name] for name in PARTS}))
+
+
+def remove(folder: Path) -> None:
+    """Remove all checkpoints of a candidate; its order and its rows stay, so that it can be trained again.
+
+    Raises:
+        StorageError: one cannot be removed.
+    """
+    with guarded(folder):
+        for path in folder.glob("*.pt"):
+            path.unlink(missing_ok=True)
 
 
 def save(folder: Path, state: dict[str, Any], name: str = FILE) -> Path:

@@ -151,6 +151,21 @@ def _check_owner(job: Job, state: Mapping[str, Any], name: str) -> None:
         )
 
 
+def _ended(folder: Path, epochs_done: int) -> CheckpointError:
+    """Return what is told of a candidate that nobody can go on with."""
+    kept = checkpoint.kept_epochs(folder)
+    after = (
+        f"; or go on after an epoch that is kept ({', '.join(map(str, kept))}) with --from-epoch"
+        if kept
+        else ""
+    )
+    return CheckpointError(
+        f"{folder / checkpoint.FILE}: holds weights after epoch {epochs_done} alone: the candidate had ended, and what only "
+        "training needs was not kept. Train it from the start in another folder: python -m trainables.worker "
+        f"{folder / 'candidate.json'} --out NEW{after}."
+    )
+
+
 class TrialLoop:
     """One candidate's training: builds it, resumes it, and tells a row per epoch."""
 
@@ -229,12 +244,17 @@ class TrialLoop:
             else checkpoint.load_epoch(self.folder, from_epoch)
         )
         if state is None:
+            if self.control.rank == 0 and (self.folder / ROWS).exists():
+                write_text(self.folder / ROWS, "")  # of a training whose checkpoints are gone
             return
         _check_owner(self.job, state, name)
         with checkpoint.fitting(self.folder, name):
-            self.trainer.restore(state["trainer"])
             self.progress = Progress(**state["progress"])
-            checkpoint.set_random_state(state["random"])
+            if not checkpoint.is_weights_alone(state):
+                self.trainer.restore(state["trainer"])
+                checkpoint.set_random_state(state["random"])
+            elif self.progress.epochs_done < self.job.epochs:
+                raise _ended(self.folder, self.progress.epochs_done)
         if self.control.rank == 0:
             write_text(self.folder / ROWS, "".join(json.dumps(row) + "\n" for row in self.progress.rows))
         # the driver may have died before it wrote them down; it knows duplicates
@@ -321,10 +341,11 @@ class TrialLoop:
             "random": checkpoint.random_state(),
         }
         if better and self.kept.keep_best:
-            weights = {"step": state["trainer"]["step"]}
-            checkpoint.save(self.folder, {**state, "trainer": weights, "random": {}}, checkpoint.BEST)
+            checkpoint.save(self.folder, checkpoint.without_training(state), checkpoint.BEST)
         if self.kept.every_epoch:
             checkpoint.save(self.folder, state, checkpoint.epoch_file(self.progress.epochs_done))
+        if self.progress.epochs_done == self.job.epochs:  # nobody goes on from it
+            state = checkpoint.without_training(state)
         checkpoint.save(self.folder, state)
 
     def _end_early(self, status: str, reason: str) -> None:

@@ -37,7 +37,7 @@ WHOLE: dict[str, Any] = {
     "evaluation": {"images": 10, "captions_per_image": 3, "questions_per_image": 5},
     "resources": {"workers_per_trial": 2, "cpus_per_worker": 2, "gpus_per_worker": 1},
     "teacher_cache": {"kind": "live", "precision": "float32"},
-    "checkpoints": {"every_epoch": True, "keep_best": False},
+    "checkpoints": {"every_epoch": True, "keep_best": False, "keep": "fronts"},
 }  # fmt: skip
 OPTIONAL = [
     "tasks", "tasks.vqa", "allow_partial", "training.weight_decay", "training.warmup_steps", "training.gradient_clip",
@@ -47,7 +47,7 @@ OPTIONAL = [
     "search.stop.plateau.gain_percent", "evaluation", "evaluation.images", "evaluation.captions_per_image",
     "evaluation.questions_per_image", "resources", "resources.workers_per_trial", "resources.cpus_per_worker",
     "resources.gpus_per_worker", "teacher_cache", "teacher_cache.kind", "teacher_cache.precision", "student.text.heads",
-    "checkpoints", "checkpoints.every_epoch", "checkpoints.keep_best",
+    "checkpoints", "checkpoints.every_epoch", "checkpoints.keep_best", "checkpoints.keep",
     "losses.lm.weight.default", "student.image.depth.default",
 ]  # fmt: skip
 NEEDED = [

@@ -98,9 +98,14 @@ def test_a_run_begins_with_what_decides_its_results(place: Path) -> None:
 
 
 def test_what_checkpoints_of_every_epoch_take_on_disk_is_told(place: Path) -> None:
-    assert not any("checkpoints of every epoch" in line for line in plan_lines(prepare(place)))
+    by_default = plan_lines(prepare(place))
+    assert not any("checkpoints of every epoch" in line for line in by_default)
+    assert any(
+        "of the students on a front" in line and "(checkpoints.keep: fronts)" in line for line in by_default
+    )
     inputs = prepare(place, "checkpoints.every_epoch=true")
     lines = plan_lines(inputs)
+    assert "weights that are kept: of all that were trained (checkpoints.keep: all)" in lines
     (line,) = [line for line in lines if line.startswith("checkpoints of every epoch: ")]
     found = re.fullmatch(
         r".*: about ([\d.]+) MiB each, up to ([\d.]+) GiB for (\d+) trials of (\d+) epochs", line

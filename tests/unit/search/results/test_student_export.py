@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.run_folder import Run, read_run
+from search.results import student_export
 from search.results.student_export import checkpoint_of, measured_figures
 from spaces.errors import ExportError
 from tests.unit.search.earlier_run import Trained, prepare, write_run
@@ -73,6 +74,20 @@ def test_checkpoints_may_lie_on_another_disk(linked: str, run: Run, tmp_path: Pa
     found = checkpoint_of(folder, trial)
     assert (found / "checkpoint.pt").is_file()
     assert found == checkpoint_of(folder, replace(trial, checkpoint=""))
+
+
+def test_a_student_whose_weights_went_is_told_with_the_command_that_brings_it_back(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(student_export, "read_run", lambda folder: run)
+    monkeypatch.setattr(student_export, "check_format", lambda *_: None)
+    one = next(trial for trial in run.finished)
+    with pytest.raises(
+        ExportError, match=r"holds no weights.*`checkpoints: \{keep: all\}`.*Pick best, knee"
+    ) as told:
+        student_export.export(tmp_path, one.candidate_id, axis="params", out=tmp_path / "out")
+    assert "python -m trainables.worker " in str(told.value)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("named", ["/etc", "../other/checkpoints/x", "checkpoints/../../x", "checkpoints/.."])

@@ -1,11 +1,13 @@
 """What a finished trial tells of itself reaches the table."""
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from search.reporting.progress import Progress
+from search.run_folder.kept_weights import Fronts, KeptWeights
 from search.stopping.hypervolume import Growth, TeacherBox
 from search.stopping.stop_rules import StopRules
 from search.stopping.time_used import TimeUsed
@@ -33,6 +35,7 @@ def test_a_metric_that_never_moved_is_the_reason_of_a_finished_row(
         trials=lambda: 1,
         slots=lambda: 1,
         watchdog=None,
+        weights=KeptWeights(Path(), Fronts("retention", maximise=True), keep="all", say=print),
         on_end=lambda row: None,
     )
     recorder = SimpleNamespace(record_epoch=lambda row: True, row=lambda name: {"status": "running"})

@@ -12,6 +12,7 @@ import pytest
 from analysis.table import read_trials
 from search.proposal import Admitted, Proposal
 from search.reporting.progress import Progress
+from search.run_folder.kept_weights import Fronts, KeptWeights
 from search.run_folder.recorder import Recorder
 from search.schedulers.moasha import MOAsha
 from search.schedulers.rung_config import RungConfig
@@ -58,6 +59,7 @@ class Search:
             trials=lambda: 1,
             slots=lambda: 1,
             watchdog=None,
+            weights=KeptWeights(folder, Fronts("retention", maximise=True), keep="fronts", say=print),
             on_end=lambda row: None,
         )
         self.callback = RunCallback(self.recorder, watched)

@@ -1,12 +1,14 @@
 """A trial that finds other inputs than planned: the search ends, and no candidate is through for it."""
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from search.reporting.progress import Progress
+from search.run_folder.kept_weights import Fronts, KeptWeights
 from search.stopping.hypervolume import Growth, TeacherBox
 from search.stopping.stop_rules import StopRules
 from search.stopping.time_used import TimeUsed
@@ -50,6 +52,7 @@ def test_a_halted_trial_ends_the_search_and_stays_unfinished(
         trials=lambda: 2,
         slots=lambda: 2,
         watchdog=None,
+        weights=KeptWeights(Path(), Fronts("retention", maximise=True), keep="all", say=print),
         on_end=lambda row: pytest.fail("it ended"),
     )
     callback = RunCallback(NoRecord(), watched)  # type: ignore[arg-type]

@@ -60,7 +60,52 @@ def test_a_training_goes_on_from_any_kept_epoch_bit_for_bit(
     assert trained == list(range(epoch + 1, 4))
     assert timeless(control.rows) == timeless(rows_of(kept)) == timeless(rows_of(folder))
     assert_equal(saved(folder), saved(kept))
+    mine, theirs = (checkpoint.load_epoch(one, 3) for one in (folder, kept))
+    for part in ("trainer", "random"):  # optimiser and generators, too, which the finished one lacks
+        assert_equal(mine[part], theirs[part])
     assert checkpoint.kept_epochs(folder) == [1, 2, 3]
+
+
+def test_a_finished_training_keeps_weights_alone_and_tells_its_rows_again(
+    teacher_folder: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(kept, tmp_path)
+    state = checkpoint.load(folder)
+    assert state is not None
+    assert checkpoint.is_weights_alone(state)
+    monkeypatch.setattr(Trainer, "run_epoch", lambda *_: pytest.fail("it was through"))
+    control = PlainControl(quiet=True)
+    train(make_job(teacher_folder, folder, checkpoints=EVERY, evaluate_at=(1, 2, 3)), control)
+    assert control.rows == rows_of(kept) == rows_of(folder)
+
+
+def test_nobody_goes_on_from_weights_alone(teacher_folder: Path, kept: Path, tmp_path: Path) -> None:
+    folder = copied(kept, tmp_path)
+    checkpoint.save(folder, checkpoint.load_epoch(kept, 2))  # where the search stopped it
+    checkpoint.keep_weights_alone(folder)
+    job = make_job(teacher_folder, folder, checkpoints=EVERY, evaluate_at=(1, 2, 3))
+    with pytest.raises(
+        CheckpointError,
+        match=r"holds weights after epoch 2 alone: .* --out NEW; or go on after .* \(1, 2, 3\) with --from-epoch",
+    ):
+        train(job, PlainControl(quiet=True))
+    (folder / checkpoint.epoch_file(3)).unlink()
+    train(job, PlainControl(quiet=True), from_epoch=2)
+    assert_equal(saved(folder), saved(kept))
+
+
+def test_a_candidate_whose_weights_went_is_had_again_in_its_own_folder(
+    teacher_folder: Path, kept: Path, tmp_path: Path
+) -> None:
+    folder = copied(kept, tmp_path)
+    checkpoint.remove(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["rows.jsonl"]
+    job = make_job(teacher_folder, folder, evaluate_at=(1, 2, 3))
+    with pytest.raises(CheckpointError, match="keeps no checkpoint of epoch 2; kept: none"):
+        train(job, PlainControl(quiet=True), from_epoch=2)
+    train(job, PlainControl(quiet=True))
+    assert timeless(rows_of(folder)) == timeless(rows_of(kept))
+    assert_equal(saved(folder), saved(kept))
 
 
 def test_an_epoch_that_is_not_kept_is_told_with_those_that_are(
@@ -92,7 +137,9 @@ def test_the_best_weights_are_those_of_the_epoch_that_the_row_names(teacher: Tea
     found = measured(student, encoded(teacher, "val"), SIZE)
     best_row = rows[rows[-1]["best_epoch"] - 1]
     assert {name: best_row[name] for name in found} == found
-    assert (kept / checkpoint.BEST).stat().st_size < 0.6 * (kept / checkpoint.FILE).stat().st_size
+    whole = (kept / checkpoint.epoch_file(rows[-1]["epoch"])).stat().st_size
+    assert (kept / checkpoint.BEST).stat().st_size < 0.6 * whole
+    assert (kept / checkpoint.FILE).stat().st_size < 0.6 * whole, "nobody goes on from the last epoch"
 
 
 @pytest.mark.parametrize(
