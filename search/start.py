@@ -139,6 +139,15 @@ def _on_cluster(request: Request) -> bool:
     return has_nodes()
 
 
+def _has_gpus(inputs: Any) -> bool:
+    """Return whether the trials of a search on this machine have GPUs: then all that is long has them, too."""
+    if inputs.space.resources.gpus_per_worker == 0:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def _describe(request: Request, inputs: Any, *, measure: bool, say: Say) -> None:
     """Tell the facts that decide a run's results; measuring the teacher, where that was not done before, takes a while."""
     from search.reporting.plan import describe
@@ -280,7 +289,7 @@ def run_session(
     Raises:
         StudentSearchError: whatever the user has to mend.
     """
-    if _on_cluster(request):
+    if _on_cluster(request) or _has_gpus(inputs):
         from search.tune.shared import at_work
 
         working: Any = at_work(inputs, request.address, say=say)

@@ -165,7 +165,8 @@ def test_two_threads_do_not_search_in_one_folder(
             assert over.wait(60.0)
             return SimpleNamespace(folder=self.place)
 
-    tiny = SimpleNamespace(space=SimpleNamespace(name="tiny"))
+    space = SimpleNamespace(name="tiny", resources=SimpleNamespace(gpus_per_worker=0))
+    tiny = SimpleNamespace(space=space)
     monkeypatch.setattr(search.start, "load", lambda request, say: (tiny, None))
     monkeypatch.setattr("search.reporting.plan.describe", lambda inputs, measure: [])
     monkeypatch.setattr("search.session.Session", Waiting)

@@ -1,0 +1,145 @@
+"""Work of a search as Ray tasks: lines come while it runs, errors as themselves, and Ctrl-C ends it there, too."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import ray
+
+from search.tune import tasks
+from search.tune.tasks import Tasks, run_all, run_there
+from spaces.errors import DatasetError, ResourceError, SpaceError
+from tests.e2e import runs
+from trainables.datasets.cache_folder import STORAGE, storage, stored_in
+
+ONE = SimpleNamespace(cpus=1.0, gpus=0.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_ray() -> Iterator[None]:
+    """Start a Ray of two CPUs for the module; its processes find this file."""
+    paths = os.pathsep.join([str(runs.ROOT), os.environ.get("PYTHONPATH", "")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", paths)
+        ray.init(
+            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+        )
+        yield
+        ray.shutdown()
+
+
+def counted(to: int, *, say: Callable[[str], None]) -> tuple[int, str]:
+    for number in range(to):
+        say(f"{number + 1} of {to}")
+    return to, storage()
+
+
+def refused(kind: str) -> None:
+    if kind == "space":
+        raise SpaceError(["one", "two"])
+    if kind == "data":
+        raise DatasetError("data.jsonl:3: no caption.")
+    raise ZeroDivisionError("a mistake of ours")
+
+
+def dying(ledger: str, times: int) -> int:
+    """Count the attempts in a file; end the process without a word at the first ones."""
+    with Path(ledger).open("a") as sink:
+        sink.write("x")
+    if len(Path(ledger).read_text()) <= times:
+        os._exit(7)
+    return len(Path(ledger).read_text())
+
+
+def endless(alive: str) -> None:
+    while True:
+        Path(alive).write_text(str(time.monotonic()))
+        time.sleep(0.02)
+
+
+def test_lines_and_values_come_back_and_the_storage_goes_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(STORAGE, raising=False)
+    said: list[str] = []
+    with stored_in(str(tmp_path)):
+        assert run_there(counted, 3, resources=ONE, say=said.append) == (3, str(tmp_path))
+    assert said == ["1 of 3", "2 of 3", "3 of 3"]
+    assert Tasks(ONE, say=said.append).run(counted, 0) == (0, "")
+    found = {
+        done.index: done.result() for done in run_all(counted, [(1,), (2,)], resources=ONE, say=said.append)
+    }
+    assert found == {0: (1, ""), 1: (2, "")}
+
+
+def test_errors_come_as_themselves_and_cost_nobody_else(tmp_path: Path) -> None:
+    outcomes = {
+        done.index: done.error
+        for done in run_all(refused, [("space",), ("data",), ("bug",)], resources=ONE, say=print)
+    }
+    assert isinstance(outcomes[0], SpaceError)
+    assert outcomes[0].problems == ["one", "two"]
+    assert isinstance(outcomes[1], DatasetError)
+    assert str(outcomes[1]) == "data.jsonl:3: no caption."
+    assert isinstance(outcomes[2], ZeroDivisionError)
+    (note,) = outcomes[2].__notes__
+    assert "in refused" in note
+    assert "ray" not in note
+
+
+def test_the_node_is_named_where_there_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.ray, "nodes", lambda: [{"Alive": True}, {"Alive": True}])
+    with pytest.raises(DatasetError, match=r"^data\.jsonl:3: no caption\. \(on the node [\d.]+\)$"):
+        run_there(refused, "data", resources=ONE, say=print)
+
+
+def test_what_loses_its_process_begins_anew_but_not_for_ever(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert run_there(dying, str(tmp_path / "twice"), 2, resources=ONE, say=said.append) == 3
+    assert len(said) == 2
+    assert all(line.endswith("it begins anew") for line in said)
+    with pytest.raises(ResourceError, match=rf"dying: .*and so it was {tasks.ATTEMPTS} times"):
+        run_there(dying, str(tmp_path / "always"), 99, resources=ONE, say=said.append)
+    assert len((tmp_path / "always").read_text()) == tasks.ATTEMPTS
+
+
+def test_an_interruption_ends_it_there_and_gives_its_place_back(tmp_path: Path) -> None:
+    alive = tmp_path / "alive"
+
+    def interrupt() -> None:
+        while not alive.exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    presser = threading.Thread(target=interrupt)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_there(endless, str(alive), resources=ONE, say=print)
+    presser.join()
+    deadline = time.monotonic() + 60
+    while ray.available_resources().get("CPU") != 2.0:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    last = alive.read_text()
+    time.sleep(0.3)
+    assert alive.read_text() == last
+
+
+def test_what_finds_no_place_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "WAITING_TOLD_S", 0.2)
+    group = ray.util.placement_group([{"CPU": 2}])
+    ray.get(group.ready())
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        ray.util.remove_placement_group(group)
+
+    assert run_there(counted, 0, resources=ONE, say=say)[0] == 0
+    assert said[0].startswith("counted: waits for a place, ")
+    assert "needs 1 CPU, free on the whole cluster: 0 CPU" in said[0]
