@@ -173,6 +173,10 @@ class Done(Protocol):
 class Elsewhere(Protocol):
     """Runs functions where the trials are to run, see `search.tune.tasks`."""
 
+    @property
+    def gpus(self) -> float:
+        """GPUs that each piece of work has."""
+
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a function returns there."""
 

@@ -4,9 +4,10 @@ Those of the train split are what students learn from. Those of a held-out split
 evaluated from, always in float32: their figures are to be those of the student with its live teacher.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from search.inputs.checks import loss_configs
 from search.inputs.inputs import Inputs
@@ -19,32 +20,27 @@ from trainables.signals import Want, Wants
 from trainables.tasks.base import taught_of, wants_of
 from trainables.tasks.evaluation import reads_bank
 from trainables.teachers.cache.fill import Filling, fill_cache
-from trainables.teachers.cache.layout import cache_key
+from trainables.teachers.cache.layout import META, key_of, key_parts
 from trainables.teachers.cache.passes import Tick
-from trainables.teachers.cache.plan import Kept, Part
+from trainables.teachers.cache.plan import Kept, Part, passes_on
 from trainables.teachers.cache.read import TeacherCache
-from trainables.training.cache_part import cache_order
+from trainables.training.cache_part import cache_order, fill_ordered
 from trainables.training.sources import Sources, opened_cache
 
-Elsewhere = Callable[[Sequence[Mapping[str, Any]], Tick], None]
-"""Fills the parts of orders for `trainables.training.cache_part.fill_ordered` wherever it likes; tells the rows of each."""
 
-
-def fill_teacher_caches(inputs: Inputs, elsewhere: Elsewhere | None = None) -> dict[str, str]:
+def fill_teacher_caches(inputs: Inputs) -> dict[str, str]:
     """Compute the teachers' signals on the training examples where they are missing; return teacher -> folder, {} if live.
 
-    Args:
-        inputs: teachers, data and students.
-        elsewhere: fills what is missing; None fills it here, with a process for each core.
+    Where the trials are to run, with what they take; else on this machine, on its GPU or with a process for each core.
     """
     settings = inputs.space.teacher_cache
     if settings.kind == "live":
         return {}
     with within_share():
-        return {name: str(_fill(inputs, name, elsewhere)) for name in inputs.teachers}
+        return {name: str(_fill(inputs, name)) for name in inputs.teachers}
 
 
-def fill_evaluation_caches(inputs: Inputs, elsewhere: Elsewhere | None = None) -> dict[str, str]:
+def fill_evaluation_caches(inputs: Inputs) -> dict[str, str]:
     """Compute what students are evaluated from on the validation split; return teacher -> folder.
 
     Without teachers of which no student of the space reads anything, and {} where teachers are live.
@@ -52,7 +48,7 @@ def fill_evaluation_caches(inputs: Inputs, elsewhere: Elsewhere | None = None) -
     if inputs.space.teacher_cache.kind == "live":
         return {}
     with within_share():
-        found = {name: _fill_held_out(inputs, name, "val", elsewhere) for name in inputs.teachers}
+        found = {name: _fill_held_out(inputs, name, "val") for name in inputs.teachers}
     return {name: str(folder) for name, folder in found.items() if folder is not None}
 
 
@@ -68,7 +64,7 @@ def evaluation_source(inputs: Inputs, name: str, split: str) -> Sources:
     if inputs.space.teacher_cache.kind == "cached" and (wants := evaluated_wants(inputs, name)):
         folder = _fill_held_out(inputs, name, split)
         train = _folder(inputs, name, "train", inputs.space.teacher_cache.precision)
-        found = {split: folder, "train": train if train.is_dir() else None}
+        found = {split: folder, "train": train if (train / META).is_file() else None}
         opened = {one: opened_cache(str(path), teacher) for one, path in found.items() if path is not None}
         caches = {one: cache for one, cache in opened.items() if cache.holds(wants)}
     return Sources(teacher, caches)
@@ -84,41 +80,57 @@ def evaluated_wants(inputs: Inputs, name: str) -> Wants:
     return frozenset[Want]().union(*read, taught_of(inputs.students.made.values())) & frozenset(source)
 
 
-def _folder(inputs: Inputs, name: str, split: str, precision: str) -> Path:
-    """Return where a teacher's signals on a split are kept."""
-    key = cache_key(inputs.teachers[name], inputs.dataset.fingerprint, precision, inputs.split(split, name))
-    return cache_folder("teacher-outputs") / key
-
-
-def _fill_held_out(inputs: Inputs, name: str, split: str, elsewhere: Elsewhere | None = None) -> Path | None:
+def _fill_held_out(inputs: Inputs, name: str, split: str) -> Path | None:
     """Compute what students read of a teacher on a held-out split; return the folder, None where they read nothing."""
     wants = evaluated_wants(inputs, name)
-    return _filled(inputs, name, split, wants, "float32", elsewhere) if wants else None
+    return _filled(inputs, name, split, wants, "float32") if wants else None
 
 
-def _fill(inputs: Inputs, name: str, elsewhere: Elsewhere | None) -> Path:
+def _fill(inputs: Inputs, name: str) -> Path:
     wants = teacher_wants(inputs, name)
     if reads_bank(inputs.students.made.values()):
         wants |= evaluated_wants(inputs, name)
-    return _filled(inputs, name, "train", wants, inputs.space.teacher_cache.precision, elsewhere)
+    return _filled(inputs, name, "train", wants, inputs.space.teacher_cache.precision)
 
 
-def _filled(
-    inputs: Inputs, name: str, split: str, wants: Wants, precision: str, elsewhere: Elsewhere | None
-) -> Path:
+def _filled(inputs: Inputs, name: str, split: str, wants: Wants, precision: str) -> Path:
     """Compute signals of a teacher on a split where they are missing; return the folder."""
-    folder = _folder(inputs, name, split, precision)
-    told = {"teacher": name, "data": inputs.space.dataset.kind, "split": split}
-    kept = Kept(precision=precision, data=inputs.dataset.fingerprint, told=told)
+    teacher, folder, device = inputs.teachers[name], _folder(inputs, name, split, precision), _device(inputs)
+    kept = Kept(
+        precision=precision,
+        data=inputs.dataset.fingerprint,
+        passes=passes_on(device),
+        told={"teacher": name, "data": inputs.space.dataset.kind, "split": split},
+    )
 
-    def run(parts: Sequence[Part], tick: Tick) -> None:
-        assert elsewhere is not None
+    def on_cluster(parts: Sequence[Part], tick: Tick) -> None:
+        assert inputs.elsewhere is not None
         place, data = inputs.teacher_path(name), inputs.dataset_settings
-        elsewhere([cache_order(part, teacher=place, dataset=data, split=split) for part in parts], tick)
+        orders = [cache_order(part, teacher=place, dataset=data, split=split) for part in parts]
+        for done in inputs.elsewhere.run_all(fill_ordered, [(order, device.type) for order in orders]):
+            tick(done.result())
 
-    how = Filling(say=inputs.say, workers=usable_cores(), run=run if elsewhere else None)
-    fill_cache(folder, inputs.teachers[name], inputs.split(split, name), wants, kept, how)
+    run = on_cluster if inputs.elsewhere is not None else None
+    how = Filling(say=inputs.say, workers=usable_cores(), device=device, run=run)
+    fill_cache(folder, teacher, inputs.split(split, name), wants, kept, how)
     return folder
+
+
+def _folder(inputs: Inputs, name: str, split: str, precision: str) -> Path:
+    """Return where a teacher's signals on a split are kept."""
+    passes = passes_on(_device(inputs))
+    teacher, encoded = inputs.teachers[name], inputs.split(split, name)
+    parts = key_parts(teacher, inputs.dataset.fingerprint, precision, encoded, passes=passes)
+    return cache_folder("teacher-outputs") / key_of(parts)
+
+
+def _device(inputs: Inputs) -> torch.device:
+    """Return what the teachers are asked on: on a GPU where the trials have one."""
+    if inputs.elsewhere is not None:
+        return torch.device("cuda" if inputs.elsewhere.gpus else "cpu")
+    return torch.device(
+        "cuda" if inputs.space.resources.gpus_per_worker != 0 and torch.cuda.is_available() else "cpu"
+    )
 
 
 def teacher_wants(inputs: Inputs, name: str) -> Wants:

@@ -64,6 +64,11 @@ class Tasks:
         """Take what each piece of work takes of the cluster, and who takes lines on it."""
         self._takes, self._say = takes, say
 
+    @property
+    def gpus(self) -> float:
+        """GPUs that each piece of work has."""
+        return self._takes.gpus
+
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a function returns there, see `run_there`."""
         return run_there(function, *arguments, resources=self._takes, say=self._say)

@@ -28,7 +28,7 @@ def cache_order(part: Part, *, teacher: str, dataset: Mapping[str, Any], split: 
     return {"part": part.to_dict(), "teacher": teacher, "dataset": dict(dataset), "split": split}
 
 
-def fill_ordered(order: Mapping[str, Any], *, device: str = "cpu") -> int:
+def fill_ordered(order: Mapping[str, Any], device: str = "cpu") -> int:
     """Fill the part of an order and return how many rows that were; teacher and data are kept for the next one.
 
     Args:

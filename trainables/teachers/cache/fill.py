@@ -5,9 +5,12 @@ A live teacher would more than double the time of a search; reading 64 rows cost
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from spaces.errors import ResourceError, TeacherError
 from spaces.files import make_folder
@@ -42,12 +45,14 @@ class Filling:
 
     Attributes:
         say: takes a line of progress.
-        workers: processes of this machine that fill its parts.
+        workers: processes of this machine that fill its parts, on a CPU.
+        device: what the teacher is asked on here; None is where it is.
         run: fills them somewhere else.
     """
 
     say: Progress
     workers: int = 1
+    device: torch.device | None = None
     run: Run | None = None
 
 
@@ -79,7 +84,8 @@ def fill_cache(
             if how.run:
                 how.run(missing, tick)
             else:
-                fill_here(missing, teacher, split, tick, workers=how.workers)
+                with _asked_on(teacher, how.device or teacher.model.device):
+                    fill_here(missing, teacher, split, tick, workers=how.workers)
             finish(folder)
 
 
@@ -99,6 +105,17 @@ def finish(folder: Path) -> None:
     for path in folder.glob("*-of-*.safetensors"):
         if path.name not in known and not path.name.startswith("."):
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _asked_on(teacher: Teacher, device: torch.device) -> Iterator[None]:
+    """Let a teacher be on a device for a while."""
+    before = teacher.model.device
+    teacher.to(device)
+    try:
+        yield
+    finally:
+        teacher.to(before)
 
 
 def _known(folder: Path) -> Contents | None:

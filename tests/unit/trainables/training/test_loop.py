@@ -203,9 +203,13 @@ def test_a_cached_teacher_trains_like_the_live_one(
 
 
 def test_a_cache_of_another_teacher_is_refused(teacher_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "meta.json").write_text('{"teacher": "beef", "temperature": 0.07}')
-    with pytest.raises(TeacherError, match="comes from a teacher with fingerprint beef"):
-        run(make_job(teacher_folder, tmp_path / "trial", cache=str(tmp_path)))
+    order = make_job(teacher_folder, tmp_path / "trial", cache=str(tmp_path))
+    (tmp_path / "meta.json").write_text('{"key": {"teacher": "beef"}, "of": {}, "sets": {}}')
+    with pytest.raises(TeacherError, match=r"is of another teacher \(got beef, wanted "):
+        run(order)
+    (tmp_path / "meta.json").write_text('{"teacher": "beef"}')
+    with pytest.raises(TeacherError, match="an earlier version of this code made it"):
+        run(order)
 
 
 def test_another_teacher_than_planned_is_refused(
