@@ -57,6 +57,13 @@ def equal(one: Signals, other: Signals) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[want], other[want]) for want in one)
 
 
+def _flops(model: Family, mode: str, tokens: int) -> int:
+    inputs = model.pass_inputs(mode, tokens)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.run_pass(mode, inputs)
+    return int(counter.get_total_flops())
+
+
 def floats(found: Signals) -> dict[Want, Tensor]:
     return {want: value for want, value in found.items() if value.is_floating_point()}
 
@@ -285,6 +292,25 @@ class TestEveryModel:
             expected[one.mode] = expected.get(one.mode, 0) + spent
         assert flops_by_mode(Subject(blueprint=plan, servings=servings)) == expected
         assert all(count > 0 for count in expected.values())
+
+    def test_blocks_of_a_pass_cost_together_what_it_costs(
+        self, kind: str, part: str, plan: Blueprint
+    ) -> None:
+        bare = plan.on_meta()
+        for one in servings_of(models.tasks(plan.offers).values(), plan.offers):
+            whole = _flops(bare, one.mode, one.tokens)
+            blocks = plan.family.blocks(plan.architecture, one.mode)
+            small = [Blueprint(kind, block.architecture) for block in blocks]
+            counted = [
+                block.repeats * _flops(own.on_meta(), block.mode, one.tokens)
+                for block, own in zip(blocks, small, strict=True)
+            ]
+            assert sum(counted) == whole, (one.mode, [block.mode for block in blocks], counted)
+            for block, own in zip(blocks, small, strict=True):
+                json.dumps(own.to_dict())
+                built = models.built(own)
+                with torch.no_grad():
+                    built.run_pass(block.mode, built.pass_inputs(block.mode, one.tokens))
 
     def test_blueprint_goes_through_json(self, kind: str, part: str, plan: Blueprint) -> None:
         fields = plan.to_dict()

@@ -82,6 +82,21 @@ class Sample:
     repeats: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A part of a pass that many models have in common, as a pass of a model that is as small as the part allows.
+
+    Attributes:
+        architecture: what the part does not depend on has the same value in all models.
+        mode: of `pass_inputs` and `run_pass`; a word of the family's own where the part is no whole pass.
+        repeats: how often one pass runs it.
+    """
+
+    architecture: Any
+    mode: str
+    repeats: int = 1
+
+
 class Family(nn.Module, ABC):
     """A model that says signals about a batch.
 
@@ -145,6 +160,14 @@ class Family(nn.Module, ABC):
         """Return what has to be run to count the FLOPs of a model; by default the model itself."""
         return Sample(architecture=architecture)
 
+    @classmethod
+    def blocks(cls, architecture: Any, mode: str) -> Sequence[Block]:
+        """Return the parts of a pass, whose times add up to its own; by default the pass itself.
+
+        They are measured once for all models that have them, so that the latency of a model is known from few measurements.
+        """
+        return (Block(architecture=architecture, mode=mode),)
+
     @abstractmethod
     def inputs(self, wants: Wants) -> Inputs:
         """Return what the model needs to answer."""
@@ -167,7 +190,7 @@ class Family(nn.Module, ABC):
         """Return inputs of one deployed pass at batch 1, of true shapes, on the model's device; see `run_pass`.
 
         Args:
-            mode: of an offer.
+            mode: of an offer, or of a block.
             tokens: length of the text.
         """
 

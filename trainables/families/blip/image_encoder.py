@@ -55,7 +55,7 @@ class ImageEncoder(nn.Module):
         """
         states: dict[int, Tensor] = {}
         maps: dict[int, Tensor] = {}
-        tokens = self.vit.norm_pre(self.vit._pos_embed(self.vit.patch_embed(images)))
+        tokens = self.embed(images)
         for index, block in enumerate(cast("list[Block]", self.vit.blocks)):  # torch types it as bare modules
             if index in attention:
                 maps[index] = attention_maps(cast(Attention, block.attn), block.norm1(tokens))
@@ -63,3 +63,8 @@ class ImageEncoder(nn.Module):
             if index in hidden:
                 states[index] = tokens
         return self.vit.norm(tokens), states, maps
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return what the first layer reads (B, P, D): the class token and the patches, with their positions."""
+        embedded: Tensor = self.vit.norm_pre(self.vit._pos_embed(self.vit.patch_embed(images)))
+        return embedded

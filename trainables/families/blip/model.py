@@ -1,6 +1,6 @@
 """The model of teacher and student: BLIP's MED (Li et al. 2022), free in width, depth and fusion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from spaces.errors import ShapeError
 from spaces.rules import show
-from trainables.families.base import Family, Resolved, Sample, Surroundings
+from trainables.families.base import Block, Family, Resolved, Sample, Surroundings
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig, fusion_positions
+from trainables.families.blip.blocks import BLOCKS, blocks, run_block
 from trainables.families.blip.image_encoder import ImageEncoder
 from trainables.families.blip.inherit import inherit_image, inherit_text
 from trainables.families.blip.offers import (
@@ -152,6 +153,11 @@ class Blip(Family):
         """Return one layer of each kind, see `passes.layer_sample`."""
         return layer_sample(architecture)
 
+    @classmethod
+    def blocks(cls, architecture: BlipArchitecture, mode: str) -> Sequence[Block]:
+        """Return ends and layers of a pass, see `blocks.blocks`."""
+        return blocks(architecture, mode)
+
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw fresh weights.
@@ -249,15 +255,17 @@ class Blip(Family):
         return pass_inputs(self.architecture, mode, tokens, self.temperature)
 
     def run_pass(self, mode: str, inputs: Mapping[str, Tensor]) -> object:
-        """Run one pass up to its head."""
+        """Run one pass up to its head, or one block."""
+        if mode in BLOCKS:
+            return run_block(self, mode, inputs)
         if mode == "image":
             tokens, _, _ = self.image_encoder(inputs["pixels"])
-            return self._embed(self.image_projection, tokens)
+            return self.embed(self.image_projection, tokens)
         ids, mask, image = inputs["ids"], inputs["mask"], inputs.get("tokens")
         decode = mode in ANSWERS
         states, _ = self.text_network(ids, mask, image, decode=decode, trace=TraceLayers())
         if mode == "text":
-            return self._embed(self.text_projection, states)
+            return self.embed(self.text_projection, states)
         return self.text_network.logits(states) if decode else self._head()(states[:, 0])
 
     def encode_image(self, images: Tensor) -> Tensor:
@@ -277,7 +285,7 @@ class Blip(Family):
         tokens, states, maps = self.image_encoder(batch[PIXELS], frozenset(hidden), frozenset(attention))
         found[IMAGE_TOKENS], found[IMAGE_POOLED] = tokens, tokens[:, 0]
         if IMAGE_EMBEDDING in wants:
-            found[IMAGE_EMBEDDING] = self._embed(self.image_projection, tokens)
+            found[IMAGE_EMBEDDING] = self.embed(self.image_projection, tokens)
         if wants & {IMAGE_JOINT, IMAGE_MAP}:
             joint = found[IMAGE_JOINT] = self.image_projection(tokens)
             grid = self.architecture.grid
@@ -292,14 +300,14 @@ class Blip(Family):
             batch["caption.ids"], batch["caption.mask"], None, decode=False, trace=_trace(wants, "text")
         )
         if TEXT_EMBEDDING in wants:
-            found[TEXT_EMBEDDING] = self._embed(self.text_projection, states)
+            found[TEXT_EMBEDDING] = self.embed(self.text_projection, states)
         if TEXT_JOINT in wants:
             found[TEXT_JOINT] = self.text_projection(states)
         found[TEXT_POOLED] = states[:, 0]
         _keep(trace, "text", found)
 
     @staticmethod
-    def _embed(projection: nn.Module, tokens: Tensor) -> Tensor:
+    def embed(projection: nn.Module, tokens: Tensor) -> Tensor:
         """Return the unit-norm embedding (B, E) of the first token."""
         return F.normalize(projection(tokens[:, 0]).float(), dim=-1)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from trainables.families.base import Sample, noise
 from trainables.families.blip.architecture import BlipArchitecture
+from trainables.families.blip.blocks import BLOCKS, needs
 
 
 def pass_inputs(architecture: BlipArchitecture, mode: str, tokens: int, like: Tensor) -> dict[str, Tensor]:
@@ -15,19 +16,33 @@ def pass_inputs(architecture: BlipArchitecture, mode: str, tokens: int, like: Te
 
     Args:
         architecture: of the model.
-        mode: image, text, fused, decoder or answer.
+        mode: image, text, fused, decoder or answer; or that of a block, which reads states, too.
         tokens: length of the text.
         like: a weight of the model, for device and dtype.
     """
     a = architecture
-    if mode == "image":
-        return {"pixels": noise(like, 1, 3, a.image_size, a.image_size)}
-    ids = torch.empty((1, tokens), dtype=torch.long, device="meta")
-    if not like.is_meta:
+
+    def ids() -> Tensor:
+        if like.is_meta:
+            return torch.empty((1, tokens), dtype=torch.long, device="meta")
         source = torch.Generator().manual_seed(0)
-        ids = torch.randint(0, a.vocabulary.size, (1, tokens), generator=source).to(like.device)
-    inputs = {"ids": ids, "mask": torch.ones((1, tokens), dtype=torch.bool, device=like.device)}
-    return inputs if mode == "text" else {**inputs, "tokens": noise(like, 1, a.image_tokens, a.image.width)}
+        return torch.randint(0, a.vocabulary.size, (1, tokens), generator=source).to(like.device)
+
+    made = {
+        "pixels": lambda: noise(like, 1, 3, a.image_size, a.image_size),
+        "ids": ids,
+        "mask": lambda: torch.ones((1, tokens), dtype=torch.bool, device=like.device),
+        "tokens": lambda: noise(like, 1, a.image_tokens, a.image.width),
+        "image_states": lambda: noise(like, 1, a.image_tokens, a.image.width),
+        "states": lambda: noise(like, 1, tokens, a.text.width),
+    }
+    if mode in BLOCKS:
+        names = sorted(needs(mode))
+    elif mode == "image":
+        names = ["pixels"]
+    else:
+        names = ["ids", "mask"] if mode == "text" else ["ids", "mask", "tokens"]
+    return {name: made[name]() for name in names}
 
 
 def layer_sample(architecture: BlipArchitecture) -> Sample:

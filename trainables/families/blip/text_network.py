@@ -85,6 +85,15 @@ class TextLayer(nn.Module):
         self.output = nn.Linear(inner, width)
         self.norm = nn.LayerNorm(width, eps=eps)
 
+    def attend(
+        self, states: Tensor, mask: Tensor | None, *, decode: bool, want_map: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return states (B, T, D) and, if asked for, the map after self-attention: the decoder has its own, a causal one."""
+        attention = self.decoder_attention if decode else self.attention
+        assert attention is not None  # a model without decoder does not decode
+        found: tuple[Tensor, Tensor | None] = attention(states, None, mask, causal=decode, want_map=want_map)
+        return found
+
     def feed_forward(self, states: Tensor) -> Tensor:
         """Return the states (B, T, D) after the feed-forward sub-layer."""
         return self.norm(states + self.output(F.gelu(self.intermediate(states))))
@@ -145,13 +154,10 @@ class TextNetwork(nn.Module):
             trace: the layers to keep.
         """
         kept = TextTrace()
-        places = torch.arange(ids_BT.shape[1], device=ids_BT.device)
-        states = self.norm(self.words(ids_BT) + self.positions(places))
+        states = self.embed(ids_BT)
         key_mask = None if decode else mask_BT[:, None, None, :]
         for index, layer in enumerate(cast("list[TextLayer]", self.layers)):  # torch types it as bare modules
-            attend = layer.decoder_attention if decode else layer.attention
-            assert attend is not None
-            states, seen = attend(states, None, key_mask, causal=decode, want_map=index in trace.attention)
+            states, seen = layer.attend(states, key_mask, decode=decode, want_map=index in trace.attention)
             if seen is not None:
                 kept.attention[index] = seen
             if image_tokens is not None and layer.cross_attention is not None:
@@ -164,6 +170,12 @@ class TextNetwork(nn.Module):
             if index in trace.hidden:
                 kept.hidden[index] = states
         return states, kept
+
+    def embed(self, ids_BT: Tensor) -> Tensor:
+        """Return what the first layer reads (B, T, D): words and positions, with their norm."""
+        places = torch.arange(ids_BT.shape[1], device=ids_BT.device)
+        embedded: Tensor = self.norm(self.words(ids_BT) + self.positions(places))
+        return embedded
 
     def logits(self, states: Tensor) -> Tensor:
         """Return next-token logits (..., V) of decoder states (..., D)."""

@@ -1,5 +1,6 @@
 """Students with a densely connected trunk (Huang et al. 2017), timm's own."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, final
 
@@ -10,6 +11,7 @@ from spaces.errors import ShapeError
 from spaces.rules import Number
 from trainables.families.base import Surroundings
 from trainables.families.trunks.trunk import (
+    POOL,
     STEM,
     Trunk,
     TrunkNetwork,
@@ -18,7 +20,12 @@ from trainables.families.trunks.trunk import (
     around_trunk,
     halved,
 )
-from trainables.families.two_sided.architecture import SideNetwork, TwoSidedArchitecture, VectorSizes
+from trainables.families.two_sided.architecture import (
+    SideNetwork,
+    SideSizes,
+    TwoSidedArchitecture,
+    VectorSizes,
+)
 from trainables.families.two_sided.options import WHY
 
 BLOCKS = {
@@ -94,6 +101,13 @@ class DenseNetSizes(TrunkSizes):
         """Return the trunk with fresh weights."""
         return DenseNetNetwork(self)
 
+    def parts(self) -> Mapping[str, tuple[SideSizes, int]]:
+        """Return stem, blocks, transitions and pooling; what a block costs hangs on all layers before it."""
+        last = len(BLOCKS[self.depth])
+        blocks = [f"denseblock{index}" for index in range(1, last + 1)]
+        between = [f"transition{index}" for index in range(1, last)]
+        return {name: (self, 1) for name in ("conv0", "norm0", "pool0", *blocks, *between, "norm5", POOL)}
+
 
 class DenseNetNetwork(TrunkNetwork):
     """timm's layers up to the last norm, with our small stem where that is asked for."""
@@ -107,9 +121,10 @@ class DenseNetNetwork(TrunkNetwork):
             nn.init.kaiming_normal_(stem.weight)  # as all others there
             self.layers.conv0, self.layers.pool0 = stem, nn.Identity()
 
-    def features(self, pixels: Tensor) -> Tensor:
-        """Return the map (B, D, Y, X) behind the last norm and its ReLU."""
-        return self.layers(pixels)
+    @property
+    def parts(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """The layers of the stem, the blocks, the transitions between them, and the last norm with its ReLU."""
+        return dict(self.layers.named_children())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Students with a residual trunk (He et al. 2016), of timm's blocks and under timm's names of weights."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal, final
 
@@ -11,6 +12,7 @@ from spaces.rules import Number
 from spaces.sizes import nearest
 from trainables.families.base import Surroundings
 from trainables.families.trunks.trunk import (
+    POOL,
     STEM,
     Trunk,
     TrunkNetwork,
@@ -19,7 +21,12 @@ from trainables.families.trunks.trunk import (
     around_trunk,
     halved,
 )
-from trainables.families.two_sided.architecture import SideNetwork, TwoSidedArchitecture, VectorSizes
+from trainables.families.two_sided.architecture import (
+    SideNetwork,
+    SideSizes,
+    TwoSidedArchitecture,
+    VectorSizes,
+)
 from trainables.families.two_sided.options import WHY
 
 BLOCKS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
@@ -34,6 +41,9 @@ BLOCKS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] =
     200: (Bottleneck, (3, 24, 36, 3)),
 }
 """Blocks of each depth, as timm's `resnet18` and so on have them; its 10 and 14 exist with a deeper stem only (`resnet10t`)."""
+SMALLEST = {BasicBlock: 18, Bottleneck: 26}
+"""The depth that has two blocks in each stage: what the parts of all others are like."""
+STEM_PART = "stem"
 CHANNELS, STEP = 64, 8  # of the first stage; what thin ones are a multiple of
 WIDTH = {"rule": Number(low=0, open_low=True, high=16, why=WHY)}
 
@@ -93,6 +103,17 @@ class ResNetSizes(TrunkSizes):
         """Return the trunk with fresh weights."""
         return ResNetNetwork(self)
 
+    def parts(self) -> Mapping[str, tuple[SideSizes, int]]:
+        """Return stem, pooling, the first block of each stage, and a further one of each, which are alike."""
+        block, repeats = BLOCKS[self.depth]
+        small = replace(self, depth=SMALLEST[block])
+        found: dict[str, tuple[SideSizes, int]] = {STEM_PART: (small, 1), POOL: (small, 1)}
+        for stage, count in enumerate(repeats, start=1):
+            found[f"layer{stage}.0"] = (small, 1)
+            if count > 1:
+                found[f"layer{stage}.1"] = (small, count - 1)
+        return found
+
 
 class ResNetNetwork(TrunkNetwork):
     """Stem and four stages. timm's own class has a stem of 64 channels whatever the stages have, so that this is ours."""
@@ -114,14 +135,17 @@ class ResNetNetwork(TrunkNetwork):
         )
         for name, stage in stages:
             self.add_module(name, stage)
-        self.stages = [name for name, _ in stages]
+        self.blocks = [f"{name}.{part}" for name, stage in stages for part, _ in stage.named_children()]
         self._reset_parameters()
 
-    def features(self, pixels: Tensor) -> Tensor:
-        """Return the map (B, D, Y, X) of the last stage."""
-        found = self.maxpool(self.act1(self.bn1(self.conv1(pixels))))
-        for name in self.stages:
-            found = self.get_submodule(name)(found)
+    @property
+    def parts(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """Stem, and the blocks of all stages."""
+        return {STEM_PART: self.stem} | {name: self.get_submodule(name) for name in self.blocks}
+
+    def stem(self, pixels: Tensor) -> Tensor:
+        """Return the map (B, D, Y, X) that the first block reads."""
+        found: Tensor = self.maxpool(self.act1(self.bn1(self.conv1(pixels))))
         return found
 
     def _reset_parameters(self) -> None:

@@ -1,9 +1,11 @@
 """What all students with a trunk of their own do alike: options, projections, the text side."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from trainables.families.base import Surroundings
@@ -46,6 +48,10 @@ class TrunkOptions(SideOptions):
     bottleneck: int = field(default=128, metadata=COUNT)
 
 
+POOL = "pool"
+"""Name of what stands behind the last part of a trunk."""
+
+
 class TrunkSizes(SideSizes, ABC):
     """Sizes of a side that looks at the pixels itself.
 
@@ -74,16 +80,33 @@ class TrunkSizes(SideSizes, ABC):
 
 
 class TrunkNetwork(SideNetwork, ABC):
-    """A trunk whose pooled feature is the mean of its last feature map."""
+    """A trunk of parts that run one after another; its pooled feature is the mean of its last feature map."""
 
     def forward(self, given: Tensor, mask: Tensor | None, *, maps: bool) -> Said:
         """Return the last feature map (B, D, Y, X) of normalised pixels (B, 3, S, S), and its mean (B, D)."""
-        found = self.features(given)
-        return Said(pooled=found.mean((2, 3)), map=found)
+        found = given
+        for part in self.parts.values():
+            found = part(found)
+        return Said(pooled=self.run_part(POOL, found), map=found)
 
+    @property
     @abstractmethod
-    def features(self, pixels: Tensor) -> Tensor:
-        """Return the last feature map."""
+    def parts(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """The parts by their names, in the order in which they run: from pixels to the last feature map."""
+
+    def run_part(self, name: str, given: Tensor) -> Tensor:
+        """Return what a part, or the pooling behind the last one, makes of a map (B, D, Y, X)."""
+        return given.mean((2, 3)) if name == POOL else self.parts[name](given)
+
+    @torch.no_grad()
+    def read_by(self, name: str, pixels: Tensor) -> Tensor:
+        """Return the map that a part reads when the trunk sees these pixels."""
+        found = pixels
+        for other, part in self.parts.items():
+            if other == name:
+                break
+            found = part(found)
+        return found
 
 
 class Trunk(TwoSided, ABC):

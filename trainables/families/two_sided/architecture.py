@@ -96,6 +96,13 @@ class SideSizes(ABC):
     def build(self) -> SideNetwork:
         """Return it with fresh weights."""
 
+    def parts(self) -> Mapping[str, tuple["SideSizes", int]]:
+        """Return the parts of it: name -> (the smallest sizes with such a part, how often this side has it).
+
+        By default one part without a name: the side itself. A name is one that `TrunkNetwork.run_part` knows.
+        """
+        return {"": (self, 1)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class VectorSizes(SideSizes):

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.families.base import Family, Resolved, noise
+from trainables.families.base import Block, Family, Resolved, noise
 from trainables.families.two_sided.architecture import (
     IMAGE,
     IMAGE_LOGITS,
@@ -18,7 +18,9 @@ from trainables.families.two_sided.architecture import (
     TEMPERATURE,
     TEXT,
     TOKENS,
+    Read,
     TwoSidedArchitecture,
+    VectorSizes,
 )
 from trainables.families.two_sided.options import resolved
 from trainables.signals import PIXELS, Batch, Inputs, Offers, Signals, Want, Wants, modes
@@ -101,6 +103,34 @@ class TwoSided(Family, ABC):
             contrast=a.contrast and TEMPERATURE in wants,
         )
 
+    @classmethod
+    def blocks(cls, architecture: Any, mode: str) -> Sequence[Block]:
+        """Return the parts of a side, and what stands behind it: projection, unit norm, classifier."""
+        a, other = architecture, TEXT if mode == IMAGE else IMAGE
+        own = replace(
+            a, **{other: None}, embeds=tuple(one for one in a.embeds if one == mode), contrast=False
+        )
+        if mode == TEXT:
+            own = replace(own, classes=0, meaning="")
+        side = a.sides[mode]
+        if isinstance(side, VectorSizes):
+            return (Block(architecture=own, mode=mode),)
+        bare = replace(
+            own, embeds=(), classes=0, meaning="", projection="none", bottleneck=0, embedding=side.width
+        )
+        parts = [
+            Block(
+                architecture=replace(bare, **{mode: sizes}, embedding=sizes.width),
+                mode=f"{mode}.{name}" if name else mode,
+                repeats=count,
+            )
+            for name, (sizes, count) in side.parts().items()
+        ]
+        if not own.classes and not (own.embeds and (own.projection != "none" or mode == TEXT)):
+            return parts  # nothing stands behind it, or unit norm alone
+        behind = replace(own, **{mode: VectorSizes(read=Read(what="pooled", sizes=(side.width,)))})
+        return (*parts, Block(architecture=behind, mode=mode))
+
     def inputs(self, wants: Wants) -> Inputs:
         """Return pixels or signals of the teacher, as each side that is asked reads them."""
         fields, source = set[str](), set[Want]()
@@ -137,7 +167,11 @@ class TwoSided(Family, ABC):
 
     def pass_inputs(self, mode: str, tokens: int) -> dict[str, Tensor]:
         """Return noise for what the side reads: a picture, or a signal of the teacher; no padding."""
+        mode, _, part = mode.partition(".")
         side, like = self.architecture.sides[mode], next(self.parameters())
+        if part:
+            picture = noise(like, 1, 3, *2 * (self.architecture.image.image_size,))
+            return {"given": self._network(mode).read_by(part, picture)}
         if side.source is None:
             side_length = self.architecture.image.image_size
             return {"pixels": noise(like, 1, 3, side_length, side_length)}
@@ -147,7 +181,10 @@ class TwoSided(Family, ABC):
         return found
 
     def run_pass(self, mode: str, inputs: Mapping[str, Tensor]) -> object:
-        """Run a side up to its embedding, and to the logits of classes where the model has them."""
+        """Run a side up to its embedding, and to the logits of classes where the model has them; or a part of the side."""
+        mode, _, part = mode.partition(".")
+        if part:
+            return self._network(mode).run_part(part, inputs["given"])
         side = self.architecture.sides[mode]
         read = inputs["pixels" if side.source is None else str(Want(mode, side.source.what))]
         wants = frozenset({Want(mode, "pooled"), Want(mode, "embedding"), Want(mode, "logits")})
@@ -159,12 +196,15 @@ class TwoSided(Family, ABC):
         if self.logit_scale is not None:
             self.logit_scale.clamp_(max=LARGEST_LOGIT_SCALE)
 
+    def _network(self, mode: str) -> Any:
+        network = self.image if mode == IMAGE else self.text
+        assert network is not None  # the architecture has the side
+        return network
+
     def _side(self, mode: str, read: Tensor, mask: Tensor | None, wants: Wants) -> Signals:
         """Return what one side says to the wants, as far as the model has the parts for it."""
         attention = Want(mode, "attention", 0)
-        network = self.image if mode == IMAGE else self.text
-        assert network is not None  # the architecture has the side
-        said = network(read, mask, maps=attention in wants)
+        said = self._network(mode)(read, mask, maps=attention in wants)
         found = Signals({Want(mode, "pooled"): said.pooled})
         if said.map is not None:
             found[Want(mode, "map")] = said.map
