@@ -14,7 +14,7 @@ from search.run_folder.facts import CHECKPOINTS
 from search.run_folder.recorder import Recorder
 from spaces.errors import CheckpointError
 from spaces.objectives import FRONT_COSTS
-from trainables.costs.latency import measure_latency
+from trainables.costs.latency import measure_whole
 from trainables.share import within_share
 from trainables.tasks.evaluation import evaluate
 from trainables.tasks.retention import (
@@ -159,8 +159,8 @@ def _measure_latencies(
         teacher = inputs.students.teacher_name(json.loads(row["config"]))
         own = inputs.teachers[teacher]
         if teacher not in walls:
-            walls[teacher] = measure_latency(inputs.students.deployed(own.blueprint, own)).wall_ms
-        wall = measure_latency(inputs.students.deployed(blueprint, own)).wall_ms
+            walls[teacher] = measure_whole(inputs.students.deployed(own.blueprint, own)).latency_ms
+        wall = measure_whole(inputs.students.deployed(blueprint, own)).latency_ms
         recorder.update(row["candidate_id"], {"wall_latency_ms": wall, "speedup": walls[teacher] / wall})
 
 

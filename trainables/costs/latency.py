@@ -1,53 +1,62 @@
-"""Measured time of what a deployed model does for one example, batch 1, one CPU thread or a GPU.
-
-On CPU the figure is the time of the measuring thread, not of the clock on the wall: other work on the machine
-then disturbs it little. Wall time stands beside it, for measurements made while nothing else runs.
-"""
+"""Time of what a deployed model does for one example: what is told of it, and how passes are timed."""
 
 import math
+import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from trainables.costs.blocks import Counted, TimedPass, different, whole_passes
 from trainables.costs.hardware import device_name
+from trainables.costs.runtimes import Clock, Run, Runs, as_target, own_clock, wall_clock
 from trainables.costs.subject import Subject
-from trainables.families.base import Family
-from trainables.signals import Serving
+from trainables.costs.target import Target
 
-REPEATS = 25
+LOW = 3
+"""The value is this percentile of the times: other work can only add to a time, so that low ones are those of the pass itself,
+and the very lowest are luck."""
 WARM_UP = 3
-THREADS = 1
+BURST, BURST_MS = 8, 2.0
+"""Runs one after another of which the fastest is a sample: so many, as long as they take no longer than this. At first what ran
+before has the caches."""
+ROUNDS, FEWEST = 100, 25
+"""Samples of a pass for a figure, and how few are enough where it is slow."""
+BUILDS = 4
+"""How often the models of eager PyTorch are built anew on the way: where in memory the weights of one lie decides how well caches
+hold them, which is worth up to a third of a pass whose weights just fill the second-level cache."""
+PATIENCE_S = 30.0
+"""After this long no round is begun once there are `FEWEST`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Median time of all passes that serve one example, each as often as it is repeated.
+    """Time of all passes that serve one example on a target, each as often as it is run.
 
     Attributes:
-        latency_ms: median over the repeats; thread-CPU time on CPU, event time on CUDA.
+        latency_ms: of one example; at a batch of several the batch over their number.
         spread_ms: interquartile range of the same.
-        wall_ms, wall_spread_ms: median and interquartile range by the wall clock.
-        modes: median of each mode, in ms; their sum need not equal the median of the sums.
+        modes: part of each mode; those of the teacher stand as `teacher.<mode>`.
+        composed: whether it is added up from the times of blocks, by the clock that other work disturbs least; else whole passes
+            were timed by the clock on the wall.
+        samples: times behind each figure, at least.
         device: name of the CPU or GPU.
-        dtype, threads, batch, repeats: how it was measured. The warm-up is not among the repeats.
+        runtime, dtype, batch, threads: of the target.
     """
 
     latency_ms: float
     spread_ms: float
-    wall_ms: float
-    wall_spread_ms: float
     modes: Mapping[str, float]
+    composed: bool
+    samples: int
     device: str
+    runtime: str
     dtype: str
-    threads: int
     batch: int
-    repeats: int
+    threads: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy; `from_dict` reads it back."""
@@ -63,130 +72,115 @@ class Latency:
         return cls(**fields)
 
 
-def latency_ms(subject: Subject) -> float:
-    """Return the median latency on this machine's CPU, in ms."""
-    return measure_latency(subject).latency_ms
-
-
-def measure_latency(
-    subject: Subject,
-    *,
-    repeats: int = REPEATS,
-    device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> Latency:
-    """Return the latency of such a model with random weights, the part of its teacher that it reads included.
-
-    Each pass is timed once per repeat and counted as often as it is run for one example; those of the teacher stand as
-    `teacher.<mode>`. The number of torch threads and the random state are left as they were.
+def measure_whole(subject: Subject, target: Target | None = None, *, rounds: int = ROUNDS) -> Latency:
+    """Return the latency of whole models by the clock on the wall: of finalists, one at a time while nothing else runs.
 
     Args:
         subject: the deployed model, and what it serves.
-        repeats: timed runs, at least 25 for a figure that is reported.
-        device: `cpu` or a CUDA device.
-        dtype: of weights and pictures.
+        target: by default this CPU, one thread.
+        rounds: repeats, fewer where they take longer than `PATIENCE_S`.
+
+    Raises:
+        ResourceError: the target does not exist here.
     """
-    place = torch.device(device)
-    passes = [
-        _Pass(f"{owner}{one.mode}", one, model, model.pass_inputs(one.mode, one.tokens))
-        for owner, part in subject.parts.items()
-        for model in [_random_model(part).to(device=place, dtype=dtype)]
-        for one in part.servings
-    ]
-    clock = _cuda_clock if place.type == "cuda" else _cpu_clock
-    spent, wall = np.zeros((repeats, len(passes))), np.zeros((repeats, len(passes)))
-    with _one_thread(), torch.inference_mode():
-        for repeat in range(-WARM_UP, repeats):
-            for column, one in enumerate(passes):
-                times = clock(one.run)
-                if repeat >= 0:
-                    spent[repeat, column], wall[repeat, column] = (
-                        one.serving.repeats * time for time in times
-                    )
-    by_mode: dict[str, float] = {}
-    for one, median in zip(passes, np.median(spent, axis=0).tolist(), strict=True):
-        by_mode[one.name] = by_mode.get(one.name, 0.0) + median
-    return Latency(
-        latency_ms=float(np.median(spent.sum(axis=1))),
-        spread_ms=_interquartile(spent.sum(axis=1)),
-        wall_ms=float(np.median(wall.sum(axis=1))),
-        wall_spread_ms=_interquartile(wall.sum(axis=1)),
-        modes=by_mode,
-        device=device_name(place),
-        dtype=str(dtype).removeprefix("torch."),
-        threads=THREADS,
-        batch=1,
-        repeats=repeats,
-    )
+    target = target or Target()
+    passes = whole_passes(subject)
+    found = timed(different(passes), target, clock=wall_clock(target), rounds=rounds)
+    return added_up(passes, found, target, composed=False)
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """One pass of one model, with its inputs."""
-
-    name: str
-    serving: Serving
-    model: Family
-    inputs: Mapping[str, Tensor]
-
-    def run(self) -> object:
-        """Run it once."""
-        return self.model.run_pass(self.serving.mode, self.inputs)
+def latency_ms(subject: Subject) -> float:
+    """Return the latency on this machine's CPU, in ms."""
+    return measure_whole(subject).latency_ms
 
 
-def joined(parts: Mapping[str, Latency]) -> Latency:
-    """Return the latency of models that run one after the other, each measured for itself.
+def timed(
+    passes: Sequence[TimedPass], target: Target, *, clock: Clock | None = None, rounds: int = ROUNDS
+) -> dict[str, list[float]]:
+    """Return samples of each pass in ms by its digest, taken in turns and in an order that is drawn anew for each round.
 
-    Medians add up; spreads of what varies independently do so as squares.
+    What disturbs the machine for a while then disturbs a part of the samples of every pass, and all samples of none.
+    Threads, gradients and the random state are left as they were.
 
     Args:
-        parts: by what the modes of each are told with, see `Subject.parts`; all measured alike.
+        passes: all different.
+        target: where.
+        clock: by default that which other work disturbs least.
+        rounds: samples of each pass, fewer where they take longer than `PATIENCE_S`.
+
+    Raises:
+        ResourceError: the target does not exist here.
     """
-    one, *_ = ones = list(parts.values())
-    return replace(
-        one,
-        latency_ms=sum(each.latency_ms for each in ones),
-        spread_ms=math.hypot(*(each.spread_ms for each in ones)),
-        wall_ms=sum(each.wall_ms for each in ones),
-        wall_spread_ms=math.hypot(*(each.wall_spread_ms for each in ones)),
-        modes={f"{owner}{mode}": time for owner, each in parts.items() for mode, time in each.modes.items()},
+    target.check_here()
+    read, order = clock or own_clock(target), random.Random(0)
+    found: dict[str, list[float]] = {one.digest: [] for one in passes}
+    until = time.monotonic() + PATIENCE_S
+    with as_target(target):
+        builds = 1 if target.runtime != "eager" else min(BUILDS, rounds)
+        ready: list[_Ready] = []
+        for number in range(rounds):
+            if number >= FEWEST and time.monotonic() > until:
+                break
+            if number % math.ceil(rounds / builds) == 0:
+                ready = _made_ready(
+                    passes, target, read
+                )  # the last ones are there until then: new places in memory
+            for one in order.sample(ready, len(ready)):
+                found[one.digest].append(min(read(one.run) for _ in range(one.burst)))
+    return found
+
+
+class _Ready(NamedTuple):
+    """A pass that can be run, and how often for one sample."""
+
+    digest: str
+    run: Run
+    burst: int
+
+
+def _made_ready(passes: Sequence[TimedPass], target: Target, read: Clock) -> list[_Ready]:
+    """Return passes built anew, and warm."""
+    runs, found = Runs(target), []
+    for one in passes:
+        run = runs.of(one)
+        first = min(read(run) for _ in range(WARM_UP))
+        found.append(_Ready(one.digest, run, max(1, min(BURST, int(BURST_MS / max(first, 1e-6))))))
+    return found
+
+
+def added_up(
+    passes: Sequence[Counted], times: Mapping[str, Sequence[float]], target: Target, *, composed: bool
+) -> Latency:
+    """Return the latency that counted passes have together; spreads of what varies independently add up as squares.
+
+    Args:
+        passes: blocks, or whole passes.
+        times: samples of each in ms, by its digest.
+        target: where they were taken.
+        composed: whether the passes are blocks.
+    """
+    low = {digest: float(np.percentile(ones, LOW)) for digest, ones in times.items()}
+    range_ms = {digest: _interquartile(ones) for digest, ones in times.items()}
+    weights: dict[str, int] = {}
+    modes: dict[str, float] = {}
+    for one in passes:
+        digest = one.timed.digest
+        weights[digest] = weights.get(digest, 0) + one.runs
+        modes[one.mode] = modes.get(one.mode, 0.0) + one.runs * low[digest] / target.batch
+    return Latency(
+        latency_ms=sum(modes.values()),
+        spread_ms=math.hypot(*(count * range_ms[digest] for digest, count in weights.items())) / target.batch,
+        modes=modes,
+        composed=composed,
+        samples=min(len(times[digest]) for digest in weights),
+        device=device_name(torch.device(target.device)),
+        runtime=target.runtime,
+        dtype=target.dtype,
+        batch=target.batch,
+        threads=target.threads,
     )
 
 
-def _random_model(subject: Subject) -> Family:
-    with torch.random.fork_rng(devices=[]):
-        return subject.blueprint.build().eval()
-
-
-def _interquartile(times: np.ndarray) -> float:
+def _interquartile(times: Sequence[float]) -> float:
     low, high = np.percentile(times, (25, 75))
     return float(high - low)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _cpu_clock(run: Callable[[], object]) -> tuple[float, float]:
-    """Return thread-CPU and wall time of one run, in ms."""
-    wall, spent = time.perf_counter(), time.thread_time()
-    run()
-    return 1e3 * (time.thread_time() - spent), 1e3 * (time.perf_counter() - wall)
-
-
-def _cuda_clock(run: Callable[[], object]) -> tuple[float, float]:
-    """Return time between two events on the GPU, and wall time until it was idle again, in ms."""
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    torch.cuda.synchronize()
-    wall = time.perf_counter()
-    start.record()
-    run()
-    end.record()
-    torch.cuda.synchronize()
-    return start.elapsed_time(end), 1e3 * (time.perf_counter() - wall)

@@ -11,15 +11,15 @@ import torch
 
 from spaces.errors import StorageError
 from spaces.files import make_folder, write_text
-from trainables.costs import latency as latencies
 from trainables.costs import static as statics
-from trainables.costs.hardware import device_name
-from trainables.costs.latency import REPEATS, Latency, measure_latency
+from trainables.costs.latency import Latency
 from trainables.costs.static import StaticCosts, measure_static
 from trainables.costs.subject import Subject
+from trainables.costs.table import LatencyTable
+from trainables.costs.target import Target
 from trainables.datasets.cache_folder import cache_folder, unusable
 
-VERSION = 2  # raise it whenever a change in this room changes a figure
+VERSION = 2  # raise it whenever a change in this room changes a figure that is counted; `samples.VERSION` is that of times
 
 Say = Callable[[str], None]
 
@@ -27,8 +27,9 @@ Say = Callable[[str], None]
 class CostStore:
     """Reads costs from a folder and measures what is not there.
 
-    An entry is one small JSON file that repeats its whole key, so that a look tells what was measured. A
-    damaged one is measured again, and said; so is that nothing can be kept. Several processes and users may share the folder.
+    An entry of what is counted is one small JSON file that repeats its whole key, so that a look tells what was measured; times
+    lie in one folder for each target, see `table.LatencyTable`. A damaged file is made again, and said; so is that nothing
+    can be kept. Several processes and users may share the folder.
     A model and the part of its teacher that it reads are two entries, so that all students of a teacher share the second.
     """
 
@@ -37,15 +38,29 @@ class CostStore:
         self.folder = folder or cache_folder("costs")
         self.say = say
         self._told = False  # that nothing can be kept
+        self._tables: dict[Target, LatencyTable] = {}
 
     def static(self, subject: Subject) -> StaticCosts:
         """Return params, flops and size of an architecture, with what it reads of its teacher."""
         return statics.joined({owner: self._static(part) for owner, part in subject.parts.items()})
 
-    def latency(self, subject: Subject, *, repeats: int = REPEATS, device: str = "cpu") -> Latency:
-        """Return the latency of an architecture, with what it reads of its teacher, on this very hardware and torch version."""
-        parts = subject.parts.items()
-        return latencies.joined({owner: self._latency(part, repeats, device) for owner, part in parts})
+    def latency(self, subject: Subject, target: Target | None = None) -> Latency:
+        """Return the latency of an architecture, with what it reads of its teacher, by the table of a target.
+
+        Raises:
+            ResourceError: the target does not exist here.
+        """
+        return self.table(target or Target()).latency(subject)
+
+    def table(self, target: Target) -> LatencyTable:
+        """Return the table of a target, which lies in this folder.
+
+        Raises:
+            ResourceError: the target does not exist here.
+        """
+        if target not in self._tables:
+            self._tables[target] = LatencyTable(self.folder, target, self.say)
+        return self._tables[target]
 
     def _static(self, subject: Subject) -> StaticCosts:
         key = self._key("static", subject, tokenizer_bytes=subject.files_bytes, torch=torch.__version__)
@@ -55,16 +70,6 @@ class CostStore:
         costs = measure_static(subject)
         self._write(key, costs.to_dict())
         return costs
-
-    def _latency(self, subject: Subject, repeats: int, device: str) -> Latency:
-        name = device_name(torch.device(device))
-        key = self._key("latency", subject, repeats=repeats, hardware=name, torch=torch.__version__)
-        found = self._read(key)
-        if found is not None:
-            return Latency.from_dict(found)
-        latency = measure_latency(subject, repeats=repeats, device=device)
-        self._write(key, latency.to_dict())
-        return latency
 
     def _key(self, kind: str, subject: Subject, **further: Any) -> dict[str, Any]:
         servings = [asdict(one) for one in subject.servings]
@@ -85,8 +90,7 @@ class CostStore:
         except (OSError, ValueError, RecursionError) as error:
             self.say(f"costs: {unusable(path, error, 'it is made again')} Measured again.")
             return None
-        kinds: dict[str, type[StaticCosts] | type[Latency]] = {"static": StaticCosts, "latency": Latency}
-        fields = set(kinds[key["kind"]].__dataclass_fields__)
+        fields = set(StaticCosts.__dataclass_fields__)
         value = entry.get("value") if isinstance(entry, dict) and entry.get("key") == key else None
         if not isinstance(value, dict) or set(value) != fields:
             self.say(f"costs: {path} is damaged (not the figures of this architecture); measured again.")

@@ -1,9 +1,15 @@
-"""Latency composed of block times: signatures that others build on; bodies follow."""
+"""Latency composed of block times that all candidates share: one table for each target, kept on disk across runs."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trainables.costs.latency import Latency
+import torch
+
+from trainables.costs.blocks import TimedPass, blocks_of, different
+from trainables.costs.hardware import device_name
+from trainables.costs.latency import FEWEST, ROUNDS, Latency, added_up, timed
+from trainables.costs.runtimes import version_of
+from trainables.costs.samples import SampleStore
 from trainables.costs.subject import Subject
 from trainables.costs.target import Target
 
@@ -11,32 +17,61 @@ Say = Callable[[str], None]
 
 
 class LatencyTable:
-    """Samples of block times of one target, shared by all candidates, kept on disk across runs."""
+    """Block times of one target on this very hardware, by this very version of the runtime.
+
+    A block is measured once, for whatever candidate comes first; a candidate of known blocks is known at once. Several processes
+    may read and measure at the same time: what each of them measured counts.
+    """
 
     def __init__(self, folder: Path, target: Target, say: Say = print) -> None:
-        """Use a folder that several processes may share; `say` takes one line about a damaged file."""
-        raise NotImplementedError
-
-    def known(self, subject: Subject) -> Latency | None:
-        """Return the latency of a subject, with what it reads of its teacher; None where a block has too few samples.
-
-        Reads files alone, no model is built with weights: it may be called where nothing may wait.
-        """
-        raise NotImplementedError
-
-    def measure(self, subjects: Sequence[Subject], *, rounds: int | None = None) -> None:
-        """Add samples of all blocks of the subjects that have too few, interleaved in time and over blocks.
+        """Use a folder that several tables may share; `say` takes one line about a damaged file.
 
         Raises:
             ResourceError: the target does not exist here.
         """
-        raise NotImplementedError
+        target.check_here()
+        self.target = target
+        device = device_name(torch.device(target.device))
+        self._samples = SampleStore(
+            folder, {**target.to_dict(), "hardware": device, "software": version_of(target.runtime)}, say
+        )
+
+    def known(self, subject: Subject) -> Latency | None:
+        """Return the latency of a subject, with what it reads of its teacher; None where a block has too few samples.
+
+        Small files are read, and no model is built: it may be called where nothing may wait.
+        """
+        blocks = blocks_of(subject)
+        times = {one.digest: self._samples.read(one) for one in different(blocks)}
+        if any(len(ones) < FEWEST for ones in times.values()):
+            return None
+        return added_up(blocks, times, self.target, composed=True)
+
+    def measure(self, subjects: Sequence[Subject], *, rounds: int | None = None) -> None:
+        """Add samples of the blocks that have too few, interleaved in time and over blocks.
+
+        Args:
+            subjects: whose blocks.
+            rounds: samples of every block, of those that have enough too; by default `ROUNDS` of those that do not.
+        """
+        blocks = different([block for subject in subjects for block in blocks_of(subject)])
+        if rounds is None:
+            blocks = [one for one in blocks if self._lacks(one)]
+        if not blocks:
+            return
+        found = timed(blocks, self.target, rounds=ROUNDS if rounds is None else rounds)
+        for one in blocks:
+            self._samples.add(one, found[one.digest])
 
     def latency(self, subject: Subject) -> Latency:
         """Return what is known, measured first where it is not."""
-        raise NotImplementedError
+        found = self.known(subject)
+        while (
+            found is None
+        ):  # once; again where another process took samples away, or they were damaged on disk
+            self.measure([subject])
+            found = self.known(subject)
+        return found
 
-
-def measure_whole(subject: Subject, target: Target) -> Latency:
-    """Return the latency of a whole model by the wall clock: for finalists, while nothing else runs."""
-    raise NotImplementedError
+    def _lacks(self, block: TimedPass) -> bool:
+        return len(self._samples.read(block)) < FEWEST

@@ -8,7 +8,12 @@ import pytest
 
 from tests.unit.trainables.costs.subjects import SMALL, subject_of
 from trainables.costs import store as store_module
+from trainables.costs import table as tables
+from trainables.costs.blocks import TimedPass
+from trainables.costs.static import StaticCosts
 from trainables.costs.store import CostStore
+from trainables.costs.subject import Subject
+from trainables.costs.target import Target
 
 ONE_LAYER = replace(SMALL, text=replace(SMALL.text, depth=1), fusion=(0,))
 SUBJECT = subject_of(ONE_LAYER, "retrieval", tokenizer_bytes=10)
@@ -16,27 +21,42 @@ SUBJECT = subject_of(ONE_LAYER, "retrieval", tokenizer_bytes=10)
 
 @pytest.fixture
 def count(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every measurement made."""
+    """Every measurement made, and what of."""
     made: list[str] = []
-    for name in ("measure_static", "measure_latency"):
-        real = getattr(store_module, name)
+    real = store_module.measure_static
 
-        def counted(*arguments: object, real=real, name=name, **options: object) -> object:  # type: ignore[no-untyped-def]
-            made.append(name)
-            return real(*arguments, **options)
+    def counted(subject: Subject) -> StaticCosts:
+        made.append("static")
+        return real(subject)
 
-        monkeypatch.setattr(store_module, name, counted)
+    def timed(passes: list[TimedPass], target: Target, *, rounds: int) -> dict[str, list[float]]:
+        made.append(f"{len(passes)} blocks, {target.describe()}")
+        return {one.digest: [1.0] * rounds for one in passes}
+
+    monkeypatch.setattr(store_module, "measure_static", counted)
+    monkeypatch.setattr(tables, "timed", timed)
     return made
 
 
 def test_an_architecture_is_measured_once_for_all_processes(tmp_path: Path, count: list[str]) -> None:
-    first = CostStore(tmp_path).static(SUBJECT), CostStore(tmp_path).latency(SUBJECT, repeats=2)
-    second = CostStore(tmp_path).static(SUBJECT), CostStore(tmp_path).latency(SUBJECT, repeats=2)
+    first, second = (
+        (store.static(SUBJECT), store.latency(SUBJECT))
+        for store in (CostStore(tmp_path), CostStore(tmp_path))
+    )
     assert first == second
-    assert count == ["measure_static", "measure_latency"]
+    assert count == ["static", "4 blocks, cpu, eager, float32, batch 1, 1 thread"]
 
 
-def test_another_architecture_task_tokenizer_code_or_machine_is_another_entry(
+def test_another_target_is_another_latency(tmp_path: Path, count: list[str]) -> None:
+    store = CostStore(tmp_path)
+    batch = Target(batch=2)
+    assert store.latency(SUBJECT, batch).latency_ms == store.latency(SUBJECT).latency_ms / 2
+    assert store.table(batch) is store.table(Target(batch=2))
+    assert store.table(batch).known(SUBJECT) == store.latency(SUBJECT, batch)
+    assert [line.partition(", ")[0] for line in count] == ["4 blocks"] * 2
+
+
+def test_another_architecture_task_tokenizer_or_code_is_another_entry(
     tmp_path: Path, count: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     costs = CostStore(tmp_path)
@@ -45,17 +65,11 @@ def test_another_architecture_task_tokenizer_code_or_machine_is_another_entry(
     costs.static(subject_of(ONE_LAYER, "retrieval", tokenizer_bytes=11))
     costs.static(subject_of(ONE_LAYER, "captioning", tokenizer_bytes=10))
     costs.static(replace(SUBJECT, servings=SUBJECT.servings[:1]))
-    costs.latency(SUBJECT, repeats=2)
-    costs.latency(SUBJECT, repeats=3)
-    monkeypatch.setattr(store_module, "device_name", lambda device: "another machine")
-    costs.latency(SUBJECT, repeats=2)
     monkeypatch.setattr(store_module, "VERSION", store_module.VERSION + 1)
     costs.static(SUBJECT)
     monkeypatch.setattr(store_module.torch, "__version__", "99.0")
     costs.static(SUBJECT)
-    costs.latency(SUBJECT, repeats=2)
-    assert count.count("measure_static") == 7
-    assert count.count("measure_latency") == 4
+    assert count == ["static"] * 7
 
 
 def test_costs_that_cannot_be_kept_are_said_once_and_used(
@@ -78,15 +92,12 @@ def test_costs_that_cannot_be_kept_are_said_once_and_used(
 @pytest.mark.parametrize(
     "damage", ["", "{", "[]", '{"key": {}, "value": {}}', "truncated", "missing", "extra"]
 )
-@pytest.mark.parametrize("kind", ["static", "latency"])
-def test_a_damaged_entry_is_told_and_measured_again(
-    tmp_path: Path, count: list[str], damage: str, kind: str
-) -> None:
+def test_a_damaged_entry_is_told_and_measured_again(tmp_path: Path, count: list[str], damage: str) -> None:
     said: list[str] = []
     costs = CostStore(tmp_path, say=said.append)
 
     def ask() -> object:
-        return costs.static(SUBJECT) if kind == "static" else costs.latency(SUBJECT, repeats=2)
+        return costs.static(SUBJECT)
 
     ask()
     (entry,) = tmp_path.iterdir()

@@ -1,6 +1,5 @@
 """A student that reads its teacher when it is deployed costs what both cost; alone it costs what it is."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,11 @@ from tests.unit.trainables.costs.subjects import ALL, SMALL, subject_of
 from tests.unit.trainables.costs.test_static_costs import macs_by_hand, params_by_hand
 from tests.unit.trainables.reader import IMAGE, KIND, LOGITS, TEXT, ReaderArchitecture, installed
 from trainables.costs import COSTS
-from trainables.costs.latency import WARM_UP, Latency, joined, measure_latency
+from trainables.costs.latency import measure_whole
 from trainables.costs.static import measure_static
 from trainables.costs.store import CostStore
 from trainables.costs.subject import Subject, reading, source_of
+from trainables.costs.target import Target
 from trainables.families.base import Blueprint
 from trainables.signals import Serving, Want, Wants
 from trainables.tasks.base import wants_of
@@ -102,31 +102,10 @@ def test_a_signal_that_the_teacher_does_not_say_is_told() -> None:
         reading(retrieval().head, frozenset({Want("image", "depth")}), TEACHER)
 
 
-def test_the_latency_is_that_of_all_passes_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    # four passes a repeat, each r ms in repeat r: sums 0, 4, 8, 12, 16
-    times = iter([(9.0, 9.0)] * 4 * WARM_UP + [(float(r), 2.0 * r) for r in range(5) for _ in range(4)])
-    monkeypatch.setattr("trainables.costs.latency._cpu_clock", lambda run: next(times))
-    latency = measure_latency(retrieval(), repeats=5)
-    assert (latency.latency_ms, latency.spread_ms, latency.wall_ms) == (8.0, 8.0, 16.0)
-    assert latency.modes == {"image": 2.0, "text": 2.0, "teacher.image": 2.0, "teacher.text": 2.0}
-
-
 def test_every_pass_of_both_is_really_run() -> None:
-    latency = measure_latency(retrieval(), repeats=2)
+    latency = measure_whole(retrieval(), rounds=2)
     assert set(latency.modes) == {"image", "text", "teacher.image", "teacher.text"}
     assert latency.modes["teacher.image"] > latency.modes["image"] > 0
-
-
-def test_stored_latencies_add_up_and_their_spreads_do_as_squares() -> None:
-    one = Latency(
-        latency_ms=1.0, spread_ms=3.0, wall_ms=2.0, wall_spread_ms=6.0, modes={"image": 1.0}, device="cpu",
-        dtype="float32", threads=1, batch=1, repeats=25,
-    )  # fmt: skip
-    other = replace(one, latency_ms=10.0, spread_ms=4.0, wall_ms=20.0, wall_spread_ms=8.0)
-    both = joined({"": one, "teacher.": other})
-    assert (both.latency_ms, both.spread_ms, both.wall_ms, both.wall_spread_ms) == (11.0, 5.0, 22.0, 10.0)
-    assert both.modes == {"image": 1.0, "teacher.image": 1.0}
-    assert joined({"": one}) == one
 
 
 def test_the_teachers_part_is_kept_once_for_all_students(tmp_path: Path) -> None:
@@ -140,8 +119,9 @@ def test_the_teachers_part_is_kept_once_for_all_students(tmp_path: Path) -> None
     assert costs[0] == measure_static(first)
     assert costs[1].params - costs[0].params == 2 * (E * 4 + 4)
     assert costs[2] == measure_static(first.head)
-    latency = store.latency(first, repeats=2)
-    assert len(list(tmp_path.glob("latency-*"))) == 2
-    alone, read = store.latency(first.head, repeats=2), store.latency(first.reads, repeats=2)  # type: ignore[arg-type]
-    assert latency.latency_ms == alone.latency_ms + read.latency_ms
-    assert math.isclose(latency.wall_ms, alone.wall_ms + read.wall_ms)
+    latency, alone = store.latency(first), store.latency(first.head)
+    assert first.reads is not None
+    assert latency.latency_ms == pytest.approx(alone.latency_ms + store.latency(first.reads).latency_ms)
+    assert store.table(Target()).known(first) == latency
+    assert store.table(Target()).known(second) is None  # its own passes are others
+    assert {mode: time for mode, time in latency.modes.items() if mode in alone.modes} == alone.modes
