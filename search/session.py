@@ -215,6 +215,7 @@ class Session:
             searcher.prime()
         finally:
             self.recorder.write()  # what was refused is in the table, even where nothing is admitted
+        self.recorder.let_go()  # all have learned from it
         return searcher
 
     def _search_and_keep(

@@ -185,14 +185,14 @@ def _train_here(job: Job, log: Path) -> None:
 
 
 def run_trial(config: Mapping[str, Any]) -> None:
-    """Train the candidate of `config["job"]` as `config["launch"]` says, reporting a row per epoch to Tune.
+    """Train the candidate whose order is the file `config["job"]`, as `config["launch"]` says, telling Tune a row per epoch.
 
     A failure becomes a last row of status `crashed` or `oom`, whose reason names the log file with the
     traceback; the search goes on. A full disk is none, see `last_row`.
     """
     launch = Launch(**config["launch"])
     job = replace(
-        Job.from_dict(config["job"]),
+        Job.read(Path(config["job"]), Path(config["job"]).parent),
         device="cuda" if launch.gpus else "cpu",
         threads=max(1, int(launch.cpus)),
     )

@@ -93,7 +93,7 @@ class StudentAdmissions:
         return {
             "candidate_id": candidate.candidate_id,
             "role": candidate.role,
-            "job": job.to_dict(),
+            "job": str(Path(job.folder) / CANDIDATE_FILE),  # Tune keeps the config of each trial for good
             "launch": launch_dict(replace(self._launch, log=str(log))),
         }
 

@@ -2,12 +2,11 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self, TextIO, final
+from typing import TextIO, final
 
 from analysis import wording
-from analysis.table import FAILED
 from search.reporting.status_line import StatusLine
 from search.stopping.hypervolume import Best
 from spaces.candidate import EARLIER_DIGITS
@@ -47,54 +46,6 @@ class Tally:
     def done(self) -> int:
         """Candidates that are through."""
         return self.finished + self.stopped + self.failed
-
-    @classmethod
-    def of(
-        cls,
-        rows: Iterable[Mapping[str, Any]],
-        full_epochs: Mapping[str, int],
-        *,
-        trials: int,
-    ) -> Self:
-        """Count table rows.
-
-        Args:
-            rows: as the recorder holds them.
-            full_epochs: candidate id -> epochs of its whole training.
-            trials: candidates that the run is to have.
-        """
-        table = list(rows)
-        searched = [row for row in table if row["role"] == "search"]
-        by_status = {
-            status: [row for row in searched if row["status"] == status] for status in ("finished", "stopped")
-        }
-        running = [row for row in table if row["status"] == "running"]
-        failed = sum(row["status"] in FAILED for row in searched)
-        through = by_status["finished"] + by_status["stopped"]
-        whole = max(full_epochs.values(), default=0)
-        typical = sum(row["epochs"] for row in through) / len(through) if through else float(whole)
-        num_running = sum(row["role"] == "search" for row in running)
-        to_come = max(trials - num_running - len(through) - failed, 0)
-        return cls(
-            trials=trials,
-            running=num_running,
-            finished=len(by_status["finished"]),
-            stopped=len(by_status["stopped"]),
-            failed=failed,
-            rejected=sum(row["status"] == "rejected" for row in searched),
-            epochs=sum(row["epochs"] for row in table),
-            epochs_saved=sum(
-                full_epochs[row["candidate_id"]] - row["epochs"] for row in by_status["stopped"]
-            ),
-            epochs_left=to_come * typical + sum(_left(row, typical, full_epochs) for row in running),
-        )
-
-
-def _left(row: Mapping[str, Any], typical: float, full_epochs: Mapping[str, int]) -> float:
-    """Return the epochs a running candidate likely has before it; past the typical end, all to the last."""
-    whole = full_epochs[row["candidate_id"]]
-    expected = whole if row["epochs"] >= typical or row["role"] != "search" else typical
-    return max(expected - row["epochs"], 0.0)
 
 
 def describe(tally: Tally, *, elapsed_s: float, left_s: float | None) -> str:

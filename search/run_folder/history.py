@@ -1,15 +1,15 @@
-"""Appends epochs to `history/`, one part per session: a killed driver loses at most the row being written."""
+"""Epochs in `history/`, one part per session, of which a killed driver loses at most the row being written; and in memory."""
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, final
 
 import pyarrow as pa
 
-from analysis.table import HISTORY_FOLDER, history_schema
+from analysis.table import HISTORY_FOLDER, history_schema, read_history
 from spaces.errors import StorageError
 from spaces.files import guarded, make_folder
 
@@ -87,3 +87,50 @@ def _cell(name: str, row: Mapping[str, Any]) -> Any:
     if value is None:
         return time.time() if name == "time" else float("nan")
     return float(value)
+
+
+@final
+class Epochs:
+    """The rows of all epochs by candidate: in memory while a candidate trains, read from disk again where it ended."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin with nobody.
+
+        Args:
+            folder: the run folder.
+        """
+        self._folder = folder
+        self._known: dict[str, dict[int, dict[str, Any]]] = {}
+        self._gone: set[str] = set()  # candidates whose rows are on disk only
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the candidates in the order in which they were added."""
+        return iter(list(self._known))
+
+    def add(self, candidate_id: str) -> None:
+        """Add a candidate, unless it is known."""
+        self._known.setdefault(candidate_id, {})
+
+    def of(self, candidate_id: str) -> dict[int, dict[str, Any]]:
+        """Return epoch -> row of a candidate.
+
+        Raises:
+            KeyError: it was never added.
+        """
+        if candidate_id in self._gone:
+            self.take_back([candidate_id])
+        return self._known[candidate_id]
+
+    def let_go(self, candidate_id: str) -> None:
+        """Keep the rows of a candidate on disk alone, until somebody asks."""
+        if self._known[candidate_id]:
+            self._known[candidate_id] = {}
+            self._gone.add(candidate_id)
+
+    def take_back(self, candidates: Iterable[str]) -> None:
+        """Read the rows of candidates, where they are on disk alone, all at once."""
+        wanted = self._gone.intersection(candidates)
+        self._gone -= wanted
+        for row in read_history(self._folder).table.to_pylist() if wanted else []:
+            if row["candidate_id"] in wanted:
+                self._known[row["candidate_id"]][int(row["epoch"])] = row

@@ -23,7 +23,7 @@ from analysis.table import (
 from analysis.table import metric_names as table_metrics
 from analysis.tables.rows import generation_of
 from search.proposal import Admitted, Past, Proposal, Rejected
-from search.run_folder.history import HistoryWriter
+from search.run_folder.history import Epochs, HistoryWriter
 from search.run_folder.proposal_log import ProposalLog
 from search.run_folder.trials_file import TrialsFile
 from spaces.candidate import CANDIDATE_ID, ID_WORDS, Candidate
@@ -79,10 +79,11 @@ class Recorder:
         self._history = HistoryWriter(folder, metric_names=metric_names, loss_names=loss_names)
         self._log = ProposalLog(folder)
         self._rows: dict[str, Row] = {}
-        self._epochs: dict[str, dict[int, Row]] = {}
+        self._epochs = Epochs(folder)
         self._last_told: dict[str, None] = {}  # candidates by their latest row: the order in which they ended
         self._clock = clock
         self._written_at = -math.inf
+        self._untold: dict[str, None] = {}  # see `take_changed`
         self._dirty: dict[str, None] = {}  # rows that changed since they were written, in that order
 
     @classmethod
@@ -116,6 +117,11 @@ class Recorder:
         for row in read_history(folder).table.to_pylist():
             recorder._enter(row)
         return recorder
+
+    def take_changed(self) -> list[Mapping[str, Any]]:
+        """Return the rows that were added or changed since this was asked last; not to be changed."""
+        changed, self._untold = self._untold, {}
+        return [self._rows[candidate_id] for candidate_id in changed]
 
     @property
     def rows(self) -> list[Mapping[str, Any]]:
@@ -152,7 +158,9 @@ class Recorder:
             KeyError: the candidate was never added.
             StorageError: the row could not be put on disk; it is then not kept in memory either.
         """
-        new = int(row["epoch"]) not in self._epochs[row["candidate_id"]] and row.get("status") not in FAILED
+        new = (
+            int(row["epoch"]) not in self._epochs.of(row["candidate_id"]) and row.get("status") not in FAILED
+        )
         for written in self._history.append([row] if new else []):
             self._enter(written)
         self.tick()
@@ -169,15 +177,16 @@ class Recorder:
         if status not in TRAINED:
             raise ValueError(f"status: got {status!r}; allowed: {', '.join(TRAINED)}")
         self._rows[candidate_id].update(status=status, reason=reason)
-        self._dirty[candidate_id] = None
+        self._note_change(candidate_id)
         self._save()
+        self._epochs.let_go(candidate_id)
 
     def reopen(self, statuses: Collection[str]) -> list[str]:
         """Let candidates that ended so be unfinished again, to be trained on from their checkpoints; return their ids."""
         found = [name for name, row in self._rows.items() if row["status"] in statuses]
         for name in found:
             self._rows[name].update(status="running", reason="")
-        self._dirty.update(dict.fromkeys(found))
+            self._note_change(name)
         return found
 
     def update(self, candidate_id: str, fields: Mapping[str, Any]) -> None:
@@ -190,7 +199,7 @@ class Recorder:
         if unknown:
             raise KeyError(f"trials.arrow: no such columns: {', '.join(unknown)}")
         self._rows[candidate_id].update(fields)
-        self._dirty[candidate_id] = None
+        self._note_change(candidate_id)
 
     def mark_fronts(self, quality: str, *, maximise: bool) -> None:
         """Set the three `on_front_` columns of all rows and write the table."""
@@ -203,6 +212,7 @@ class Recorder:
 
         The order is that of the last rows in the history; one that failed before its first epoch comes first.
         """
+        self._epochs.take_back(self._epochs)
         order = {candidate_id: place for place, candidate_id in enumerate(self._last_told)}
         ended = [row for row in self._rows.values() if row["status"] != "running"]
         ended.sort(key=lambda row: (order.get(row["candidate_id"], -1), row["proposal"]))
@@ -241,6 +251,7 @@ class Recorder:
 
     def result_rows(self) -> Iterator[Row]:
         """Yield the epochs of all ended candidates with costs and role, for `RungScheduler.refill`."""
+        self._epochs.take_back(self._epochs)
         for candidate_id in self._epochs:
             # the worker of a running one tells its epochs again, and it is judged then
             if self._rows[candidate_id]["status"] != "running":
@@ -248,10 +259,17 @@ class Recorder:
 
     def _result_rows(self, candidate_id: str) -> Iterator[Row]:
         """Yield the epochs of one candidate with its costs and role."""
-        row, epochs = self._rows[candidate_id], self._epochs[candidate_id]
+        row, epochs = self._rows[candidate_id], self._epochs.of(candidate_id)
         costs = {name: row.get(name) for name in (*COSTS, "role")}
         for epoch in sorted(epochs):
             yield {**costs, **{name: value for name, value in epochs[epoch].items() if _told(value)}}
+
+    def let_go(self) -> None:
+        """Keep the epochs of all that ended on disk alone; what asks for them again reads them there."""
+        for candidate_id, row in self._rows.items():
+            if row["status"] != "running":
+                self._epochs.let_go(candidate_id)
+        self._log.let_go()
 
     def tick(self) -> None:
         """Write down what changed if a second has passed; call it in every idle moment."""
@@ -306,7 +324,11 @@ class Recorder:
         fresh = {**(self._rows[candidate.candidate_id] if known else row), "status": status, "reason": reason}
         numbers = {name: value for name, value in costs.items() if name in self._columns}
         self._put({**fresh, **numbers}, candidate.config)
-        self._dirty[candidate.candidate_id] = None
+        self._note_change(candidate.candidate_id)
+
+    def _note_change(self, candidate_id: str) -> None:
+        """Remember that a row differs from what is on disk, and from what was told."""
+        self._dirty[candidate_id] = self._untold[candidate_id] = None
 
     def _put(self, row: Row, config: Mapping[str, Any]) -> None:
         """Set the row of a candidate; whole numbers that came as floats are made whole."""
@@ -315,7 +337,8 @@ class Recorder:
             if row.get(name) is not None:
                 row[name] = int(row[name])
         self._rows[candidate_id] = row
-        self._epochs.setdefault(candidate_id, {})
+        self._untold[candidate_id] = None
+        self._epochs.add(candidate_id)
         self.full_epochs[candidate_id] = int(config.get("training", {}).get("epochs", 0))
 
     def _enter(self, row: Row) -> None:
@@ -323,7 +346,7 @@ class Recorder:
         candidate_id = row["candidate_id"]
         if candidate_id not in self._rows:
             return  # its row was lost with an older trials.arrow; the history keeps it for whoever looks
-        epochs = self._epochs[candidate_id]
+        epochs = self._epochs.of(candidate_id)
         epochs[int(row["epoch"])] = row
         self._last_told.pop(candidate_id, None)
         self._last_told[candidate_id] = None
@@ -333,7 +356,7 @@ class Recorder:
             measured = {name: epochs[epoch].get(name) for name in (*self.metric_names, *_TIMES)}
             target.update({name: value for name, value in measured.items() if is_measured(value)})
         target.update(_of_all_epochs(epochs.values()))
-        self._dirty[candidate_id] = None
+        self._note_change(candidate_id)
 
 
 def _of_all_epochs(epochs: Collection[Row]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from ray.tune import Callback
 
 from analysis.table import FAILED
 from search.reporting.progress import Progress, Tally
+from search.reporting.standing import Standing
 from search.run_folder.kept_weights import KeptWeights
 from search.run_folder.recorder import Recorder
 from search.schedulers.base import RungScheduler
@@ -79,7 +80,7 @@ class RunCallback(Callback):
         """Take the tables, and what else a session knows."""
         self._recorder, self._watched = recorder, watched
         self._last: dict[str, dict[str, Any]] = {}
-        self._gauges = Gauges(watched.quality)
+        self._gauges, self._standing = Gauges(watched.quality), Standing()
         self._waited = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,7 +99,9 @@ class RunCallback(Callback):
     def tally(self) -> Tally:
         """Return where the run stands."""
         watched, growth = self._watched, self._watched.rules.growth
-        tally = Tally.of(self._recorder.rows, self._recorder.full_epochs, trials=watched.trials())
+        for row in self._recorder.take_changed():
+            self._standing.note(row, self._recorder.full_epochs[row["candidate_id"]])
+        tally = self._standing.tally(watched.trials())
         order = sorted(growth.best, key=lambda name: name != watched.quality)
         return replace(
             tally,

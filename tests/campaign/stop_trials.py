@@ -16,6 +16,7 @@ from ray import tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 
 from search.tune import cluster  # noqa: E402
+from spaces.files import make_folder  # noqa: E402
 from trainables.training.job import Job  # noqa: E402
 from trainables.trial import Launch, launch_dict, run_trial  # noqa: E402
 
@@ -44,7 +45,9 @@ def main(address: str, candidate: Path, place: Path, *, trials: int) -> None:
             log=str(place / "logs" / f"{name}.log"),
         )
         own = replace(job, candidate_id=name, folder=str(place / name))
-        configs.append({"candidate_id": name, "job": own.to_dict(), "launch": launch_dict(launch)})
+        order = make_folder(Path(own.folder)) / "candidate.json"
+        own.write(order)
+        configs.append({"candidate_id": name, "job": str(order), "launch": launch_dict(launch)})
     tuner = tune.Tuner(
         tune.with_resources(run_trial, launch.resources()),
         param_space=tune.grid_search(configs),

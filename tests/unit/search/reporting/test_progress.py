@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from search.reporting.progress import Progress, Tally, describe
+from search.reporting.standing import Standing
 from search.stopping.hypervolume import Best
 
 FULL = {"a": 9, "b": 9, "c": 9, "d": 9, "z": 9}
@@ -38,7 +39,10 @@ def row(
 
 
 def tally(rows: list[dict], trials: int = 6) -> Tally:
-    return Tally.of(rows, FULL, trials=trials)
+    standing = Standing()
+    for one in rows:
+        standing.note(one, FULL.get(one["candidate_id"], 0))
+    return standing.tally(trials)
 
 
 ROWS = [

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from spaces.errors import DatasetError, InputsChanged
+from spaces.files import make_folder
 from tests.unit.trainables.small import make_job, write_teacher
 from trainables import trial
 from trainables.code_version import SEARCHING, code_digest
@@ -113,7 +114,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def ordered(job: Job) -> dict[str, Any]:
     launch = Launch(nested=False, workers=1, cpus=1.0, gpus=0.0, storage="", log=f"{job.folder}/one.log")
-    return {"job": job.to_dict(), "launch": launch_dict(launch)}
+    order = make_folder(Path(job.folder)) / "candidate.json"
+    job.write(order)
+    return {"job": str(order), "launch": launch_dict(launch)}
 
 
 def test_the_last_row_of_such_a_trial_tells_the_search_to_end(
