@@ -59,7 +59,12 @@ class Driver:
         )
         space = load_space(ROOT / "spaces/dlip.yaml", [f"search.searcher.kind={searcher}"])
         self.epochs, self.trained = 3, 0
-        self.metrics = ("retention", "accuracy", "mean_recall", *(f"{way}_at_{k}" for way in ("tr", "ir") for k in (1, 5, 10)))
+        self.metrics = (
+            "retention",
+            "accuracy",
+            "mean_recall",
+            *(f"{way}_at_{k}" for way in ("tr", "ir") for k in (1, 5, 10)),
+        )
         self.recorder = Recorder(folder, metric_names=self.metrics, loss_names=sorted(space.losses))
         self.scheduler = make_scheduler(space, folder)
         used = TimeUsed({}, lambda: self.recorder.rows)
@@ -69,7 +74,10 @@ class Driver:
         facts = RunFacts(folder, {"objectives": dict(space.objectives), "sessions": []})
         self.weights = KeptWeights(folder, Fronts("retention", maximise=True), keep="fronts", say=print)
         self.searcher = CandidateSearcher(
-            make_proposer(space), Admissions(self.recorder, folder), plan=SearchPlan(trials=10**9), stopped=self.scheduler.has_stopped
+            make_proposer(space),
+            Admissions(self.recorder, folder),
+            plan=SearchPlan(trials=10**9),
+            stopped=self.scheduler.has_stopped,
         )
 
         def on_end(row: Any) -> None:
@@ -112,7 +120,10 @@ class Driver:
         best = 60 * config["costs"]["params"] ** 0.02 * rng.uniform(0.8, 1.1)
         for epoch in range(1, self.epochs + 1):
             row = self.row(config, epoch, best * (1 - 0.6**epoch), rng)
-            if self.timed("epoch", lambda row=row, trial=trial: self.epoch(name, trial, row)) == "STOP" or epoch == self.epochs:
+            if (
+                self.timed("epoch", lambda row=row, trial=trial: self.epoch(name, trial, row)) == "STOP"
+                or epoch == self.epochs
+            ):
                 self.timed("end", lambda row=row, trial=trial: self.end(name, trial, row))
                 return
 
@@ -155,11 +166,21 @@ class Admissions:
         from search.proposal import Proposal
         from spaces.candidate import Candidate
 
-        losses = {path.split(".")[1]: {"weight": float(one)} for path, one in values.items() if path.endswith(".weight")}
+        losses = {
+            path.split(".")[1]: {"weight": float(one)}
+            for path, one in values.items()
+            if path.endswith(".weight")
+        }
         config = {
-            "student": {"kind": "blip", **{path: one for path, one in values.items() if path.startswith("student")}},
+            "student": {
+                "kind": "blip",
+                **{path: one for path, one in values.items() if path.startswith("student")},
+            },
             "losses": {"itc": {"weight": 1.0}, **losses},
-            "training": {"epochs": 3, **{path: one for path, one in values.items() if path.startswith("training")}},
+            "training": {
+                "epochs": 3,
+                **{path: one for path, one in values.items() if path.startswith("training")},
+            },
             "tasks": ["retrieval"],
         }
         return Proposal(candidate=Candidate.of(config, 0), index=index, values=dict(values))
@@ -169,7 +190,11 @@ class Admissions:
 
         rng = random.Random(candidate.candidate_id)
         params = int(math.exp(rng.uniform(math.log(5e4), math.log(2e6))))
-        costs = {"params": params, "flops": int(params * rng.uniform(50, 150)), "latency_ms": params**0.5 / 100 * rng.uniform(0.8, 1.2)}
+        costs = {
+            "params": params,
+            "flops": int(params * rng.uniform(50, 150)),
+            "latency_ms": params**0.5 / 100 * rng.uniform(0.8, 1.2),
+        }
         return Admitted(costs={**costs, "latency_spread_ms": 0.1, "size_mib": params * 4 / 2**20})
 
     def violation(self, costs: Any) -> float:
@@ -177,7 +202,11 @@ class Admissions:
 
     def trial_config(self, proposal: Any, admitted: Any) -> dict[str, Any]:
         self.recorder.add_running(proposal, admitted)
-        return {"candidate_id": proposal.candidate.candidate_id, "role": "search", "costs": dict(admitted.costs)}
+        return {
+            "candidate_id": proposal.candidate.candidate_id,
+            "role": "search",
+            "costs": dict(admitted.costs),
+        }
 
     def on_rejected(self, proposal: Any, rejected: Any) -> None:
         self.recorder.add_rejected(proposal, rejected)
