@@ -180,5 +180,7 @@ class Elsewhere(Protocol):
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a function returns there."""
 
-    def run_all(self, function: Callable[..., Any], orders: Sequence[tuple[Any, ...]]) -> Iterator[Done]:
-        """Yield what becomes of each piece of work, as it comes."""
+    def run_all(
+        self, function: Callable[..., Any], orders: Sequence[tuple[Any, ...]], *, single: bool = False
+    ) -> Iterator[Done]:
+        """Yield what becomes of each piece of work, as it comes; work that is `single` has one thread."""

@@ -105,9 +105,10 @@ def _filled(inputs: Inputs, name: str, split: str, wants: Wants, precision: str)
 
     def on_cluster(parts: Sequence[Part], tick: Tick) -> None:
         assert inputs.elsewhere is not None
-        place, data = inputs.teacher_path(name), inputs.dataset_settings
+        place, data = inputs.trial_teacher(name), inputs.dataset_settings
         orders = [cache_order(part, teacher=place, dataset=data, split=split) for part in parts]
-        for done in inputs.elsewhere.run_all(fill_ordered, [(order, device.type) for order in orders]):
+        work = [(order, device.type) for order in orders]
+        for done in inputs.elsewhere.run_all(fill_ordered, work, single=True):
             tick(done.result())
 
     run = on_cluster if inputs.elsewhere is not None else None

@@ -56,6 +56,14 @@ class Outcome:
         return self.value
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Single:
+    """What work of one thread takes."""
+
+    gpus: float
+    cpus: float = 1.0
+
+
 @final
 class Tasks:
     """Runs functions on the cluster that this process has joined."""
@@ -73,9 +81,12 @@ class Tasks:
         """Return what a function returns there, see `run_there`."""
         return run_there(function, *arguments, resources=self._takes, say=self._say)
 
-    def run_all(self, function: Callable[..., Any], orders: Sequence[tuple[Any, ...]]) -> Iterator[Outcome]:
-        """Yield what becomes of each call, see `run_all`."""
-        return run_all(function, orders, resources=self._takes, say=self._say)
+    def run_all(
+        self, function: Callable[..., Any], orders: Sequence[tuple[Any, ...]], *, single: bool = False
+    ) -> Iterator[Outcome]:
+        """Yield what becomes of each call, see `run_all`; one that is `single` has one thread, and takes one CPU or a GPU."""
+        takes = _Single(gpus=self._takes.gpus) if single else self._takes
+        return run_all(function, orders, resources=takes, say=self._say)
 
 
 def run_there(function: Callable[..., Any], *arguments: Any, resources: Takes, say: Say) -> Any:

@@ -92,7 +92,7 @@ def test_what_a_task_compares_with_is_cached_for_students_that_look_themselves(
     (name,) = inputs.teachers
     assert evaluated_wants(inputs, name) == {IMAGE}
     (folder,) = fill_evaluation_caches(inputs).values()
-    assert read_contents(Path(folder)).wants == {IMAGE}
+    assert IMAGE in read_contents(Path(folder)).wants  # another test may have filled it with more
     for split in ("val", "test"):
         assert evaluation_source(inputs, name, split).fields(split, frozenset({IMAGE})) == NOTHING
 
