@@ -43,6 +43,25 @@ def test_a_foreign_group_held_for_three_minutes_disturbs_nothing(tmp_path: Path)
     check_nothing_lost(folder, command.text, cut=True)
 
 
+def test_drivers_of_workers_spread_over_the_nodes(tmp_path: Path) -> None:
+    space = str(runs.write_space(tmp_path))
+    with rays.head(num_cpus=1) as ours, rays.further_node(ours):
+        arguments = (
+            runs.script("search/run.py"),
+            "--space",
+            space,
+            "--address",
+            ours.address,
+            "--train=always",
+        )
+        code, text = runs.run(arguments, folder=tmp_path, env=runs.environment())
+    assert code == 0, text
+    folder = tmp_path / "runs" / "tiny"
+    logs = [log.read_text() for log in (folder / "logs").glob("*.log")]
+    assert len({found for log in logs for found in re.findall(r"starts on (\S+): ", log)}) == 2, logs
+    check_nothing_lost(folder, text)
+
+
 def test_workers_whose_node_is_killed_wait_for_another_one_and_go_on(tmp_path: Path) -> None:
     with rays.head(num_cpus=1) as ours, rays.further_node(ours) as second:
         arguments = two_workers(tmp_path, "--address", ours.address)
