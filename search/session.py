@@ -323,11 +323,11 @@ class Session:
             if rules.fault is not None:
                 raise rules.fault
             callback.settle()
+            if watchdog is not None:
+                watchdog.settle()
         finally:
             progress.close(callback.tally())
             release(Path(launch.storage))
-            if watchdog is not None:
-                watchdog.settle()
 
     def _tell_progress(self, tally: Tally, elapsed_s: float, left_s: float | None) -> None:
         if self.options.events is not None:

@@ -97,6 +97,7 @@ def _work(config: Mapping[str, Any]) -> None:
     """Run in each worker process of nested trials: train one candidate after another, until no more come."""
     from trainables.training.loop import train as train_candidate  # imports torch
 
+    take_device()
     exchange, first = config["exchange"], train.get_context().get_world_rank() == 0
     if first:
         _note_group(Path(config["storage"]))
@@ -112,6 +113,16 @@ def _work(config: Mapping[str, Any]) -> None:
             if first:
                 ray.get(exchange.done.remote())
         gc.collect()  # models and their reducers refer to one another
+
+
+def take_device() -> None:
+    """Let this thread work on the GPU of its worker; it sees those of all workers of its node, and begins with the first."""
+    import torch
+    from ray.train.torch import get_device
+
+    device = get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
 
 
 @dataclass
@@ -158,11 +169,9 @@ def _meeting_point() -> tuple[str, int]:
 def _meet(*, backend: str, host: str, port: int) -> None:
     """Join the process group, in each worker."""
     import torch
-    from ray.train.torch import get_device
 
-    context, device = train.get_context(), get_device()
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    take_device()  # this is another thread than that of the training
+    context = train.get_context()
     os.environ |= {
         "MASTER_ADDR": host,
         "MASTER_PORT": str(port),

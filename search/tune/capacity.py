@@ -21,6 +21,8 @@ TOLD_S = 10.0  # a trial that waits longer is told
 BROUGHT = 8  # candidates prepared beyond what there is room for, so that an autoscaler sees what is wanted
 NODE_TYPE = "node_"  # before a node's id: what Ray calls the type of nodes that no autoscaler has brought
 STATUS_KEY = b"__autoscaling_status"  # in Ray's own table; `ray status` reads it there
+MONITOR_KEY = b"AutoscalerMetricsAddress"  # there, too, as soon as a cluster's monitor runs, which then looks for an autoscaler
+MONITOR_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +142,26 @@ def scales(status: Mapping[str, Any], types: Iterable[str]) -> bool:
     return bool(report.get("pending_launches")) or any(
         not name.startswith(NODE_TYPE) for name in (*told, *types) if name
     )
+
+
+def found_resources(
+    *, workers: int, cpus: int, gpus: float | None, most: int | None = None, pause_s: float = 1.0
+) -> Resources:
+    """Return what a trial takes of this cluster, see `fitted`; of one that has just been started, once it is known how it grows.
+
+    Raises:
+        ResourceError: it will never take one.
+    """
+    deadline = time.monotonic() + MONITOR_S
+    while True:
+        try:
+            return fitted(look(), workers=workers, cpus=cpus, gpus=gpus, most=most)
+        except ResourceError:
+            silent = _internal_kv_get(MONITOR_KEY) is not None and _internal_kv_get(STATUS_KEY) is None
+            if not silent or time.monotonic() >= deadline:
+                raise
+        time.sleep(pause_s)
+        at_most.cache_clear()
 
 
 def fitted(

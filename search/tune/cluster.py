@@ -14,7 +14,7 @@ from typing import Any
 import ray
 
 from search.tune.address import find_cluster, refusal
-from search.tune.capacity import Resources, fitted, look
+from search.tune.capacity import Resources, found_resources
 from search.tune.code_for_nodes import project_root, runtime_env
 from search.tune.machine import cluster_secret, temporary_folder
 from spaces.errors import ResourceError
@@ -214,7 +214,7 @@ def resources(*, workers: int, cpus: int, gpus: float | None, most: int | None =
     Raises:
         ResourceError: one trial does not fit into the cluster, and no autoscaler would bring more.
     """
-    return fitted(look(), workers=workers, cpus=cpus, gpus=gpus, most=most)
+    return found_resources(workers=workers, cpus=cpus, gpus=gpus, most=most)
 
 
 def _dashboard_lines(url: str, metrics_port: int | None) -> list[str]:

@@ -14,8 +14,14 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from ray import tune
+from ray.tune import Callback
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
 
 
 def main() -> int:
@@ -36,81 +42,81 @@ def main() -> int:
     return 0
 
 
+class Numbers(Searcher):
+    """Proposes numbers, so many."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.given = most, 0
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
+        """Return the next one."""
+        self.given += 1
+        return {"candidate_id": f"{self.given:08x}"} if self.given <= self.most else str(Searcher.FINISHED)
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """Learn nothing."""
+
+
+class Clock(Callback):
+    """Notes when each trial told its first row, and opens a gate with the last."""
+
+    def __init__(self, gate: Path, trials: int) -> None:
+        self.gate, self.trials = gate, trials
+        self.began: dict[str, float] = {}
+
+    def on_trial_result(self, *told: Any, trial: Any, **info: Any) -> None:
+        """Note it."""
+        self.began.setdefault(trial.trial_id, time.monotonic())
+        if len(self.began) == self.trials:
+            self.gate.touch()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: Ray pickles its callbacks to a file that is never read."""
+        return {}
+
+
+def reporting(gate: Path | None) -> Callable[[dict[str, Any]], None]:
+    """Return a trial that reports twice; if there is a gate, the second time when that is open."""
+
+    def trial(config: dict[str, Any]) -> None:
+        tune.report({"epoch": 1})
+        while gate is not None and not gate.exists():
+            time.sleep(0.2)
+        tune.report({"epoch": 2})
+
+    return trial
+
+
 def measure(place: Path, *, trials: int, cpus: int, held: bool) -> dict[str, Any]:
     """Return seconds until the first, half and all trials had begun, and CPU seconds of the driver and of all."""
-    import ray
-    from ray import tune
-    from ray.tune import Callback
-    from ray.tune.schedulers import FIFOScheduler
-    from ray.tune.search import Searcher
-
     from search.tune import cluster, tuner
     from search.tune.capacity import Capacity
     from tests.benchmarks.trial_overhead import Meter
     from trainables.trial import Launch
 
     gate = place / "all have begun"
-
-    class Numbers(Searcher):
-        """Proposes numbers."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.given = 0
-
-        def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
-            """Return the next one."""
-            self.given += 1
-            return {"candidate_id": f"{self.given:08x}"} if self.given <= trials else str(Searcher.FINISHED)
-
-        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-            """Learn nothing."""
-
-    class Clock(Callback):
-        """Notes when each trial told its first row, and opens the gate with the last."""
-
-        def __init__(self) -> None:
-            self.began: dict[str, float] = {}
-
-        def on_trial_result(self, *told: Any, trial: Any, **info: Any) -> None:
-            """Note it."""
-            self.began.setdefault(trial.trial_id, time.monotonic())
-            if len(self.began) == trials:
-                gate.touch()
-
-        def __getstate__(self) -> dict[str, Any]:
-            return {}
-
-    def reporting(config: dict[str, Any]) -> None:
-        tune.report({"epoch": 1})
-        while held and not gate.exists():
-            time.sleep(0.2)
-        tune.report({"epoch": 2})
-
     cluster.usable_cores = lambda: cpus  # type: ignore[attr-defined]
-    tuner.run_trial = reporting  # type: ignore[attr-defined]
-    clock, meter = Clock(), Meter()
+    tuner.run_trial = reporting(gate if held else None)  # type: ignore[attr-defined]
+    clock, meter = Clock(gate, trials), Meter()
     with cluster.joined(None):
         found = cluster.resources(workers=1, cpus=1, gpus=0)
         capacity = Capacity(found, ahead=1)
-        launch = Launch(nested=False, workers=1, cpus=1, gpus=0, storage=str(place / "ray"), log="")
         made = tuner.make_tuner(
-            Numbers(),  # type: ignore[arg-type]
+            Numbers(trials),  # type: ignore[arg-type]
             FIFOScheduler(),  # type: ignore[arg-type]
             callbacks=[clock],
-            launch=launch,
+            launch=Launch(nested=False, workers=1, cpus=1, gpus=0, storage=str(place / "ray"), log=""),
             room=lambda: capacity.room,
             over=lambda: False,
         )
         meter.start()
         started, driver = time.monotonic(), time.process_time()
         results = made.fit()
-        whole = time.monotonic() - started
-        driver = time.process_time() - driver
+        whole, driver = time.monotonic() - started, time.process_time() - driver
         meter.end()
-        assert len(results) == trials
-        assert not results.errors, results.errors[:1]
-        assert ray.is_initialized()
+    assert len(results) == trials
+    assert not results.errors, results.errors[:1]
     began = sorted(moment - started for moment in clock.began.values())
     return {
         "slots": found.slots,

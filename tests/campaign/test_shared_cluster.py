@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.e2e import runs
 from tests.integration import rays
 from tests.integration.test_cluster import TWO_WORKERS
+from tests.integration.test_two_nodes import SECRET
 
 HELD_S = 180.0
 
@@ -43,16 +44,35 @@ def test_a_foreign_group_held_for_three_minutes_disturbs_nothing(tmp_path: Path)
     check_nothing_lost(folder, command.text, cut=True)
 
 
+def test_drivers_of_workers_spread_over_the_nodes(tmp_path: Path) -> None:
+    space = str(runs.write_space(tmp_path))
+    with rays.head(num_cpus=1, **SECRET) as ours, rays.further_node(ours, **SECRET):
+        arguments = (
+            runs.script("search/run.py"),
+            "--space",
+            space,
+            "--address",
+            ours.address,
+            "--train=always",
+        )
+        code, text = runs.run(arguments, folder=tmp_path, env=runs.environment(**SECRET))
+    assert code == 0, text
+    folder = tmp_path / "runs" / "tiny"
+    logs = [log.read_text() for log in (folder / "logs").glob("*.log")]
+    assert len({found for log in logs for found in re.findall(r"starts on (\S+): ", log)}) == 2, logs
+    check_nothing_lost(folder, text)
+
+
 def test_workers_whose_node_is_killed_wait_for_another_one_and_go_on(tmp_path: Path) -> None:
-    with rays.head(num_cpus=1) as ours, rays.further_node(ours) as second:
+    with rays.head(num_cpus=1, **SECRET) as ours, rays.further_node(ours, **SECRET) as second:
         arguments = two_workers(tmp_path, "--address", ours.address)
-        with runs.started(arguments, folder=tmp_path, env=runs.environment()) as command:
+        with runs.started(arguments, folder=tmp_path, env=runs.environment(**SECRET)) as command:
             folder = runs.run_folder(command, tmp_path)
             command.wait_for(lambda: runs.ledgers(folder), "the first epoch")
             second.kill_raylet()
             lacks = "1 waits: one trial needs 2 CPUs (2 workers of 1), "
             command.wait_for(lambda: lacks in command.text, "a wait for resources")
-            with rays.further_node(ours):
+            with rays.further_node(ours, **SECRET):
                 assert command.wait() == 0, command.text
     assert "a node has gone or is still to come" in command.text
     assert "no trial waits for resources any more" in command.text

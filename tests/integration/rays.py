@@ -248,20 +248,23 @@ def further_node(first: Head, *, num_cpus: int = 1, **variables: str) -> Iterato
     )
     node = Node(address=address, process=process)
     try:
-        wait_for_nodes(first.address, 2)
+        token = {name: value for name, value in variables.items() if name.startswith("RAY_AUTH")}
+        wait_for_nodes(first.address, 2, **token)
         yield node
     finally:
         node.kill()
 
 
-def wait_for_nodes(address: str, count: int, *, patience_s: float = 120) -> None:
-    """Wait until a cluster has so many nodes.
+def wait_for_nodes(address: str, count: int, *, patience_s: float = 120, **variables: str) -> None:
+    """Wait until a cluster has so many nodes; `variables` are those of the environment, such as its token.
 
     Raises:
         AssertionError: it has not.
     """
     code, text = runs.run(
-        ("-c", NODES, address, str(count), str(patience_s)), folder=runs.ROOT, env=runs.environment()
+        ("-c", NODES, address, str(count), str(patience_s)),
+        folder=runs.ROOT,
+        env=runs.environment(**variables),
     )
     assert code == 0, text
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e import runs
 from tests.integration import rays
+from tests.integration.test_two_nodes import SECRET
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +42,9 @@ def drivers(folder: Path) -> Iterator[tuple[str, int]]:
 def loss(finished: runs.Finished, tmp_path_factory: pytest.TempPathFactory) -> Loss:
     """Give the command of the finished search again on two nodes, and kill the raylet of the second."""
     place = tmp_path_factory.mktemp("loss")
-    with rays.head(num_cpus=1) as head, rays.further_node(head) as second:
+    with rays.head(num_cpus=1, **SECRET) as head, rays.further_node(head, **SECRET) as second:
         arguments = (*finished.arguments, "--address", head.address)
-        with runs.started(arguments, folder=place, env=finished.env) as command:
+        with runs.started(arguments, folder=place, env={**finished.env, **SECRET}) as command:
             folder = runs.run_folder(command, place)
 
             def trained_there() -> str | None:

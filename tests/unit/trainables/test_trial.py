@@ -200,6 +200,15 @@ def test_what_is_a_workers_own_fault_and_what_comes_of_the_loss_of_another(
     assert found is (said[own] if isinstance(own, int) else own)
 
 
+def test_each_worker_works_on_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    for device in (torch.device("cuda", 3), torch.device("cpu")):
+        monkeypatch.setattr("ray.train.torch.get_device", lambda device=device: device)
+        worker_group.take_device()
+    assert taken == [torch.device("cuda", 3)]
+
+
 def test_drivers_take_a_little_of_what_every_node_has_and_never_a_cpu() -> None:
     node = {"CPU": 8.0, "memory": 16.0 * 1024 * MIB}
     assert driver_share([node, node], 2) == {"memory": 512.0 * MIB}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from search.tune import capacity
 from search.tune.capacity import BROUGHT, TOLD_S, Capacity, Cluster, Resources, fitted, scales
 from spaces.errors import ResourceError
 
@@ -191,3 +192,38 @@ def test_an_autoscaler_is_known_by_the_types_of_its_nodes(
     status: dict[str, Any], types: list[str], answer: bool
 ) -> None:
     assert scales(status, types) is answer
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+def test_a_cluster_that_has_just_begun_is_not_refused_before_it_is_known_how_it_grows(
+    speaks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bytes] = []
+    now = iter(range(1000))
+
+    def look() -> Cluster:
+        if len(told) < 6:  # two keys are asked for each time
+            return cluster()
+        return cluster(at_most=UNKNOWN if speaks else None)
+
+    def ask(key: bytes) -> bytes | None:
+        told.append(key)
+        return b"127.0.0.1:1" if key == capacity.MONITOR_KEY else None
+
+    monkeypatch.setattr(capacity, "look", look)
+    monkeypatch.setattr(capacity, "_internal_kv_get", ask)
+    monkeypatch.setattr(capacity.time, "monotonic", lambda: float(next(now)))
+    if speaks:
+        assert capacity.found_resources(workers=1, cpus=1, gpus=0, pause_s=0.0).waits
+        return
+    with pytest.raises(ResourceError):
+        capacity.found_resources(workers=1, cpus=1, gpus=0, pause_s=0.0)
+    assert next(now) < 3 * capacity.MONITOR_S, "it gave up"
+
+
+def test_a_cluster_without_a_monitor_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "look", cluster)
+    monkeypatch.setattr(capacity, "_internal_kv_get", lambda key: None)
+    monkeypatch.setattr(capacity.time, "sleep", lambda seconds: pytest.fail("it waited"))
+    with pytest.raises(ResourceError):
+        capacity.found_resources(workers=1, cpus=1, gpus=0)
