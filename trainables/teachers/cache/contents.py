@@ -92,8 +92,8 @@ def read_contents(folder: Path) -> Contents:
         fields = json.loads((folder / META).read_text(encoding="utf-8"))
         if isinstance(fields, dict) and "key" not in fields and isinstance(fields.get("teacher"), str):
             raise TeacherError(
-                f"teacher cache {folder}: an earlier version of this code made it, which this one does not read. Resume the run, or "
-                "start it again: the cache is made anew, in another folder."
+                f"teacher cache {folder}: an earlier version of this code made it, which this one does not read. Resume the run, "
+                "or start it again: the cache is made anew, in another folder."
             )
         return Contents(
             parts=_texts(fields["key"]),

@@ -27,7 +27,7 @@ def pairs(split: EncodedSplit, number: int = 9, seed: int = 0) -> Batch:
 
 
 def parts(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors"))
+    return sorted(folder.glob("[!.]*.safetensors"))  # drafts begin with a dot
 
 
 def contents_of(folder: Path) -> dict[str, bytes]:
