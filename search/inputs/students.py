@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any, final
 
 from spaces.candidate import Candidate
@@ -60,6 +61,7 @@ class Students:
         self.made, self.teachers, self._allow_partial = dict(made), dict(teachers), allow_partial
         self._classes = classes
         self._sources: dict[str, Wants] = {}
+        self._variants: dict[tuple[int, str], tuple[Space, list[Blueprint], Iterator[Blueprint]]] = {}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -185,8 +187,21 @@ class Students:
     def variants(self, space: Space, teacher: str) -> Iterator[Blueprint]:
         """Yield the students that a space makes of a teacher, those that differ in what they offer or read once each.
 
-        Grids and meanings count, on which hangs whether a loss can compare them with the teacher's; other sizes do not.
+        Grids and meanings count, on which hangs whether a loss can compare them with the teacher's; other sizes do not. Each is
+        looked for once, since several ask and some are content with the first ones.
         """
+        key = (id(space), teacher)  # the space is kept beside, so that no other takes its number
+        _, found, rest = self._variants.setdefault(key, (space, [], self._looked_for(space, teacher)))
+        for number in count():
+            if number == len(found):
+                following = next(rest, None)
+                if following is None:
+                    return
+                found.append(following)
+            yield found[number]
+
+    def _looked_for(self, space: Space, teacher: str) -> Iterator[Blueprint]:
+        """Yield the variants."""
         seen: set[tuple[Any, ...]] = set()
         for kind in space.kinds:
             for section in space.sections(kind, teacher):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ class Teacher:
             self._outline = self.blueprint.on_meta()
         return self._outline
 
-    @property
+    @cached_property
     def offers(self) -> Offers:
         """All that it can say."""
         return self.blueprint.offers

@@ -12,6 +12,7 @@ from trainables.datasets.cache_folder import unusable
 from trainables.signals import Batch, Offer, Offers, Signals, Want, Wants
 from trainables.teachers.cache.contents import AGAIN, WantSet, check_parts, read_contents
 from trainables.teachers.cache.part_file import PartFile
+from trainables.transfer import to_device
 
 
 class TeacherCache:
@@ -54,16 +55,13 @@ class TeacherCache:
             InputsChanged: what is there is damaged or gone: says where, and on which node.
         """
         found = Signals()
-        rows: dict[str, np.ndarray] = {}  # copied from the device once for each kind of row
         for want in wants:
             offer = self.offers[want]
-            if offer.rows and offer.rows not in rows:
-                rows[offer.rows] = batch.rows[offer.rows].cpu().numpy()
+            rows = batch.numbers(offer.rows) if offer.rows else None
             tokens = batch[offer.mask].shape[1] if "T" in offer.axes else 0
-            value = self._set_of(want).value(want, offer, rows.get(offer.rows), tokens)
-            found[want] = (
-                torch.from_numpy(value).to(batch.device).float()
-            )  # wider there: numpy takes five times as long
+            value = self._set_of(want).value(want, offer, rows, tokens)
+            # wider there: numpy takes five times as long
+            found[want] = to_device(torch.from_numpy(value), batch.device).float()
         return found
 
     def _set_of(self, want: Want) -> "_OpenSet":

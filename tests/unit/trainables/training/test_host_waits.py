@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.unit.trainables.small import CPU, candidate_config, encoded
-from trainables.signals import Batch, Signals, Wants
+from tests.unit.trainables.small import CPU, candidate_config, encoded, silent
+from trainables.signals import Batch, Signals, Source, Wants
+from trainables.teachers.cache.fill import build_cache
+from trainables.teachers.cache.read import TeacherCache
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import build_step
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
@@ -85,18 +88,20 @@ class Told:
         return frozenset()
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(("accumulate", "cached"), [(1, False), (2, False), (1, True)])
 def test_a_step_of_the_default_recipe_asks_once(
-    teacher: Teacher, monkeypatch: pytest.MonkeyPatch, accumulate: int
+    teacher: Teacher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, accumulate: int, cached: bool
 ) -> None:
     config = candidate_config() | {"losses": {name: {"weight": 1.0} for name in LOSSES}}
     step, _ = build_step(config, teacher, seed=0)
     assert set(step.losses) == set(LOSSES)
-    source = Told(teacher)
+    split = encoded(teacher, "train")
+    source: Source = Told(teacher)
+    if cached:
+        build_cache(tmp_path, teacher, split, step.source_wants, precision="float16", progress=silent)
+        source = TeacherCache(tmp_path, teacher.offers)
     training = TrainingConfig(epochs=2, pairs_per_epoch=24, batch_size=6, lr=1e-3, accumulate=accumulate)
-    trainer = Trainer(
-        step, encoded(teacher, "train"), source, training, seed=1, placement=Placement(device=CPU)
-    )
+    trainer = Trainer(step, split, source, training, seed=1, placement=Placement(device=CPU))
     for _ in trainer._examples(0, looks=True):
         pass  # the source knows them from now on
     with asked(monkeypatch) as counts:
