@@ -28,6 +28,7 @@ ROUNDS, FEWEST = 100, 25
 BUILDS = 4
 """How often the models of eager PyTorch are built anew on the way: where in memory the weights of one lie decides how well caches
 hold them, which is worth up to a third of a pass whose weights just fill the second-level cache."""
+CACHED_BYTES = 64 * 2**20  # weights of more than that lie in no cache anyway: they are built once
 PATIENCE_S = 30.0
 """After this long no round is begun once there are `FEWEST`."""
 
@@ -116,15 +117,14 @@ def timed(
     found: dict[str, list[float]] = {one.digest: [] for one in passes}
     until = time.monotonic() + PATIENCE_S
     with as_target(target):
-        builds = 1 if target.runtime != "eager" else min(BUILDS, rounds)
-        ready: list[_Ready] = []
+        runs, ready = _made_ready(passes, target, read)
+        builds = 1 if target.runtime != "eager" or runs.weights_bytes > CACHED_BYTES else min(BUILDS, rounds)
         for number in range(rounds):
             if number >= FEWEST and time.monotonic() > until:
                 break
-            if number % math.ceil(rounds / builds) == 0:
-                ready = _made_ready(
-                    passes, target, read
-                )  # the last ones are there until then: new places in memory
+            if number and number % math.ceil(rounds / builds) == 0:
+                # the last models are there until then: the new ones lie in other places of memory
+                runs, ready = _made_ready(passes, target, read)
             for one in order.sample(ready, len(ready)):
                 found[one.digest].append(min(read(one.run) for _ in range(one.burst)))
     return found
@@ -138,14 +138,14 @@ class _Ready(NamedTuple):
     burst: int
 
 
-def _made_ready(passes: Sequence[TimedPass], target: Target, read: Clock) -> list[_Ready]:
-    """Return passes built anew, and warm."""
+def _made_ready(passes: Sequence[TimedPass], target: Target, read: Clock) -> tuple[Runs, list[_Ready]]:
+    """Return passes built anew, and warm, with their models."""
     runs, found = Runs(target), []
     for one in passes:
         run = runs.of(one)
         first = min(read(run) for _ in range(WARM_UP))
         found.append(_Ready(one.digest, run, max(1, min(BURST, int(BURST_MS / max(first, 1e-6))))))
-    return found
+    return runs, found
 
 
 def added_up(

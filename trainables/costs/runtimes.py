@@ -45,6 +45,13 @@ class Runs:
             return _in_onnxruntime(model, timed.mode, inputs, self._target)
         return lambda: model.run_pass(timed.mode, inputs)
 
+    @property
+    def weights_bytes(self) -> int:
+        """Size of all models together."""
+        return sum(
+            one.numel() * one.element_size() for model in self._models.values() for one in model.parameters()
+        )
+
     def _model(self, timed: TimedPass) -> Family:
         key = str(timed.to_dict()["model"])
         if key not in self._models:

@@ -35,24 +35,23 @@ class SampleStore:
         self.folder = folder / f"latency-{digest[:16]}"
         self._say = say
         self._told = set[Path]()  # damaged files, or the folder, that a line was said about
-        self._unkept: dict[str, list[float]] = {}
+        self._own: dict[str, list[float]] = {}  # what this process added
 
     def read(self, block: TimedPass) -> list[float]:
-        """Return the times of a block in ms, the oldest first."""
-        paths = self._paths(block)
-        return [time for path in paths for time in self._times(path, block)] + self._unkept.get(
-            block.digest, []
-        )
+        """Return the times of a block in ms, the oldest first; those of this process alone where the disk has fewer."""
+        kept = [time for path in self._paths(block) for time in self._times(path, block)]
+        own = self._own.get(block.digest, [])
+        return kept if len(kept) >= len(own) else list(own)
 
     def add(self, block: TimedPass, times: Sequence[float]) -> None:
-        """Keep times of a block; where the disk takes none they are kept for this process, and that is said."""
+        """Keep times of a block; where the disk takes none they are there for this process alone, and that is said."""
+        self._own[block.digest] = [*self._own.get(block.digest, []), *times]
         text = json.dumps({"block": block.to_dict(), "ms": [float(f"{time:.4g}") for time in times]}) + "\n"
         try:
             if not (make_folder(self.folder) / "target.json").exists():
                 write_text(self.folder / "target.json", json.dumps(self._target, indent=1) + "\n")
             write_text(self.folder / f"{block.digest}-{secrets.token_hex(6)}.json", text)
         except StorageError as error:
-            self._unkept.setdefault(block.digest, []).extend(times)
             self._tell(self.folder, f"latency: measured, but not kept for the next time: {error}")
         for path in self._paths(block)[:-KEPT]:
             with suppress(OSError):  # another process was first
@@ -61,11 +60,17 @@ class SampleStore:
     def _paths(self, block: TimedPass) -> list[Path]:
         """Return the files of a block, the oldest first."""
         found = []
-        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
-            for entry in entries:
-                if entry.name.startswith(f"{block.digest}-"):
-                    with suppress(FileNotFoundError):
-                        found.append((entry.stat().st_mtime_ns, entry.path))
+        try:
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith(f"{block.digest}-"):
+                        with suppress(FileNotFoundError):
+                            found.append((entry.stat().st_mtime_ns, entry.path))
+        except FileNotFoundError:  # nothing was measured yet
+            return []
+        except OSError as error:
+            self._tell(self.folder, f"latency: {unusable(self.folder, error, '')} Measured again.")
+            return []
         return [Path(path) for _, path in sorted(found)]
 
     def _times(self, path: Path, block: TimedPass) -> list[float]:

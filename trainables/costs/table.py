@@ -66,11 +66,10 @@ class LatencyTable:
     def latency(self, subject: Subject) -> Latency:
         """Return what is known, measured first where it is not."""
         found = self.known(subject)
-        while (
-            found is None
-        ):  # once; again where another process took samples away, or they were damaged on disk
+        if found is None:
             self.measure([subject])
             found = self.known(subject)
+            assert found is not None  # what this process measured is there, whatever becomes of the files
         return found
 
     def _lacks(self, block: TimedPass) -> bool:

@@ -13,7 +13,7 @@ from trainables.costs.hardware import hardware
 from trainables.costs.latency import BURST, FEWEST, Latency, added_up, measure_whole, timed
 from trainables.costs.runtimes import Run
 from trainables.costs.target import Target
-from trainables.families.base import Blueprint
+from trainables.families.base import Blueprint, Family
 from trainables.families.blip.architecture import EncoderConfig
 from trainables.families.blip.model import Blip
 
@@ -102,6 +102,32 @@ def test_passes_take_turns_and_the_fastest_of_a_burst_is_a_sample(ran: list[str]
     assert len(ran) == clock.asked == 4 * (builds + 2 * BURST)
     slow = timed(passes, Target(), clock=Injected(100.0), rounds=2)
     assert all(times == [100.0] * 2 for times in slow.values())
+
+
+@pytest.mark.parametrize(
+    ("target", "largest", "builds"),
+    [
+        (Target(), latencies.CACHED_BYTES, latencies.BUILDS),
+        (Target(), 1, 1),  # weights that lie in no cache
+        (Target(runtime="compiled"), latencies.CACHED_BYTES, 1),
+    ],
+)
+def test_models_that_caches_hold_are_built_anew_on_the_way(
+    monkeypatch: pytest.MonkeyPatch, target: Target, largest: int, builds: int
+) -> None:
+    made = []
+    real = Blueprint.build
+
+    def told(plan: Blueprint) -> Family:
+        made.append(plan)
+        return real(plan)
+
+    monkeypatch.setattr(Blueprint, "build", told)
+    monkeypatch.setattr(latencies, "CACHED_BYTES", largest)
+    monkeypatch.setattr(torch, "compile", lambda module, **_: module)
+    found = timed(different(whole_passes(RETRIEVAL)), target, clock=Injected(100.0), rounds=40)
+    assert len(made) == builds
+    assert all(len(times) == 40 for times in found.values())
 
 
 def test_the_fastest_run_of_a_burst_counts() -> None:
