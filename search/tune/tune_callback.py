@@ -169,13 +169,18 @@ class RunCallback(Callback):
         with shielded():
             self._recorder.tick()
         if self._watched.progress.due:
-            self._watched.progress.show(self.tally())
+            self._show()
         if self._watched.watchdog is not None:
             self._watched.watchdog.check()
         waiting = self._watched.waiting()
         if bool(waiting) != self._waited:
             self._waited = bool(waiting)
             self._watched.say(waiting or "no trial waits for resources any more")
+
+    def _show(self) -> None:
+        tally = self.tally()
+        self._gauges.show_run(tally)
+        self._watched.progress.show(tally)
 
     def settle(self) -> None:
         """After the last step: end those whose last row had come when the search was ended, before Tune told their end."""
@@ -193,8 +198,8 @@ class RunCallback(Callback):
             self._recorder.finish(candidate_id, status, reason)
             self._watched.weights.carry_out(changes)
             self._watched.on_end(row)
-            self._gauges.show_end(candidate_id, row["role"], status)
-        self._watched.progress.show(self.tally())
+            self._gauges.show_end(candidate_id, row["role"])
+        self._show()
 
 
 def _crash(candidate_id: str, text: str) -> str:

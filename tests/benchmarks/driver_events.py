@@ -55,7 +55,7 @@ class Driver:
         from spaces.load import load_space
 
         tune_callback.Gauges = lambda quality: SimpleNamespace(  # type: ignore[assignment,misc]  # they need a running Ray
-            show_epoch=lambda *_: None, show_end=lambda *_: None
+            show_epoch=lambda *_: None, show_end=lambda *_: None, show_run=lambda *_: None
         )
         space = load_space(ROOT / "spaces/dlip.yaml", [f"search.searcher.kind={searcher}"])
         self.epochs, self.trained = 3, 0
@@ -90,7 +90,7 @@ class Driver:
             progress=Progress(io.StringIO()),
             quality="retention",
             trials=lambda: 10_000,
-            slots=1,
+            slots=lambda: 1,
             watchdog=None,
             weights=self.weights,
             on_end=on_end,

@@ -118,11 +118,14 @@ def test_another_job_on_the_cluster_is_waited_for_and_disturbs_nothing(visit: Vi
 
 
 def test_gauges_stand_on_the_metrics_page_while_it_runs(visit: Visit) -> None:
-    for name in ("epoch", "loss", "quality", "status"):
+    for name in ("epoch", "loss", "quality"):
         lines = [line for line in visit.gauges if line.startswith(f"ray_student_search_{name}{{")]
-        told = {found.group(1) for line in lines if (found := re.search(r'candidate="([0-9a-f]{16})"', line))}
-        assert told <= set(runs.trial_rows(visit.folder))
+        told = {found.group(1) for line in lines if (found := re.search(r'place="(\d+)"', line))}
         assert told, name
+        assert len(told) < len(runs.trial_rows(visit.folder)), "places, not candidates"
+    counted = "\n".join(line for line in visit.gauges if line.startswith("ray_student_search_candidates{"))
+    assert {"finished", "running"} <= set(re.findall(r'status="(\w+)"', counted))
+    assert not any('candidate="' in line for line in visit.gauges)
 
 
 def test_one_worker_under_ray_train_gives_what_ray_tune_gives(

@@ -90,7 +90,7 @@ class Search:
 @pytest.fixture
 def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
     """Return a search whose gauges go nowhere."""
-    nowhere = SimpleNamespace(show_epoch=lambda *_: None, show_end=lambda *_: None)
+    nowhere = SimpleNamespace(show_epoch=lambda *_: None, show_end=lambda *_: None, show_run=lambda *_: None)
     monkeypatch.setattr(tune_callback, "Gauges", lambda quality: nowhere)
     return Search(tmp_path, io.StringIO())
 
