@@ -220,12 +220,15 @@ class Node:
 
 
 @contextmanager
-def further_node(first: Head, *, num_cpus: int = 1, **variables: str) -> Iterator[Node]:
+def further_node(
+    first: Head, *, num_cpus: int = 1, hidden: Path | None = None, **variables: str
+) -> Iterator[Node]:
     """Start one more node on loopback; nothing of it is left when the block ends.
 
     Args:
         first: the head that it joins.
         num_cpus: that it brings.
+        hidden: a folder in which it sees nothing, as a machine that does not mount it; this takes root.
         variables: of its environment, such as a home of its own.
     """
     metrics, agent = free_ports(2)
@@ -238,6 +241,9 @@ def further_node(first: Head, *, num_cpus: int = 1, **variables: str) -> Iterato
         "--dashboard-agent-listen-port": agent,
     }
     command = [str(Path(sys.executable).with_name("ray")), "start", "--block"]
+    if hidden is not None:
+        covered = 'mount -t tmpfs none "$0" && exec "$@"'
+        command = ["unshare", "--mount", "sh", "-c", covered, str(hidden), *command]
     process = subprocess.Popen(
         [*command, *(f"{name}={value}" for name, value in options.items())],
         env=runs.environment(**QUICK_METRICS, **variables),
