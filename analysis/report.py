@@ -5,8 +5,8 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from analysis.figures.front import draw_front, front_info
@@ -70,6 +70,17 @@ def report_html(run: Run) -> str:
     )
 
 
+@contextmanager
+def _unread_command_line() -> Iterator[None]:
+    """Hide this command's flags: a package below kaleido reads them when it is imported, and ends the process at `--log` (1.x)."""
+    before = sys.argv
+    sys.argv = before[:1]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
 def draw_pngs(folder: Path) -> list[Path] | str:
     """Write `front_params.png`, `front_flops.png` and `front_latency_ms.png` into a run folder.
 
@@ -84,7 +95,8 @@ def draw_pngs(folder: Path) -> list[Path] | str:
     if not run.finished:
         return "No front_*.png: no candidate is finished yet."
     try:
-        import kaleido  # an extra
+        with _unread_command_line():
+            import kaleido  # an extra
     except ImportError:
         return "No front_*.png: kaleido is missing. Install it with: pip install 'student-search[png]'"
     targets = [folder / f"front_{axis}.png" for axis in FRONT_COSTS]

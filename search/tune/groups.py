@@ -10,6 +10,7 @@ from ray.core.generated import gcs_pb2
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 Table: Any = gcs_pb2.PlacementGroupTableData  # type: ignore[attr-defined]  # made when it is imported
+NOBODY = ray.ActorID.nil().binary()
 DEVICES = ("CPU", "GPU")
 PATIENCE_S = 30.0  # Ray Train's own clean-up needs 1 to 3
 CHECK_EVERY_S = 10.0
@@ -53,7 +54,8 @@ def _group(table: Any) -> Group:
     return Group(
         name=table.placement_group_id.hex(),
         placed=table.state == Table.PlacementGroupState.CREATED,
-        orphaned=table.creator_actor_dead and not table.is_detached,
+        # Ray says of groups that a driver or a task has asked for that their actor is dead: there was none
+        orphaned=table.creator_actor_dead and table.creator_actor_id != NOBODY and not table.is_detached,
         devices={
             name: sum(bundle.unit_resources.get(name, 0.0) for bundle in table.bundles) for name in DEVICES
         },

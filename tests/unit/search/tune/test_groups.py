@@ -82,7 +82,7 @@ def table(job: str, *, state: int = 1, **fields: object) -> bytes:
         creator_job_id=bytes.fromhex(job),
         state=state,
         bundles=[bundle, bundle],
-        **fields,
+        **{"creator_actor_id": bytes(range(16)), **fields},
     )
     return bytes(made.SerializeToString())
 
@@ -102,6 +102,7 @@ def test_groups_of_other_jobs_removed_ones_and_those_without_devices_are_not_our
         table("01000000", state=states.PENDING),
         table("01000000", state=states.CREATED, creator_actor_dead=True),
         table("01000000", state=states.CREATED, creator_actor_dead=True, is_detached=True),
+        table("01000000", state=states.CREATED, creator_actor_dead=True, creator_actor_id=b"\xff" * 16),
     ]
 
     class Told:
@@ -122,6 +123,7 @@ def test_groups_of_other_jobs_removed_ones_and_those_without_devices_are_not_our
         (False, False),
         (True, True),
         (True, False),
+        (True, False),  # of a driver, or of a user's task
     ]
     assert {group.name for group in found} == {"ab" * 18}
     assert all(group.devices == {"CPU": 2.0, "GPU": 0.0} for group in found)
