@@ -77,7 +77,19 @@ def pick_device(name: str) -> torch.device:
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        _state_precision()
     return torch.device(name)
+
+
+def _state_precision() -> None:
+    """Say what float32 is on a GPU, whatever the environment or a library has set: never TF32, whose numbers have 10 bits.
+
+    What is large runs in bfloat16, under autocast; what is left in float32 needs it: losses take the logarithm of similarities
+    over a temperature of 0.01, and figures count ranks.
+    """
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
 
 
 def _sources(job: Job, teacher: Teacher, train: EncodedSplit) -> Sources:

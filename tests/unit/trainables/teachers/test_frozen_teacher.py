@@ -1,5 +1,7 @@
 """A teacher stays as it is: eval mode, no dropout, no gradient, whatever is trained beside it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,26 @@ def test_a_teacher_that_left_eval_mode_refuses_to_answer(teacher: Teacher, batch
             teacher.signals(batch, frozenset({Want("image", "embedding")}))
     finally:
         teacher.model.eval()
+
+
+@pytest.mark.parametrize(("kind", "enabled"), [("cpu", False), ("cuda", True)])
+def test_a_live_teacher_answers_in_autocast_on_a_gpu_and_in_float32_elsewhere(
+    teacher: Teacher, batch: Batch, monkeypatch: pytest.MonkeyPatch, kind: str, enabled: bool
+) -> None:
+    asked: list[tuple[str, torch.dtype, bool]] = []
+
+    @contextmanager
+    def autocast(device: str, *, dtype: torch.dtype, enabled: bool) -> Iterator[None]:
+        asked.append((device, dtype, enabled))
+        yield
+
+    monkeypatch.setattr(torch, "autocast", autocast)
+    monkeypatch.setattr(
+        Batch, "device", torch.device(kind)
+    )  # there is no GPU here: its tensors stay where they are
+    found = teacher.signals(batch, frozenset({Want("image", "embedding")}))
+    assert asked == [(kind, torch.bfloat16, enabled)]
+    assert len(found) == 1
 
 
 def test_training_a_student_leaves_its_teacher_alone(teacher: Teacher, train_split: EncodedSplit) -> None:

@@ -362,6 +362,20 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
         loop.pick_device("cuda")
 
 
+def test_float32_is_float32_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    parts = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    before = [part.fp32_precision for part in parts]
+    try:
+        for part in parts:
+            part.fp32_precision = "tf32"
+        assert loop.pick_device("auto") == torch.device("cuda")
+        assert [part.fp32_precision for part in parts] == ["ieee", "ieee"]
+    finally:
+        for part, one in zip(parts, before, strict=True):
+            part.fp32_precision = one
+
+
 @pytest.mark.parametrize("changes", [{"candidate_id": "11111111"}, {"config": candidate_config(lr=1.0)}])
 def test_the_checkpoint_of_another_candidate_is_refused(
     teacher_folder: Path, straight: Path, changes: dict[str, Any]
