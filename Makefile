@@ -13,7 +13,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help setup search test campaign check
+.PHONY: help setup search test campaign bench check
 
 help:
 	cat <<'END'
@@ -22,6 +22,7 @@ help:
 	make test         environment, then the whole test suite (ARGS='tests/unit -k front' for a part)
 	make setup        the environment alone
 	make campaign     properties at 5,000 examples and the fault tests at full count, at most 45 minutes (full disks need root)
+	make bench        what each part costs beside what it is for: a table of ratios, and a JSON file (ARGS=--quick; ARGS='--only 1,4')
 	make check        ruff, mypy, import rules; installs the dev tools
 	Settings:
 	PYTHON=python3.12    which Python makes the environment (3.11 or newer)
@@ -116,6 +117,9 @@ campaign: setup
 	CAMPAIGN=1 exec timeout --foreground --signal=INT --kill-after=60s $(CAMPAIGN_LIMIT) bash -eu -c \
 		'"$$0" -m pytest -q -n 2 -m properties tests/unit "$$@" || [ $$? = 5 ]; exec "$$0" -m pytest tests/campaign "$$@"' \
 		"$$python" $(ARGS)
+
+bench: setup
+	exec "$(VENV)/bin/python" tests/benchmarks/bench.py $(ARGS)
 
 check: EXTRAS := test,png,dev
 check: setup

@@ -1,4 +1,4 @@
-"""What `make search` does with a run folder, and `make campaign` with ARGS, with a Python that only says how it was called."""
+"""What `make search` does with a run folder, and `make campaign` and `make bench` with ARGS, with a Python that only says how it was called."""
 
 import hashlib
 import json
@@ -85,3 +85,8 @@ def test_both_parts_of_the_campaign_get_the_words_of_args_whole(code: int, tmp_p
 def test_a_property_that_fails_ends_the_campaign(tmp_path: Path) -> None:
     done = make(tmp_path, "campaign", python='echo "$3"; exit 1')
     assert (done.returncode, done.stdout.split()) == (2, ["-q"])
+
+
+def test_the_benchmark_gets_the_words_of_args_and_keeps_its_exit_code(tmp_path: Path) -> None:
+    done = make(tmp_path, "bench", "ARGS=--only '1, 4' --quick", python="""printf '<%s>' "$@"; exit 1""")
+    assert (done.returncode, done.stdout) == (2, "<tests/benchmarks/bench.py><--only><1, 4><--quick>")
