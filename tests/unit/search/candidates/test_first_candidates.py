@@ -66,14 +66,9 @@ def trials(searcher: CandidateSearcher) -> Iterator[tuple[str, dict[str, Any]]]:
     raise AssertionError("it does not end")
 
 
-def costs_of(config: dict[str, Any]) -> dict[str, float]:
-    """Return the costs of the order that lies beside the checkpoint."""
-    return dict(json.loads(Path(config["job"]).read_text())["costs"])
-
-
 def finish(searcher: CandidateSearcher, trial: str, config: dict[str, Any]) -> None:
     """Let a trial end with a retention that depends on its candidate."""
-    costs = costs_of(config)
+    costs = json.loads(Path(config["job"]).read_text())["costs"]
     retention = 40 + int(config["candidate_id"], 16) % 40
     searcher.on_trial_complete(
         trial, {**costs, "epoch": 3, "status": "finished", "retention": float(retention)}
@@ -300,7 +295,8 @@ def test_a_warm_started_run_goes_on_identically_when_the_earlier_one_is_gone(
             row = {"candidate_id": one, "epoch": 3, "status": "finished", "retention": retention}
             recorder.record_epoch(row)
             recorder.finish(one, "finished")
-            searcher.on_trial_complete(trial, {**costs_of(config), **row})
+            costs = json.loads(Path(config["job"]).read_text())["costs"]
+            searcher.on_trial_complete(trial, {**costs, **row})
             if len(done) == stop_after:
                 break
         recorder.close()
