@@ -34,9 +34,10 @@ def test_its_trials_go_on_elsewhere(workers: int, tmp_path: Path, monkeypatch: p
 
             command.wait_for(trained_there, "a trial on the second node")
             second.kill()
-            assert command.wait() == 0, command.text
+            code = command.wait()
     rows = runs.trial_rows(folder)
     assert {row["status"] for row in rows.values()} == {"finished"}, [row["reason"] for row in rows.values()]
+    assert code == 0, command.text
     expected = {(name, epoch) for name in rows for epoch in range(1, EPOCHS + 1)}
     assert set(runs.history_rows(folder)) == expected
     assert any("continues on" in path.read_text() for path in (folder / "logs").glob("*.log"))
