@@ -72,7 +72,7 @@ def report_html(run: Run) -> str:
 
 @contextmanager
 def _unread_command_line() -> Iterator[None]:
-    """Hide this command's flags: a package below kaleido reads them when it is imported, and ends the process at `--log` (1.x)."""
+    """Hide our flags: a package below kaleido (1.x) reads them when it is imported, and ends the process at `--log`."""
     before = sys.argv
     sys.argv = before[:1]
     try:

@@ -9,13 +9,14 @@ import os
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import train
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 from ray.train.backend import Backend, BackendConfig
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.v2._internal.exceptions import (
@@ -208,7 +209,8 @@ class Workers:
         self.kind = replace(launch, log="")
         self.gone = False
         self._error: Exception | None = None
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        # on this very node: with a soft wish Ray put it on another one, whose loss then took the driver's trials along
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor: Any = ray.remote(num_cpus=0, scheduling_strategy=here)  # type: ignore[call-overload]  # Ray's own example
         self._exchange = actor(Exchange).remote(idle_s=IDLE_S)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -241,14 +243,25 @@ class Workers:
         except Exception as error:  # told to the driver, who waits in another thread
             self._error = error
         finally:
+            self._close()
+
+    def _close(self) -> None:
+        with suppress(RayError):  # it is gone itself, which whoever asks it next is told
             ray.get(self._exchange.close.remote())
 
     def train(self, job: Job, log: str) -> bool:
         """Train one candidate, telling Ray Tune each row; return False if the workers left before it began.
 
         Raises:
-            Exception: what Ray Train says of workers that were lost or never came.
+            Exception: what Ray Train says of workers that were lost or never came; or Ray of an exchange that is gone.
         """
+        try:
+            return self._train(job, log)
+        except RayError:
+            self.gone = True
+            raise
+
+    def _train(self, job: Job, log: str) -> bool:
         from ray import tune
 
         self.gone = not ray.get(self._exchange.offer.remote({"job": job.to_dict(), "log": log}))
@@ -272,7 +285,7 @@ class Workers:
 
     def end(self) -> None:
         """Let them leave, and wait until they have given back what they held."""
-        ray.get(self._exchange.close.remote())
+        self._close()
         self._thread.join(END_S)
 
 

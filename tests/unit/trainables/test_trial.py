@@ -1,7 +1,9 @@
 """How the driver of nested trials keeps, replaces and gives back its workers; with stand-ins for them, without a Ray."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -198,6 +200,25 @@ def test_what_is_a_workers_own_fault_and_what_comes_of_the_loss_of_another(
 ) -> None:
     found = own_fault(train.WorkerGroupError("failed", said))
     assert found is (said[own] if isinstance(own, int) else own)
+
+
+def test_an_exchange_that_is_gone_is_a_loss_of_the_workers_and_ends_quietly(
+    job: Job, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(reference: object) -> None:
+        raise ActorDiedError
+
+    call = SimpleNamespace(remote=lambda *given: None)
+    workers = object.__new__(worker_group.Workers)
+    workers.kind, workers.gone, workers._error = launch, False, None
+    workers._exchange = SimpleNamespace(offer=call, close=call)
+    monkeypatch.setattr(worker_group.ray, "get", gone)
+    workers._thread = threading.Thread(target=workers._close)
+    workers._thread.start()
+    with pytest.raises(ActorDiedError):
+        workers.train(job, launch.log)
+    assert workers.gone
+    workers.end()
 
 
 def test_each_worker_works_on_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
