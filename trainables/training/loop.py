@@ -89,7 +89,7 @@ def _state_precision() -> None:
     over a temperature of 0.01, and figures count ranks.
     """
     torch.backends.cuda.matmul.fp32_precision = "ieee"
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # torch lacks its type
 
 
 def _sources(job: Job, teacher: Teacher, train: EncodedSplit) -> Sources:

@@ -85,7 +85,7 @@ def split_backward(
         ends = [(value, slopes[want]) for want, value in found.items() if value.requires_grad]
         ends = [(value, slope) for value, slope in ends if slope is not None]
         if ends:
-            torch.autograd.backward(*map(list, zip(*ends, strict=True)))
+            torch.autograd.backward([value for value, _ in ends], [slope for _, slope in ends])
     return report
 
 
