@@ -216,6 +216,15 @@ class Family(nn.Module, ABC):
     def prepare_training(self, options: Mapping[str, Any]) -> None:
         """Take those options of `training:` that concern this family."""
 
+    def indivisible(self, wants: Wants) -> str | None:
+        """Return why what it says of an example in training hangs on more than that example, or None."""
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                return "its batch norms look at the whole batch"
+            if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
+                return "its dropout would fall otherwise in parts"
+        return None
+
     def after_step(self) -> None:
         """Keep weights in range after the optimiser has changed them."""
 

@@ -89,7 +89,7 @@ def _state_precision() -> None:
     over a temperature of 0.01, and figures count ranks.
     """
     torch.backends.cuda.matmul.fp32_precision = "ieee"
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # torch lacks its type
 
 
 def _sources(job: Job, teacher: Teacher, train: EncodedSplit) -> Sources:
@@ -299,6 +299,7 @@ class TrialLoop:
         return metrics
 
     def _row(self, status: str, values: Row) -> Row:
+        parts = self.trainer.micro_batches
         return {
             "candidate_id": self.job.candidate_id,
             "epoch": self.progress.epochs_done,
@@ -306,6 +307,7 @@ class TrialLoop:
             **self.job.costs,
             **values,
             **({"best_epoch": self.progress.best_epoch} if self.progress.best_epoch else {}),
+            **({"micro_batches": parts} if parts > 1 else {}),
             "peak_mib": self.progress.peak_mib,
             "wall_s": self.progress.wall_s,
             "cpu_s": self.progress.cpu_s,

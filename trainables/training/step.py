@@ -51,6 +51,10 @@ class DistillationStep(nn.Module):
         self.fields = inputs.fields.union(*(needs.fields for needs in self._needs.values()))
         self.hidden: Wants = NOTHING
 
+    def indivisible(self) -> str | None:
+        """Return why a batch cannot be taken in parts with the same result, or None; see `Family.indivisible`."""
+        return self.student.indivisible(_student_wants(self._needs))
+
     def guessing(self, pairs: float) -> dict[str, float]:
         """Return the value at which a loss has learned nothing, of those that have one; see `Loss.guessing`."""
         values = {name: one.guessing(pairs) for name, one in self._losses.items()}
@@ -65,10 +69,24 @@ class DistillationStep(nn.Module):
             skipped: modes that are not run; losses that look at one are absent from the report (unless there are no
                 others).
         """
-        active = {name: one for name, one in self._needs.items() if not modes(one.student) & skipped}
-        active = active or self._needs
+        active = self.active(skipped)
+        return self.judge(self.say(batch, given, active), given, batch, active)
+
+    def active(self, skipped: frozenset[str]) -> Mapping[str, Needs]:
+        """Return the losses that look at no skipped mode, with what they need; all, where there are no others."""
+        found = {name: one for name, one in self._needs.items() if not modes(one.student) & skipped}
+        return found or self._needs
+
+    def say(self, batch: Batch, given: Signals, active: Mapping[str, Needs]) -> Signals:
+        """Return what the student says for the active losses."""
         seen, told = (batch.blinded(), given.blinded(self.hidden)) if self.blind else (batch, given)
-        student = self.student(seen, _student_wants(active), told)
+        said: Signals = self.student(seen, _student_wants(active), told)
+        return said
+
+    def judge(
+        self, student: Signals, given: Signals, batch: Batch, active: Mapping[str, Needs]
+    ) -> StepReport:
+        """Return what the active losses say of the student's signals."""
         values = {name: self.losses[name](student, given, batch) for name in active}
         total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
         return StepReport(total=total, losses={name: value.detach() for name, value in values.items()})

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from trainables.configs import require_counts
 from trainables.datasets.encoded import EncodedSplit
 from trainables.signals import Batch, NoSource, Signals, Source, looks_at_pictures
 from trainables.training.health import Health
+from trainables.training.micro_batches import num_rows, part_of, split_backward
 from trainables.training.sampler import ExampleSampler
 from trainables.training.step import DistillationStep, StepReport
 
@@ -83,6 +84,7 @@ class Trainer:
 
     Attributes:
         health: what ends it early.
+        micro_batches: parts in which a batch is taken, more than one since a whole one did not fit into memory.
     """
 
     def __init__(
@@ -132,6 +134,8 @@ class Trainer:
             self.optimizer, lambda update: warmup_cosine(update, warmup=config.warmup_steps, total=updates)
         )
         self.batches_done = 0
+        self.micro_batches = 1
+        self._unfinished: list[tuple[Batch, Signals, frozenset[str]]] = []
         self.health = Health(
             step.weights,
             step.guessing(config.pairs_per_epoch / self.sampler.num_batches),
@@ -197,18 +201,89 @@ class Trainer:
         return dict(zip(means, values.tolist(), strict=True))
 
     def _backward(self, batch: Batch, given: Signals, number: int) -> StepReport:
-        """Add the gradient of one batch, the `number`-th of its epoch; return its losses, which nobody has looked at yet."""
-        update, group = self._group(number)
+        """Add the gradient of one batch, the `number`-th of its epoch; return its losses, which nobody has looked at yet.
+
+        What does not fit into memory is taken in parts, from there on, where that gives the same gradient: `micro_batches`.
+
+        Raises:
+            OutOfMemoryError: it does not fit, and cannot be taken in parts; tells why, and what would fit.
+        """
         due = self.batches_done >= self.config.fused_from * self.config.epochs * self.sampler.num_batches
         skipped = FUSED if not due or self.batches_done % self.config.fused_every else frozenset[str]()
+        self._unfinished.append((batch, given, skipped))
+        left = self._unfinished[-1:]
+        while True:
+            try:
+                for one in left:
+                    report = self._pass(*one, number)
+                return report
+            except torch.OutOfMemoryError as error:
+                reason = str(error).partition("\n")[
+                    0
+                ]  # with its traceback all that it holds would stay in memory
+            self._take_in_parts(batch, given, reason)
+            left = (
+                self._unfinished
+            )  # gradients of a pass that broke off lie among those of the batches before
+
+    def _take_in_parts(self, batch: Batch, given: Signals, reason: str) -> None:
+        """Take twice as many parts of a batch from here on, without any gradient so far.
+
+        Raises:
+            OutOfMemoryError: of several workers the others wait for this one; or parts would give another result.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.placement.world > 1:
+            raise torch.OutOfMemoryError(reason)
+        rows, why = num_rows(batch), self.step.indivisible()
+        if why is None and 2 * self.micro_batches > rows:
+            why = "a single example is too large"
+        if why is not None:
+            fits = self._fitting(batch, given)
+            told = f"one of {fits} does" if fits else "nor does one of 2"
+            raise torch.OutOfMemoryError(
+                f"a batch of {rows} does not fit ({reason.rstrip('.')}), and is not taken in parts: {why}; {told}. "
+                "Lower training.batch_size"
+            )
+        self.micro_batches *= 2
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if self.placement.device.type == "cuda":
+            torch.cuda.empty_cache()  # blocks of other sizes
+
+    def _fitting(self, batch: Batch, given: Signals) -> int:
+        """Return the largest half, quarter, ... of a batch that fits, 0 for none; the training is over after it."""
+        size, fits = num_rows(batch) // 2, 0
+        while size >= 2 and not fits:
+            self._make_room()
+            try:
+                with self._cast():
+                    report = self.step(*part_of(batch, given, 0, size))
+                report.total.backward()
+                fits = size
+            except torch.OutOfMemoryError:
+                size //= 2
+            self.optimizer.zero_grad(set_to_none=True)
+        return fits
+
+    def _cast(self) -> AbstractContextManager[object]:
+        kind = self.placement.device.type
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda")
+
+    def _pass(self, batch: Batch, given: Signals, skipped: frozenset[str], number: int) -> StepReport:
+        """Run forward and backward over one batch of the group of the `number`-th."""
+        update, group = self._group(number)
+        if self.micro_batches > 1:
+            parts, share = self.micro_batches, 1 / group
+            return split_backward(self.step, batch, given, skipped, count=parts, share=share, cast=self._cast)
         quiet = (
             self.wrapped.no_sync
             if isinstance(self.wrapped, DistributedDataParallel) and not update
             else nullcontext
         )
-        kind = self.placement.device.type
         with quiet():
-            with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda"):
+            with self._cast():
                 report = self.wrapped(batch, given, skipped)
             (report.total / group).backward()
         return report
@@ -235,6 +310,7 @@ class Trainer:
         self.health.watch(self.batches_done, report.total, report.losses, self.lr, norm)
         if not update:
             return
+        self._unfinished.clear()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
@@ -247,6 +323,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "batches_done": self.batches_done,
+            "micro_batches": self.micro_batches,
             "health": self.health.state(),
         }
 
@@ -256,6 +333,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.batches_done = state["batches_done"]
+        self.micro_batches = state.get("micro_batches", 1)  # an older checkpoint took whole ones
         if "health" in state:  # an older checkpoint has none: its training is watched from here on
             self.health.restore(state["health"])
 

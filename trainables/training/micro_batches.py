@@ -1,0 +1,101 @@
+"""A step in parts, where a whole one does not fit into memory: the same losses over the whole batch, and the same gradient.
+
+Contrast compares all pairs of a batch, so that a mean over parts would be another loss. As in Gao et al. 2021 (GradCache) the
+student first says all its signals part by part without keeping what backward needs; the losses look at the whole batch; and
+their gradients at the signals are then carried through the student part by part. It costs one more forward pass. What is added
+in another order differs by rounding.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from trainables.signals import Batch, Signals
+from trainables.training.step import DistillationStep, StepReport
+
+Cast = Callable[[], AbstractContextManager[object]]
+"""Opens the autocast of a pass. A pass without gradient must have one of its own: its copies of weights carry none."""
+
+
+def num_rows(batch: Batch) -> int:
+    """Return how many examples a batch has."""
+    return len(next(iter(batch.rows.values())))
+
+
+def part_of(batch: Batch, given: Signals, first: int, last: int) -> tuple[Batch, Signals]:
+    """Return some examples of a batch, padded as in the whole, with what the source says of them."""
+    rows, all_rows = slice(first, last), num_rows(batch)
+    part = replace(
+        batch,
+        fields={name: one[rows] for name, one in batch.fields.items()},
+        rows={kind: one[rows] for kind, one in batch.rows.items()},
+        hosted={name: one[rows] for name, one in batch.hosted.items()},
+        _chosen={},
+    )
+    told = {want: one[rows] if one.ndim and len(one) == all_rows else one for want, one in given.items()}
+    return part, Signals(told)
+
+
+def split_backward(
+    step: DistillationStep,
+    batch: Batch,
+    given: Signals,
+    skipped: frozenset[str],
+    *,
+    count: int,
+    share: float,
+    cast: Cast,
+) -> StepReport:
+    """Add the gradient of one batch in parts; return its losses, which are those of the whole.
+
+    Args:
+        step: with a student that is `divisible`.
+        batch, given: the whole.
+        skipped: modes that are not run.
+        count: parts.
+        share: of the gradient that is added.
+        cast: see `Cast`.
+    """
+    active, size = step.active(skipped), num_rows(batch)
+    bounds = [size * number // count for number in range(count + 1)]
+    spans = [(first, last) for first, last in pairwise(bounds) if first < last]
+    offers = step.student.offers(step.student.architecture)
+    said = []
+    for span in spans:
+        with torch.no_grad(), cast():
+            said.append(step.say(*part_of(batch, given, *span), active))
+    whole = Signals(
+        {
+            want: _leaf(torch.cat([one[want] for one in said]) if offers[want].rows else value)
+            for want, value in said[0].items()
+        }
+    )
+    del said
+    with cast():
+        report = step.judge(whole, given, batch, active)
+    (report.total * share).backward()
+    for first, last in spans:
+        with cast():
+            found = step.say(*part_of(batch, given, first, last), active)
+        slopes = {want: _slope(whole[want], offers[want].rows, first, last) for want in found}
+        ends = [(value, slopes[want]) for want, value in found.items() if value.requires_grad]
+        ends = [(value, slope) for value, slope in ends if slope is not None]
+        if ends:
+            torch.autograd.backward([value for value, _ in ends], [slope for _, slope in ends])
+    return report
+
+
+def _leaf(value: Tensor) -> Tensor:
+    """Return a signal as the losses get it: with a gradient of its own."""
+    return value.detach().requires_grad_(value.is_floating_point())
+
+
+def _slope(value: Tensor, rows: str, first: int, last: int) -> Tensor | None:
+    """Return the losses' gradient at the rows of a part; that at a single value of the model belongs to the first part."""
+    if value.grad is None or (not rows and first):
+        return None
+    return value.grad[first:last] if rows else value.grad
