@@ -47,13 +47,13 @@ def driver(asked: Asked) -> list[Row]:
 
     for kind in KINDS:
         what = f"{kind}_cpu_ms"
-        name = f"driver, one {kind} behind {first} trials ({searcher})"
+        name = f"driver, one {kind}, the last 100 of {first} trials ({searcher})"
         rows.append(row_of(name, [one[what] for one in told[first]], command, unit="CPU ms"))
         for size in larger:
-            name = f"  {kind} behind {size:,} trials / behind {first}"
+            name = f"  {kind}, of {size:,} trials / of {first}"
             rows.append(row_of(name, grown(what, size), command))
     for size in larger:
-        name = f"driver, memory behind {size:,} trials / behind {first}"
+        name = f"driver, memory after {size:,} trials / after {first}"
         rows.append(row_of(name, grown("memory_mib", size), command))
     return rows
 
