@@ -10,7 +10,9 @@ from typing import Any
 
 from tests.benchmarks.rows.row import ROOT, Asked, Row, again, row_of
 
-SIZES, REPEATS = (100, 1_000, 10_000), 3
+REPEATS = {100: 3, 1_000: 3, 10_000: 1}
+"""Trials of a search -> how often it is measured; the largest takes a quarter of an hour."""
+QUICK_REPEATS = {100: 2, 1_000: 2}
 KINDS = ("proposal", "epoch", "end")
 
 
@@ -31,25 +33,28 @@ def latency(asked: Asked) -> list[Row]:
 
 def driver(asked: Asked) -> list[Row]:
     """Return what an event costs the driver after 100 trials, and how that and its memory grow."""
-    searcher = "evolution" if asked.quick else "hyperopt"
-    told: dict[int, list[dict[str, Any]]] = {size: [] for size in SIZES}
-    for _ in range(1 if asked.quick else REPEATS):
-        for size in SIZES:
+    searcher, repeats = ("evolution", QUICK_REPEATS) if asked.quick else ("hyperopt", REPEATS)
+    told: dict[int, list[dict[str, Any]]] = {size: [] for size in repeats}
+    for number in range(max(repeats.values())):
+        for size in [size for size, count in repeats.items() if number < count]:
             told[size] += figures("driver_events.py", "--trials", str(size), "--searcher", searcher)
+    first, *larger = told
     command, rows = again(9, asked), list[Row]()
+
+    def grown(what: str, size: int) -> list[float]:
+        base = statistics.median(one[what] for one in told[first])
+        return [one[what] / base for one in told[size]]
+
     for kind in KINDS:
-        key = f"{kind}_cpu_ms"
-        first = [one[key] for one in told[SIZES[0]]]
-        rows.append(
-            row_of(f"driver, one {kind} behind {SIZES[0]} trials ({searcher})", first, command, unit="CPU ms")
-        )
-        for size in SIZES[1:]:
-            grown = [one[key] / other for one, other in zip(told[size], first, strict=True)]
-            rows.append(row_of(f"  behind {size:,} trials / behind {SIZES[0]}", grown, command))
-    base = statistics.median(one["memory_mib"] for one in told[SIZES[0]])
-    for size in SIZES[1:]:
-        grown = [one["memory_mib"] / base for one in told[size]]
-        rows.append(row_of(f"driver, memory behind {size:,} trials / behind {SIZES[0]}", grown, command))
+        what = f"{kind}_cpu_ms"
+        name = f"driver, one {kind}, the last 100 of {first} trials ({searcher})"
+        rows.append(row_of(name, [one[what] for one in told[first]], command, unit="CPU ms"))
+        for size in larger:
+            name = f"  {kind}, of {size:,} trials / of {first}"
+            rows.append(row_of(name, grown(what, size), command))
+    for size in larger:
+        name = f"driver, memory after {size:,} trials / after {first}"
+        rows.append(row_of(name, grown("memory_mib", size), command))
     return rows
 
 

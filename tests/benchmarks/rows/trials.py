@@ -14,7 +14,7 @@ from tests.benchmarks.trial_overhead import SKIPPED, TINY, TRIALS, measure, proc
 from trainables.share import usable_cores
 
 QUICK_TRIALS = 9
-IDLE = b"ray::IDLE"
+TRIAL = b"ray::ImplicitFunc"  # as Ray calls the process of a function that Tune runs
 
 
 def overhead(asked: Asked) -> list[Row]:
@@ -91,11 +91,11 @@ def memory(asked: Asked) -> list[Row]:
 
 
 def memory_of_trials() -> Iterator[float]:
-    """Yield the memory of each process below this one in which Ray runs something, in MiB."""
+    """Yield the memory of each process below this one that runs a trial, in MiB."""
     for pid in processes_below():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):  # it has just ended
             title = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if title.startswith(b"ray::") and not title.startswith(IDLE) and (mib := pss_mib(pid)):
+            if title.startswith(TRIAL) and (mib := pss_mib(pid)):
                 yield mib
 
 
