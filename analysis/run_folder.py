@@ -36,14 +36,17 @@ class Trial:
     Attributes:
         epochs: trained so far.
         proposal: position in the order of proposals.
-        costs: params, flops, latency_ms (thread-CPU, one thread), size_mib, of everything from raw input to answer.
+        costs: params, flops, latency_ms (on the run's target, added up from blocks), size_mib, of everything from raw input to
+            answer.
+        latency_spread_ms, wall_latency_spread_ms: interquartile ranges.
+        wall_latency_ms: of the whole student by the clock on the wall, measured at the end while nothing else ran.
         head_costs: the same of the student alone, under the same names; less where it reads signals of its teacher.
         reads_teacher: whether it does when it is deployed.
         metrics: validation metrics by name, percent.
         test_metrics: the same on the test set; NaN for all but the finalists.
         config: the resolved configuration.
         checkpoint: relative to the run folder, "" if there is none.
-        speedup: the teacher's wall latency over this student's.
+        speedup: the wall latency of its whole teacher over this student's.
         epoch_s: wall time that an epoch of training took, the median of all.
         peak_mib: the most memory that its training took, in MiB.
     """
@@ -69,6 +72,7 @@ class Trial:
     reads_teacher: bool = False
     epoch_s: float = math.nan
     peak_mib: float = math.nan
+    wall_latency_spread_ms: float = math.nan
 
     @property
     def is_candidate(self) -> bool:
@@ -258,6 +262,7 @@ def _trial(row: Mapping[str, Any], names: tuple[str, ...]) -> Trial:
         reads_teacher=bool(row["reads_teacher"]),
         epoch_s=number(row["epoch_s"]),
         peak_mib=number(row["peak_mib"]),
+        wall_latency_spread_ms=number(row["wall_latency_spread_ms"]),
     )
 
 

@@ -67,7 +67,18 @@ RUN: Mapping[str, Form] = {
     **dict.fromkeys(("wall_s", "trained_s", "device_s"), NUMBER),
     **dict.fromkeys(("versions",), mapping_of(TEXT)),
     **dict.fromkeys(
-        ("hardware", "teacher", "teachers", "dataset", "defaults", "limits", "hypervolume"), MAPPING
+        (
+            "hardware",
+            "teacher",
+            "teachers",
+            "dataset",
+            "defaults",
+            "limits",
+            "hypervolume",
+            "target",
+            "whole_latency",
+        ),
+        MAPPING,
     ),
     **dict.fromkeys(("blind", "blind_test"), FIGURES),
     "format": WHOLE,
@@ -88,6 +99,11 @@ TEACHER: Mapping[str, Form] = {
     **dict.fromkeys(("metrics", "test_metrics", "guessing"), FIGURES),
     **dict.fromkeys(("fingerprints", "places"), mapping_of(TEXT)),
 }
+TARGET: Mapping[str, Form] = {
+    **dict.fromkeys(("device", "runtime", "dtype"), TEXT),
+    **dict.fromkeys(("batch", "threads"), WHOLE),
+}
+LATENCY: Mapping[str, Form] = dict.fromkeys(("latency_ms", "spread_ms"), NUMBER)
 DATASET: Mapping[str, Form] = {
     **dict.fromkeys(("kind", "fingerprint", "description"), TEXT),
     "places": MAPPING,  # options of a plug-in
@@ -140,6 +156,13 @@ def check_facts(path: Path, facts: Mapping[str, Any]) -> None:
             raise _wrong(path, f"teachers.{name}", teacher, MAPPING)
         _check(path, f"teachers.{name}.", teacher, TEACHER)
     _check(path, "dataset.", facts.get("dataset") or {}, DATASET)
+    _check(path, "target.", facts.get("target") or {}, TARGET)
+    whole = {f"whole_latency.{name}": one for name, one in (facts.get("whole_latency") or {}).items()}
+    composed = (facts.get("teacher") or {}).get("latency") or {}
+    for place, latency in {"teacher.latency": composed, **whole}.items():
+        if not MAPPING.holds(latency):
+            raise _wrong(path, place, latency, MAPPING)
+        _check(path, f"{place}.", latency, LATENCY)
     for number, source in enumerate(facts.get("warm_start") or []):
         _check(path, f"warm_start[{number}].", source, EARLIER, all_of_them=True)
     for number, session in enumerate(facts.get("sessions") or []):

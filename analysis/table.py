@@ -7,7 +7,7 @@ a write leaves a torn tail, which the reader skips and counts.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -63,7 +63,10 @@ _TRIAL_FIELDS = (
     pa.field("reads_teacher", pa.bool_()),
     pa.field("epoch_s", pa.float64()),
     pa.field("peak_mib", pa.float64()),
+    pa.field("wall_latency_spread_ms", pa.float64()),
 )
+_ADDED = frozenset({"wall_latency_spread_ms"})
+"""Columns that a table of this version may lack, since they were added to it: not measured then."""
 _SINCE_2 = frozenset({*HEAD_COSTS, READS_TEACHER, "epoch_s", "peak_mib"})
 _TRIAL_COLUMNS = frozenset(field.name for field in _TRIAL_FIELDS)
 
@@ -186,12 +189,10 @@ def _read_whole(path: Path) -> pa.Table:
             f"{path}: got schema_version {version}; this program reads {' and '.join(READABLE)}. "
             "Read it with the version of student-search that wrote it (run.json, versions)."
         )
-    _check_columns(
-        path, table, [f for f in _TRIAL_FIELDS if version == SCHEMA_VERSION or f.name not in _SINCE_2]
-    )
-    if version != SCHEMA_VERSION:
-        table = _completed(table)
-        _check_columns(path, table, _TRIAL_FIELDS)
+    later = _ADDED if version == SCHEMA_VERSION else _ADDED | _SINCE_2
+    _check_columns(path, table, [field for field in _TRIAL_FIELDS if field.name not in later])
+    table = _completed(table, later)
+    _check_columns(path, table, _TRIAL_FIELDS)
     return table
 
 
@@ -215,10 +216,10 @@ def _check_columns(path: Path, table: pa.Table, fields: Sequence[pa.Field]) -> N
             )
 
 
-def _completed(table: pa.Table) -> pa.Table:
-    """Return a table of the first version with the columns of this one."""
+def _completed(table: pa.Table, later: Collection[str]) -> pa.Table:
+    """Return a table with those columns of `later` that it lacks."""
     for field in _TRIAL_FIELDS:
-        if field.name in _SINCE_2 and field.name not in table.schema.names:
+        if field.name in later and field.name not in table.schema.names:
             twin = HEAD_COSTS.get(field.name)
             blank = pa.array([filled(None, field.type)] * table.num_rows, field.type)
             table = table.append_column(field, table.column(twin) if twin else blank)

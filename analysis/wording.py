@@ -63,6 +63,15 @@ def amount(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def target(facts: Mapping[str, Any]) -> str:
+    """Return where latency was measured, of `run.json`: `cpu, eager, float32, batch 1, 1 thread`."""
+    known = facts.get("target") or {}
+    if not known:
+        return "this CPU, one thread"  # of a run that knew no other
+    threads = f", {plural(known.get('threads') or 1, 'thread')}" if known.get("device") == "cpu" else ""
+    return f"{known.get('device')}, {known.get('runtime')}, {known.get('dtype')}, batch {known.get('batch')}{threads}"
+
+
 def milliseconds(value: float, spread: float = math.nan) -> str:
     """Return a time, with its spread where there is one: `2.04 ± 0.05 ms`."""
     if not math.isfinite(value):

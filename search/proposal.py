@@ -58,6 +58,19 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A candidate that keeps all limits that are known so far; its latency is being measured.
+
+    Attributes:
+        costs: what is known.
+        limited: whether a limit hangs on what is not known.
+    """
+
+    costs: Mapping[str, float] = field(default_factory=dict)
+    limited: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
     """A candidate of an earlier session, for the searcher to learn from.
 

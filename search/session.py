@@ -141,6 +141,7 @@ class Session:
             interrupted=lambda: interrupt.requested,
         )
         searcher = self._line_up(rules)
+        self.admissions.measure_ahead()  # beside what follows
         caches = fill_teacher_caches(self.inputs)
         self.admissions.held_out = fill_evaluation_caches(self.inputs)
         with interrupt:
@@ -150,6 +151,7 @@ class Session:
             except BaseException as error:
                 end.failed(error)
                 raise
+            self.inputs.latencies.close()  # finalists are measured while nothing else runs
             if ending is not INTERRUPTED:
                 self.say(f"the search ended ({ending.ended_by.replace('_', ' ')}): {ending.reason}")
                 end.measure(self.inputs, self.recorder, self.facts)

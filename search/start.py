@@ -15,6 +15,7 @@ from spaces.files import refusal
 from spaces.interruption import shielded
 from spaces.load import Override, read_draft
 from spaces.schema import Space
+from spaces.target import LatencySection
 
 if TYPE_CHECKING:
     from search.reporting.json_lines import JsonLines
@@ -67,11 +68,13 @@ def start(request: Request, *, say: Say, soon: Soon) -> int:
     with resumed_alone(request, say=say), stored(request, say=say):
         inputs, earlier = load(request, say=say, soon=soon)
         if request.dry_run:
+            from search.latency.opening import measuring
             from search.reporting.plan import plan_lines
 
-            _describe(request, inputs, measure=inputs.is_soon_measured(), say=say)
-            for line in plan_lines(inputs):
-                print(line)
+            with nullcontext() if _on_cluster(request) else measuring(inputs, request.resume):
+                _describe(request, inputs, measure=inputs.is_soon_measured(), say=say)
+                for line in plan_lines(inputs):
+                    print(line)
             return 0
         outcome = run_session(request, inputs, earlier, stream=sys.stderr, say=say)
     go_on = command_line("search/run.py", "--resume", outcome.folder)
@@ -175,7 +178,11 @@ def load(request: Request, *, say: Say, soon: Soon | None = None) -> tuple[Any, 
     say(
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
     )
-    return inputs, read_earlier_runs(request.warm_start, inputs, say=say)
+    if not request.warm_start:
+        return inputs, None
+    from search.candidates.warm_start import read_told
+
+    return inputs, read_told(request.warm_start, inputs)
 
 
 def check_place(address: str | None, space: Space, *, say: Say) -> None:
@@ -234,8 +241,13 @@ def place_problems(request: Request, space: Space | None, *, say: Say) -> list[s
         from search.run_folder.new_folder import check_out
 
         checks.append(partial(check_out, request.out, say=say))
-    if space is not None and not request.dry_run and not space.is_doubtful("resources", inside=True):
-        checks.append(partial(check_place, request.address, space, say=say))
+    if space is not None and not space.is_doubtful("resources", inside=True):
+        if not request.dry_run:
+            checks.append(partial(check_place, request.address, space, say=say))
+        if space.latency != LatencySection() and not space.is_doubtful("latency", inside=True):
+            from search.latency.target import check_target
+
+            checks.append(partial(check_target, space, here=not _on_cluster(request)))
     problems = []
     for check in checks:
         try:
@@ -243,28 +255,6 @@ def place_problems(request: Request, space: Space | None, *, say: Say) -> list[s
         except StudentSearchError as error:
             problems.append(str(error))
     return problems
-
-
-def read_earlier_runs(folders: Sequence[Path], inputs: Any, *, say: Say) -> Any:
-    """Return what the runs of --warm-start have measured, None without the flag; say how much that is.
-
-    Raises:
-        RunError: no run, or one of another space, teacher or data.
-    """
-    if not folders:
-        return None
-    from search.candidates.warm_start import read_runs
-
-    earlier = read_runs(folders, inputs)
-    for source in earlier.sources:
-        counts = (
-            f"learns from {source['imported']} trained candidates, {source['finished']} of them finished; "
-            f"{source['first']} on the fronts are trained first"
-        )
-        say(
-            f"warm start from {source['run']} ({source['started']}): {counts if source['imported'] else 'holds no result'}"
-        )
-    return earlier
 
 
 def run_session(
@@ -295,8 +285,14 @@ def run_session(
         working: Any = at_work(inputs, request.address, say=say)
     else:
         working = nullcontext()  # until the trials begin, the machine is for what comes before them
-    with working:
+    from search.latency.opening import measuring
+
+    with working, measuring(inputs, request.resume):
         _describe(request, inputs, measure=True, say=say)
+        if earlier is not None:
+            from search.candidates.warm_start import retargeted
+
+            earlier = retargeted(earlier, inputs)
         return _run_session(request, inputs, earlier, stream=stream, say=say, callbacks=callbacks)
 
 

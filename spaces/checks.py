@@ -125,11 +125,13 @@ def contradictions(
 def limit_ranges(
     limits: Mapping[str, Any], teacher_costs: Mapping[str, float]
 ) -> dict[str, tuple[float | None, float | None]]:
-    """Return cost -> (min, max), absolute, for each cost with a limit."""
+    """Return cost -> (min, max), absolute, for each cost with a limit; shares of a cost that the teacher lacks are left out."""
 
     def absolute(raw: Any, name: str) -> float | None:
         factor = relative(raw)
-        return raw if factor is None else float(factor) * teacher_costs[name]
+        if factor is None:
+            return raw
+        return float(factor) * teacher_costs[name] if name in teacher_costs else None
 
     ranges = {}
     for name, bound in limits.items():

@@ -36,6 +36,7 @@ from spaces.sections import (
 )
 from spaces.start_points import complete, filled
 from spaces.switches import KIND, structural, when_findings
+from spaces.target import LatencySection
 from spaces.tree import at, corner_values, depth, leaves, located, plain, unlocated
 
 TEACHER = "teacher"
@@ -69,6 +70,7 @@ class Space(Section):
     failures: FailuresSection = FailuresSection()
     teacher_cache: TeacherCacheSection = TeacherCacheSection()
     checkpoints: CheckpointsSection = CheckpointsSection()
+    latency: LatencySection = LatencySection()
 
     _marks: dict[Path, Mark] = PrivateAttr(default_factory=dict)
     _source: str = PrivateAttr(default="space")

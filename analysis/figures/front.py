@@ -19,7 +19,7 @@ Numbers = tuple[float | None, ...]
 AXIS_TITLES = {
     "params": "parameters",
     "flops": "FLOPs, one example",
-    "latency_ms": "latency, thread-CPU ms",
+    "latency_ms": "latency, ms",
 }
 TEACHER_HOVER = "teacher: <b>%{y:.1f}</b><extra></extra>"
 BLIND_HOVER = "blind student: <b>%{y:.1f}</b><extra></extra>"

@@ -1,5 +1,6 @@
 """What hovering over a candidate says."""
 
+import math
 import textwrap
 from html import escape
 
@@ -12,14 +13,17 @@ WIDTH = 42  # characters of a line: fits a plot on a phone
 
 def hover_text(run: Run, trial: Trial) -> str:
     """Return what hovering over a candidate says: its id, status, costs and whole configuration, escaped."""
-    costs = [
-        f"{wording.cost(name, trial.costs[name])} ({wording.share(run.share(trial, name))})"
-        for name in FRONT_COSTS
-    ]
+    told = {
+        **{name: wording.cost(name, trial.costs[name]) for name in FRONT_COSTS},
+        "latency_ms": wording.milliseconds(trial.costs["latency_ms"], trial.latency_spread_ms),
+    }
+    costs = [f"{told[name]} ({wording.share(run.share(trial, name))})" for name in FRONT_COSTS]
+    whole = wording.milliseconds(trial.wall_latency_ms, trial.wall_latency_spread_ms)
     head = [
         f"<b>{escape(_name(trial))}</b>, {escape(trial.status)} at epoch {trial.epochs}",
         f"{costs[0]} parameters, {costs[1]} FLOPs",
         f"latency {costs[2]}",
+        *([f"as a whole {whole}"] if math.isfinite(trial.wall_latency_ms) else []),
     ]
     body = []
     for part, settings in wording.config_lines(trial.config):

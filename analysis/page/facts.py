@@ -24,6 +24,8 @@ SHOWN_ELSEWHERE = (
     "space",
     "warm_start",
     "hypervolume",
+    "target",
+    "whole_latency",
 )
 
 
@@ -38,6 +40,7 @@ def facts_section(run: Run) -> Markup:
             _metrics(facts.get("blind") or {}) or {"metrics": "none was trained"},
         ),
         ("Warm start", _warm_start(facts.get("warm_start") or [])),
+        ("Latency", _latency(facts)),
         ("Objectives", facts.get("objectives") or {}),
         ("Limits", facts.get("limits") or {"all": "none"}),
         ("Run", {**{key: facts[key] for key in facts if key not in SHOWN_ELSEWHERE}, "history": _torn(run)}),
@@ -69,11 +72,27 @@ def facts_section(run: Run) -> Markup:
 
 def _teacher(teacher: Mapping[str, Any]) -> dict[str, Any]:
     """Return the teacher's facts, costs with their units, metrics in one line per split."""
-    told = {key: value for key, value in teacher.items() if key not in ("fingerprints", "places")}
+    told = {key: value for key, value in teacher.items() if key not in ("fingerprints", "places", "latency")}
     told |= {cost: wording.cost(cost, number(told[cost])) for cost in COSTS if cost in told}
+    if latency := teacher.get("latency"):
+        told["latency_ms"] = wording.milliseconds(
+            number(latency.get("latency_ms")), number(latency.get("spread_ms"))
+        )
     for split in ("metrics", "test_metrics", "guessing"):
         told[split] = _metrics(told.get(split) or {})
     return told
+
+
+def _latency(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the target, and how long the teachers take as a whole; {} of a run that knew no target."""
+    if not facts.get("target"):
+        return {}
+    whole = {
+        f"{name}, whole": wording.milliseconds(number(one.get("latency_ms")), number(one.get("spread_ms")))
+        for name, one in (facts.get("whole_latency") or {}).items()
+    }
+    device = ((facts.get("teacher") or {}).get("latency") or {}).get("device")
+    return {"target": wording.target(facts), **({"hardware": str(device)} if device else {}), **whole}
 
 
 def _metrics(metrics: Mapping[str, float | None]) -> dict[str, str]:

@@ -21,17 +21,37 @@ def members_section(run: Run) -> Markup:
     members.sort(key=lambda trial: trial.costs["params"])
     return section(
         "Students on a front",
-        paragraph(
-            "Sorted by size; “x” is the share of the teacher's cost. Latency is thread-CPU time of one "
-            "thread, median ± spread; wall time was measured one student at a time at the end, and speed-up "
-            "is the teacher's wall time over it."
-        ),
+        paragraph(_latency_words(run)),
         _costs_table(run, members, fronts),
         element("h3", "All metrics, validation / test set (%)"),
         _metrics_table(run, members),
         element("h3", "Configuration and how to export"),
         *(_member_details(run, trial) for trial in members),
         id_="students",
+    )
+
+
+def _latency_words(run: Run) -> str:
+    """Return what the columns mean, and how long the teacher takes."""
+    if not run.facts.get("target"):
+        return (
+            "Sorted by size; “x” is the share of the teacher's cost. Latency is thread-CPU time of one thread, median ± spread; "
+            "the whole was measured by the clock on the wall, one student at a time at the end, and speed-up is the teacher's "
+            "time over it."
+        )
+    composed = (run.facts.get("teacher") or {}).get("latency") or {}
+    whole = (run.facts.get("whole_latency") or {}).get((run.facts.get("teacher") or {}).get("name")) or {}
+    takes = [
+        f"{wording.milliseconds(number(one.get('latency_ms')), number(one.get('spread_ms')))} {how}"
+        for one, how in ((composed, "added up"), (whole, "as a whole"))
+        if one
+    ]
+    teacher = f" The teacher takes {' and '.join(takes)}." if takes else ""
+    return (
+        "Sorted by size; “x” is the share of the teacher's cost. Latency is of one example on "
+        f"{wording.target(run.facts)}: added up from the times of blocks that all candidates share, ± interquartile range; as a "
+        "whole by the clock on the wall, one student at a time after the last trial. Speed-up is the teacher's whole latency "
+        f"over it.{teacher}"
     )
 
 
@@ -43,7 +63,7 @@ def _costs_table(run: Run, members: list[Trial], fronts: dict[str, list[str]]) -
     head = ["student", "on the front of"]
     for name in names:
         head += [f"{wording.label(name)} %", "test"]
-    head += ["parameters", "x", "FLOPs", "x", "latency, CPU", "x", "latency, wall", "speed-up", "size"]
+    head += ["parameters", "x", "FLOPs", "x", "latency", "x", "latency, whole", "speed-up", "size"]
     rows = []
     for trial in members:
         on = [wording.label(axis) for axis, ids in fronts.items() if trial.candidate_id in ids]
@@ -68,7 +88,7 @@ def _cost_cells(run: Run, trial: Trial) -> list[str]:
         wording.share(run.share(trial, "flops")),
         wording.milliseconds(trial.costs["latency_ms"], trial.latency_spread_ms),
         wording.share(run.share(trial, "latency_ms")),
-        wording.milliseconds(trial.wall_latency_ms),
+        wording.milliseconds(trial.wall_latency_ms, trial.wall_latency_spread_ms),
         f"{trial.speedup:.1f} times" if math.isfinite(trial.speedup) else wording.NOT_MEASURED,
         wording.cost("size_mib", trial.costs["size_mib"]),
     ]

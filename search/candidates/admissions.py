@@ -7,7 +7,8 @@ from typing import Any, final
 
 from search.candidates.cost_filter import CostFilter
 from search.inputs.inputs import Inputs
-from search.proposal import Admitted, Proposal, Rejected
+from search.latency.ahead import likely_subjects
+from search.proposal import Admitted, Proposal, Rejected, Waiting
 from search.run_folder.facts import CANDIDATE_FILE, CHECKPOINTS, LOGS, space_facts
 from search.run_folder.recorder import Recorder
 from search.searchers.base import Values
@@ -50,7 +51,7 @@ class StudentAdmissions:
         self.held_out: Mapping[str, str] = {}
         self._launch: Launch | None = None
         self._space_digest = str(space_facts(inputs.space)["space_digest"])
-        self._filter = CostFilter(inputs.students, inputs.space.limits(inputs.teacher_costs), inputs.store)
+        self._filter = CostFilter(inputs.students, inputs.limits, inputs.store, inputs.latencies)
 
     def open(self, *, caches: Mapping[str, str], launch: Launch) -> None:
         """Take what every trial shares; to be called before the first one is ordered.
@@ -71,9 +72,25 @@ class StudentAdmissions:
         candidate = space.build(values, self._inputs.students, space.search.seed)
         return Proposal(candidate=self._inputs.feedable_part(candidate), index=index, values=dict(values))
 
-    def admit(self, candidate: Candidate) -> Admitted | Rejected:
-        """Return whether the candidate keeps the limits, with its costs."""
+    def admit(self, candidate: Candidate) -> Admitted | Rejected | Waiting:
+        """Return whether the candidate keeps the limits, with its costs, or that its latency is being measured."""
         return self._filter.admit(candidate)
+
+    def on_waiting(self, proposal: Proposal) -> None:
+        """Keep a proposal that is no row yet."""
+        self._recorder.note_waiting(proposal)
+
+    def await_figure(self, seconds: float) -> bool:
+        """Wait for a figure, see `Latencies.wait`."""
+        return self._inputs.latencies.wait(seconds)
+
+    def measure_ahead(self) -> None:
+        """Have the latency measured of what the space is likely to produce, within the limits that are known by now."""
+
+        def keeps_limits(candidate: Candidate) -> bool:
+            return not isinstance(self._filter.counted(candidate), Rejected)
+
+        self._inputs.latencies.ask(likely_subjects(self._inputs, keeps_limits), likely=True)
 
     def violation(self, costs: Mapping[str, float]) -> float:
         """Return how far costs lie beyond the limits."""

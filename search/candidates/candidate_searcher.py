@@ -13,7 +13,8 @@ from analysis.table import FAILED
 from search.candidates.outcomes import Outcomes
 from search.candidates.refusals import Refusals
 from search.candidates.search_plan import Admissions, SearchPlan
-from search.proposal import Admitted, Proposal, Rejected
+from search.candidates.waiting_line import Ticket, WaitingLine
+from search.proposal import Admitted, Proposal, Rejected, Waiting
 from search.searchers.base import Proposer
 from search.searchers.points import PointSource
 from search.stopping.stop_rules import Ending
@@ -24,14 +25,14 @@ from spaces.files import write_text
 WINDOW = 500  # new proposals of which, if the limits are to be met at all, at least one per cent is admitted
 PATIENCE_S = 1.0  # while trials run, Tune goes on after so long without an admission
 
-Ticket = tuple[Proposal, Admitted]
-
 
 @final
 class CandidateSearcher(Searcher):
     """Hand out each candidate once, the queue first; refuse what is known, illegal or too big.
 
-    Needs no Ray cluster: `suggest` and `on_trial_complete` are plain calls. Give Tune num_samples=-1:
+    Candidates go in the order of their proposals; while the first one waits for its latency, nothing is proposed, so that a
+    proposer knows as much as if it had been known at once (`WaitingLine` says how long that goes). `suggest` never waits
+    while trials run. Needs no Ray cluster: `suggest` and `on_trial_complete` are plain calls. Give Tune num_samples=-1:
     this class alone counts. Its state is the run's own tables (`SearchPlan.past`); Ray never restores it.
 
     Attributes:
@@ -68,7 +69,7 @@ class CandidateSearcher(Searcher):
         self._proposer, self._admissions, self._plan = proposer, admissions, plan
         self._ending, self._stopped, self._clock = ending, stopped, clock
         self._queue = deque(plan.queue)
-        self._primed: deque[Ticket] = deque()
+        self._line = WaitingLine(admissions.admit, clock)
         self._live: dict[str, Proposal] = {}
         self._index = plan.start_index
         self._points = PointSource(proposer)
@@ -102,16 +103,22 @@ class CandidateSearcher(Searcher):
     def prime(self) -> None:
         """Work through the queue and, if it admits no candidate, find the first proposal that is admitted.
 
-        To be called before Ray starts: limits that nothing meets are then told before anything runs.
+        To be called before Ray starts: limits that nothing meets are then told before anything runs. A limit on latency is
+        waited for where it can be measured by now; nothing else is.
 
         Raises:
             LimitError: the first 500 proposals were all refused, or all that there are.
         """
         while self._queue:
-            self._primed.extend(self._from_queue())
-        if not self._admitted and self._plan.trials > 0:
-            ticket = self._from_proposer(patient=True)
-            self._primed.extend([ticket] if ticket else [])
+            self._from_queue()
+        while self._plan.trials > 0 and not self._admitted and not self.ended:
+            if self._line.undecided and not (
+                self._line.limited and self._admissions.await_figure(PATIENCE_S)
+            ):
+                return
+            self._settle()
+            if not self._line.undecided and not self._admitted:
+                self._grow()
 
     # Ray up to 2.60 documents the FINISHED string, but leaves it out of the type
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
@@ -185,47 +192,84 @@ class CandidateSearcher(Searcher):
             if ticket is None:
                 self.ended = ending
             return ticket
-        if self._primed:
-            return self._primed.popleft()
-        while self._queue:
-            for ticket in self._from_queue():
+        started, patient, late = self._clock(), not self._live, False
+        while not self.ended:
+            self._settle()
+            ticket = self._line.take()
+            if ticket is not None or late:
                 return ticket
-        return self._from_proposer(patient=not self._live)
+            if self._line.has_room and self._queue:
+                self._from_queue()
+            elif self._line.has_room and self._grow():
+                late = not patient and self._clock() - started > PATIENCE_S
+            elif self._line.waiting:
+                if patient:  # nobody is kept from anything
+                    self._admissions.await_figure(PATIENCE_S)
+                late = True
+        return None
+
+    def _settle(self) -> None:
+        """Count or refuse those whose latency is known by now."""
+        for proposal, answer in self._line.settled():
+            self._take_note(proposal, answer)
 
     def _next_unfinished(self) -> Ticket | None:
         """Return the next candidate that an earlier session had begun with, and drop what lies before it in the queue."""
-        while self._primed or self._queue:
-            proposal = self._primed.popleft()[0] if self._primed else self._queue.popleft().proposal
+        while self._line or self._queue:
+            proposal = next(self._line.leave()) if self._line else self._queue.popleft().proposal
             for ticket in self._unfinished:
                 if ticket[0] == proposal:
                     return ticket
         return None
 
-    def _from_queue(self) -> list[Ticket]:
-        """Take one candidate off the queue; return it as a ticket if it is admitted."""
+    def _from_queue(self) -> None:
+        """Take one candidate off the queue, and put it into the line unless it is refused."""
         queued = self._queue.popleft()
         if queued.admitted is not None:
-            return [(queued.proposal, queued.admitted)]
-        if self._admitted >= self._plan.trials and queued.proposal.candidate.role == "search":
-            return []  # more start points than trials; the rest waits for --resume --trials
-        admitted = self._admit(queued.proposal)
-        return [(queued.proposal, admitted)] if admitted else []
+            self._line.add(queued.proposal, queued.admitted)
+        elif self._open < self._plan.trials or queued.proposal.candidate.role != "search":
+            self._enter(queued.proposal)
+        # else: more start points than trials; the rest waits for --resume --trials
 
-    def _from_proposer(self, *, patient: bool) -> Ticket | None:
-        """Propose until a candidate is admitted, the search ends, or, if not `patient`, a second is over."""
-        started = self._clock()
-        while self._admitted < self._plan.trials:
-            self._check_end()
-            if self.ended:
-                return None
-            proposal = self._propose()
-            admitted = self._admit(proposal) if proposal else None
-            if proposal and admitted:
-                return proposal, admitted
-            if not patient and self._clock() - started > PATIENCE_S:
-                return None
-        self._end("trials", f"{self._admitted} of {self._plan.trials} candidates tried")
-        return None
+    @property
+    def _open(self) -> int:
+        """Candidates that are admitted, or will be unless a limit speaks against it."""
+        return self._admitted + self._line.undecided
+
+    def _grow(self) -> bool:
+        """Put one more proposal before whoever admits; return False, with `ended` set unless somebody waits, for no more."""
+        if self._open >= self._plan.trials:
+            if not self._line.waiting:
+                self._end("trials", f"{self._admitted} of {self._plan.trials} candidates tried")
+            return False
+        self._check_end()
+        if self.ended or (self._line.waiting and self._points.exhausted):
+            return False
+        proposal = self._propose()
+        if proposal:
+            self._enter(proposal)
+        return True
+
+    def _enter(self, proposal: Proposal) -> None:
+        """Have a candidate admitted; it stands in the line then, or is recorded as rejected."""
+        answer = self._admissions.admit(proposal.candidate)
+        if isinstance(answer, Waiting):
+            self._outcomes.pending(proposal, Admitted(costs=answer.costs))
+            self._admissions.on_waiting(proposal)
+        else:
+            self._take_note(proposal, answer)
+        if not isinstance(answer, Rejected):
+            self._line.add(proposal, answer)
+
+    def _take_note(self, proposal: Proposal, answer: Admitted | Rejected) -> None:
+        """Count an admitted candidate, or record that it was rejected."""
+        if isinstance(answer, Rejected):
+            self._refuse(proposal, answer)
+            return
+        if proposal.candidate.role == "search":
+            self._admitted += 1
+            self._refusals.add(proposal, None)
+        self._outcomes.pending(proposal, answer)
 
     def _propose(self) -> Proposal | None:
         """Return the next new proposal that can be built; None for a known or an illegal one."""
@@ -247,18 +291,6 @@ class CandidateSearcher(Searcher):
         self._refuse(proposal, Rejected(reason=illegal))
         return None
 
-    def _admit(self, proposal: Proposal) -> Admitted | None:
-        """Return the costs of an admitted candidate and count it, or record that it was rejected."""
-        answer = self._admissions.admit(proposal.candidate)
-        if isinstance(answer, Rejected):
-            self._refuse(proposal, answer)
-            return None
-        if proposal.candidate.role == "search":
-            self._admitted += 1
-            self._refusals.add(proposal, None)
-        self._outcomes.pending(proposal, answer)
-        return answer
-
     def _refuse(self, proposal: Proposal, rejected: Rejected) -> None:
         """Record a rejected candidate and tell the proposer."""
         if proposal.candidate.role == "search":
@@ -271,6 +303,8 @@ class CandidateSearcher(Searcher):
         ending, exhausted = self._ending(), self._points.exhausted
         if ending is not None:
             self.ended = ending
+        elif self._line.waiting:
+            return  # what they come to may decide
         elif (exhausted or self._refusals.binding) and self._refusals.all_refused and not self._admitted:
             raise LimitError(self._refusals.message())
         elif exhausted:

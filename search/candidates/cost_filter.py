@@ -1,16 +1,17 @@
-"""Costs of a candidate before a trial exists, and whether they keep the limits.
+"""Costs of a candidate before a trial exists, and whether they keep the limits; nothing here waits for a measurement.
 
 Limits are of what is deployed: the student with the part of its teacher that it reads. What the student costs alone stands
 beside that under `head_*`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import final
 
 from analysis import wording
 from search.inputs.students import Students
-from search.proposal import Admitted, Rejected
+from search.latency.latencies import Latencies
+from search.proposal import Admitted, Rejected, Waiting
 from spaces.candidate import Candidate
 from spaces.errors import ShapeError
 from spaces.objectives import READS_TEACHER
@@ -19,6 +20,7 @@ from trainables.costs.subject import Subject
 
 Limits = Mapping[str, tuple[float | None, float | None]]
 STATIC = ("params", "flops", "size_mib")
+LATENCY = "latency_ms"
 
 
 def shown(name: str, value: float) -> str:
@@ -28,24 +30,43 @@ def shown(name: str, value: float) -> str:
 
 @final
 class CostFilter:
-    """Counts on the meta device first; measures latency only of what keeps the other limits."""
+    """Counts on the meta device first; asks for the latency of what keeps the other limits, and lets it wait for that."""
 
-    def __init__(self, students: Students, limits: Limits, store: CostStore) -> None:
-        """Take what students are made by, what they may cost, and where costs are kept."""
-        self._students, self._limits, self._store = students, limits, store
+    def __init__(
+        self, students: Students, limits: Callable[[], Limits], store: CostStore, latencies: Latencies
+    ) -> None:
+        """Take what students are made by, what they may cost, where costs are kept, and what is known of latency.
 
-    def admit(self, candidate: Candidate) -> Admitted | Rejected:
-        """Return the candidate's costs, or which limit it breaks; a baseline keeps none."""
+        Args:
+            students: of the space.
+            limits: gives those that can be told; one in shares of the teacher's latency is not there before that is known.
+            store: of static costs.
+            latencies: of candidates.
+        """
+        self._students, self._limits, self._store, self._latencies = students, limits, store, latencies
+        self._counted: dict[str, tuple[Subject, dict[str, float]]] = {}  # of those that wait
+
+    def admit(self, candidate: Candidate) -> Admitted | Rejected | Waiting:
+        """Return the candidate's costs, or which limit it breaks, or that it has to wait; a baseline keeps no limit.
+
+        Raises:
+            StudentSearchError: measuring failed.
+        """
+        bound, known = candidate.role != "baseline", self._counted.pop(candidate.candidate_id, None)
         try:
-            subject = self._students.subject(candidate.config)
+            subject = known[0] if known else self._students.subject(candidate.config)
         except ShapeError as error:
             return Rejected(reason=str(error))
-        costs, bound = self._static(subject), candidate.role != "baseline"
-        rejected = self._broken(costs) if bound else None
+        costs = known[1] if known else self._static(subject)
+        rejected = self._broken(costs) if bound and not known else None
         if rejected is not None:
             return rejected
-        latency, alone = self._store.latency(subject), self._store.latency(subject.head)
-        costs |= {
+        latency, alone = self._latencies.known(subject), self._latencies.known(subject.head)
+        if latency is None or alone is None:
+            self._latencies.ask([subject, subject.head])
+            self._counted[candidate.candidate_id] = subject, costs
+            return Waiting(costs=costs, limited=bound and LATENCY in self._limits())
+        costs = costs | {
             "latency_ms": latency.latency_ms,
             "latency_spread_ms": latency.spread_ms,
             "head_latency_ms": alone.latency_ms,
@@ -63,12 +84,13 @@ class CostFilter:
 
     def violation(self, costs: Mapping[str, float]) -> float:
         """Return the sum of ln(excess factor) over the broken limits; infinite where no cost is known."""
-        known = {name: costs[name] for name in self._limits if not math.isnan(costs.get(name, math.nan))}
+        limits = self._limits()
+        known = {name: costs[name] for name in limits if not math.isnan(costs.get(name, math.nan))}
         if not known:
             return math.inf
         total = 0.0
         for name, value in known.items():
-            low, high = self._limits[name]
+            low, high = limits[name]
             if high is not None and value > high:
                 total += math.log(value / high) if high > 0 else math.inf
             if low is not None and value < low:
@@ -85,7 +107,7 @@ class CostFilter:
 
     def _broken(self, costs: Mapping[str, float]) -> Rejected | None:
         """Return the first limit that these costs break."""
-        for name, (low, high) in self._limits.items():
+        for name, (low, high) in self._limits().items():
             value = costs.get(name)
             if value is None:
                 continue

@@ -75,6 +75,11 @@ def plan_search(inputs: Inputs, recorder: Recorder, admissions: StudentAdmission
         if not is_known(proposal.candidate.candidate_id, known):
             known.add(proposal.candidate.candidate_id)
             queue.append(Queued(proposal=proposal))
+    for values, number in recorder.waited():  # for their latency, when the last session ended
+        proposal = admissions.build(values, number)
+        if not is_known(proposal.candidate.candidate_id, known):
+            known.add(proposal.candidate.candidate_id)
+            queue.append(Queued(proposal=proposal))
     return SearchPlan(
         trials=inputs.space.search.trials,
         queue=queue,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from search.proposal import Admitted, Past, Proposal, Rejected
+from search.proposal import Admitted, Past, Proposal, Rejected, Waiting
 from search.searchers.base import Values
 from spaces.candidate import Candidate
 
@@ -16,8 +16,14 @@ class Admissions(Protocol):
         """Return the candidate at a point of the space, and the values that count; IllegalCandidate where its parts do not
         fit."""
 
-    def admit(self, candidate: Candidate) -> Admitted | Rejected:
-        """Return whether the candidate meets the limits, with its costs."""
+    def admit(self, candidate: Candidate) -> Admitted | Rejected | Waiting:
+        """Return whether the candidate meets the limits, with its costs; or that it waits, to be asked for again. At once."""
+
+    def on_waiting(self, proposal: Proposal) -> None:
+        """Keep a proposal that waits, for a resume."""
+
+    def await_figure(self, seconds: float) -> bool:
+        """Wait until more is known of one that waits, or so long; False where nothing is being measured."""
 
     def trial_config(self, proposal: Proposal, admitted: Admitted) -> dict[str, Any]:
         """Return the config of the Tune trial; it holds `candidate_id` and `role`."""

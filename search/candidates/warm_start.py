@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis import wording
 from analysis.pareto import nondominated
 from analysis.table import FAILED
 from search.inputs.completed import completed
@@ -27,6 +28,7 @@ from spaces.schema import Space
 
 FIRST_SHARE = 2  # at most one in so many trials repeats a candidate of an earlier run
 ABSENT = "absent"
+LATENCY = "latency_ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +74,95 @@ def read_runs(folders: Iterable[Path], inputs: Inputs) -> EarlierResults:
                 "imported": len(run.trained),
                 "finished": sum(one.status == "finished" for one in run.trained),
                 "first": sum(id(one) in chosen for one in run.trained),
+                "target": _measured_on(run.facts),
             }
             for run in runs
         ],
     )
+
+
+def read_told(folders: Iterable[Path], inputs: Inputs) -> EarlierResults:
+    """Return what the runs of --warm-start have measured; say how much that is.
+
+    Raises:
+        RunError: no run, or one of another space, teacher or data.
+    """
+    earlier = read_runs(folders, inputs)
+    for source in earlier.sources:
+        counts = (
+            f"learns from {source['imported']} trained candidates, {source['finished']} of them finished; "
+            f"{source['first']} on the fronts are trained first"
+        )
+        inputs.say(
+            f"warm start from {source['run']} ({source['started']}): {counts if source['imported'] else 'holds no result'}"
+        )
+    return earlier
+
+
+def retargeted(earlier: EarlierResults, inputs: Inputs) -> EarlierResults:
+    """Return what earlier runs have measured, latency on the target of this run: figures of another one are measured anew.
+
+    That takes a while, and is done before the search begins. Where latency is neither objective nor limit, they are left out.
+
+    Args:
+        earlier: see `read_runs`.
+        inputs: of this run, which measure.
+
+    Raises:
+        StudentSearchError: measuring failed.
+    """
+    latency, target = inputs.measures[inputs.space.teachers[0]].latency, inputs.latencies.target
+    assert latency, "`latency.opening` comes first"
+    assert target, "`latency.opening` comes first"
+    here, past, place = {**target.to_dict(), "hardware": latency.device}, list[Past](), 0
+    for source in earlier.sources:
+        theirs = list(earlier.past[place : place + source["imported"]])
+        place += source["imported"]
+        if theirs and source["target"] != here:
+            inputs.say(
+                f"warm start from {source['run']}: its latencies are of {_place(source['target'])}, not of {_place(here)}; "
+                f"they are {'measured anew' if _latency_counts(inputs) else 'left out'}"
+            )
+            theirs = _with_latency(theirs, inputs)
+        past += theirs
+    return replace(earlier, past=past)
+
+
+def _measured_on(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return target and hardware of a run's latencies; {} of a run that knew no target."""
+    latency = (facts.get("teacher") or {}).get("latency") or {}
+    target = facts.get("target")
+    return {**target, "hardware": latency.get("device", "")} if target else {}
+
+
+def _place(target: Mapping[str, Any]) -> str:
+    """Return such a target in words."""
+    hardware = f" ({target['hardware']})" if target.get("hardware") else ""
+    return wording.target({"target": target}) + hardware
+
+
+def _latency_counts(inputs: Inputs) -> bool:
+    return LATENCY in inputs.space.objectives or LATENCY in inputs.limits()
+
+
+def _with_latency(past: Sequence[Past], inputs: Inputs) -> list[Past]:
+    """Return candidates with their latency on the target of this run, or without any where it does not count."""
+    if not _latency_counts(inputs):
+        return [_told(one, {}) for one in past]
+    subjects = [inputs.students.subject(one.proposal.candidate.config) for one in past]
+    return [
+        _told(one, {LATENCY: latency.latency_ms})
+        for one, latency in zip(past, inputs.latencies.measured(subjects), strict=True)
+    ]
+
+
+def _told(past: Past, latency: Mapping[str, float]) -> Past:
+    """Return a candidate with another latency in its costs and rows, or with none."""
+
+    def changed(cells: Mapping[str, Any]) -> dict[str, Any]:
+        return {**{name: cell for name, cell in cells.items() if name != LATENCY}, **latency}
+
+    return replace(past, costs=changed(past.costs), rows=[changed(row) for row in past.rows])
 
 
 def differences(inputs: Inputs, theirs: Space, facts: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """What a search works with: a checked space, its teachers, its tasks and its data."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -10,9 +11,10 @@ from search.inputs.completed import completed
 from search.inputs.gathering import Agree, dataset_settings, fingerprints, gather
 from search.inputs.places import PATH_OPTIONS, Elsewhere, settled_teacher
 from search.inputs.teacher_figures import Say, TeacherFigures, figures_path
+from search.latency.latencies import Latencies
 from spaces.baselines import baselines
 from spaces.candidate import Candidate
-from spaces.errors import ShapeError
+from spaces.errors import ShapeError, SpaceError
 from spaces.left_out import start_points_naming, without_losses
 from spaces.schema import Space
 from trainables.costs.store import CostStore
@@ -28,6 +30,7 @@ from trainables.training.build import prepare_split
 from trainables.training.measuring import Measuring, measure_model
 
 PLAN_S = 120.0  # that a dry run may take to measure a teacher; a large one takes hours on a laptop
+FLOPS_PER_CPU_S = 4e10  # of small models on one 2.3 GHz core: for estimates only
 PREPARING_S = 0.005  # to read, decode and shrink one picture
 
 
@@ -42,6 +45,7 @@ class Inputs:
         left_out: these losses, and why.
         notes: what the user should know of what was chosen for him.
         baselines: students that are trained along and do not compete.
+        latencies: of students and teachers on the target of the space, once `latency.opening` has begun to measure.
         elsewhere: runs what is long where the trials are to run, once a cluster is joined; None does it in this process.
         copies: teacher -> its copy in the storage, of those that some node does not see.
     """
@@ -73,8 +77,9 @@ class Inputs:
         self.space, self.say = space, say
         self.dataset: Dataset = parts.dataset
         self.teachers, self.students = parts.teachers, parts.students
-        self.notes, self.measures = list(parts.notes), parts.measures
+        self.notes, self.measures = list(parts.notes), dict(parts.measures)
         self.elsewhere: Elsewhere | None = None
+        self.latencies = Latencies()
         self.copies: dict[str, str] = {}
         self._prepared: dict[tuple[str, str], EncodedSplit] = {}
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
@@ -142,6 +147,22 @@ class Inputs:
         """What relative limits refer to: the reference teacher, deployed for the tasks of the space."""
         return self.measures[self.space.teachers[0]].costs
 
+    def limits(self) -> dict[str, tuple[float | None, float | None]]:
+        """Return the limits that can be told by now: one in shares of the teacher's latency comes with that."""
+        return self.space.limits(self.teacher_costs)
+
+    def measure_teachers(self) -> None:
+        """Measure the latency of all teachers, where `latencies` does not know it.
+
+        Raises:
+            SpaceError: limits that nothing can meet.
+        """
+        found = self.latencies.measured([one.subject for one in self.measures.values()])
+        for (name, measure), latency in zip(list(self.measures.items()), found, strict=True):
+            self.measures[name] = replace(measure, latency=latency)
+        if problems := self.space.limit_problems(self.teacher_costs):
+            raise SpaceError([str(problem) for problem in problems])
+
     @cached_property
     def splits(self) -> dict[str, EncodedSplit]:
         """The splits in the reference teacher's encoding; prepared on disk at the first use. `test` may be missing."""
@@ -164,7 +185,7 @@ class Inputs:
             if not figures_path(teacher, made, self._key("val")).exists()
         ]
         seen = self.evaluation.images + self.dataset.num_images * reads_bank(made.values())
-        passes = sum(seen * self.measures[name].latency.latency_ms / 1000 for name in left)
+        passes = sum(seen * self.measures[name].static.flops / FLOPS_PER_CPU_S for name in left)
         framings = {self.teachers[name].preprocess.framing for name in left}
         return passes + len(framings) * self.dataset.num_images * PREPARING_S < PLAN_S
 
@@ -267,6 +288,7 @@ class Inputs:
     def run_facts(self) -> dict[str, Any]:
         """Return what run.json says of teacher, tasks and data."""
         dataset, teachers = self.dataset, {name: self._teacher_facts(name) for name in self.teachers}
+        target = self.latencies.target
         of_teachers = {name: dict(losses) for name, losses in self._left_out_of.items() if losses}
         return {
             "teacher": {
@@ -277,6 +299,7 @@ class Inputs:
                 "places": {name: self.teacher_path(name) for name in self.teachers},
             },
             "teachers": teachers,
+            **({"target": target.to_dict()} if target else {}),
             "caveats": self.caveats(),
             "tasks": list(self.students.made),
             **(
@@ -302,7 +325,7 @@ class Inputs:
         return {
             "fingerprint": self.teachers[name].files.fingerprint,
             **measure.costs,
-            "latency": measure.latency.to_dict(),
+            "latency": measure.latency.to_dict() if measure.latency else None,
             "metrics": figures.metrics,
             "test_metrics": figures.test_metrics,
             "guessing": {metric: one.level for metric, one in self.chances_of_teachers[name].items()},

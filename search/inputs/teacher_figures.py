@@ -26,24 +26,32 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherMeasure:
-    """The teacher's own costs, deployed for the tasks of the space."""
+    """The teacher's own costs, deployed for the tasks of the space.
+
+    Attributes:
+        static: what follows from its sizes.
+        subject: what its latency is measured on.
+        latency: on the target of the space; None until that is measured.
+    """
 
     static: StaticCosts
-    latency: Latency
+    subject: Subject
+    latency: Latency | None = None
 
     @classmethod
     def of(cls, subject: Subject, store: CostStore) -> "TeacherMeasure":
-        """Return the costs of a teacher as it would be deployed."""
-        return cls(static=store.static(subject), latency=store.latency(subject))
+        """Return the costs of a teacher as it would be deployed, its latency aside."""
+        return cls(static=store.static(subject), subject=subject)
 
     @property
     def costs(self) -> dict[str, float]:
-        """What relative limits refer to."""
+        """What relative limits refer to; without `latency_ms` until that is measured."""
+        latency = {"latency_ms": self.latency.latency_ms} if self.latency else {}
         return {
             "params": self.static.params,
             "flops": self.static.flops,
             "size_mib": self.static.size_mib,
-            "latency_ms": self.latency.latency_ms,
+            **latency,
         }
 
 

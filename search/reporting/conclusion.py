@@ -1,4 +1,4 @@
-"""After the last trial: fronts, test figures and wall latency of their members, retention above the blind student."""
+"""After the last trial: fronts, test figures and whole latency of their members, retention above the blind student."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,11 +10,11 @@ from analysis.table import TEST_PREFIX
 from search.inputs.inputs import Inputs
 from search.inputs.teacher_cache import evaluation_source
 from search.inputs.teacher_figures import Say
+from search.reporting.finalists import measure_finalists
 from search.run_folder.facts import CHECKPOINTS
 from search.run_folder.recorder import Recorder
 from spaces.errors import CheckpointError
 from spaces.objectives import FRONT_COSTS
-from trainables.costs.latency import measure_whole
 from trainables.share import within_share
 from trainables.tasks.evaluation import evaluate
 from trainables.tasks.retention import (
@@ -42,7 +42,7 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
 
     Returns:
         For run.json: `blind` and `blind_test`, the blind student's figures on the two splits, where there are any; `caveats`,
-        what is doubtful about the teacher.
+        what is doubtful about the teacher; `whole_latency`, see `finalists`.
     """
     objectives, quality = inputs.space.objectives, inputs.space.quality
     facts = _above_blind(inputs, recorder)
@@ -59,7 +59,7 @@ def conclude(inputs: Inputs, recorder: Recorder, *, folder: Path, say: Say) -> d
     finalists = [*beside, *members]
     if "test" in inputs.splits:
         facts |= _test(inputs, recorder, finalists, folder=folder, say=say)
-    _measure_latencies(inputs, recorder, finalists, folder=folder, say=say)
+    facts |= measure_finalists(inputs, recorder, finalists, say=say)
     recorder.write()
     return facts
 
@@ -143,25 +143,6 @@ def _test_metrics(inputs: Inputs, row: Row, folder: Path) -> dict[str, float]:
             source=evaluation_source(inputs, teacher, "test"),
             bank=inputs.split("train", teacher),
         )
-
-
-def _measure_latencies(
-    inputs: Inputs, recorder: Recorder, rows: Sequence[Row], *, folder: Path, say: Say
-) -> None:
-    """Fill in the wall latency of some students, and how much faster than their teachers they are."""
-    walls: dict[str, float] = {}  # of the teachers
-    for row in rows:
-        try:
-            _, blueprint = load_model(folder / CHECKPOINTS / row["candidate_id"])
-        except CheckpointError as error:
-            say(f"no latency for {row['candidate_id']}: {error}")
-            continue
-        teacher = inputs.students.teacher_name(json.loads(row["config"]))
-        own = inputs.teachers[teacher]
-        if teacher not in walls:
-            walls[teacher] = measure_whole(inputs.students.deployed(own.blueprint, own)).latency_ms
-        wall = measure_whole(inputs.students.deployed(blueprint, own)).latency_ms
-        recorder.update(row["candidate_id"], {"wall_latency_ms": wall, "speedup": walls[teacher] / wall})
 
 
 def _test_cells(

@@ -4,9 +4,9 @@ import random
 import time
 from typing import Any
 
-from search.candidates.cost_filter import STATIC, CostFilter, shown
+from search.candidates.cost_filter import LATENCY, STATIC, CostFilter, shown
 from search.inputs.capability import figures_line
-from search.inputs.inputs import Inputs
+from search.inputs.inputs import FLOPS_PER_CPU_S, Inputs
 from search.inputs.plugins import rungs_of
 from search.proposal import Rejected
 from search.stopping.stop_rules import described
@@ -17,6 +17,7 @@ from spaces.errors import IllegalCandidate
 from spaces.objectives import HEAD_COSTS, READS_TEACHER
 from spaces.schema import Space
 from spaces.sections import KEEP_ALL, KEEP_FRONTS
+from spaces.target import AUTO
 
 SAMPLE = 40
 TIMED = 8  # of the sample, of which the cost of training is counted
@@ -30,10 +31,10 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
         inputs: of the run.
         measure: whether the teacher is measured now, where it was not before.
     """
-    space, costs = inputs.space, inputs.teacher_costs
+    space = inputs.space
     limits = [
         f"{name} {sign} {shown(name, bound)}"
-        for name, (low, high) in space.limits(costs).items()
+        for name, (low, high) in inputs.limits().items()
         for sign, bound in (("<=", high), (">=", low))
         if bound is not None
     ]
@@ -47,6 +48,7 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
         *(f"task {name}: {said}" for name, task in inputs.students.made.items() if (said := task.remark())),
         f"full fidelity {training.epochs} epochs of {training.pairs_per_epoch} pairs, rungs {list(rungs_of(space))}; "
         f"scheduler {space.search.scheduler.kind}, searcher {space.search.searcher.kind}",
+        f"latency of students and teachers on: {_target(inputs)}",
         f"limits: {', '.join(limits) or 'none'}; teacher outputs {space.teacher_cache.kind} in {space.teacher_cache.precision}",
     ]
     lines += _first_lines(inputs)
@@ -64,6 +66,16 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
             f"limits refer to the teacher {space.teachers[0]}, of {', '.join(space.teachers)}; retention to the student's own"
         )
     return [*lines, *(f"WARNING: {sentence}" for sentence in (inputs.caveats() if measure else ()))]
+
+
+def _target(inputs: Inputs) -> str:
+    """Return where latency is measured, and what `auto` has come to."""
+    section, target = inputs.space.latency, inputs.latencies.target
+    if target is None:  # a plan of a search on a cluster, which it does not join
+        told = ", ".join(f"{name} {value}" for name, value in section.model_dump().items())
+        return f"{told}; measured on the cluster, before the first trial"
+    takes = "take a GPU" if target.device == "cuda" else "take no GPU"
+    return target.describe() + (f" (device auto: trials {takes})" if section.device == AUTO else "")
 
 
 def _first_lines(inputs: Inputs) -> list[str]:
@@ -84,11 +96,11 @@ def _first_lines(inputs: Inputs) -> list[str]:
 
 def _teacher_lines(inputs: Inputs, name: str, *, measure: bool) -> list[str]:
     """Return what a teacher costs and scores."""
-    costs = inputs.measures[name].costs
+    costs, latency = inputs.measures[name].costs, inputs.measures[name].latency
+    told = f"{latency.latency_ms:.2f} ms per example, " if latency else ""
     return [
         f"teacher {name}: {shown('params', costs['params'])} params, {shown('flops', costs['flops'])} FLOPs, "
-        f"{costs['latency_ms']:.2f} ms per example (CPU time of one thread), fingerprint "
-        f"{inputs.teachers[name].files.fingerprint}",
+        f"{told}fingerprint {inputs.teachers[name].files.fingerprint}",
         figures_line(name, inputs.metrics_of_teachers[name], inputs.chances_of_teachers[name])
         if measure
         else f"teacher {name}: not measured on this data yet, which takes long; a search does that first, and warns "
@@ -188,10 +200,8 @@ def _sample(inputs: Inputs) -> tuple[list[tuple[Candidate, dict[str, float]]], d
     """Return random candidates that are admitted, with their costs, and how many were rejected for what."""
     space = inputs.space
     rng = random.Random(space.search.seed)
-    limits = {
-        name: bounds for name, bounds in space.limits(inputs.teacher_costs).items() if name != "latency_ms"
-    }
-    checker = CostFilter(inputs.students, limits, inputs.store)
+    limits = {name: bounds for name, bounds in inputs.limits().items() if name != LATENCY}
+    checker = CostFilter(inputs.students, lambda: limits, inputs.store, inputs.latencies)
     admitted: list[tuple[Candidate, dict[str, float]]] = []
     reasons: dict[str, int] = {}
     started = time.monotonic()
@@ -213,11 +223,6 @@ def _sample(inputs: Inputs) -> tuple[list[tuple[Candidate, dict[str, float]]], d
     return admitted, reasons
 
 
-TRAINING_FLOPS_PER_CPU_S = (
-    4e10  # of this project's small students on one 2.3 GHz core: only for the estimate below
-)
-
-
 def _time_lines(inputs: Inputs, admitted: list[Candidate]) -> list[str]:
     """Return the expected epochs, and CPU time where trials run on CPUs."""
     space: Any = inputs.space
@@ -234,6 +239,6 @@ def _time_lines(inputs: Inputs, admitted: list[Candidate]) -> list[str]:
     if admitted and isinstance(space.training.pairs_per_epoch, int):
         some = [inputs.students.trained(candidate) for candidate in admitted[:TIMED]]
         flops = sum(inputs.store.static(subject).flops for subject in some) / len(some)
-        seconds = expected * 3 * flops * space.training.pairs_per_epoch / TRAINING_FLOPS_PER_CPU_S
+        seconds = expected * 3 * flops * space.training.pairs_per_epoch / FLOPS_PER_CPU_S
         lines.append(f"estimated time: {seconds / 60:.0f} CPU-minutes of training for students of this size")
     return lines

@@ -30,7 +30,7 @@ def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
         "teacher": _teacher_figures(run, trial),
         "dataset": f"{dataset.get('description', '')} (fingerprint {dataset.get('fingerprint', '')})",
         "costs": {
-            **_known({**trial.costs, "wall_latency_ms": trial.wall_latency_ms}),
+            **_known({**trial.costs, **_latencies(trial)}),
             **{name: int(trial.costs[name]) for name in ("params", "flops")},
             **_head_costs(trial),
         },
@@ -39,8 +39,19 @@ def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
         "epochs": trial.epochs,
         "training": _known({"epoch_s": trial.epoch_s, "peak_mib": trial.peak_mib}),
         "hardware": dict(run.facts.get("hardware", {})),
+        "target": dict(run.facts.get("target") or {}),
         "versions": dict(run.facts.get("versions", {})),
         "command": run.facts.get("command", ""),
+    }
+
+
+def _latencies(trial: Trial) -> dict[str, float]:
+    """Return what is known of a student's latency beside `latency_ms`."""
+    return {
+        "latency_spread_ms": trial.latency_spread_ms,
+        "wall_latency_ms": trial.wall_latency_ms,
+        "wall_latency_spread_ms": trial.wall_latency_spread_ms,
+        "speedup": trial.speedup,
     }
 
 
@@ -65,8 +76,17 @@ def _teacher_figures(run: Run, trial: Trial) -> dict[str, Any]:
         # of several, the reference comes first in the fingerprint of all
         "fingerprint": facts.get("fingerprint", "").partition("+")[0],
         "metrics": {"validation": facts.get("metrics", {}), "test": facts.get("test_metrics", {})},
-        "costs": {name: facts[name] for name in COSTS if name in facts},
+        "costs": {
+            **{name: facts[name] for name in COSTS if name in facts},
+            **_known(_whole((run.facts.get("whole_latency") or {}).get(own) or {})),
+        },
     }
+
+
+def _whole(latency: Mapping[str, Any]) -> dict[str, float]:
+    """Return the latency of a teacher as a whole, under the names of a student's."""
+    names = {"wall_latency_ms": "latency_ms", "wall_latency_spread_ms": "spread_ms"}
+    return {name: float(latency.get(key) or math.nan) for name, key in names.items()}
 
 
 def _known(values: Mapping[str, float]) -> dict[str, float]:

@@ -34,12 +34,20 @@ class ProposalLog:
                     continue  # the searcher then knows the candidate, but learns nothing from it
         return self._values
 
+    def numbers(self) -> dict[str, int]:
+        """Return candidate id -> number of its proposal, of all sessions."""
+        return {
+            str(fields["candidate_id"]): fields["proposal"]
+            for fields in read_lines(self.path)
+            if "candidate_id" in fields and isinstance(fields.get("proposal"), int)
+        }
+
     def let_go(self) -> None:
         """Keep nothing in memory until somebody asks again."""
         self._values = None
 
     def append(self, proposal: Proposal) -> None:
-        """Add a proposal; it is on disk when this returns.
+        """Add a proposal; it is on disk when this returns. One that waited is told again when it becomes a row.
 
         Raises:
             StorageError: it cannot be written.

@@ -27,6 +27,7 @@ from search.run_folder.history import Epochs, HistoryWriter
 from search.run_folder.proposal_log import ProposalLog
 from search.run_folder.trials_file import TrialsFile
 from spaces.candidate import CANDIDATE_ID, ID_WORDS, Candidate
+from spaces.domains import Scalar
 from spaces.errors import RunError
 from spaces.objectives import COSTS
 
@@ -247,7 +248,24 @@ class Recorder:
     @property
     def next_index(self) -> int:
         """The number of the next proposal."""
-        return max((row["proposal"] for row in self._rows.values()), default=-1) + 1
+        return max((*(row["proposal"] for row in self._rows.values()), *self._log.numbers().values(), -1)) + 1
+
+    def note_waiting(self, proposal: Proposal) -> None:
+        """Keep a proposal that is no row yet, since its latency has to be measured first; a resume goes on with it.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        if proposal.values:
+            self._log.append(proposal)
+
+    def waited(self) -> list[tuple[Mapping[str, Scalar], int]]:
+        """Return values and number of each proposal that still waited when the session ended, in order."""
+        numbers, values = self._log.numbers(), self._log.values
+        left = [
+            (number, name) for name, number in numbers.items() if name not in self._rows and name in values
+        ]
+        return [(values[name], number) for number, name in sorted(left) if number >= 0]
 
     def result_rows(self) -> Iterator[Row]:
         """Yield the epochs of all ended candidates with costs and role, for `RungScheduler.refill`."""

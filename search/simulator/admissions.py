@@ -129,6 +129,13 @@ class TableAdmissions:
         end = self._table.ends[place]
         return Admitted(costs={name: float(column[end]) for name, column in self._costs.items()})
 
+    def on_waiting(self, proposal: Proposal) -> None:
+        """Do nothing: nobody waits."""
+
+    def await_figure(self, seconds: float) -> bool:
+        """Return False: all costs stand in the table."""
+        return False
+
     def violation(self, costs: Mapping[str, float]) -> float:
         """Return 0: a table has no limits."""
         return 0.0 if costs else math.inf

@@ -25,15 +25,16 @@ SIGNALS = "student.signals(pictures, wants=set(list(student.blueprint.offers)[:1
 UNITS = {
     "params": "parameters",
     "flops": "FLOPs per example (2 x MAC, every task once)",
-    "latency_ms": "ms per example (every task once)",
+    "latency_ms": "ms per example (every task once), added up from the times of its blocks",
     "latency_spread_ms": "ms, interquartile range of the latency",
-    "wall_latency_ms": "ms per example by the wall clock",
+    "wall_latency_ms": "ms per example, measured as a whole by the wall clock",
+    "wall_latency_spread_ms": "ms, interquartile range of the same",
     "size_mib": "MiB, weights and tokenizer",
     "head_params": "parameters of the student alone",
     "head_flops": "FLOPs of the student alone",
     "head_latency_ms": "ms, the student alone",
     "head_size_mib": "MiB, weights of the student alone",
-    "speedup": "times as fast as the teacher",
+    "speedup": "times as fast as the teacher, both as a whole",
 }
 
 
@@ -46,7 +47,8 @@ def model_card(measured: Mapping[str, Any]) -> str:
     Args:
         measured: any of `candidate_id` (text), `metrics` ({split: {name: percent}}), `costs` ({name: value}),
             `teacher` ({name, fingerprint, metrics: {split: {..}}, costs}), `dataset` (text), `hardware` (as
-            `costs.hardware` gives it), `command` (text: the search), `job` (what trains this student alone), `config`
+            `costs.hardware` gives it), `target` (of latency, as `Target.to_dict` gives it), `command` (text: the search),
+            `job` (what trains this student alone), `config`
             (the resolved candidate), `tasks` (names), `model` (`Blueprint.to_dict()`), `classes` (names in the order of the
             logits), `reads` (of a student that reads its teacher: {teacher, signals, model}, of the part of it in `reads/`).
     """
@@ -59,7 +61,7 @@ def model_card(measured: Mapping[str, Any]) -> str:
     lines += _class_names(measured.get("classes") or ())
     lines += _metrics(measured.get("metrics") or {}, teacher.get("metrics") or {})
     lines += _costs(_told_costs(measured), teacher.get("costs") or {})
-    lines += _hardware(measured.get("hardware") or {})
+    lines += _hardware(measured.get("hardware") or {}, measured.get("target") or {})
     lines += _training(measured.get("config") or {})
     tasks = measured.get("tasks") or ()
     calls = [CALLS[task] for task in tasks if task in CALLS]
@@ -165,8 +167,8 @@ def _costs(costs: Mapping[str, float], teacher: Mapping[str, float]) -> list[str
     return _table("Costs", ("cost", "student", "teacher", "unit"), rows)
 
 
-def _hardware(hardware: Mapping[str, Any]) -> list[str]:
-    """Latency means nothing without its machine: one thread of this CPU unless a row says otherwise."""
+def _hardware(hardware: Mapping[str, Any], target: Mapping[str, Any]) -> list[str]:
+    """Latency means nothing without its machine and target; runs of before measured one thread of this CPU."""
     if not hardware:
         return []
     rows = [
@@ -176,7 +178,9 @@ def _hardware(hardware: Mapping[str, Any]) -> list[str]:
     rows = [(name, value or "none") for name, value in rows]
     return [
         *_table("Measured on", ("", ""), rows),
-        "Latency: batch 1, one thread, median of repeated runs.",
+        f"Latency: {', '.join(f'{name} {value}' for name, value in target.items())}; a low quantile of repeated runs."
+        if target
+        else "Latency: batch 1, one thread, median of repeated runs.",
         "",
     ]
 

@@ -19,7 +19,7 @@ from analysis.page.shell import json_text
 from analysis.pareto import mark_fronts
 from analysis.report import draw_pngs, draw_report, main
 from analysis.run_folder import read_run
-from analysis.table import FAILED, read_trials, write_trials
+from analysis.table import FAILED, metric_names, read_trials, write_trials
 
 Make = Callable[..., Path]
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -109,6 +109,34 @@ def test_every_front_member_has_its_checkpoint_and_export_command(make_run: Make
     assert len(commands) >= 8
     for _, ident in commands:
         assert f"checkpoints/{ident}/final.pt" in page.text
+
+
+TARGET = {"device": "cuda", "runtime": "compiled", "dtype": "float16", "batch": 8, "threads": 1}
+
+
+def test_latency_stands_with_its_target_both_figures_and_their_spread(make_run: Make) -> None:
+    folder = make_run()
+    table = read_trials(folder / "trials.arrow")
+    rows = table.to_pylist()
+    member = next(row for row in rows if row["role"] == "search" and row["on_front_params"])
+    member |= {"latency_ms": 1.234, "latency_spread_ms": 0.056, "speedup": 3.21}
+    member |= {"wall_latency_ms": 1.357, "wall_latency_spread_ms": 0.089}
+    write_trials(folder / "trials.arrow", rows, metric_names(table))
+    known = json.loads((folder / "run.json").read_text())
+    known["teacher"] |= {"latency": {"latency_ms": 4.321, "spread_ms": 0.012, "device": "Example GPU"}}
+    known |= {"target": TARGET, "whole_latency": {"embedded": {"latency_ms": 4.567, "spread_ms": 0.034}}}
+    (folder / "run.json").write_text(json.dumps(known))
+    text = drawn(folder).text
+    assert "cuda, compiled, float16, batch 8: added up from the times of blocks" in text
+    for figure in (
+        "1.23 ± 0.06 ms",
+        "1.36 ± 0.09 ms",
+        "3.2 times",
+        "4.32 ± 0.01 ms added up",
+        "4.57 ± 0.03 ms as a whole",
+    ):
+        assert figure in text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "Example GPU" in text
 
 
 def test_the_report_needs_no_network_and_has_plotly_once(make_run: Make) -> None:

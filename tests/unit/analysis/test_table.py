@@ -151,6 +151,17 @@ def test_a_table_of_the_first_version_is_read_as_of_students_that_read_nothing_o
     assert metric_names(table) == ("retention", "genus_accuracy")
 
 
+def test_a_table_without_a_column_that_was_added_later_is_read_as_not_measured(tmp_path: Path) -> None:
+    path = tmp_path / "trials.arrow"
+    write_trials(path, [{"candidate_id": "0badcafe", "wall_latency_ms": 2.0}], ["retention"])
+    table = pa.ipc.open_file(str(path)).read_all().drop_columns(["wall_latency_spread_ms"])
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    (row,) = read_trials(path).to_pylist()
+    assert row["wall_latency_ms"] == 2.0
+    assert math.isnan(row["wall_latency_spread_ms"])
+
+
 def test_a_column_of_the_first_version_that_bears_a_later_name_is_told(tmp_path: Path) -> None:
     first_version(tmp_path / "trials.arrow", head_params=pa.array(["many"]))
     with pytest.raises(RunError, match="head_params: got string; allowed: one column of int64"):

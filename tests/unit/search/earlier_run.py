@@ -13,6 +13,8 @@ from search.run_folder.facts import first_facts, write_facts, write_space
 from search.run_folder.recorder import Recorder
 from spaces.domains import Scalar
 from spaces.load import load_space
+from tests.unit.search.latency.figures import Slow, of_size
+from trainables.costs.target import Target
 from trainables.trial import Launch
 
 ONE_WORKER = Launch(nested=False, workers=1, cpus=1, gpus=0.0, storage="", log="")
@@ -52,10 +54,13 @@ DEFAULTS: dict[str, Scalar] = {
 
 @cache
 def prepare(folder: Path, *changes: str) -> Inputs:
-    """Return the tiny space with changes `path=value`, prepared with the real teacher and data."""
+    """Return the tiny space with changes `path=value`, prepared with the real teacher and data; latency follows from sizes."""
     path = folder / "tiny.yaml"
     path.write_text(SPACE)
-    return Inputs(load_space(path, changes), say=lambda line: None)
+    inputs = Inputs(load_space(path, changes), say=lambda line: None)
+    inputs.latencies.open(Target(), Slow(), table=of_size)
+    inputs.measure_teachers()
+    return inputs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from search.proposal import Admitted, Proposal, Rejected
+from search.proposal import Admitted, Proposal, Rejected, Waiting
 from spaces.candidate import Candidate
 from spaces.domains import Choice, Domain, Int, Log, Scalar
 from spaces.errors import IllegalCandidate
@@ -40,6 +40,7 @@ class ToyAdmissions:
     def __init__(self, *, limit: float = 1e9, legal_depth: int = 99) -> None:
         self.limit, self.legal_depth = limit, legal_depth
         self.rejected: list[tuple[Proposal, Rejected]] = []
+        self.waited: list[Proposal] = []
         self.asked = 0
 
     def build(self, values: Mapping[str, Scalar], index: int) -> Proposal:
@@ -49,7 +50,7 @@ class ToyAdmissions:
             )
         return Proposal(candidate=make_candidate(values), index=index, values=dict(values))
 
-    def admit(self, candidate: Candidate) -> Admitted | Rejected:
+    def admit(self, candidate: Candidate) -> Admitted | Rejected | Waiting:
         self.asked += 1
         params = params_of(candidate)
         if params > self.limit:
@@ -63,6 +64,12 @@ class ToyAdmissions:
                 shown=str(params),
             )
         return Admitted(costs={"params": params})
+
+    def on_waiting(self, proposal: Proposal) -> None:
+        self.waited.append(proposal)
+
+    def await_figure(self, seconds: float) -> bool:
+        return False
 
     def violation(self, costs: Mapping[str, float]) -> float:
         return math.log(max(costs["params"] / self.limit, 1.0)) if costs else math.inf

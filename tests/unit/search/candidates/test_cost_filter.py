@@ -8,12 +8,15 @@ import pytest
 
 from search.candidates.cost_filter import CostFilter, Limits
 from search.inputs.students import Students
-from search.proposal import Admitted, Rejected
+from search.latency.latencies import Latencies
+from search.proposal import Admitted, Rejected, Waiting
 from spaces.candidate import Candidate
+from tests.unit.search.latency.figures import Slow, of_size
 from tests.unit.trainables.small import silent, small_config, write_teacher
 from trainables.costs.static import measure_static
 from trainables.costs.store import CostStore
 from trainables.costs.subject import Subject
+from trainables.costs.target import Target
 from trainables.families.base import Blueprint
 from trainables.families.blip.architecture import EncoderConfig
 from trainables.tasks import DEFAULT
@@ -50,8 +53,10 @@ Make = Callable[[Limits], CostFilter]
 
 @pytest.fixture
 def make(students: Students, tmp_path: Path) -> Make:
-    """Return a function from limits to a filter; what it measures is kept in `tmp_path`."""
-    return lambda limits: CostFilter(students, limits, CostStore(tmp_path, say=silent))
+    """Return a function from limits to a filter that knows every latency; what it counts is kept in `tmp_path`."""
+    latencies = Latencies()
+    latencies.open(Target(), Slow(), table=of_size)
+    return lambda limits: CostFilter(students, lambda: limits, CostStore(tmp_path, say=silent), latencies)
 
 
 @pytest.fixture
@@ -79,8 +84,8 @@ def test_costs_of_an_admitted_candidate_are_those_of_its_deployed_model(
         static.flops,
         static.size_mib,
     )
-    assert costs["latency_ms"] > 0
-    assert costs["latency_spread_ms"] >= 0
+    assert costs["latency_ms"] == costs["head_latency_ms"] == static.params / 1e6
+    assert costs["latency_spread_ms"] == costs["latency_ms"] / 10
 
 
 @pytest.mark.parametrize("name", COSTS)
@@ -101,13 +106,27 @@ def test_each_cost_is_limited_from_above_and_from_below(
         assert make(limits).violation(answer.costs) == pytest.approx(math.log(1.25))
 
 
-@pytest.mark.parametrize(("name", "measured"), [("size_mib", False), ("latency_ms", True)])
-def test_latency_is_measured_only_where_no_count_breaks_a_limit(
-    name: str, measured: bool, make: Make, tmp_path: Path
+@pytest.mark.parametrize(("name", "asked"), [("size_mib", False), ("latency_ms", True)])
+def test_latency_is_asked_for_only_where_no_count_breaks_a_limit(
+    name: str, asked: bool, students: Students, tmp_path: Path
 ) -> None:
-    assert isinstance(make({name: (None, 1e-6)}).admit(student()), Rejected)
-    assert bool(list(tmp_path.glob("latency-*"))) is measured
-    assert list(tmp_path.glob("static-*"))
+    latencies, slow = Latencies(), Slow()
+    latencies.open(Target(), slow)
+    limits: Limits = {name: (None, 1e-6)}
+    cost_filter = CostFilter(students, lambda: limits, CostStore(tmp_path, say=silent), latencies)
+    answer = cost_filter.admit(student())
+    if not asked:
+        assert isinstance(answer, Rejected)
+        assert not latencies.wait(0.0)
+        return
+    assert isinstance(answer, Waiting)
+    assert answer.limited
+    assert set(answer.costs) >= {"params", "flops", "size_mib"}
+    assert cost_filter.admit(student()) == answer  # and at once
+    slow.go.release()
+    assert latencies.wait(60.0)
+    assert isinstance(cost_filter.admit(student()), Rejected)
+    latencies.close()
 
 
 def test_violations_of_several_limits_add_up(make: Make) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.candidates.warm_start import read_runs
+from search.candidates.warm_start import read_runs, retargeted
 from search.inputs.inputs import Inputs
 from search.proposal import Past
 from search.run_folder.facts import read_facts, write_facts
@@ -27,6 +27,8 @@ from tests.unit.search.earlier_run import (
     prepare,
     write_run,
 )
+from tests.unit.search.latency.figures import of_size
+from trainables.costs.target import Target
 
 DEPTH, WIDTH, LM = "student.image.depth", "student.image.width", "losses.lm.weight"
 # Retention against cost, by hand: a, b and d are on the front; c is dominated by b. e was stopped, f failed.
@@ -94,7 +96,7 @@ def test_at_most_half_of_the_trials_repeat_what_was_trained(folder: Path, space:
 
 def test_the_run_tells_what_it_took_over(folder: Path, inputs: Inputs) -> None:
     assert read_runs([folder], inputs).sources == [
-        {"run": "earlier", "started": "then", "imported": 6, "finished": 4, "first": 3}
+        {"run": "earlier", "started": "then", "imported": 6, "finished": 4, "first": 3, "target": {}}
     ]
 
 
@@ -303,3 +305,39 @@ def test_a_run_of_before_whose_space_is_silent_on_defaults_can_be_learnt_from(
     assert "mismatched" not in silent
     (old / "space.yaml").write_text(silent)
     assert read_runs([old], prepare(space)).sources[0]["imported"] > 0
+
+
+def measured_on(folder: Path, target: dict[str, object], name: str) -> Path:
+    """Return a copy of a run whose latencies are those of a target and a device."""
+    other = folder.parent / name
+    shutil.copytree(folder, other)
+    facts = read_facts(other)
+    teacher = {**facts["teacher"], "latency": {"device": "a CPU", "latency_ms": 1.0, "spread_ms": 0.1}}
+    write_facts(other, {**facts, "target": target, "teacher": teacher})
+    return other
+
+
+def test_latencies_of_the_same_target_are_taken_over(folder: Path, inputs: Inputs) -> None:
+    same = measured_on(folder, Target().to_dict(), "same")
+    earlier = read_runs([same], inputs)
+    assert retargeted(earlier, inputs) == earlier
+
+
+def test_latencies_of_another_target_are_not_taken_over(folder: Path, space: Path) -> None:
+    inputs = prepare(space, "search.seed=1", "objectives={retention: max, latency_ms: min}")
+    other = measured_on(folder, Target(threads=4).to_dict(), "other")
+    for run in (other, folder):  # the second knew no target
+        earlier = read_runs([run], inputs)
+        anew = retargeted(earlier, inputs).past
+        assert len(anew) == len(earlier.past)
+        for before, after in zip(earlier.past, anew, strict=True):
+            expected = of_size(inputs.students.subject(after.proposal.candidate.config)).latency_ms
+            assert after.costs == {**before.costs, "latency_ms": expected}
+            assert [row["latency_ms"] for row in after.rows] == [expected] * len(before.rows)
+            assert before.costs["latency_ms"] != expected
+
+
+def test_latencies_that_do_not_count_are_left_out(folder: Path, space: Path) -> None:
+    inputs = prepare(space, "search.seed=1", "objectives={retention: max, params: min}")
+    anew = retargeted(read_runs([folder], inputs), inputs).past
+    assert not any("latency_ms" in cells for one in anew for cells in (one.costs, *one.rows))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from search.inputs.inputs import Inputs
+from search.inputs.inputs import FLOPS_PER_CPU_S, Inputs
 from search.reporting.plan import describe, plan_lines
 from tests.unit.search.earlier_run import prepare
 
@@ -135,7 +135,7 @@ def test_a_dry_run_measures_no_teacher_that_takes_long(place: Path, monkeypatch:
     inputs: Inputs = prepare(place, "evaluation.images=31")  # of its own: nothing is kept of it
     assert inputs.is_soon_measured()
     monkeypatch.setattr(
-        "search.inputs.inputs.PLAN_S", 31 * inputs.measures["embedded"].latency.latency_ms / 1000
+        "search.inputs.inputs.PLAN_S", 31 * inputs.measures["embedded"].static.flops / FLOPS_PER_CPU_S
     )  # and data
     assert not inputs.is_soon_measured()
     lines = describe(inputs, measure=False)
