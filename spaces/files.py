@@ -334,6 +334,20 @@ def _clean(folder: Path) -> None:
                         path.unlink(missing_ok=True)
 
 
+def remove_drafts(folder: Path, pid: int) -> None:
+    """Remove the drafts that a process of this machine left in a folder when it was killed.
+
+    Args:
+        folder: where it wrote.
+        pid: its number; it has been waited for.
+    """
+    with suppress(OSError):  # as above
+        for entry in list(os.scandir(folder)):
+            found = _NAME.match(entry.name)
+            if found and found["host"] == _host() and int(found["pid"]) == pid:
+                Path(entry.path).unlink(missing_ok=True)
+
+
 def _abandoned(entry: os.DirEntry[str], *, host: str, pid: int) -> bool:
     """Return whether nobody writes a draft any more."""
     if host == _host() and not _alive(pid):

@@ -34,6 +34,7 @@ _PROCESSES = Number(whole=True, low=1, high=10**4, why="each is a process on a c
 _CONCURRENT = Number(
     whole=True, low=1, high=10**5, null=True, why="each is a process that the search follows"
 )
+_LARGEST = Number(whole=True, low=0, high=100_000, why="no vocabulary is larger")
 _RETRIES = Number(whole=True, low=0, high=1000, why="what is lost that often is no matter of chance")
 _POSITIVE = Number(low=0, open_low=True)
 _BOUND = Number(low=0, relative=True, null=True)
@@ -270,7 +271,13 @@ class CheckpointsSection(Section):
 
 
 class TeacherCacheSection(Section):
-    """How trials get the teacher's outputs: `cached` on disk once for all, or from a `live` teacher in each."""
+    """How trials get the teacher's outputs: `cached` on disk once for all, or from a `live` teacher in each.
+
+    Attributes:
+        top_k: of logits over a vocabulary, how many of the largest are cached; the others share the rest of the probability
+            evenly. 0 caches them all, which with a vocabulary of 30,000 is most of a cache.
+    """
 
     kind: Annotated[str, fixed(Word(options=("cached", "live")))] = "cached"
     precision: Annotated[str, fixed(Word(options=("float16", "float32")))] = "float16"
+    top_k: Annotated[int, fixed(_LARGEST)] = 0

@@ -5,6 +5,7 @@ evaluated from, always in float32: their figures are to be those of the student 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from search.inputs.checks import loss_configs
 from search.inputs.inputs import Inputs
 from search.inputs.students import words
+from spaces.errors import SpaceError
 from trainables.datasets.cache_folder import cache_folder
 from trainables.families.base import Blueprint
 from trainables.losses.base import Ends, pair_lack, source_lack
@@ -20,12 +22,15 @@ from trainables.signals import Want, Wants
 from trainables.tasks.base import taught_of, wants_of
 from trainables.tasks.evaluation import reads_bank
 from trainables.teachers.cache.fill import Filling, fill_cache
-from trainables.teachers.cache.layout import META, key_of, key_parts
+from trainables.teachers.cache.largest import num_kept
+from trainables.teachers.cache.layout import META, key_of, key_parts, stored_as
 from trainables.teachers.cache.passes import Tick
 from trainables.teachers.cache.plan import Kept, Part, passes_on
 from trainables.teachers.cache.read import TeacherCache
 from trainables.training.cache_part import cache_order, fill_ordered
 from trainables.training.sources import Sources, opened_cache
+
+HELD_OUT = Kept(precision="float32")
 
 
 def fill_teacher_caches(inputs: Inputs) -> dict[str, str]:
@@ -63,7 +68,7 @@ def evaluation_source(inputs: Inputs, name: str, split: str) -> Sources:
     teacher, caches = inputs.teachers[name], dict[str, TeacherCache]()
     if inputs.space.teacher_cache.kind == "cached" and (wants := evaluated_wants(inputs, name)):
         folder = _fill_held_out(inputs, name, split)
-        train = _folder(inputs, name, "train", inputs.space.teacher_cache.precision)
+        train = _folder(inputs, name, "train", _stored(inputs))
         found = {split: folder, "train": train if (train / META).is_file() else None}
         opened = {one: opened_cache(str(path), teacher) for one, path in found.items() if path is not None}
         caches = {one: cache for one, cache in opened.items() if cache.holds(wants)}
@@ -83,21 +88,36 @@ def evaluated_wants(inputs: Inputs, name: str) -> Wants:
 def _fill_held_out(inputs: Inputs, name: str, split: str) -> Path | None:
     """Compute what students read of a teacher on a held-out split; return the folder, None where they read nothing."""
     wants = evaluated_wants(inputs, name)
-    return _filled(inputs, name, split, wants, "float32") if wants else None
+    return _filled(inputs, name, split, wants, HELD_OUT) if wants else None
 
 
 def _fill(inputs: Inputs, name: str) -> Path:
-    wants = teacher_wants(inputs, name)
+    wants, whole = _needed(inputs, name)
     if reads_bank(inputs.students.made.values()):
-        wants |= evaluated_wants(inputs, name)
-    return _filled(inputs, name, "train", wants, inputs.space.teacher_cache.precision)
+        wants |= (bank := evaluated_wants(inputs, name))
+        whole |= bank
+    how, offers = _stored(inputs), inputs.teachers[name].offers
+    if lacking := sorted(str(want) for want in whole if num_kept(offers[want], how.top_k)):
+        raise SpaceError(
+            [
+                f"{inputs.space.place('teacher_cache.top_k')}: got {how.top_k}; {', '.join(lacking)} of the teacher {name} is "
+                "read whole by a loss, a task or a student of this space. Leave top_k out."
+            ]
+        )
+    return _filled(inputs, name, "train", wants, how)
 
 
-def _filled(inputs: Inputs, name: str, split: str, wants: Wants, precision: str) -> Path:
+def _stored(inputs: Inputs) -> Kept:
+    """Return how signals on the training examples are stored."""
+    how = inputs.space.teacher_cache
+    return Kept(precision=how.precision, top_k=how.top_k)
+
+
+def _filled(inputs: Inputs, name: str, split: str, wants: Wants, how: Kept) -> Path:
     """Compute signals of a teacher on a split where they are missing; return the folder."""
-    teacher, folder, device = inputs.teachers[name], _folder(inputs, name, split, precision), _device(inputs)
-    kept = Kept(
-        precision=precision,
+    teacher, folder, device = inputs.teachers[name], _folder(inputs, name, split, how), _device(inputs)
+    kept = replace(
+        how,
         data=inputs.dataset.fingerprint,
         passes=passes_on(device),
         told={"teacher": name, "data": inputs.space.dataset.kind, "split": split},
@@ -112,16 +132,16 @@ def _filled(inputs: Inputs, name: str, split: str, wants: Wants, precision: str)
             tick(done.result())
 
     run = on_cluster if inputs.elsewhere is not None else None
-    how = Filling(say=inputs.say, workers=usable_cores(), device=device, run=run)
-    fill_cache(folder, teacher, inputs.split(split, name), wants, kept, how)
+    filling = Filling(say=inputs.say, workers=usable_cores(), device=device, run=run)
+    fill_cache(folder, teacher, inputs.split(split, name), wants, kept, filling)
     return folder
 
 
-def _folder(inputs: Inputs, name: str, split: str, precision: str) -> Path:
+def _folder(inputs: Inputs, name: str, split: str, how: Kept) -> Path:
     """Return where a teacher's signals on a split are kept."""
     passes = passes_on(_device(inputs))
     teacher, encoded = inputs.teachers[name], inputs.split(split, name)
-    parts = key_parts(teacher, inputs.dataset.fingerprint, precision, encoded, passes=passes)
+    parts = key_parts(teacher, inputs.dataset.fingerprint, stored_as(how), encoded, passes=passes)
     return cache_folder("teacher-outputs") / key_of(parts)
 
 
@@ -140,10 +160,15 @@ def teacher_wants(inputs: Inputs, name: str) -> Wants:
     Asked of the offers of all sizes that the space can produce, or of many of them: what a student needs beyond that, it
     gets from a live teacher.
     """
+    return _needed(inputs, name)[0]
+
+
+def _needed(inputs: Inputs, name: str) -> tuple[Wants, Wants]:
+    """Return the signals of `teacher_wants`, and those of them that somebody reads whole."""
     source = inputs.teachers[name].offers
     unfed = inputs.left_out_of({"teacher": name})
     configs = [one for one in loss_configs(inputs.space) if one[0] not in unfed]
-    wants: set[Want] = set()
+    wants, whole = set[Want](), set[Want]()
     asked: dict[tuple[object, ...], tuple[Blueprint, Wants]] = {}
     for blueprint in inputs.students.variants(inputs.space, name):
         said: set[Want] = set()
@@ -152,11 +177,12 @@ def teacher_wants(inputs: Inputs, name: str) -> Wants:
             needs = kind.needs_of(config, ends)
             if source_lack(needs, ends) is None and pair_lack(kind, config, ends) is None:
                 wants |= needs.source
+                whole |= needs.source - needs.shortened
                 said |= needs.student
         outputs = frozenset((want.mode, want.what) for want in said)
         asked.setdefault((words(blueprint.to_dict()), outputs), (blueprint, frozenset(said)))
     for blueprint, known in asked.values():  # what the models themselves read of their teacher
-        wants |= (
-            blueprint.on_meta().inputs(known).source
-        )  # a tenth of a second each, so not one for every depth
-    return frozenset(want for want in wants if want in source)
+        # a tenth of a second each, so not one for every depth
+        whole |= blueprint.on_meta().inputs(known).source
+    found = wants | whole
+    return frozenset(found & source.keys()), frozenset(whole & source.keys())

@@ -49,7 +49,7 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
         f"full fidelity {training.epochs} epochs of {training.pairs_per_epoch} pairs, rungs {list(rungs_of(space))}; "
         f"scheduler {space.search.scheduler.kind}, searcher {space.search.searcher.kind}",
         f"latency of students and teachers on: {_target(inputs)}",
-        f"limits: {', '.join(limits) or 'none'}; teacher outputs {space.teacher_cache.kind} in {space.teacher_cache.precision}",
+        f"limits: {', '.join(limits) or 'none'}; {_teacher_outputs(space)}",
     ]
     lines += _first_lines(inputs)
     lines.append(
@@ -76,6 +76,15 @@ def _target(inputs: Inputs) -> str:
         return f"{told}; measured on the cluster, before the first trial"
     takes = "take a GPU" if target.device == "cuda" else "take no GPU"
     return target.describe() + (f" (device auto: trials {takes})" if section.device == AUTO else "")
+
+
+def _teacher_outputs(space: Space) -> str:
+    """Return how trials get what the teachers say."""
+    how = space.teacher_cache
+    if how.kind == "live":
+        return "teacher outputs live"
+    few = f", of logits over a vocabulary the {how.top_k} largest (teacher_cache.top_k)" if how.top_k else ""
+    return f"teacher outputs cached in {how.precision}{few}"
 
 
 def _first_lines(inputs: Inputs) -> list[str]:

@@ -30,11 +30,17 @@ class Ends:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What a loss reads: signals of the student, signals of its source, fields of the batch."""
+    """What a loss reads: signals of the student, signals of its source, fields of the batch.
+
+    Attributes:
+        shortened: of the source, logits over a vocabulary of which the largest are enough, the others sharing the rest of the
+            probability evenly: a cache may keep them so, where a space asks for it (`teacher_cache.top_k`).
+    """
 
     student: Wants
     source: Wants = NOTHING
     fields: frozenset[str] = frozenset()
+    shortened: Wants = NOTHING
 
 
 class Loss(nn.Module, ABC):

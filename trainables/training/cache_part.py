@@ -10,7 +10,7 @@ import torch
 from spaces.errors import TeacherError
 from trainables.share import one_thread
 from trainables.teachers.cache.contents import check_parts, read_contents
-from trainables.teachers.cache.layout import key_parts
+from trainables.teachers.cache.layout import key_parts, stored_as
 from trainables.teachers.cache.passes import fill_part
 from trainables.teachers.cache.plan import Part, passes_on
 from trainables.training.build import shared_dataset, shared_split, shared_teacher
@@ -50,7 +50,7 @@ def fill_ordered(order: Mapping[str, Any], device: str = "cpu") -> int:
     teacher = shared_teacher(order["teacher"], device)
     split = shared_split(order["teacher"], device, order["dataset"], order["split"])
     data = shared_dataset(order["dataset"]).fingerprint if contents.parts.get("data") else ""
-    mine = key_parts(teacher, data, part.precision, split, passes=passes_on(torch.device(device)))
+    mine = key_parts(teacher, data, stored_as(part), split, passes=passes_on(torch.device(device)))
     check_parts(Path(part.folder), contents.parts, mine)
     with one_thread():
         fill_part(part, teacher, split, lambda count: None)

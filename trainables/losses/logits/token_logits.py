@@ -51,7 +51,8 @@ class TokenLogits(Loss):
         """Return the logits of both."""
         mode, rows = LOOKS_AT[ends.name]
         want = frozenset({Want(mode, "logits")})
-        return Needs(student=want, source=want, fields=frozenset({f"{rows}.targets"}))
+        fields = frozenset({f"{rows}.targets"})
+        return Needs(student=want, source=want, fields=fields, shortened=want)
 
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return the mean over the predicted tokens of all workers, in nats x squared temperature.

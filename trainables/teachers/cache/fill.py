@@ -19,6 +19,7 @@ from trainables.datasets.base import Progress
 from trainables.datasets.encoded import EncodedSplit
 from trainables.signals import Want, Wants
 from trainables.teachers.cache.contents import Contents, read_contents
+from trainables.teachers.cache.largest import num_kept
 from trainables.teachers.cache.layout import row_bytes
 from trainables.teachers.cache.passes import Tick
 from trainables.teachers.cache.plan import Kept, Part, part_bytes, plan_fill
@@ -27,6 +28,7 @@ from trainables.teachers.teacher import Teacher
 
 GIB = 2**30
 USABLE = 0.9  # of a disk
+FEW = 64  # logits that are advised where the disk does not hold all
 
 Run = Callable[[Sequence[Part], Tick], None]
 """Fills parts wherever it likes; tells the rows that were computed."""
@@ -139,15 +141,19 @@ def _check_disk(parts: Sequence[Part], teacher: Teacher, split: EncodedSplit, sa
 
         def size(want: Want) -> int:
             offer = teacher.offers[want]
-            return (
-                row_bytes(offer, split, parts[0].precision) * split.num_rows(offer.rows) if offer.rows else 0
-            )
+            return row_bytes(offer, split, parts[0]) * split.num_rows(offer.rows) if offer.rows else 0
 
         largest = sorted(wants, key=lambda want: (-size(want), str(want)))[:3]
+        long = any(num_kept(teacher.offers[want], FEW) for want in wants) and not parts[0].top_k
+        fewer = (
+            f" keep {FEW} of the logits over its vocabulary (--set teacher_cache.top_k={FEW}),"
+            if long
+            else ""
+        )
         raise ResourceError(
             f"teacher cache {folder}: needs {need / GIB:.1f} GiB, {free / GIB:.1f} GiB are free. Free "
             "disk, point XDG_CACHE_HOME to a larger one, run the teacher live "
-            f"(--set teacher_cache.kind=live), or drop the losses that need the most: {', '.join(map(str, largest))}."
+            f"(--set teacher_cache.kind=live),{fewer} or drop the losses that need the most: {', '.join(map(str, largest))}."
         )
     say(f"teacher cache {folder}: {need / GIB:.2f} GiB to compute, {free / GIB:.1f} GiB are free")
 

@@ -6,21 +6,38 @@ every want of the set about these pictures and about their texts. `meta.json` na
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Protocol
 
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.pictures import VERSION as PIXELS_VERSION
 from trainables.signals import PICTURE, Offer, Offers, Want, Wants
+from trainables.teachers.cache.largest import forms_of, num_kept
+from trainables.teachers.cache.part_file import Form
 from trainables.teachers.teacher import Teacher
 
 PRECISIONS = ("float16", "float32")
 META = "meta.json"
 VERSION = "4"  # of the code of this room: raise it whenever a file's contents change their meaning
+
+
+class Stored(Protocol):
+    """How values are stored."""
+
+    @property
+    def precision(self) -> str:
+        """`float16` or `float32`."""
+
+    @property
+    def top_k(self) -> int:
+        """Largest entries of a vocabulary that are kept of logits; 0 for all."""
+
+
+def stored_as(how: Stored) -> str:
+    """Return how values are stored, as the key tells it."""
+    return f"{how.precision}, {how.top_k} largest of a vocabulary" if how.top_k else how.precision
+
 
 Parts = Mapping[str, str]
 """What decides the contents of a cache, in the words of a refusal -> a text that is equal where it is equal."""
@@ -90,9 +107,16 @@ def precision_of(offer: Offer, precision: str) -> str:
     return precision if offer.rows else "float32"
 
 
-def row_bytes(offer: Offer, split: EncodedSplit, precision: str) -> int:
+def forms(want: Want, offer: Offer, split: EncodedSplit, how: Stored) -> dict[str, Form]:
+    """Return name -> form of the tensors that keep one row of a want."""
+    kept = num_kept(offer, how.top_k)
+    told = forms_of(row_shape(offer, split), precision_of(offer, how.precision), kept)
+    return {f"{want}{ending}": Form(*form) for ending, form in told.items()}
+
+
+def row_bytes(offer: Offer, split: EncodedSplit, how: Stored) -> int:
     """Return the bytes that are kept for one row, less its checksum."""
-    return math.prod(row_shape(offer, split)) * np.dtype(precision_of(offer, precision)).itemsize
+    return sum(form.num_bytes for form in forms(Want("", ""), offer, split, how).values())
 
 
 def cacheable(wants: Wants, offers: Offers, split: EncodedSplit) -> Wants:

@@ -10,7 +10,8 @@ from spaces.errors import TeacherError
 from spaces.files import atomic_path
 from trainables.datasets.encoded import EncodedSplit
 from trainables.signals import PICTURE, Signals, Want, Wants, looks_at_pictures
-from trainables.teachers.cache.layout import VERSION, precision_of, row_shape
+from trainables.teachers.cache.largest import num_kept, shortened
+from trainables.teachers.cache.layout import VERSION, forms, precision_of
 from trainables.teachers.cache.part_file import ROWS, Form, PartWriter
 from trainables.teachers.cache.plan import Part, part_bytes, rows_of
 from trainables.teachers.teacher import Teacher
@@ -37,17 +38,16 @@ def fill_part(part: Part, teacher: Teacher, split: EncodedSplit, tick: Tick) -> 
     """
     rows = rows_of(part.first, part.behind, split)
     offers = {want: teacher.offers[want] for want in part.wants}
-    forms = {
-        f"{ROWS}{kind}": Form("int64", (len(rows[kind]),))
-        for kind in {one.rows for one in offers.values()} - {""}
-    }
+    kinds = {one.rows for one in offers.values()} - {""}
+    made = {f"{ROWS}{kind}": Form("int64", (len(rows[kind]),)) for kind in kinds}
     for want, offer in offers.items():
         if offer.rows or part.number == 0:
             count = len(rows[offer.rows]) if offer.rows else 1
-            forms[str(want)] = Form(precision_of(offer, part.precision), (count, *row_shape(offer, split)))
+            for name, form in forms(want, offer, split, part).items():
+                made[name] = Form(form.dtype, (count, *form.shape))
     metadata = {"cache": f"version {VERSION}", "part": f"{part.number} of {part.count}"}
     needed = part_bytes(part, teacher, split)
-    with atomic_path(part.path, needed=needed) as draft, PartWriter(draft, forms, metadata) as writer:
+    with atomic_path(part.path, needed=needed) as draft, PartWriter(draft, made, metadata) as writer:
         _Passes(part, teacher, split, writer, tick).run()
 
 
@@ -133,6 +133,10 @@ class _Passes:
         place = self.done[kind]
         self.writer.number(kind, place, rows)
         for want, value in found.items():
+            if kept := num_kept(self.teacher.offers[want], self.part.top_k):
+                value, beside = shortened(value, kept)
+                for ending, array in beside.items():
+                    self.writer.write(f"{want}{ending}", place, array)
             self.writer.write(str(want), place, self._rounded(want, value))
         self.done[kind] += len(rows)
         self.tick(len(rows))

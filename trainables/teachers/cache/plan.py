@@ -23,6 +23,7 @@ from trainables.teachers.cache.layout import (
     key_parts,
     part_path,
     row_bytes,
+    stored_as,
     to_json,
 )
 from trainables.teachers.cache.part_file import PartFile
@@ -41,12 +42,14 @@ class Kept:
 
     Attributes:
         precision: `float16` or `float32`.
+        top_k: largest entries of a vocabulary that are kept of logits, see `largest`; 0 for all.
         data: fingerprint of the data set; "" where nobody asks.
         passes: of the teacher in another precision than float32; "" for that.
         told: for people: name of the teacher, kind of data, ...
     """
 
     precision: str
+    top_k: int = 0
     data: str = ""
     passes: str = ""
     told: Mapping[str, str] = field(default_factory=dict)
@@ -69,7 +72,7 @@ class Part:
         number, count: which part of the set this is, and how many there are.
         first, behind: the pictures.
         num_rows: of all kinds, for the progress.
-        precision: of what is kept.
+        precision, top_k: of what is kept.
     """
 
     folder: str
@@ -81,6 +84,7 @@ class Part:
     behind: int
     num_rows: int
     precision: str
+    top_k: int = 0
 
     @property
     def path(self) -> Path:
@@ -114,7 +118,7 @@ def plan_fill(
     Raises:
         TeacherError: the folder is that of another cache: names what differs.
     """
-    parts = key_parts(teacher, kept.data, kept.precision, split, passes=kept.passes)
+    parts = key_parts(teacher, kept.data, stored_as(kept), split, passes=kept.passes)
     known = known_contents(folder, parts, kept.told)
     left = cacheable(wants, teacher.offers, split)
     found: list[Part] = []
@@ -122,15 +126,15 @@ def plan_fill(
         asked = left & frozenset(one.wants)
         if asked and (one.complete or len(asked) == len(one.wants)):
             left -= asked
-            missing = _missing(_parts(folder, one, split, teacher.offers, kept.precision), say)
+            missing = _missing(_parts(folder, one, split, teacher.offers, kept), say)
             found += missing
             known = known.with_set(
                 WantSet(name=one.name, wants=one.wants, count=one.count, complete=not missing)
             )
     if left:
-        new = _new_set(left, teacher.offers, split, kept.precision)
+        new = _new_set(left, teacher.offers, split, kept)
         known = known.with_set(new)
-        found += _missing(_parts(folder, new, split, teacher.offers, kept.precision), say)
+        found += _missing(_parts(folder, new, split, teacher.offers, kept), say)
     return found, known
 
 
@@ -143,7 +147,7 @@ def part_bytes(part: Part, teacher: Teacher, split: EncodedSplit) -> int:
     """Return how much room a part takes."""
     rows = rows_of(part.first, part.behind, split)
     return sum(
-        len(rows[offer.rows]) * row_bytes(offer, split, part.precision)
+        len(rows[offer.rows]) * row_bytes(offer, split, part)
         for offer in (teacher.offers[want] for want in part.wants)
         if offer.rows
     )
@@ -157,21 +161,21 @@ def rows_of(first: int, behind: int, split: EncodedSplit) -> dict[str, np.ndarra
     return found
 
 
-def _new_set(wants: Wants, offers: Offers, split: EncodedSplit, precision: str) -> WantSet:
+def _new_set(wants: Wants, offers: Offers, split: EncodedSplit, kept: Kept) -> WantSet:
     """Return a set of wants, cut such that its parts are neither too large nor too many."""
     size = sum(
-        split.num_rows(offers[want].rows) * row_bytes(offers[want], split, precision)
+        split.num_rows(offers[want].rows) * row_bytes(offers[want], split, kept)
         for want in wants
         if offers[want].rows
     )
     count = min(max(math.ceil(size / PART_BYTES), FEWEST), MOST, math.ceil(split.num_images / SMALLEST))
     ordered = tuple(sorted(wants, key=str))
-    told = json.dumps([*map(to_json, ordered), precision, count])
+    told = json.dumps([*map(to_json, ordered), kept.precision, kept.top_k, count])
     name = hashlib.sha256(told.encode()).hexdigest()[:8]
     return WantSet(name=name, wants=ordered, count=max(count, 1))
 
 
-def _parts(folder: Path, one: WantSet, split: EncodedSplit, offers: Offers, precision: str) -> list[Part]:
+def _parts(folder: Path, one: WantSet, split: EncodedSplit, offers: Offers, kept: Kept) -> list[Part]:
     """Return all parts of a set."""
     kinds = {offers[want].rows for want in one.wants}
     found = []
@@ -188,7 +192,8 @@ def _parts(folder: Path, one: WantSet, split: EncodedSplit, offers: Offers, prec
                 first=first,
                 behind=behind,
                 num_rows=sum(len(rows[kind]) for kind in kinds if kind),
-                precision=precision,
+                precision=kept.precision,
+                top_k=kept.top_k,
             )
         )
     return found

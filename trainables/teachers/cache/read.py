@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from spaces.errors import InputsChanged, TeacherError
 from trainables.datasets.cache_folder import unusable
 from trainables.signals import Batch, Offer, Offers, Signals, Want, Wants
 from trainables.teachers.cache.contents import AGAIN, WantSet, check_parts, read_contents
+from trainables.teachers.cache.largest import AXIS, IDS, REST, widened
 from trainables.teachers.cache.part_file import PartFile
 from trainables.transfer import to_device
 
@@ -59,9 +61,17 @@ class TeacherCache:
             offer = self.offers[want]
             rows = batch.numbers(offer.rows) if offer.rows else None
             tokens = batch[offer.mask].shape[1] if "T" in offer.axes else 0
-            value = self._set_of(want).value(want, offer, rows, tokens)
+            opened = self._set_of(want)
+            kept: list[Any] = [
+                to_device(torch.from_numpy(opened.value(name, offer, rows, tokens)), batch.device)
+                for name in opened.names[want]
+            ]
             # wider there: numpy takes five times as long
-            found[want] = to_device(torch.from_numpy(value), batch.device).float()
+            found[want] = (
+                kept[0].float()
+                if len(kept) == 1
+                else widened(kept[0], kept[1], kept[2], size=offer.sizes[-1])
+            )
         return found
 
     def _set_of(self, want: Want) -> "_OpenSet":
@@ -89,28 +99,25 @@ class _OpenSet:
         self.paths = one.paths(folder)
         self.files = [self._opened(path) for path in self.paths]
         self.places = {kind: self._places(kind) for kind in self.files[0].rows}
-        for want in one.wants:
-            self._check(want, offers[want])
-        self._arrays = {
-            want: [file.arrays[str(want)] for file in self.files] for want in one.wants if offers[want].rows
-        }
-        self._sound = {
-            want: np.zeros(len(self.places[offers[want].rows]), dtype=bool) for want in self._arrays
-        }
+        self.names = {want: self._checked(want, offers[want]) for want in one.wants}
+        self._arrays, self._sound = dict[str, list[np.ndarray]](), dict[str, np.ndarray]()
+        for want, names in self.names.items():
+            for name in names if offers[want].rows else ():
+                self._arrays[name] = [file.arrays[name] for file in self.files]
+                self._sound[name] = np.zeros(len(self.places[offers[want].rows]), dtype=bool)
 
-    def value(self, want: Want, offer: Offer, rows: np.ndarray | None, tokens: int) -> np.ndarray:
-        """Return the values (B, ...) of rows, zeros for row -1; or the one value of the model."""
+    def value(self, name: str, offer: Offer, rows: np.ndarray | None, tokens: int) -> np.ndarray:
+        """Return the values (B, ...) of rows of a tensor, zeros for row -1; or the one value of the model."""
         if rows is None:
-            self._verify(str(want), 0, 0)
-            return np.array(self.files[0].arrays[str(want)][0])
-        arrays, sound = self._arrays[want], self._sound[want]
+            self._verify(name, 0, 0)
+            return np.array(self.files[0].arrays[name][0])
+        arrays, sound = self._arrays[name], self._sound[name]
         if not sound[rows].all():
-            self._verify_all(want, rows, self.places[offer.rows])
+            self._verify_all(name, rows, self.places[offer.rows])
         sizes = arrays[0].shape[1:]
         if "T" in offer.axes:  # to the longest text of the batch
-            sizes = tuple(
-                tokens if axis == "T" else size for axis, size in zip(offer.axes, sizes, strict=True)
-            )
+            axes = offer.axes[: len(sizes)]  # what the rest of logits comes to is one number
+            sizes = tuple(tokens if axis == "T" else size for axis, size in zip(axes, sizes, strict=True))
             cut = (slice(None), *(slice(size) for size in sizes))
             arrays = [array[cut] for array in arrays]
         missing = rows < 0
@@ -119,14 +126,14 @@ class _OpenSet:
             found[example] = arrays[number][place]
         if missing.any():
             found[missing] = 0
-        return found
+        return found.astype(np.int32) if name.endswith(IDS) else found  # torch hardly knows uint16
 
-    def _verify_all(self, want: Want, rows: np.ndarray, places: np.ndarray) -> None:
+    def _verify_all(self, name: str, rows: np.ndarray, places: np.ndarray) -> None:
         """Refuse rows that are not as they were written; those that were looked at before are not again."""
-        sound = self._sound[want]
+        sound = self._sound[name]
         for row in rows[~sound[rows]].tolist():
             if row >= 0:
-                self._verify(str(want), *places[row].tolist())
+                self._verify(name, *places[row].tolist())
                 sound[row] = True
 
     def _opened(self, path: Path) -> PartFile:
@@ -148,15 +155,19 @@ class _OpenSet:
             raise _told(self.paths[0], ValueError(f"no row {int((found < 0).any(1).argmax())} of {kind}"))
         return found
 
-    def _check(self, want: Want, offer: Offer) -> None:
-        """Refuse files that do not hold what the teacher offers."""
+    def _checked(self, want: Want, offer: Offer) -> tuple[str, ...]:
+        """Return the names of the tensors of a want; refuse files that do not hold what the teacher offers."""
+        name = str(want)
+        few = f"{name}{IDS}" in self.files[0].arrays
+        names = (name, f"{name}{IDS}", f"{name}{REST}") if few else (name,)
         for path, file in zip(self.paths, self.files, strict=True):
-            array = file.arrays.get(str(want))
-            if array is None and not offer.rows and file is not self.files[0]:
+            if not offer.rows and file is not self.files[0]:
                 continue
-            if array is None or not _is_of(array, offer):
-                is_there = "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
-                raise _told(path, ValueError(f"{is_there} for {want}"))
+            arrays = [file.arrays.get(one) for one in names]
+            if arrays[0] is None or not _is_of(arrays[0], offer, few=few) or (few and not _is_short(arrays)):
+                told = ["nothing" if one is None else f"{one.dtype} of shape {one.shape}" for one in arrays]
+                raise _told(path, ValueError(f"{', '.join(told)} for {want}"))
+        return names
 
     def _verify(self, name: str, number: int, row: int) -> None:
         """Refuse a row that is not as it was written."""
@@ -176,12 +187,23 @@ def _told(path: Path, error: Exception) -> InputsChanged:
     )
 
 
-def _is_of(array: np.ndarray, offer: Offer) -> bool:
-    """Return whether an array can hold what a teacher offers; text axes are as long as the texts are."""
+def _is_of(array: np.ndarray, offer: Offer, *, few: bool) -> bool:
+    """Return whether an array can hold what a teacher offers, or the largest of it; text axes are as long as the texts are."""
     sizes = array.shape[1:]
     if not np.issubdtype(array.dtype, np.floating) or len(sizes) != len(offer.sizes):
         return False
+    if few and offer.axes[-1:] != (AXIS,):
+        return False
     return all(
-        got <= size if axis == "T" else got == size
+        got <= size if axis == "T" or (few and axis == AXIS) else got == size
         for got, size, axis in zip(sizes, offer.sizes, offer.axes, strict=True)
     )
+
+
+def _is_short(arrays: list[np.ndarray | None]) -> bool:
+    """Return whether values, numbers and rest of logits belong together."""
+    values, ids, rest = arrays
+    if values is None or ids is None or rest is None:
+        return False
+    kinds = np.issubdtype(ids.dtype, np.integer) and np.issubdtype(rest.dtype, np.floating)
+    return bool(kinds and ids.shape == values.shape and rest.shape == values.shape[:-1])

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
 from typing import NoReturn
 
 import torch
 
 from spaces.errors import ResourceError, StudentSearchError
+from spaces.files import remove_drafts
 from trainables.datasets.encoded import EncodedSplit
 from trainables.share import one_thread
 from trainables.teachers.cache.passes import Tick, fill_part
@@ -86,6 +88,7 @@ def _fill_forked(
             if not worker.gone:
                 os.kill(worker.pid, signal.SIGKILL)
                 _end(worker)
+            remove_drafts(Path(parts[0].folder), worker.pid)
 
 
 def _listen(worker: _Worker, tick: Tick) -> bool:

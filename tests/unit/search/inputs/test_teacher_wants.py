@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pytest
 from search.inputs.inputs import Inputs
 from search.inputs.teacher_cache import fill_teacher_caches, teacher_wants
 from spaces.candidate import Candidate
-from spaces.errors import IllegalCandidate
+from spaces.errors import IllegalCandidate, SpaceError
 from spaces.load import load_space
 from tests.house.tree import ROOT
 from tests.unit.trainables.small import silent, small_config, write_teacher
 from trainables.families.blip.architecture import EncoderConfig
+from trainables.losses.base import Ends, Loss, Needs
+from trainables.losses.logits.token_logits import TokenLogits
 from trainables.signals import Want, Wants, layers
 from trainables.teachers.cache.contents import read_contents
 from trainables.training.build import build_losses
@@ -135,3 +138,23 @@ def test_a_live_teacher_needs_no_cache(teacher: Path, tmp_path: Path) -> None:
     live = Inputs(load_space(tmp_path / "small.yaml", ["teacher_cache.kind=live"]), say=silent)
     assert fill_teacher_caches(live) == {}
     assert inputs.space.teacher_cache.kind == "cached"
+
+
+def test_logits_are_shortened_for_losses_that_say_so_and_refused_for_others(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(tmp_path, teacher, "{lm_logit: {weight: 1}}")
+    short = Inputs(load_space(tmp_path / "small.yaml", ["teacher_cache.top_k=4"]), say=silent)
+    ((_, folder),) = fill_teacher_caches(short).items()
+    assert read_contents(Path(folder)).parts["precision"] == "float16, 4 largest of a vocabulary"
+
+    def whole(cls: type[Loss], config: Loss.Config, ends: Ends) -> Needs:
+        return replace(needs(config, ends), shortened=frozenset())
+
+    needs = TokenLogits.needs_of
+    monkeypatch.setattr(TokenLogits, "needs_of", classmethod(whole))
+    again = Inputs(load_space(tmp_path / "small.yaml", ["teacher_cache.top_k=4"]), say=silent)
+    with pytest.raises(
+        SpaceError, match=r"top_k.*: got 4; decoder.logits of the teacher .* read whole by a loss"
+    ):
+        fill_teacher_caches(again)
