@@ -3,7 +3,7 @@
     python tests/benchmarks/driver_events.py [--trials 100,1000,10000] [--searcher hyperopt] [--json FILE] [--profile]
 
 An event is a proposal, an epoch, or the end of a candidate, told as Ray Tune tells it: to the searcher, the scheduler and
-the callback that keeps the run folder, all of them those of a search. Neither Ray nor torch takes part: candidates are
+the callback that keeps the run folder, all of them those of a search. Neither Ray nor a training takes part: candidates are
 points of `spaces/dlip.yaml` with drawn learning curves, admitted unmeasured. Each size is a process of its own; the figures
 are those of the last 100 candidates (milliseconds of CPU time and of wall time per event), and of memory at the end.
 """
@@ -53,6 +53,7 @@ class Driver:
         from search.stopping.time_used import TimeUsed
         from search.tune import tune_callback
         from spaces.load import load_space
+        from trainables.training import checkpoint  # noqa: F401  # torch, which a driver holds from the beginning
 
         tune_callback.Gauges = lambda quality: SimpleNamespace(  # type: ignore[assignment,misc]  # they need a running Ray
             show_epoch=lambda *_: None, show_end=lambda *_: None, show_run=lambda *_: None
