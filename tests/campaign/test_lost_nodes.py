@@ -11,16 +11,14 @@ from tests.integration.test_two_nodes import SECRET, SPACE, home, two_nodes
 EPOCHS = 120  # about half a minute of training
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_its_trials_go_on_elsewhere(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_trials_go_on_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SECRET.items():
         monkeypatch.setenv(name, value)
     space = runs.write_space(tmp_path, SPACE.replace("epochs: 24", f"epochs: {EPOCHS}"))
-    with two_nodes(tmp_path, num_cpus=workers) as (first, second):
+    with two_nodes(tmp_path) as (first, second):
         arguments = (runs.script("search/run.py"), "--space", str(space), "--address", first.address)
-        more = ("--workers-per-trial", str(workers), "--train", "always") if workers > 1 else ()
         env = runs.environment(**home(tmp_path, "driver"))
-        with runs.started((*arguments, *more), folder=tmp_path, env=env) as command:
+        with runs.started(arguments, folder=tmp_path, env=env) as command:
             folder = runs.run_folder(command, tmp_path)
 
             def trained_there() -> bool:

@@ -261,7 +261,7 @@ def further_node(
         node.kill()
 
 
-def wait_for_nodes(address: str, count: int, *, patience_s: float = 120, **variables: str) -> None:
+def wait_for_nodes(address: str, count: int, *, patience_s: float = 600, **variables: str) -> None:
     """Wait until a cluster has so many nodes; `variables` are those of the environment, such as its token.
 
     Raises:
