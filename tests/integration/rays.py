@@ -176,7 +176,14 @@ def _autoscaler(address: str, head_node: str, workers: int) -> dict[str, Any]:
         "max_workers": workers,
         "upscaling_speed": 1.0,
         "idle_timeout_minutes": 30,
-        "provider": {"type": "fake_multinode", "head_node_id": head_node, "gcs_address": address},
+        "provider": {
+            "type": "fake_multinode",
+            "head_node_id": head_node,
+            "gcs_address": address,
+            "disable_node_updaters": True,  # these would reach its nodes by SSH
+            "disable_launch_config_check": True,
+            "foreground_node_launch": True,
+        },
         "auth": {"ssh_user": "nobody"},
         "file_mounts": {},
         "cluster_synced_files": [],
