@@ -114,14 +114,16 @@ def measure(number: int, asked: Asked) -> int:
 def bench(chosen: Sequence[int], asked: Asked, out: Path) -> int:
     """Measure rows one after another; write down each as soon as it is known, and print the table."""
     told: list[Told] = []
-    code, log = 0, out.with_suffix(".log")
+    code, log = 0, out.with_name(f"{out.name}.log")
     facts = {
         "command": " ".join(["python", *sys.argv]),
         "started": stamp(),
         "machine": machine(),
         "quick": asked.quick,
     }
+    write(out, facts, told)  # where it cannot be written, it is told before an hour of work
     log.unlink(missing_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else what a row has started would live on
     print(f"{machine_line(facts['machine'])}; log: {log}", file=sys.stderr)
     try:
         for number in chosen:

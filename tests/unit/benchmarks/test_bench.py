@@ -2,7 +2,9 @@
 
 import json
 import math
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,13 @@ def told(number: int, **changes: Any) -> dict[str, Any]:
         "command": "x",
     }
     return {"row": number, "title": "a title", **row, **LOAD, **changes}
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize(("text", "rows"), [("1,4", [1, 4]), ("4, 1,4", [1, 4]), ("9", [9])])
@@ -64,6 +73,16 @@ def test_a_run_that_is_none_is_refused_before_anything_is_measured(
     assert said.startswith("error: ")
     assert str(tmp_path / "none") in said
     assert len(said.splitlines()) == 1
+
+
+def test_a_result_that_cannot_be_written_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "measured", lambda *_: pytest.fail("measured"))
+    (tmp_path / "file").touch()
+    for out in (tmp_path, tmp_path / "file" / "told.json"):
+        assert bench.main(["--only", "1", "--out", str(out)]) == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
 
 
 def test_figures_are_medians_with_the_distance_of_their_quartiles() -> None:
