@@ -218,6 +218,8 @@ class Family(nn.Module, ABC):
 
     def indivisible(self, wants: Wants) -> str | None:
         """Return why what it says of an example in training hangs on more than that example, or None."""
+        if any(want.what == "labels" for want in wants):  # of pairs that the model itself puts together
+            return "its negatives are drawn from the whole batch"
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 return "its batch norms look at the whole batch"

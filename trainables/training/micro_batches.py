@@ -42,8 +42,7 @@ def part_of(batch: Batch, given: Signals, first: int, last: int) -> tuple[Batch,
 
 def split_backward(
     step: DistillationStep,
-    batch: Batch,
-    given: Signals,
+    example: tuple[Batch, Signals],
     skipped: frozenset[str],
     *,
     count: int,
@@ -54,12 +53,13 @@ def split_backward(
 
     Args:
         step: with a student that is `divisible`.
-        batch, given: the whole.
+        example: the whole batch, and what the source says about it.
         skipped: modes that are not run.
         count: parts.
         share: of the gradient that is added.
         cast: see `Cast`.
     """
+    batch, given = example
     active, size = step.active(skipped), num_rows(batch)
     bounds = [size * number // count for number in range(count + 1)]
     spans = [(first, last) for first, last in pairwise(bounds) if first < last]

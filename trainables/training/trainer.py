@@ -276,7 +276,9 @@ class Trainer:
         update, group = self._group(number)
         if self.micro_batches > 1:
             parts, share = self.micro_batches, 1 / group
-            return split_backward(self.step, batch, given, skipped, count=parts, share=share, cast=self._cast)
+            return split_backward(
+                self.step, (batch, given), skipped, count=parts, share=share, cast=self._cast
+            )
         quiet = (
             self.wrapped.no_sync
             if isinstance(self.wrapped, DistributedDataParallel) and not update

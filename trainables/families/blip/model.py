@@ -204,12 +204,6 @@ class Blip(Family):
         """
         self.temperature.clamp_(*TEMPERATURE_RANGE)
 
-    def indivisible(self, wants: Wants) -> str | None:
-        """Return that negatives are drawn among all pairs of a batch, where they are; see `Family.indivisible`."""
-        return (
-            "its negatives are drawn from the whole batch" if LABELS in wants else super().indivisible(wants)
-        )
-
     def inputs(self, wants: Wants) -> Inputs:
         """Return pixels, captions and questions as far as the passes read them, and by what negatives are drawn."""
         asked, fields = modes(wants), set[str]()
