@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-SKIP_MARKERS = ("browser", "gpu", "java", "onnx", "weights")
+SKIP_MARKERS = ("browser", "gpu", "java", "weights")
 ORDER = ("unit", "house", "contracts", "integration", "e2e")  # what answers soonest comes first
 RAY = ("integration", "e2e", "campaign")  # start Ray: one at a time, and mostly waiting
 WITHOUT_RAY = ("test_bad_data.py", "test_bad_space.py", "test_simulate.py")  # of those: never come so far

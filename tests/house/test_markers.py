@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.house.tree import ROOT, modules, short, syntax
 
-SKIP_MARKERS = ["browser", "gpu", "java", "onnx", "weights"]
+SKIP_MARKERS = ["browser", "gpu", "java", "weights"]
 
 LEAVES_OUT = {"skip", "skipif", "importorskip"}
 

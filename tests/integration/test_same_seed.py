@@ -20,7 +20,16 @@ for folder in sys.argv[1:3]:
     assert main([*sys.argv[3:], "--out", folder]) == 0
     ray.shutdown()
 """
-TIMED = ("time", "wall_s", "cpu_s", "epoch_s", "peak_mib", "wall_latency_ms", "wall_latency_spread_ms", "speedup")
+TIMED = (
+    "time",
+    "wall_s",
+    "cpu_s",
+    "epoch_s",
+    "peak_mib",
+    "wall_latency_ms",
+    "wall_latency_spread_ms",
+    "speedup",
+)
 OPTIONS = (
     "--trials=6",
     "--max-epochs=2",

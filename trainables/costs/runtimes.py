@@ -169,7 +169,11 @@ def _in_onnxruntime(model: Family, mode: str, inputs: Mapping[str, Tensor], targ
     options.intra_op_num_threads, options.inter_op_num_threads = target.threads, 1
     try:
         exported = torch.onnx.export(
-            _Pass(model, mode, names), tuple(inputs.values()), input_names=names, dynamo=True, verbose=False
+            _Pass(model, mode, names).eval(),
+            tuple(inputs.values()),
+            input_names=names,
+            dynamo=True,
+            verbose=False,
         )
         assert exported is not None  # dynamo=True gives a program
         data = exported.model_proto.SerializeToString()

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from spaces.errors import ResourceError
 from tests.unit.trainables.costs.subjects import ALL, SMALL, subject_of
-from trainables.costs import runtimes
 from trainables.costs.blocks import TimedPass, blocks_of, different
 from trainables.costs.runtimes import Runs, as_target
 from trainables.costs.target import Target
@@ -140,11 +139,6 @@ def test_an_export_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         Runs(Target(runtime="onnxruntime")).of(WHOLE)
 
 
-@pytest.mark.onnx
-@pytest.mark.skipif(
-    any(runtimes.importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),
-    reason="needs the onnx extra",
-)
 def test_onnxruntime_says_what_the_eager_pass_says() -> None:
     runs = Runs(Target(runtime="onnxruntime"))
     with as_target(Target()):
