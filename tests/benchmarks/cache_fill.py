@@ -36,13 +36,13 @@ SPACE = Path(__file__).parents[2] / "spaces" / "dlip.yaml"
 
 
 class Timed(Teacher):
-    """Counts the CPU seconds of its passes."""
+    """Counts the CPU seconds of its passes, and lets each process note what it has spent."""
 
-    def __init__(self, owner: Teacher) -> None:
+    def __init__(self, owner: Teacher, notes: Path) -> None:
         super().__init__(
             owner.model, owner.tokenizer, owner.preprocess, owner.files, blueprint=owner.blueprint
         )
-        self.inside = 0.0
+        self.inside, self.notes = 0.0, notes
 
     def signals(self, batch: Batch, wants: Wants, known: Signals | None = None) -> Signals:
         """Answer as the owner does."""
