@@ -1,7 +1,7 @@
 """Row 5: filling the teacher cache beside what of it is the teacher itself; one filler and two."""
 
 from search.inputs.teacher_cache import teacher_wants
-from tests.benchmarks.cache_fill import Timed, fill
+from tests.benchmarks.cache_fill import fill
 from tests.benchmarks.rows.row import Asked, Row, again, row_of
 from tests.benchmarks.rows.students import FEW_PICTURES, prepared
 
@@ -13,17 +13,19 @@ def filling(asked: Asked) -> list[Row]:
     inputs = prepared(*FEW_PICTURES, *(["dataset.train_images=320"] if asked.quick else []))
     name = inputs.space.teachers[0]
     split, wants = inputs.split("train", name), teacher_wants(inputs, name)
-    shares, walls, works = list[float](), list[float](), list[float]()
+    ones, twos = list[dict[str, float]](), list[dict[str, float]]()
     for _ in range(asked.repeats(REPEATS)):
-        teacher = Timed(inputs.teachers[name])
-        wall, cpu = fill(teacher, split, wants, 1)
-        wall_of_two, cpu_of_two = fill(Timed(inputs.teachers[name]), split, wants, 2)
-        shares.append(teacher.inside / cpu)
-        walls.append(wall / wall_of_two)
-        works.append(cpu_of_two / cpu)
+        ones.append(fill(inputs.teachers[name], split, wants, 1))
+        twos.append(fill(inputs.teachers[name], split, wants, 2))
+
+    def over(what: str) -> list[float]:
+        return [one[what] / two[what] for one, two in zip(ones, twos, strict=True)]
+
     command = again(5, asked)
+    bare = [one["inside"] / one["cpu"] for one in ones]
     return [
-        row_of("throughput of one filler / bare teacher forward", shares, command),
-        row_of("throughput of two fillers / of one, by the clock", walls, command),
-        row_of("  CPU time of two fillers / of one", works, command),
+        row_of("throughput of one filler / bare teacher forward", bare, command),
+        row_of("throughput of two fillers / of one, by the clock", over("wall"), command),
+        row_of("  the same, had each a core of its own", over("path"), command),
+        row_of("  CPU time of one filler / of two", over("cpu"), command),
     ]
