@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -53,7 +54,10 @@ _set_environment()
 
 
 def pytest_configure() -> None:
-    """Hold torch to one thread where a plugin has imported it already, and time no example of hypothesis."""
+    """Hold torch to one thread where a plugin has imported it already, time no example of hypothesis, and listen to Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # so a shell starts what it puts into the background; a test of Ctrl-C would wait for ever
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     from hypothesis import HealthCheck, settings  # reads where it may write when it is imported
 
     unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -168,7 +168,8 @@ def test_a_missing_checkpoint_is_told(finished: runs.Finished, tmp_path: Path, e
     name = finished_id(finished)
     (run / "checkpoints" / name / "checkpoint.pt").unlink()
     told = refuse(exports, tmp_path / "student", run, name)
-    assert f"checkpoint of trial {name} is missing" in told
+    assert f"{name}: holds no weights" in told
+    assert "trainables.worker" in told  # brings them back
 
 
 def test_a_damaged_checkpoint_is_told(finished: runs.Finished, tmp_path: Path, exports: Any) -> None:

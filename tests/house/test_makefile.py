@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ def make(place: Path, *words: str, python: str) -> subprocess.CompletedProcess[s
         text=True,
         check=False,
         timeout=60,
+        env={
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES")
+        },
     )
 
 

@@ -109,7 +109,7 @@ def test_stopped_trials_leave_no_placement_group_and_all_cpus_free(visit: Visit)
 
 
 def test_another_job_on_the_cluster_is_waited_for_and_disturbs_nothing(visit: Visit) -> None:
-    lacks = r"one trial needs 2 CPUs \(2 workers of 1\)[;,] 1 of 4 CPUs are free"
+    lacks = r"one trial needs 2 CPUs \(2 workers of 1\)[;,] [01] of 4 CPUs are free"
     assert re.search(rf"^{lacks}\. The search waits for that$", visit.text, re.MULTILINE), visit.text
     assert re.search(rf"^1 waits: {lacks}$", visit.text, re.MULTILINE)
     assert "no trial waits for resources any more" in visit.text

@@ -169,6 +169,7 @@ def test_two_threads_do_not_search_in_one_folder(
     tiny = SimpleNamespace(space=space)
     monkeypatch.setattr(search.start, "load", lambda request, say: (tiny, None))
     monkeypatch.setattr("search.reporting.plan.describe", lambda inputs, measure: [])
+    monkeypatch.setattr("search.latency.opening.measuring", lambda inputs, resumed: nullcontext())
     monkeypatch.setattr("search.session.Session", Waiting)
     monkeypatch.setattr("search.run_folder.resume.check_resumable", lambda place: None)
     monkeypatch.setattr("search.run_folder.resume.check_changes", lambda place, **given: None)

@@ -17,7 +17,7 @@ class Kept:
     """Stands in for a session whose search ends with an error after a signal."""
 
     options = SimpleNamespace(address=None)
-    recorder = SimpleNamespace(close=lambda: None)
+    recorder = scheduler = weights = SimpleNamespace(close=lambda: None)
 
     def __init__(self, error: Exception) -> None:
         self.error, self.facts, self.said, self.noted = error, self, list[str](), dict[str, Any]()

@@ -43,7 +43,7 @@ def test_a_card_shows_measured_figures_and_their_hardware(model: Blip) -> None:
         "teacher `embedded` (fingerprint feed). Data: scenes: 4,000 images.",
         "| test | mean_recall | 81.25 | 91.00 |",
         "| params | 1,234,567 | 3,320,640 | parameters |",
-        "| latency_ms | 3.211 |  | ms per example (every task once) |",
+        "| latency_ms | 3.211 |  | ms per example (every task once), added up from the times of its blocks |",
         "| cpu | A CPU |",
         "| gpus | none |",
         "| text | width 24, depth 2, heads 3, mlp_ratio 4 |",
