@@ -210,10 +210,6 @@ class Node:
     address: str
     process: subprocess.Popen[bytes]
 
-    def holds(self, pid: int) -> bool:
-        """Return whether a process runs there."""
-        return pid in runs.descendants(self.process.pid)
-
     def kill_raylet(self) -> None:
         """Send kill -9 to Ray's own process there; all that it had started ends by itself."""
         (raylet,) = runs.processes_called(b"raylet/raylet", self.process.pid)
