@@ -60,7 +60,9 @@ def describe(tally: Tally, *, elapsed_s: float, left_s: float | None) -> str:
     if tally.hypervolume is not None:
         parts.append(f"hypervolume {tally.hypervolume:.1f} %")
     if tally.best:
-        parts.append(f"best: {', '.join(_shown(best, named=not i) for i, best in enumerate(tally.best))}")
+        parts.append(
+            f"best of each: {', '.join(_shown(best, named=not i) for i, best in enumerate(tally.best))}"
+        )
     if tally.rejected:
         parts.append(f"{tally.rejected} rejected")
     parts.append(f"{tally.epochs} epochs, {tally.epochs_saved} saved by stopping")

@@ -104,5 +104,5 @@ def test_the_hypervolume_has_grown_with_every_finished_candidate(sessions: list[
         told = session.facts["hypervolume"]
         assert [count for count, _ in told["series"]] == list(range(1, len(finished) + 1))
         assert 0 < told["percent"] == max(percent for _, percent in told["series"]) < 100
-        assert f"hypervolume {told['percent']:.1f} % | best: retention " in session.text
+        assert f"hypervolume {told['percent']:.1f} % | best of each: retention " in session.text
     assert sessions[2].facts["hypervolume"]["series"][:1] == sessions[0].facts["hypervolume"]["series"][:1]

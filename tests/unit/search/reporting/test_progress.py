@@ -88,7 +88,7 @@ def test_the_line_shows_the_hypervolume_and_the_best_of_every_objective() -> Non
         Best("size_mib", 0.5, "b"),
     ]
     assert describe(replace(tally([]), hypervolume=41.27, best=best), elapsed_s=1, left_s=None) == (
-        "0/6 done (0 stopped, 0 failed) | 0 running | 1 s | hypervolume 41.3 % | best: retention 88.6 (5934149f), "
+        "0/6 done (0 stopped, 0 failed) | 0 running | 1 s | hypervolume 41.3 % | best of each: retention 88.6 (5934149f), "
         "params 110 k, flops 6.70 M, latency 1.20 ms, size 0.50 MiB | 0 epochs, 0 saved by stopping"
     )
 
