@@ -3,6 +3,8 @@
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
 
 import moocore
 import numpy as np
@@ -32,29 +34,75 @@ def farthest_first(front: Points, *, ratios: Sequence[int] = (), until: int | No
         until: row after which the order may end; None gives all of it.
     """
     canonical = np.lexsort(front.T[::-1])
-    spread = front[canonical]
-    for column in ratios:
-        if (spread[:, column] > 0).all():
-            spread[:, column] = np.log(spread[:, column])
-    low, high = spread.min(axis=0), spread.max(axis=0)
-    scaled = (spread - low) / np.where(high > low, high - low, 1.0)
-    steps = (scaled * STEPS).T.copy()  # a squared distance of 1 is then one grain
-    first = steps[0].tolist()  # rising: only a slice of it lies within reach of a point
-    nearest = np.full(len(front), np.inf)  # squared distance to the points taken, in grains
+    steps = Scale.of(front, ratios).steps(front[canonical])
     last = -1 if until is None else int(np.flatnonzero(canonical == until)[0])
-    taken = [int(np.rint(_total(steps) * STEPS).argmin())]
-    while len(taken) < len(front) and taken[-1] != last:
+    return np.asarray(canonical[visited(steps, last=last)[0]], dtype=np.int64)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How the objectives of one front are scaled to [0, 1].
+
+    Attributes:
+        logarithms: columns that are spread by their ratios.
+        low: of each objective, (objectives,), of those columns its logarithm.
+        span: from the lowest to the highest, 1 where all are equal.
+    """
+
+    logarithms: tuple[int, ...]
+    low: Points
+    span: Points
+
+    @classmethod
+    def of(cls, front: Points, ratios: Sequence[int]) -> "Scale":
+        """Return the scale of a front."""
+        logarithms = tuple(column for column in ratios if (front[:, column] > 0).all())
+        spread = _spread(front, logarithms)
+        low, high = spread.min(axis=0), spread.max(axis=0)
+        return cls(logarithms=logarithms, low=low, span=np.where(high > low, high - low, 1.0))
+
+    def steps(self, points: Points) -> Points:
+        """Return points in steps, (objectives, N): a squared distance of 1 is then one grain."""
+        scaled = (_spread(points, self.logarithms) - self.low) / self.span
+        return np.asarray((scaled * STEPS).T.copy())
+
+
+def visited(steps: Points, *, last: int = -1) -> tuple[list[int], list[float]]:
+    """Return the farthest-first order of points in their lexicographic order, and how far each was from those before.
+
+    Args:
+        steps: (objectives, N).
+        last: point after which the order may end.
+
+    Returns:
+        The order, and squared distances in grains, never rising, infinite of the first.
+    """
+    first = steps[0].tolist()  # rising: only a slice of it lies within reach of a point
+    nearest = np.full(len(first), np.inf)  # squared distance to the points taken, in grains
+    taken, radii = [int(sums(steps).argmin())], [math.inf]
+    while len(taken) < len(first) and taken[-1] != last:
         new = taken[-1]
         # farther off in one objective than any point is from the taken ones: nothing changes there
-        reach = math.sqrt(nearest[new] + 1.0)
+        reach = math.sqrt(radii[-1] + 1.0)
         near = slice(bisect_left(first, first[new] - reach), bisect_right(first, first[new] + reach))
-        apart = steps[:, near] - steps[:, new, None]
-        apart *= apart
-        distance = _total(apart)
-        np.minimum(nearest[near], np.rint(distance, out=distance), out=nearest[near])
+        np.minimum(nearest[near], distances(steps[:, near], steps[:, new, None]), out=nearest[near])
         nearest[new] = -1.0
         taken.append(int(nearest.argmax()))
-    return np.asarray(canonical[taken], dtype=np.int64)
+        radii.append(float(nearest[taken[-1]]))
+    return taken, radii
+
+
+def sums(steps: Points) -> Points:
+    """Return the sum of the scaled objectives of points, in grains, (N,)."""
+    return np.rint(_total(steps) * STEPS)
+
+
+def distances(some: Points, others: Points) -> Points:
+    """Return squared distances in grains between points, both (objectives, ...), as far as they broadcast."""
+    apart = some - others
+    apart *= apart
+    return np.rint(_total(apart))
 
 
 def rank_of(points: Sequence[Sequence[float]], index: int, *, ratios: Sequence[int] = ()) -> int:
@@ -78,6 +126,14 @@ def rank_of(points: Sequence[Sequence[float]], index: int, *, ratios: Sequence[i
     order = front[farthest_first(distinct[front], ratios=ratios)]
     ahead = order[: int(np.flatnonzero(order == own)[0])]
     return int(counts[fronts < fronts[own]].sum() + counts[ahead].sum())
+
+
+def _spread(points: Points, logarithms: Sequence[int]) -> Points:
+    """Return points, (N, objectives), with the logarithms of some columns."""
+    spread = points.copy()
+    for column in logarithms:
+        spread[:, column] = np.log(spread[:, column])
+    return spread
 
 
 def _total(terms: Points) -> Points:
