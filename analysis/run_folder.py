@@ -49,6 +49,7 @@ class Trial:
         speedup: the wall latency of its whole teacher over this student's.
         epoch_s: wall time that an epoch of training took, the median of all.
         peak_mib: the most memory that its training took, in MiB.
+        micro_batches: parts in which a batch was taken, since a whole one did not fit; 1 where it did, or nothing tells.
     """
 
     candidate_id: str
@@ -73,6 +74,7 @@ class Trial:
     epoch_s: float = math.nan
     peak_mib: float = math.nan
     wall_latency_spread_ms: float = math.nan
+    micro_batches: int = 1
 
     @property
     def is_candidate(self) -> bool:
@@ -263,6 +265,7 @@ def _trial(row: Mapping[str, Any], names: tuple[str, ...]) -> Trial:
         epoch_s=number(row["epoch_s"]),
         peak_mib=number(row["peak_mib"]),
         wall_latency_spread_ms=number(row["wall_latency_spread_ms"]),
+        micro_batches=row["micro_batches"] or 1,
     )
 
 

@@ -64,8 +64,9 @@ _TRIAL_FIELDS = (
     pa.field("epoch_s", pa.float64()),
     pa.field("peak_mib", pa.float64()),
     pa.field("wall_latency_spread_ms", pa.float64()),
+    pa.field("micro_batches", pa.int64()),
 )
-_ADDED = frozenset({"wall_latency_spread_ms"})
+_ADDED = frozenset({"wall_latency_spread_ms", "micro_batches"})
 """Columns that a table of this version may lack, since they were added to it: not measured then."""
 _SINCE_2 = frozenset({*HEAD_COSTS, READS_TEACHER, "epoch_s", "peak_mib"})
 _TRIAL_COLUMNS = frozenset(field.name for field in _TRIAL_FIELDS)
@@ -104,8 +105,8 @@ def history_schema(metric_names: Sequence[str], loss_names: Sequence[str]) -> pa
         pa.field("status", pa.string()),
     ]
     losses = [f"loss_{name}" for name in loss_names]
-    numbers = [*metric_names, "loss", *losses, "lr", "wall_s", "cpu_s", "epoch_s", "peak_mib", "time"]
-    fields = [*text, *(pa.field(name, pa.float64()) for name in numbers)]
+    spent = ["lr", "wall_s", "cpu_s", "epoch_s", "peak_mib", "micro_batches", "time"]
+    fields = [*text, *(pa.field(name, pa.float64()) for name in (*metric_names, "loss", *losses, *spent))]
     return pa.schema(fields, metadata={"schema_version": SCHEMA_VERSION})
 
 

@@ -99,6 +99,11 @@ def plural(num: int, noun: str) -> str:
     return f"{num} {noun}" + ("" if num == 1 else "s")
 
 
+def parts(num: int) -> str:
+    """Return in how many parts a batch was taken, for more than one."""
+    return f"taken in {num} parts, as a whole one did not fit into memory"
+
+
 def duration(seconds: float) -> str:
     """Return a time span: `42 s`, `3 min 05 s`, `2 h 07 min`."""
     if not math.isfinite(seconds):

@@ -24,6 +24,7 @@ def hover_text(run: Run, trial: Trial) -> str:
         f"{costs[0]} parameters, {costs[1]} FLOPs",
         f"latency {costs[2]}",
         *([f"as a whole {whole}"] if math.isfinite(trial.wall_latency_ms) else []),
+        *([f"batches {wording.parts(trial.micro_batches)}"] if trial.micro_batches > 1 else []),
     ]
     body = []
     for part, settings in wording.config_lines(trial.config):

@@ -119,6 +119,7 @@ def _member_details(run: Run, trial: Trial) -> Markup:
         ("seed", str(trial.seed)),
         ("trained", f"{wording.plural(trial.epochs, 'epoch')}, {wording.duration(trial.cpu_s)} of CPU time"),
         ("checkpoint", trial.checkpoint or "none"),
+        *([("batches", wording.parts(trial.micro_batches))] if trial.micro_batches > 1 else []),
         *_alone(trial),
     ]
     listed = element("dl", *(join([element("dt", part), element("dd", text)]) for part, text in lines))

@@ -378,15 +378,14 @@ class Recorder:
 
 
 def _of_all_epochs(epochs: Collection[Row]) -> dict[str, float]:
-    """Return the usual time of an epoch and the most memory that one took, as far as they were measured."""
-    told: dict[str, list[float]] = {
-        name: [row[name] for row in epochs if is_measured(row.get(name))] for name in ("epoch_s", "peak_mib")
+    """Return the usual time of an epoch, and the most memory and parts of a batch of any, as far as they were measured."""
+    ways: dict[str, Callable[[list[float]], float]] = {
+        "epoch_s": statistics.median,
+        "peak_mib": max,
+        "micro_batches": lambda parts: int(max(parts)),
     }
-    return {
-        name: max(values) if name == "peak_mib" else statistics.median(values)
-        for name, values in told.items()
-        if values
-    }
+    told = {name: [row[name] for row in epochs if is_measured(row.get(name))] for name in ways}
+    return {name: ways[name](values) for name, values in told.items() if values}
 
 
 def is_measured(value: Any) -> bool:

@@ -299,7 +299,6 @@ class TrialLoop:
         return metrics
 
     def _row(self, status: str, values: Row) -> Row:
-        parts = self.trainer.micro_batches
         return {
             "candidate_id": self.job.candidate_id,
             "epoch": self.progress.epochs_done,
@@ -307,7 +306,7 @@ class TrialLoop:
             **self.job.costs,
             **values,
             **({"best_epoch": self.progress.best_epoch} if self.progress.best_epoch else {}),
-            **({"micro_batches": parts} if parts > 1 else {}),
+            "micro_batches": self.trainer.micro_batches,
             "peak_mib": self.progress.peak_mib,
             "wall_s": self.progress.wall_s,
             "cpu_s": self.progress.cpu_s,

@@ -10,6 +10,7 @@ import pytest
 
 from analysis.figures import curves, front
 from analysis.figures.hover import hover_text
+from analysis.page.students import members_section
 from analysis.run_folder import read_run
 from analysis.table import history_schema
 
@@ -104,6 +105,17 @@ def test_hover_text_is_escaped_and_holds_the_configuration(make_run: Make) -> No
     assert "<i>" not in text
     for part in ("&lt;b&gt;x&lt;/b&gt;", "width 64", "lr 0.001", "finished at epoch 9"):
         assert part in text
+
+
+@pytest.mark.parametrize(("parts", "told"), [(4, True), (1, False), (None, False)])
+def test_hover_text_and_page_tell_of_batches_only_where_they_were_taken_in_parts(
+    make_run: Make, parts: int | None, told: bool
+) -> None:
+    run = read_run(
+        make_run([{**row("0badcafe", "finished", 60.0, 100), "micro_batches": parts}], with_control=False)
+    )
+    for text in (hover_text(run, run.trials[0]), members_section(run)):
+        assert ("taken in 4 parts" in text) == told
 
 
 def write_history(folder: Path, rows: list[dict[str, Any]]) -> None:

@@ -148,18 +148,24 @@ def test_a_table_of_the_first_version_is_read_as_of_students_that_read_nothing_o
     assert row["reads_teacher"] is False
     assert math.isnan(row["epoch_s"])
     assert math.isnan(row["peak_mib"])
+    assert row["micro_batches"] is None
     assert metric_names(table) == ("retention", "genus_accuracy")
 
 
 def test_a_table_without_a_column_that_was_added_later_is_read_as_not_measured(tmp_path: Path) -> None:
     path = tmp_path / "trials.arrow"
-    write_trials(path, [{"candidate_id": "0badcafe", "wall_latency_ms": 2.0}], ["retention"])
-    table = pa.ipc.open_file(str(path)).read_all().drop_columns(["wall_latency_spread_ms"])
+    write_trials(
+        path, [{"candidate_id": "0badcafe", "wall_latency_ms": 2.0, "micro_batches": 2}], ["retention"]
+    )
+    table = pa.ipc.open_file(str(path)).read_all()
+    assert table.column("micro_batches").to_pylist() == [2]
+    table = table.drop_columns(["wall_latency_spread_ms", "micro_batches"])
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     (row,) = read_trials(path).to_pylist()
     assert row["wall_latency_ms"] == 2.0
     assert math.isnan(row["wall_latency_spread_ms"])
+    assert row["micro_batches"] is None
 
 
 def test_a_column_of_the_first_version_that_bears_a_later_name_is_told(tmp_path: Path) -> None:

@@ -110,16 +110,19 @@ def test_costs_of_the_student_alone_stand_beside_those_of_all_that_is_deployed(t
     assert {name: on_disk(tmp_path)[0][name] for name in alone} == alone
 
 
-def test_time_of_an_epoch_is_the_median_and_memory_the_most(tmp_path: Path) -> None:
+def test_time_of_an_epoch_is_the_median_and_memory_and_parts_of_a_batch_the_most(tmp_path: Path) -> None:
     recorder, (one,) = started(tmp_path)
     for number, (took, most) in enumerate([(9.0, 100.0), (2.0, 300.0), (3.0, 200.0)], start=1):
-        recorder.record_epoch(epoch(one, number, epoch_s=took, peak_mib=most))
+        recorder.record_epoch(
+            epoch(one, number, epoch_s=took, peak_mib=most, micro_batches=2 ** (number // 2))
+        )
     recorder.record_epoch(epoch(one, 4))  # told by nobody
     recorder.close()
     (row,) = on_disk(tmp_path)
-    assert (row["epoch_s"], row["peak_mib"]) == (3.0, 300.0)
+    assert (row["epoch_s"], row["peak_mib"], row["micro_batches"]) == (3.0, 300.0, 2)
     assert read_history(tmp_path).table.column("epoch_s").to_pylist()[:3] == [9.0, 2.0, 3.0]
-    assert load(tmp_path).row(one)["epoch_s"] == 3.0
+    assert read_history(tmp_path).table.column("micro_batches").to_pylist()[:3] == [1.0, 2.0, 2.0]
+    assert (load(tmp_path).row(one)["epoch_s"], load(tmp_path).row(one)["micro_batches"]) == (3.0, 2)
 
 
 def test_each_epoch_is_on_disk_at_once(tmp_path: Path) -> None:
