@@ -27,6 +27,7 @@ OURS = ("RAY_", "TUNE_")  # what variables begin with that are left as they were
 DRIVER_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search owns Ctrl-C
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the recorder's tables are the truth; tensorboardX would import torch
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a traceback of Ray's own for each lost process; we tell it in a line
     "TUNE_MAX_PENDING_TRIALS_PG": "1000",  # actors start side by side; how many are prepared, `Paced` says
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "3600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",

@@ -156,10 +156,15 @@ class RunCallback(Callback):
                 f"trial {candidate_id}: {str(trial.get_error()).strip().splitlines()[-1][:200]}"
             )
         if not self._watched.rules.over():
-            lines = str(trial.get_error() or "").strip().splitlines()
-            self._end(
-                candidate_id, "crashed", _crash(candidate_id, f": {(lines or ['process lost'])[-1][:200]}")
-            )
+            self._end(candidate_id, "crashed", _crash(candidate_id, f": {_loss(trial)}"))
+
+    @_kept
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tell of a trial whose process was lost, and which begins anew."""
+        again = f"{trial.run_metadata.num_failures} of {trial.max_failures}"
+        self._watched.say(
+            f"trial {trial.config['candidate_id']}: {_loss(trial)} It goes on from its checkpoint ({again})"
+        )
 
     @_kept
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -200,6 +205,12 @@ class RunCallback(Callback):
             self._watched.on_end(row)
             self._gauges.show_end(candidate_id, row["role"])
         self._show()
+
+
+def _loss(trial: Any) -> str:
+    """Return what Ray says last of a process that was lost, without the causes that it can think of."""
+    lines = str(trial.get_error() or "").strip().splitlines() or ["process lost."]
+    return lines[-1].partition(" Worker exit type")[0].strip()[:200]
 
 
 def _crash(candidate_id: str, text: str) -> str:

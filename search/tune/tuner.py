@@ -4,11 +4,15 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, final
 
 from ray import tune
+from ray.exceptions import RayActorError
 from ray.tune import Callback
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
@@ -17,6 +21,8 @@ from search.schedulers.base import RungScheduler
 from trainables.trial import Launch, run_trial
 
 NEVER_S = "1e9"  # between two copies of Tune's state, all trials in one file, which nobody reads
+KEPT_S = 5.0  # that the process of an ended trial is kept for the next one
+PAUSE_S = 0.1
 BURST_S = 0.5  # of candidates in a row; then Tune starts those that it has
 
 
@@ -40,6 +46,7 @@ def make_tuner(
         over: whether all trials are to end.
     """
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", NEVER_S)
+    mend_tune()
     storage = Path(launch.storage)
     # Ray's copy of its own state is never read, and where the disk is full, that is told once and in our words
     logging.getLogger("ray.tune.execution.experiment_state").addFilter(
@@ -64,6 +71,52 @@ def make_tuner(
             verbose=0,
         ),
     )
+
+
+@cache
+def mend_tune() -> None:
+    """Have Ray Tune lose no candidate with a kept process, and keep none from whoever waits for what that holds."""
+    _tell_losses_once()
+    _go_on_while_nobody_comes()
+
+
+def _tell_losses_once() -> None:
+    """Let a candidate begin elsewhere that was given the process of an earlier one, which had been lost meanwhile.
+
+    Ray Tune (2.60) tells itself of such a loss twice. The second time the trial waits in the queue again, and is called failed
+    for good, whatever its retries. Where a later version tells it once, this changes nothing.
+    """
+    tell = TuneController._trial_task_failure
+
+    def tell_once(self: TuneController, trial: Trial, exception: Exception) -> None:
+        self._resetting_trials.discard(trial)  # else it would for ever be thought to be on its way
+        if not (isinstance(exception, RayActorError) and trial.status == Trial.PENDING):
+            tell(self, trial, exception)
+
+    TuneController._trial_task_failure = tell_once  # type: ignore[method-assign]
+
+
+def _go_on_while_nobody_comes() -> None:
+    """Give back what ended trials hold while the next candidate is not ready.
+
+    It may wait for its latency, which is measured with what a trial takes. Ray Tune (2.60) would stand still for ten minutes
+    once nobody trains, and keeps a process for the next candidate as long as the search lasts: on a cluster that has no more,
+    both wait for ever.
+    """
+    ask = TuneController._update_trial_queue
+
+    def ask_once(self: TuneController, blocking: bool = False, timeout: int = 0) -> bool:
+        found = ask(self)
+        now = time.monotonic()
+        since = now if found or not self._actor_cache.num_cached_objects else getattr(self, "kept_since", now)
+        self.kept_since = since  # type: ignore[attr-defined]
+        if now - since > KEPT_S:
+            self._cleanup_cached_actors(force_all=True)
+        if blocking and not found:
+            time.sleep(PAUSE_S)  # there may be nothing else that this loop waits for
+        return found
+
+    TuneController._update_trial_queue = ask_once  # type: ignore[method-assign]
 
 
 @final
