@@ -59,14 +59,16 @@ import ray
 ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
 never = ray.util.placement_group([{"CPU": 99}])  # waits for as long as this process lives
 held = None
+each = {"CPU": 1, **{name: 0.001 for name in sys.argv[2:]}}
 for line in map(int, sys.stdin):
     if held:
         ray.util.remove_placement_group(held)
-    held = ray.util.placement_group([{"CPU": 1}] * line)
+    held = ray.util.placement_group([each] * line)
     assert held.wait(60), ray.cluster_resources()
     print(line, flush=True)
 """
 
+HEAD = "node:__internal_head__"  # a resource of every head
 QUICK_METRICS = {
     "RAY_metrics_report_interval_ms": "1000"
 }  # of 10,000: longer than a whole search on a fast machine
@@ -210,11 +212,21 @@ class Node:
     address: str
     process: subprocess.Popen[bytes]
 
-    def kill_raylet(self) -> None:
-        """Send kill -9 to Ray's own process there; all that it had started ends by itself."""
+    def kill_raylet(self) -> list[int]:
+        """Send kill -9 to Ray's own process there; return all of the node's, which are to end by themselves.
+
+        What trains goes on for a moment, until it notices; this returns when that has ended, too.
+        """
+        processes = [self.process.pid, *runs.descendants(self.process.pid)]
+        training = [
+            pid
+            for title in (runs.TRIAL, runs.TRAIN_WORKER)
+            for pid in runs.processes_called(title, self.process.pid)
+        ]
         (raylet,) = runs.processes_called(b"raylet/raylet", self.process.pid)
         os.kill(raylet, signal.SIGKILL)
-        runs.wait_for_end([raylet], patience_s=10.0)
+        runs.wait_for_end([raylet, *training], patience_s=60.0)
+        return processes
 
     def kill(self) -> None:
         """Send kill -9 to all of it, as when a machine is lost."""
@@ -292,12 +304,18 @@ class Foreigner:
         self._process.stdin.flush()
         assert self._process.stdout.readline() == f"{num_cpus}\n"
 
+    def leave(self) -> None:
+        """End, as if its work were done: all that it holds is free."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        assert self._process.wait(60) == 0
+
 
 @contextmanager
-def foreigner(address: str) -> Iterator[Foreigner]:
-    """Let another job use a cluster."""
+def foreigner(address: str, *where: str) -> Iterator[Foreigner]:
+    """Let another job use a cluster; of nodes that have all these resources, such as `HEAD`, if any are named."""
     process = subprocess.Popen(
-        [sys.executable, "-c", FOREIGNER, address],
+        [sys.executable, "-c", FOREIGNER, address, *where],
         cwd=runs.ROOT,
         env=runs.environment(),
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A search on two nodes whose homes differ: nothing that it needs lies in any of them."""
+"""Searches on two nodes whose homes differ: nothing that they need lies in any of them; then one of the nodes is lost."""
 
 import json
 import re
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,36 @@ SPACE = runs.SPACE.replace("trials: 3", "trials: 2").replace("rungs: [1]", "rung
 SPACE = SPACE.replace(
     "epochs: 3", "epochs: 24"
 )  # the first trial still runs when the second one has its process
+HELD_AT = 2
+LOST_SPACE = runs.SPACE.replace("trials: 3", "trials: 1").replace("rungs: [1]", "rungs: []")
 SECRET = {
     "RAY_AUTH_TOKEN": "5" * 64,
     "RAY_AUTH_MODE": "token",
 }  # Ray keeps its own in the home of who starts it
+
+# While a callback has not returned, Ray Tune asks no trial for its next epoch
+HELD = """\
+import sys, time
+from pathlib import Path
+
+from ray.tune import Callback
+
+from search.api import search
+
+space, place, address, node, epoch = sys.argv[1:]
+
+
+class Hold(Callback):
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        if (result["node_ip"], result["epoch"]) == (node, int(epoch)):
+            (Path(place) / "held.part").write_text(result["candidate_id"])
+            (Path(place) / "held.part").rename(Path(place) / "held")
+            while not (Path(place) / "lost").exists():
+                time.sleep(0.02)
+
+
+search(space, address=address, callbacks=[Hold()])
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +81,34 @@ def home(place: Path, name: str) -> dict[str, str]:
     return {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / ".cache"), **SECRET}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Nodes:
+    """Two nodes, and a place that both see."""
+
+    place: Path
+    first: rays.Head
+    second: rays.Node
+
+
 @pytest.fixture(scope="module")
-def visit(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.MonkeyPatch) -> Visit:
-    """Search with two trials at a time, one on each node."""
+def nodes(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.MonkeyPatch
+) -> Iterator[Nodes]:
+    """Start them; whoever loses one comes last."""
     place = tmp_path_factory.mktemp("two-nodes")
     for name, value in SECRET.items():
         monkeypatch_module.setenv(name, value)
-    with two_nodes(place) as (first, _):
-        arguments = (runs.script("search/run.py"), "--space", str(runs.write_space(place, SPACE)))
-        env = runs.environment(**home(place, "driver"))
-        code, text = runs.run((*arguments, "--address", first.address), folder=place, env=env)
+    with two_nodes(place) as (first, second):
+        yield Nodes(place=place, first=first, second=second)
+
+
+@pytest.fixture(scope="module")
+def visit(nodes: Nodes) -> Visit:
+    """Search with two trials at a time, one on each node."""
+    place = nodes.place
+    arguments = (runs.script("search/run.py"), "--space", str(runs.write_space(place, SPACE)))
+    env = runs.environment(**home(place, "driver"))
+    code, text = runs.run((*arguments, "--address", nodes.first.address), folder=place, env=env)
     assert code == 0, text
     return Visit(place=place, folder=place / "runs" / "tiny", text=text)
 
@@ -96,3 +141,72 @@ def test_the_finalists_are_measured_on_the_cluster(visit: Visit) -> None:
     rows = [row for row in runs.trial_rows(visit.folder).values() if row["on_front_params"]]
     assert rows
     assert all(row["test_mean_recall"] >= 0 and row["speedup"] > 0 for row in rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What became of a search under whose trial a node was lost.
+
+    Attributes:
+        folder: the run folder.
+        hit: the candidate that was in the middle of its training there.
+        before: the rows of its epochs by then.
+        processes: of the lost node.
+        text: what the search said.
+        left: what the cluster still held afterwards.
+    """
+
+    folder: Path
+    hit: str
+    before: list[dict[str, Any]]
+    processes: list[int]
+    text: str
+    left: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def loss(nodes: Nodes, visit: Visit) -> Loss:
+    """Search with room on the second node alone; kill its raylet while a trial is held there, then make room on the first."""
+    place, second = nodes.place, nodes.second
+    space = str(runs.write_space(place, LOST_SPACE))
+    script = ("-c", HELD, space, str(place), nodes.first.address, second.address, str(HELD_AT))
+    env = runs.environment(**home(place, "driver"), PYTHONPATH=str(runs.ROOT))
+    with rays.foreigner(nodes.first.address, rays.HEAD) as other:
+        other.hold(1)
+        with runs.started(script, folder=place, env=env) as command:
+            folder = runs.run_folder(command, place)
+            command.wait_for((place / "held").exists, "an epoch on the second node")
+            hit = (place / "held").read_text()
+            before = runs.ledgers(folder)[hit]
+            processes = second.kill_raylet()
+            (place / "lost").touch()
+            other.leave()
+            assert command.wait() == 0, command.text
+    left = rays.leftovers(nodes.first.address, patience_s=60)
+    return Loss(folder=folder, hit=hit, before=before, processes=processes, text=command.text, left=left)
+
+
+def test_a_trial_of_a_lost_node_goes_on_elsewhere_from_its_checkpoint(loss: Loss) -> None:
+    log = (loss.folder / "logs" / f"{loss.hit}.log").read_text()
+    assert re.findall(rf"candidate {loss.hit} (starts|continues) on", log) == ["starts", "continues"], log
+    assert [row["epoch"] for row in loss.before] == list(range(1, HELD_AT + 1))
+    after = runs.ledgers(loss.folder)[loss.hit]
+    assert after[:HELD_AT] == loss.before  # times too: these epochs were not trained again
+    assert [row["epoch"] for row in after] == list(range(1, runs.EPOCHS + 1))
+
+
+def test_with_a_node_no_epoch_is_lost_and_none_told_twice(loss: Loss) -> None:
+    rows = runs.trial_rows(loss.folder)
+    assert {row["status"] for row in rows.values()} == {"finished"}, loss.text
+    expected = {(name, epoch) for name in rows for epoch in range(1, runs.EPOCHS + 1)}
+    assert set(runs.history_rows(loss.folder)) == expected
+    told = re.findall(r"^trial (\w+): .+ It goes on from its checkpoint \(1 of 3\)$", loss.text, re.MULTILINE)
+    assert told == [loss.hit]
+    assert "Traceback" not in loss.text
+
+
+def test_of_a_lost_node_nothing_stays(loss: Loss) -> None:
+    assert loss.left["groups"] == []
+    assert loss.left["free"] == loss.left["whole"] == 1.0
+    runs.wait_for_end(loss.processes, patience_s=runs.END_S)
+    assert not any(map(runs.alive, loss.processes))
