@@ -18,6 +18,7 @@ from ray.tune.stopper import Stopper
 
 from search.candidates.candidate_searcher import CandidateSearcher
 from search.schedulers.base import RungScheduler
+from search.tune.groups import DEVICES
 from trainables.trial import Launch, run_trial
 
 NEVER_S = "1e9"  # between two copies of Tune's state, all trials in one file, which nobody reads
@@ -101,14 +102,14 @@ def _go_on_while_nobody_comes() -> None:
 
     It may wait for its latency, which is measured with what a trial takes. Ray Tune (2.60) would stand still for ten minutes
     once nobody trains, and keeps a process for the next candidate as long as the search lasts: on a cluster that has no more,
-    both wait for ever.
+    both wait for ever. Drivers of workers hold no device, and their workers leave by themselves.
     """
     ask = TuneController._update_trial_queue
 
     def ask_once(self: TuneController, blocking: bool = False, timeout: int = 0) -> bool:
         found = ask(self)
         now = time.monotonic()
-        since = now if found or not self._actor_cache.num_cached_objects else getattr(self, "kept_since", now)
+        since = now if found or not _keeps_devices(self) else getattr(self, "kept_since", now)
         self.kept_since = since  # type: ignore[attr-defined]
         if now - since > KEPT_S:
             self._cleanup_cached_actors(force_all=True)
@@ -117,6 +118,14 @@ def _go_on_while_nobody_comes() -> None:
         return found
 
     TuneController._update_trial_queue = ask_once  # type: ignore[method-assign]
+
+
+def _keeps_devices(controller: TuneController) -> bool:
+    """Return whether processes that Tune keeps for later trials hold CPUs or GPUs."""
+    kept: list[Any] = [
+        request for request, actors in controller._actor_cache._cached_objects.items() if actors
+    ]
+    return any(request.required_resources.get(name) for request in kept for name in DEVICES)
 
 
 @final
