@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from search.start import Request
     from trainables.export import Student
 
-OPTIONS = ("address", "always_train", "out", "resume", "retry_failed", "storage", "warm_start")
+OPTIONS = ("address", "always_train", "node_copies", "out", "resume", "retry_failed", "storage", "warm_start")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ def search(
         overrides: fields of the space by dotted path, as a mapping or as texts `path=value`.
         callbacks: `ray.tune.Callback`s; one that raises is told, and the search goes on.
         quiet: print nothing.
-        options: `out`, `resume`, `retry_failed`, `warm_start`, `address`, `always_train`, `storage`: as the flags of the command.
+        options: `out`, `resume`, `retry_failed`, `warm_start`, `address`, `always_train`, `storage`, `node_copies`: as the flags
+            of the command.
 
     Raises:
         StudentSearchError: whatever has to be mended.
@@ -182,7 +183,7 @@ def _request(
         changes.append(Override(f"trials={trials}", "search.trials", trials))
     folders = {
         name: user_path(options[name])
-        for name in ("out", "resume", "storage")
+        for name in ("out", "resume", "storage", "node_copies")
         if options.get(name) is not None
     }
     named = options.get("warm_start") or ()
@@ -205,6 +206,7 @@ def _request(
         address=options.get("address"),
         always_train=options.get("always_train", False),
         storage=folders.get("storage"),
+        node_copies=folders.get("node_copies"),
         retry_failed=options.get("retry_failed", False),
     )
 
@@ -228,7 +230,13 @@ def _check_types(space: Any, overrides: Any, options: Mapping[str, Any]) -> None
     paths = isinstance(overrides, Mapping) and all(isinstance(one, str) for one in overrides)
     if not texts and not paths:
         refuse("overrides", overrides, "a mapping from dotted paths to values, or texts path=value")
-    for name, what in (("out", "a run folder"), ("resume", "a run folder"), ("storage", "a folder")):
+    places = {
+        "out": "a run folder",
+        "resume": "a run folder",
+        "storage": "a folder",
+        "node_copies": "a folder",
+    }
+    for name, what in places.items():
         if options.get(name) is not None and not is_path(options[name]):
             refuse(name, options[name], f"the path of {what}, or None")
     earlier = options.get("warm_start")

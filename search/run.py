@@ -139,6 +139,12 @@ def _add_places(made: argparse.ArgumentParser) -> None:
         ".storage beside the run; else the cache folder of the user)",
     )
     made.add_argument(
+        "--node-copies",
+        type=user_path,
+        metavar="DIR",
+        help="folder on a disk of each node for copies of caches and pictures that trials read (default: none)",
+    )
+    made.add_argument(
         "--train",
         choices=("auto", "always"),
         default="auto",
@@ -176,6 +182,7 @@ def request_of(options: argparse.Namespace) -> "Request":
         always_train=options.train == "always",
         dry_run=options.dry_run,
         storage=options.storage,
+        node_copies=options.node_copies,
         retry_failed=options.retry_failed,
         events=events_of(options),
     )

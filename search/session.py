@@ -32,12 +32,13 @@ from search.stopping.time_used import TimeUsed
 from search.tune import cluster
 from search.tune.capacity import Capacity
 from search.tune.groups import Watchdog
-from search.tune.shared import check_seen
+from search.tune.shared import check_copies, check_seen
 from search.tune.tune_callback import RunCallback, Watched
 from search.tune.tuner import Guarded, make_tuner
 from spaces.errors import InputsChanged, StorageError
 from spaces.interruption import shielded
 from trainables.datasets.cache_folder import storage
+from trainables.datasets.node_copies import node_copies
 from trainables.trial import Launch, driver_share
 from trainables.worker_group import release
 
@@ -132,6 +133,7 @@ class Session:
         interrupt = Interrupt(notice=NOTICE)
         if self.inputs.elsewhere is not None:
             check_seen({"--out": self.folder})
+        check_copies()
         # until the first trial there is nothing to end in good order: a signal simply quits, --resume goes on
         self._write_down()
         rules = StopRules(
@@ -275,6 +277,7 @@ class Session:
             storage=str(self.folder / "ray"),
             log="",
             retries=self.space.failures.retries,
+            node_copies=node_copies(),
             driver=driver_share([node["Resources"] for node in ray.nodes() if node["Alive"]], found.slots),
         )
         self.admissions.open(caches=caches, launch=launch)

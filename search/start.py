@@ -40,6 +40,7 @@ class Request:
         always_train: run even one worker through Ray Train.
         dry_run: print the plan and stop.
         storage: folder of all that is derived of teacher and data; None for `places.chosen_storage`'s choice.
+        node_copies: folder in which each node keeps copies of caches; None for `places.chosen_copies`'s choice.
         retry_failed: of the run to go on with, train again what crashed or ran out of memory.
         events: tells a program that has started this one; None has the report's place printed instead.
     """
@@ -54,6 +55,7 @@ class Request:
     always_train: bool = False
     dry_run: bool = False
     storage: Path | None = None
+    node_copies: Path | None = None
     retry_failed: bool = False
     events: "JsonLines | None" = None
 
@@ -128,7 +130,8 @@ def stored(request: Request, *, say: Say) -> AbstractContextManager[None]:
     lies = request.resume or request.out
     runs = (lies.absolute().parent if lies else RUNS) if _on_cluster(request) else None
     kept = read_facts(request.resume).get("storage") if request.resume else ""
-    return places.stored(request.storage, kept=str(kept or ""), runs=runs, say=say)
+    copies = request.node_copies
+    return places.stored(request.storage, kept=str(kept or ""), runs=runs, copies=copies, say=say)
 
 
 def _on_cluster(request: Request) -> bool:

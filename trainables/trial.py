@@ -49,6 +49,8 @@ class Launch:
         storage: folder that every node sees, for Ray Train's own files.
         log: the trial's log file.
         retries: how often it goes on from its checkpoint after its process, its workers or their node were lost.
+        node_copies: folder in which each node keeps copies of the caches that trials read; "" for none.
+        memory_share: of a GPU's memory that each worker may take, where several trials share it.
         driver: what the driver of several workers takes, see `driver_share`.
     """
 
@@ -59,6 +61,8 @@ class Launch:
     storage: str
     log: str
     retries: int = 3
+    memory_share: float = 1.0
+    node_copies: str = ""
     driver: Mapping[str, float] = field(default_factory=lambda: {HEAD: HEAD_SHARE})
 
     def resources(self) -> tune.PlacementGroupFactory:
@@ -99,6 +103,10 @@ class TuneControl:
         """Hand the row to Tune; returns after a stop was decided, never."""
         note(self.log, f"epoch {row['epoch']}: {row['status']}, loss {row.get('loss', float('nan')):.4f}")
         tune.report(row)
+
+    def say(self, line: str) -> None:
+        """Note a line in the trial's log."""
+        note(self.log, line)
 
 
 def note(log: Path, text: str) -> None:
@@ -153,6 +161,10 @@ def check_code(job: Job) -> None:
         )
 
 
+def _workers_of(launch: Launch) -> str:
+    return f"{launch.workers} worker{'' if launch.workers == 1 else 's'}"
+
+
 def _run_nested(job: Job, launch: Launch) -> None:
     """Train with a group of workers; where one is lost, new ones go on from the checkpoint.
 
@@ -170,7 +182,7 @@ def _run_nested(job: Job, launch: Launch) -> None:
             if (own := own_fault(error)) is not None:
                 raise own from error
             if found_no_room(error):
-                note(Path(launch.log), f"still waits for room for {launch.workers} worker(s)")
+                note(Path(launch.log), f"still waits for room for {_workers_of(launch)}")
                 continue
             lost += 1
             if not workers.gone or lost > launch.retries:
@@ -178,10 +190,14 @@ def _run_nested(job: Job, launch: Launch) -> None:
             note(Path(launch.log), f"new workers are started ({lost} of {launch.retries}): {_reason(error)}")
 
 
-def _train_here(job: Job, log: Path) -> None:
+def _train_here(job: Job, launch: Launch) -> None:
+    from trainables.datasets.node_copies import copied_to
     from trainables.training.loop import train  # imports torch
+    from trainables.training.memory import limit_memory
 
-    train(job, TuneControl(log))
+    limit_memory(launch.memory_share)
+    with copied_to(launch.node_copies):
+        train(job, TuneControl(Path(launch.log)))
 
 
 def run_trial(config: Mapping[str, Any]) -> None:
@@ -202,13 +218,13 @@ def run_trial(config: Mapping[str, Any]) -> None:
         note(
             log,
             f"candidate {job.candidate_id} {'continues' if resumed else 'starts'} on {ray.util.get_node_ip_address()}: "
-            f"{launch.workers} worker(s), process {os.getpid()}",
+            f"{_workers_of(launch)}, process {os.getpid()}",
         )
         check_code(job)
         if launch.nested:
             _run_nested(job, launch)
         else:
-            _train_here(job, log)
+            _train_here(job, launch)
     except Exception as error:  # the boundary of a trial: whatever it was, it is told and kept
         tune.report(last_row(job, error, log))
 

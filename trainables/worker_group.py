@@ -75,6 +75,10 @@ class TrainControl:
         if not broadcast_from_rank_zero(go_on):
             raise Stopped
 
+    def say(self, line: str) -> None:
+        """Note a line in the trial's log."""
+        note(self.log, f"worker {self.rank}: {line}")
+
 
 def _note_group(storage: Path) -> None:
     """Write down which placement group this worker is in, for `release`."""
@@ -96,9 +100,12 @@ def release(storage: Path) -> None:
 
 def _work(config: Mapping[str, Any]) -> None:
     """Run in each worker process of nested trials: train one candidate after another, until no more come."""
+    from trainables.datasets.node_copies import copied_to
     from trainables.training.loop import train as train_candidate  # imports torch
+    from trainables.training.memory import limit_memory
 
     take_device()
+    limit_memory(config["memory_share"])
     exchange, first = config["exchange"], train.get_context().get_world_rank() == 0
     if first:
         _note_group(Path(config["storage"]))
@@ -107,7 +114,8 @@ def _work(config: Mapping[str, Any]) -> None:
         try:
             job = Job.from_dict(order["job"])
             check_code(job)
-            train_candidate(job, TrainControl(Path(order["log"]), exchange))
+            with copied_to(config["node_copies"]):
+                train_candidate(job, TrainControl(Path(order["log"]), exchange))
         except Stopped:
             pass
         else:
@@ -223,7 +231,12 @@ class Workers:
         try:
             DataParallelTrainer(
                 _work,
-                train_loop_config={"exchange": self._exchange, "storage": launch.storage},
+                train_loop_config={
+                    "exchange": self._exchange,
+                    "storage": launch.storage,
+                    "memory_share": launch.memory_share,
+                    "node_copies": launch.node_copies,
+                },
                 backend_config=LightTorch(backend="nccl" if launch.gpus else "gloo"),
                 scaling_config=train.ScalingConfig(
                     num_workers=launch.workers,

@@ -18,6 +18,7 @@ from spaces.sections import StudentSection
 from spaces.turns import in_turn
 from trainables.datasets import PLACES
 from trainables.datasets.cache_folder import STORAGE, cache_folder, stored_in
+from trainables.datasets.node_copies import NODE_COPIES, copied_to
 from trainables.families import PLACES as PLACES_OF_STUDENTS
 from trainables.teachers import TEACHERS
 
@@ -104,14 +105,37 @@ def chosen_storage(named: Path | None, *, kept: str, runs: Path | None) -> tuple
     return None
 
 
+def chosen_copies(named: Path | None) -> str:
+    """Return the folder in which each node is to keep copies of the caches that its trials read, from the root; "" for none."""
+    asked = named or os.environ.get(NODE_COPIES)
+    return str(settled(asked)) if asked else ""
+
+
 @contextmanager
-def stored(named: Path | None, *, kept: str, runs: Path | None, say: Callable[[str], None]) -> Iterator[None]:
+def stored(
+    named: Path | None,
+    *,
+    kept: str,
+    runs: Path | None,
+    copies: Path | None = None,
+    say: Callable[[str], None],
+) -> Iterator[None]:
     """Let all that is derived of teacher and data lie in `chosen_storage` as long as the block lasts; tell where that is.
+
+    Args:
+        named, kept, runs: see `chosen_storage`.
+        copies: see `chosen_copies`.
+        say: takes a line.
 
     Raises:
         StorageError: the folder cannot be made.
     """
-    found = chosen_storage(named, kept=kept, runs=runs)
+    with copied_to(chosen_copies(copies)), _stored(chosen_storage(named, kept=kept, runs=runs), say):
+        yield
+
+
+@contextmanager
+def _stored(found: tuple[Path, str] | None, say: Callable[[str], None]) -> Iterator[None]:
     if found is None:
         yield
         return

@@ -18,6 +18,7 @@ from spaces.objectives import HEAD_COSTS, READS_TEACHER
 from spaces.schema import Space
 from spaces.sections import KEEP_ALL, KEEP_FRONTS
 from spaces.target import AUTO
+from trainables.datasets.node_copies import node_copies
 
 SAMPLE = 40
 TIMED = 8  # of the sample, of which the cost of training is counted
@@ -84,7 +85,9 @@ def _teacher_outputs(space: Space) -> str:
     if how.kind == "live":
         return "teacher outputs live"
     few = f", of logits over a vocabulary the {how.top_k} largest (teacher_cache.top_k)" if how.top_k else ""
-    return f"teacher outputs cached in {how.precision}{few}"
+    where = node_copies() and f", read from copies in {node_copies()} on each node (--node-copies)"
+    where = where or ", read where they lie (--node-copies DIR keeps copies on each node)"
+    return f"teacher outputs cached in {how.precision}{few}{where}"
 
 
 def _first_lines(inputs: Inputs) -> list[str]:

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from spaces.errors import ResourceError, StorageError
 from spaces.files import write_text
 from spaces.paths import settled
 from trainables.datasets.cache_folder import storage
+from trainables.datasets.node_copies import FLAG, node_copies, usable
 from trainables.teachers import TEACHERS
 from trainables.training.job import Job
 
@@ -143,18 +144,44 @@ def unseen(paths: Sequence[str]) -> list[str]:
     return [node for path in paths for node, why in _look_everywhere(path, "").items() if why]
 
 
+def check_copies() -> None:
+    """Refuse a folder for copies in which some node cannot keep any.
+
+    Raises:
+        ResourceError: names the folder, the nodes, what hinders them, and what to do.
+    """
+    folder = node_copies()
+    if not folder:
+        return
+    told = (
+        _asked_everywhere(usable, folder) if ray.is_initialized() else {os.uname().nodename: usable(folder)}
+    )
+    for why in sorted({one for one in told.values() if one}):
+        nodes = ", ".join(node for node, said in told.items() if said == why)
+        raise ResourceError(
+            f"{FLAG} {folder}: the nodes {nodes} cannot keep copies there: {why} Name a folder that lies on a disk of every node "
+            f"and that you may write to: {FLAG} DIR; or leave it out: trials then read the storage."
+        )
+
+
 def _look_everywhere(path: str, token: str) -> dict[str, str]:
     """Return node -> what hinders it at a path, of those where something does; a node that leaves meanwhile is none."""
-    nodes = _nodes()
-    if len(nodes) < 2:
-        return {}
+    return (
+        {node: why for node, why in _asked_everywhere(look, path, token).items() if why}
+        if has_nodes()
+        else {}
+    )
+
+
+def _asked_everywhere(question: Callable[..., str], *arguments: str) -> dict[str, str]:
+    """Return node -> what a function returns there; without a node that leaves meanwhile."""
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    remote: Any = ray.remote(num_cpus=0, max_retries=1)(look)
+    remote: Any = ray.remote(num_cpus=0, max_retries=1)(question)
     asked = {
         node["NodeManagerAddress"]: remote.options(
             scheduling_strategy=strategy(node["NodeID"], soft=False)
-        ).remote(path, token)
-        for node in nodes
+        ).remote(*arguments)
+        for node in _nodes()
     }
     found = {}
     for name, reference in asked.items():
@@ -163,7 +190,7 @@ def _look_everywhere(path: str, token: str) -> dict[str, str]:
         except RayError:
             if name in {node["NodeManagerAddress"] for node in _nodes()}:
                 raise
-    return {name: why for name, why in found.items() if why}
+    return found
 
 
 def _nodes() -> list[dict[str, Any]]:

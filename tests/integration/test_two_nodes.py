@@ -108,7 +108,9 @@ def visit(nodes: Nodes) -> Visit:
     place = nodes.place
     arguments = (runs.script("search/run.py"), "--space", str(runs.write_space(place, SPACE)))
     env = runs.environment(**home(place, "driver"))
-    code, text = runs.run((*arguments, "--address", nodes.first.address), folder=place, env=env)
+    code, text = runs.run(
+        (*arguments, "--address", nodes.first.address, "--node-copies", "disk"), folder=place, env=env
+    )
     assert code == 0, text
     return Visit(place=place, folder=place / "runs" / "tiny", text=text)
 
@@ -133,6 +135,13 @@ def test_all_that_is_derived_lies_beside_the_run(visit: Visit) -> None:
     assert f"storage: {storage} (beside the run" in visit.text
     assert json.loads((visit.folder / "run.json").read_text())["storage"] == str(storage)
     assert {path.name for path in storage.iterdir()} >= {"costs", "scenes", "teacher-outputs", "teachers"}
+    (copy,) = (visit.place / "disk" / "teacher-outputs").iterdir()  # both nodes have the same disks here
+    (shared,) = [one for one in (storage / "teacher-outputs").iterdir() if copy.name.startswith(one.name)]
+    names = {path.name for path in shared.glob("*.safetensors")}
+    assert names
+    assert {path.name for path in copy.glob("*.safetensors")} == names
+    logs = "".join(path.read_text() for path in (visit.folder / "logs").glob("*.log"))
+    assert logs.count(f"node copy of the teacher cache {copy}: complete") == 1
     left = [path for path in (visit.place / "homes").rglob("*") if "student-search" in str(path)]
     assert left == []
 

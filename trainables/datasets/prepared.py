@@ -22,6 +22,7 @@ from trainables.datasets.base import Progress
 from trainables.datasets.cache_folder import cache_folder, unusable
 from trainables.datasets.contents import reason
 from trainables.datasets.jsonl_files import shown
+from trainables.datasets.node_copies import near_file
 from trainables.preprocess import Framing
 from trainables.share import usable_cores
 
@@ -65,6 +66,7 @@ def mapped(wanted: Prepared[Item], framing: Framing, progress: Progress) -> np.n
         with in_turn(path, "prepared pictures", say=progress):
             if not path.exists():  # another process may have made it meanwhile
                 _write(path, wanted, framing, progress=progress)
+    path = near_file(path)
     try:
         with np.errstate(over="ignore"):  # of a size that a damaged header claims
             pixels: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -20,6 +20,9 @@ class Control(Protocol):
     def report(self, row: Row) -> None:
         """Take one epoch's row; every worker calls it, rank 0's row counts."""
 
+    def say(self, line: str) -> None:
+        """Take a line for whoever follows this training."""
+
 
 class PlainControl:
     """One worker without Ray: rows go to standard output."""
@@ -40,6 +43,11 @@ class PlainControl:
                 k: round(v, 4) if isinstance(v, float) else v for k, v in row.items() if k not in ("time",)
             }
             print(json.dumps(shown), file=sys.stdout, flush=True)
+
+    def say(self, line: str) -> None:
+        """Print the line."""
+        if not self.quiet:
+            print(line, file=sys.stderr, flush=True)
 
 
 def append_row(path: Path, row: Row) -> None:

@@ -26,6 +26,7 @@ from spaces.files import make_folder, write_text
 from trainables.configs import made_config
 from trainables.datasets.cache_folder import stored_in
 from trainables.datasets.encoded import EncodedSplit
+from trainables.datasets.node_copies import Say, heard_by
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.retention import (
@@ -44,7 +45,7 @@ from trainables.training.control import Control, Row, append_row
 from trainables.training.health import Collapsed, Diverged, flat_metrics
 from trainables.training.job import Job
 from trainables.training.memory import PeakMemory
-from trainables.training.sources import Sources, evaluation_wants, opened_cache
+from trainables.training.sources import Sources, copied_cache, evaluation_wants
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
 
 ROWS = "rows.jsonl"
@@ -92,13 +93,12 @@ def _state_precision() -> None:
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # torch lacks its type
 
 
-def _sources(job: Job, teacher: Teacher, train: EncodedSplit) -> Sources:
+def _sources(job: Job, teacher: Teacher, train: EncodedSplit, say: Say) -> Sources:
     """Return the teacher with its cache of the train split, or alone where the job names none."""
     if not job.cache:
         return Sources(teacher, {})
-    return Sources(
-        teacher, {"train": opened_cache(job.cache, teacher, data=job.dataset_fingerprint, split=train)}
-    )
+    data = job.dataset_fingerprint
+    return Sources(teacher, {"train": copied_cache(job.cache, teacher, data=data, split=train, say=say)})
 
 
 def check_same(what: str, found: str, planned: str) -> None:
@@ -129,7 +129,7 @@ class _Opened:
     val: EncodedSplit
 
 
-def _open(job: Job, device: str) -> _Opened:
+def _open(job: Job, device: str, say: Say = print) -> _Opened:
     """Return teacher and data of a job, those that it was planned with.
 
     Raises:
@@ -142,7 +142,7 @@ def _open(job: Job, device: str) -> _Opened:
         place = job.dataset.get("file") or job.dataset.get("root") or job.dataset.get("kind")
         check_same(f"data set {place}", shared_dataset(job.dataset).fingerprint, job.dataset_fingerprint)
         train, val = (shared_split(job.teacher, device, job.dataset, name) for name in ("train", "val"))
-        return _Opened(teacher=teacher, source=_sources(job, teacher, train), train=train, val=val)
+        return _Opened(teacher=teacher, source=_sources(job, teacher, train, say), train=train, val=val)
     except (TeacherError, DatasetError, PluginError, OSError) as error:
         if not job.dataset_fingerprint:
             raise
@@ -189,7 +189,7 @@ class TrialLoop:
         self.device = pick_device(job.device)
         self.folder = Path(job.folder)
         self.size = made_config(EvaluationSize, job.evaluation, "evaluation")
-        opened = _open(job, str(self.device))
+        opened = _open(job, str(self.device), control.say)
         self.teacher, self.source, self.val = opened.teacher, opened.source, opened.val
         self.tasks = make_tasks(job.tasks)
         step, self.blueprint = build_step(
@@ -244,7 +244,8 @@ class TrialLoop:
         wants = evaluation_wants(self.trainer.step.student, self.tasks.values())
         if wants and self.job.evaluation_cache:
             data = self.job.dataset_fingerprint
-            cache = opened_cache(self.job.evaluation_cache, self.teacher, data=data, split=self.val)
+            folder, say = self.job.evaluation_cache, self.control.say
+            cache = copied_cache(folder, self.teacher, data=data, split=self.val, say=say)
             if cache.holds(wants):
                 self.source.caches[self.val.name] = cache
 
@@ -386,5 +387,5 @@ def train(job: Job, control: Control, *, from_epoch: int | None = None) -> None:
     Raises:
         StudentSearchError: the job, its teacher, its data or its checkpoint cannot be used.
     """
-    with stored_in(job.storage):
+    with stored_in(job.storage), heard_by(control.say):
         TrialLoop(job, control).run(from_epoch)

@@ -36,6 +36,12 @@ class PeakMemory:
         return _resident_peak()
 
 
+def limit_memory(share: float) -> None:
+    """Let PyTorch take a share of the memory of this process's GPU, and no more: what does not fit is then taken in parts."""
+    if share < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(share)
+
+
 def _forget_peak() -> None:
     """Let the kernel count the peak of this process anew; a system that cannot goes on with the old one."""
     with suppress(OSError):

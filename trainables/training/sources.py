@@ -1,28 +1,32 @@
 """What one trial's teacher says: read from a cache where there is one of the split, else said live."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from trainables.datasets.encoded import EncodedSplit
+from trainables.datasets.node_copies import node_copies
 from trainables.families.base import Family
 from trainables.signals import Batch, Signals, Wants
 from trainables.tasks.base import Task, taught_of, wants_of
 from trainables.teachers.cache.layout import parts_of
+from trainables.teachers.cache.node_copy import CopiedCache
 from trainables.teachers.cache.read import TeacherCache
 from trainables.teachers.teacher import Teacher
+
+Cache = TeacherCache | CopiedCache
 
 
 class Sources:
     """A teacher and the caches of what it said about some splits; each batch says which split it is of."""
 
-    def __init__(self, teacher: Teacher, caches: Mapping[str, TeacherCache]) -> None:
+    def __init__(self, teacher: Teacher, caches: Mapping[str, Cache]) -> None:
         """Take a teacher and caches.
 
         Args:
             teacher: answers what no cache does.
             caches: split -> cache, which is asked for all of it.
         """
-        self.teacher, self.caches = teacher, dict(caches)
+        self.teacher, self.caches = teacher, dict[str, Cache](caches)
 
     def signals(self, batch: Batch, wants: Wants) -> Signals:
         """Return the signals for the given examples."""
@@ -59,3 +63,21 @@ def opened_cache(
         TeacherError: it cannot be read, or is of something else: names what differs.
     """
     return TeacherCache(Path(folder), teacher.offers, asked={**parts_of(teacher, split), "data": data})
+
+
+def copied_cache(
+    folder: str, teacher: Teacher, *, data: str, split: EncodedSplit, say: Callable[[str], None]
+) -> Cache:
+    """Return the cache of a folder, read from a copy on this node where such are kept; arguments as of `opened_cache`.
+
+    Args:
+        say: takes a line on the copy.
+
+    Raises:
+        TeacherError: it cannot be read, or is of something else: names what differs.
+    """
+
+    def opened(place: Path) -> TeacherCache:
+        return opened_cache(str(place), teacher, data=data, split=split)
+
+    return CopiedCache(Path(folder), opened, say) if node_copies() else opened(Path(folder))

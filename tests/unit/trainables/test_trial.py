@@ -170,7 +170,7 @@ def test_no_room_for_workers_is_a_wait_and_no_failure_however_long_it_takes(
     script += [*[NO_ROOM] * 10, TRAINED]
     trial._run_nested(job, launch)
     assert script == []
-    assert notes == ["one.log: still waits for room for 2 worker(s)"] * 10
+    assert notes == ["one.log: still waits for room for 2 workers"] * 10
     assert found_no_room(NO_ROOM)
     assert not found_no_room(train.ControllerError(WorkerGroupStartupFailedError("no")))
     assert not found_no_room(ConnectionError("lost"))

@@ -150,6 +150,17 @@ def _check(header: bytes, index: Mapping[str, np.ndarray]) -> str:
     return f"{found:08x}"
 
 
+def head_of(path: Path) -> bytes:
+    """Return the header of a file, whose checksum stands for all of it.
+
+    Raises:
+        OSError: the system refuses it.
+    """
+    with path.open("rb") as source:
+        length = source.read(8)
+        return length + source.read(min(int.from_bytes(length, "little"), LONGEST_HEADER))
+
+
 class PartFile:
     """An open file: its tensors are mapped, and each row is checked by whoever reads it.
 
