@@ -75,14 +75,20 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def number_or_auto(text: str) -> float | str:
+    """Return what a flag says of GPUs: a number, or a word that the space knows or refuses."""
+    return text if text == "auto" else float(text)
+
+
 def _add_resources(made: argparse.ArgumentParser) -> None:
     """Add the flags that say what trials take."""
     made.add_argument("--workers-per-trial", type=int, metavar="N", help="training processes per candidate")
     made.add_argument(
         "--gpus-per-worker",
-        type=float,
+        type=number_or_auto,
         metavar="X",
-        help="GPUs of each worker, a share such as 0.25 too (default 1 where there is a GPU)",
+        help="GPUs of each worker, a share such as 0.25 too; auto: the share that the largest student needs, as measured "
+        "(default 1 where there is a GPU)",
     )
     made.add_argument(
         "--max-concurrent",

@@ -12,6 +12,7 @@ from ray.tune import Callback
 from search.candidates.admissions import StudentAdmissions
 from search.candidates.candidate_searcher import CandidateSearcher
 from search.candidates.first_candidates import plan_search
+from search.candidates.packing import Packing, choose_packing
 from search.inputs.inputs import Inputs
 from search.inputs.plugins import make_proposer, make_scheduler, rungs_of
 from search.inputs.teacher_cache import fill_evaluation_caches, fill_teacher_caches
@@ -30,7 +31,7 @@ from search.stopping.interrupt import Interrupt
 from search.stopping.stop_rules import INTERRUPTED, Ending, StopRules
 from search.stopping.time_used import TimeUsed
 from search.tune import cluster
-from search.tune.capacity import Capacity
+from search.tune.capacity import Capacity, gpu_kinds
 from search.tune.groups import Watchdog
 from search.tune.shared import check_copies, check_seen
 from search.tune.tune_callback import RunCallback, Watched
@@ -123,6 +124,7 @@ class Session:
         self.scheduler = make_scheduler(self.space, self.folder)
         rungs = rungs_of(self.space)
         self.admissions = StudentAdmissions(inputs, self.recorder, folder=self.folder, rungs=rungs)
+        self._packing: Packing | None = None  # where trials are to share GPUs
 
     def run(self) -> Outcome:
         """Search until a rule ends it, then draw the report; every result is kept whatever happens.
@@ -145,7 +147,13 @@ class Session:
         searcher = self._line_up(rules)
         self.admissions.measure_ahead()  # beside what follows
         caches = fill_teacher_caches(self.inputs)
-        self.admissions.held_out = fill_evaluation_caches(self.inputs)
+        self.admissions.caches, self.admissions.held_out = caches, fill_evaluation_caches(self.inputs)
+        if self.space.resources.packs:
+            self._packing = choose_packing(self.inputs, self.admissions, kinds=gpu_kinds())
+            self.say(self._packing.describe())
+            self.facts.note(gpu_packing=self._packing.to_dict())
+        elif self.facts.known.get("gpu_packing"):  # of the session before
+            self.facts.note(gpu_packing=None)
         with interrupt:
             end = Finish(self.folder, self._named, interrupt, say=self.say)
             try:
@@ -264,7 +272,7 @@ class Session:
         found = cluster.resources(
             workers=wanted.workers_per_trial,
             cpus=wanted.cpus_per_worker,
-            gpus=wanted.gpus_per_worker,
+            gpus=self._packing.gpus if self._packing else wanted.gpus,
             most=wanted.max_concurrent,
         )
         for line in [found.describe(), *filter(None, [found.waits]), *dashboard]:
@@ -278,6 +286,7 @@ class Session:
             log="",
             retries=self.space.failures.retries,
             node_copies=node_copies(),
+            memory_share=self._packing.memory_share if self._packing else 1.0,
             driver=driver_share([node["Resources"] for node in ray.nodes() if node["Alive"]], found.slots),
         )
         self.admissions.open(caches=caches, launch=launch)
@@ -311,6 +320,7 @@ class Session:
             weights=self.weights,
             on_end=on_end,
             waiting=lambda: capacity.waiting,
+            packed=self._packing.trials if self._packing else 1,
             say=self.say,
         )
         callback = RunCallback(self.recorder, watched)

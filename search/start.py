@@ -147,7 +147,7 @@ def _on_cluster(request: Request) -> bool:
 
 def _has_gpus(inputs: Any) -> bool:
     """Return whether the trials of a search on this machine have GPUs: then all that is long has them, too."""
-    if inputs.space.resources.gpus_per_worker == 0:
+    if inputs.space.resources.gpus == 0:
         return False
     import torch
 
@@ -204,9 +204,7 @@ def check_place(address: str | None, space: Space, *, say: Say) -> None:
         check_address(address)
         return
     asked = space.resources
-    for line in check_machine(
-        workers=asked.workers_per_trial, cpus=asked.cpus_per_worker, gpus=asked.gpus_per_worker
-    ):
+    for line in check_machine(workers=asked.workers_per_trial, cpus=asked.cpus_per_worker, gpus=asked.gpus):
         say(line)
 
 

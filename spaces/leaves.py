@@ -26,7 +26,7 @@ def fixed(rule: Rule) -> PlainValidator:
 
     def validate(value: Any) -> Any:
         if is_domain(value):
-            _stop([((), _fixed_only(rule.allowed()))])
+            stop([((), _fixed_only(rule.allowed()))])
         return _literal(rule, value)
 
     return PlainValidator(validate)
@@ -49,7 +49,7 @@ def option(*, searched: bool) -> PlainValidator:
         findings: list[Finding] = []
         kept = _option(value, (), findings=findings, searched=searched)
         if findings:
-            _stop(findings)
+            stop(findings)
         return kept
 
     return PlainValidator(validate)
@@ -62,13 +62,13 @@ def chosen() -> PlainValidator:
         if value is None:
             return None
         if is_domain(value):
-            _stop([((), _fixed_only(_NAMES))])
+            stop([((), _fixed_only(_NAMES))])
         if not isinstance(value, list | dict) or not value:
-            _stop([((), f"got {show(value)}; allowed: {_NAMES}. Write [a, b], or drop the key.")])
+            stop([((), f"got {show(value)}; allowed: {_NAMES}. Write [a, b], or drop the key.")])
         findings: list[Finding] = []
         kept = _chosen(value, findings)
         if findings:
-            _stop(findings)
+            stop(findings)
         return kept
 
     return PlainValidator(validate)
@@ -82,7 +82,7 @@ def within(domain: Domain) -> str:
     return f"a value from {low} to {high}{', or 0' if zero else ''}"
 
 
-def _stop(findings: list[Finding]) -> NoReturn:
+def stop(findings: list[Finding]) -> NoReturn:
     raise PydanticCustomError(PROBLEMS, "{count} problems", {"count": len(findings), "findings": findings})
 
 
@@ -90,7 +90,7 @@ def _literal(rule: Rule, value: Any) -> Any:
     try:
         return rule.read(value)
     except Refused as refused:
-        _stop([((), str(refused))])
+        stop([((), str(refused))])
 
 
 def is_domain(value: Any) -> bool:
@@ -131,7 +131,7 @@ def _option(value: Any, part: tuple[str | int, ...], *, findings: list[Finding],
         if is_domain(value):
             if searched:
                 return _Reading(Option()).domain(value)
-            _stop([((), _fixed_only(Option().allowed()))])
+            stop([((), _fixed_only(Option().allowed()))])
     except PydanticCustomError as error:
         findings += [((*part, *inner), text) for inner, text in (error.context or {})["findings"]]
         return None
@@ -179,17 +179,17 @@ class _Reading:
                 self.note((key,), f"got an unknown key; allowed: {', '.join(KEYS)}. {hint}")
                 misspelt = misspelt or guess in KINDS
         if not kinds and misspelt:
-            _stop(self.findings)
+            stop(self.findings)
         if len(kinds) != 1:
             got = " and ".join(kinds) if kinds else f"the keys {listed(spec, none='(none)')}"
             allowed = f"{self.rule.allowed()}, or a domain with exactly one of {', '.join(KINDS)}"
             self.note((), f"got {got}; allowed: {allowed}. Keep one, as in {{choice: [a, b], default: a}}.")
-            _stop(self.findings)
+            stop(self.findings)
         kind = kinds[0]
         zero, when = self.zero(spec), self.when(spec)
         parts = self.choice(spec[kind]) if kind == "choice" else self.range(kind, spec[kind])
         if parts is None:
-            _stop(self.findings)
+            stop(self.findings)
         domain = {"choice": Choice, "int": Int, "float": Float, "log": Log}[kind](**parts)
         if zero:
             self.check_zero(domain)
@@ -197,7 +197,7 @@ class _Reading:
         if "default" in spec:
             parts["default"] = self.default(domain, spec["default"])
         if self.findings:
-            _stop(self.findings)
+            stop(self.findings)
         return type(domain)(**parts, zero=zero, when=when)
 
     def when(self, spec: dict[str, Any]) -> tuple[Condition, ...]:

@@ -68,6 +68,7 @@ class Number(Rule):
         high: greatest value, itself allowed unless `open_high`; None for any.
         relative: whether `0.5x` of the teacher's value is allowed.
         most_times: greatest factor of a relative value; None for any.
+        word: a text that is allowed in its place, "" for none.
         why: why nobody means more than `high`, as a clause; for a bound against slips and against what fills a machine.
     """
 
@@ -79,6 +80,7 @@ class Number(Rule):
     share: bool = False
     relative: bool = False
     most_times: int | None = None
+    word: str = ""
     why: str = ""
 
     def allowed(self) -> str:
@@ -91,11 +93,14 @@ class Number(Rule):
         if self.high is not None and all_bounds:
             bound += f" and {'below' if self.open_high else '<='} {self.high:.15g}"
         bound += ", above 1 a whole one" if self.share else ""
+        bound += f", or {self.word}" if self.word else ""
         most = f", at most {self.most_times}x" if self.most_times and all_bounds else ""
         return f"{noun} {bound}" + (f", or relative to the teacher as 0.5x{most}" if self.relative else "")
 
     def accept(self, value: Any) -> Any:
-        """Return an int, a float, or the relative text."""
+        """Return an int, a float, or the relative text or the word."""
+        if self.word and value == self.word:
+            return value
         factor = relative(value)
         if factor is not None and self.relative:
             if factor == 0:

@@ -1,15 +1,16 @@
 """The sections of a space file: pydantic models, each field a literal or, where searchable, a domain."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from spaces.domains import Domain
-from spaces.leaves import chosen, fixed, option, searched
+from spaces.leaves import chosen, fixed, option, searched, stop
 from spaces.rules import Flag, Number, Points, Word
 from spaces.tree import located, overlaid
 
 KEEP_FRONTS, KEEP_ALL = "fronts", "all"
+AUTO_GPUS = "auto"
 
 _COUNT = Number(whole=True, low=1, high=10**9, why="nothing is counted that far in a search")
 _EPOCHS = Number(whole=True, low=1, high=10**5, why="candidates are judged and noted epoch by epoch")
@@ -30,6 +31,7 @@ _IMAGES = Number(
     why="each evaluated picture is compared with each caption, and held in memory",
 )
 _TEXTS = Number(whole=True, low=1, high=1000, why="the texts of all evaluated pictures are held in memory")
+_GPUS = Number(low=0, high=1000, share=True, null=True, word=AUTO_GPUS, why="each is a device of one machine")
 _PROCESSES = Number(whole=True, low=1, high=10**4, why="each is a process on a core of its own")
 _CONCURRENT = Number(
     whole=True, low=1, high=10**5, null=True, why="each is a process that the search follows"
@@ -215,16 +217,36 @@ class SearchSection(Section):
 class ResourcesSection(Section):
     """What one trial takes, and how many run side by side: null for all that there is room for.
 
-    gpus null is 1 where the cluster has any, else 0.
+    gpus null is 1 where the cluster has any, else 0; `auto` is the share of one that the largest student needs, as measured.
     """
 
     workers_per_trial: Processes = 1
     cpus_per_worker: Processes = 1
-    gpus_per_worker: Annotated[
-        float | None,
-        fixed(Number(low=0, high=1000, share=True, null=True, why="each is a device of one machine")),
-    ] = None
+    gpus_per_worker: Annotated[float | str | None, fixed(_GPUS)] = None
     max_concurrent: Annotated[int | None, fixed(_CONCURRENT)] = None
+
+    @property
+    def gpus(self) -> float | None:
+        """GPUs of a worker as far as the space says: None is 1 where the cluster has any, else 0; so is `auto`, to begin with."""
+        return None if isinstance(self.gpus_per_worker, str) else self.gpus_per_worker
+
+    @property
+    def packs(self) -> bool:
+        """Whether several trials are to share a GPU, as far as their memory allows."""
+        return self.gpus_per_worker == AUTO_GPUS
+
+    @model_validator(mode="after")
+    def _workers_have_devices(self) -> Self:
+        """Refuse several workers on shares of a GPU: on one device two of them cannot speak to one another."""
+        gpus = self.gpus
+        if self.workers_per_trial > 1 and gpus is not None and 0 < gpus < 1:
+            text = (
+                f"got {gpus:g} with {self.workers_per_trial} workers per trial; allowed: a share of a GPU for trials of one "
+                "worker, since workers of one trial speak by NCCL, which takes no two of them on one device. Set it to 1, or "
+                "workers_per_trial to 1."
+            )
+            stop([(("gpus_per_worker",), text)])
+        return self
 
 
 class FailuresSection(Section):

@@ -27,6 +27,7 @@ class StudentAdmissions:
     """Builds candidates of one space and writes their jobs into one run folder.
 
     Attributes:
+        caches: teacher -> folder of its cache, {} for live teachers.
         held_out: teacher -> folder of the cache of the validation split, where students read it.
     """
 
@@ -47,7 +48,7 @@ class StudentAdmissions:
             rungs: epochs at which metrics are measured.
         """
         self._inputs, self._recorder, self._folder, self._rungs = inputs, recorder, folder, rungs
-        self._caches: Mapping[str, str] = {}
+        self.caches: Mapping[str, str] = {}
         self.held_out: Mapping[str, str] = {}
         self._launch: Launch | None = None
         self._space_digest = str(space_facts(inputs.space)["space_digest"])
@@ -57,10 +58,10 @@ class StudentAdmissions:
         """Take what every trial shares; to be called before the first one is ordered.
 
         Args:
-            caches: teacher -> folder of its cache, {} for live teachers.
+            caches: see there.
             launch: how it is run; the log file is each trial's own.
         """
-        self._caches, self._launch = caches, launch
+        self.caches, self._launch = caches, launch
 
     def build(self, values: Values, index: int) -> Proposal:
         """Return the candidate at a point of the space, less the losses that its student cannot feed.
@@ -88,9 +89,14 @@ class StudentAdmissions:
         """Have the latency measured of what the space is likely to produce, within the limits that are known by now."""
 
         def keeps_limits(candidate: Candidate) -> bool:
-            return not isinstance(self._filter.counted(candidate), Rejected)
+            return self.counted(candidate) is not None
 
         self._inputs.latencies.ask(likely_subjects(self._inputs, keeps_limits), likely=True)
+
+    def counted(self, candidate: Candidate) -> Mapping[str, float] | None:
+        """Return what of a candidate's costs is known without running it; None where they break a limit."""
+        found = self._filter.counted(candidate)
+        return None if isinstance(found, Rejected) else found
 
     def violation(self, costs: Mapping[str, float]) -> float:
         """Return how far costs lie beyond the limits."""
@@ -116,9 +122,14 @@ class StudentAdmissions:
 
     def job(self, candidate: Candidate, costs: Mapping[str, float]) -> Job:
         """Return the order for one training, also written as candidate.json for `python -m trainables.worker`."""
+        job = self.drafted_job(candidate, {name: costs[name] for name in COSTS})
+        job.write(make_folder(Path(job.folder)) / CANDIDATE_FILE)
+        return job
+
+    def drafted_job(self, candidate: Candidate, costs: Mapping[str, float]) -> Job:
+        """Return the order for one training; nothing is written."""
         inputs, name = self._inputs, self._inputs.students.teacher_name(candidate.config)
-        folder = self._folder / CHECKPOINTS / candidate.candidate_id
-        job = Job(
+        return Job(
             candidate_id=candidate.candidate_id,
             config=candidate.config,
             seed=candidate.training_seed,
@@ -136,15 +147,13 @@ class StudentAdmissions:
             evaluation_cache=self.held_out.get(name, ""),
             storage=storage(),
             checkpoints=inputs.space.checkpoints.model_dump(exclude={"keep"}),
-            costs={name: costs[name] for name in COSTS},
-            folder=str(folder),
+            costs=costs,
+            folder=str(self._folder / CHECKPOINTS / candidate.candidate_id),
         )
-        job.write(make_folder(folder) / CANDIDATE_FILE)
-        return job
 
     def _cache(self, candidate: Candidate, name: str) -> str:
         """Return the cache of a candidate's teacher; "", and with it the live teacher, if it lacks what this student needs."""
-        folder = self._caches.get(name, "")
+        folder = self.caches.get(name, "")
         if not folder:
             return ""
         wants = self._inputs.students.taught(candidate.config)

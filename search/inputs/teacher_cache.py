@@ -149,9 +149,7 @@ def _device(inputs: Inputs) -> torch.device:
     """Return what the teachers are asked on: on a GPU where the trials have one."""
     if inputs.elsewhere is not None:
         return torch.device("cuda" if inputs.elsewhere.gpus else "cpu")
-    return torch.device(
-        "cuda" if inputs.space.resources.gpus_per_worker != 0 and torch.cuda.is_available() else "cpu"
-    )
+    return torch.device("cuda" if inputs.space.resources.gpus != 0 and torch.cuda.is_available() else "cpu")
 
 
 def teacher_wants(inputs: Inputs, name: str) -> Wants:

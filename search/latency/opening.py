@@ -27,7 +27,7 @@ def measuring(inputs: Inputs, resumed: Path | None = None) -> Iterator[None]:
         ResourceError: the target does not exist where the trials run.
     """
     space, elsewhere = inputs.space, inputs.elsewhere
-    asked = space.resources.gpus_per_worker
+    asked = space.resources.gpus
     target = target_of(space, gpus=elsewhere.gpus > 0 if elsewhere is not None else takes_gpus(asked))
     facts = read_facts(resumed) if resumed is not None else {}
     check_same_target(f"--resume {resumed}", facts, target)

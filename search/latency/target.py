@@ -26,7 +26,7 @@ def target_of(space: Space, *, gpus: bool) -> Target:
 
 
 def takes_gpus(asked: float | None) -> bool:
-    """Return whether trials on this machine take a GPU; `asked` is `resources.gpus_per_worker`."""
+    """Return whether trials on this machine take a GPU; `asked` is `resources.gpus`."""
     if asked is not None:
         return asked > 0
     import torch  # slow, and needed only here
@@ -45,7 +45,7 @@ def check_target(space: Space, *, here: bool) -> None:
         SpaceError: values that do not go together.
         ResourceError: no such device, too few cores, or a runtime that is not installed.
     """
-    asked = space.resources.gpus_per_worker
+    asked = space.resources.gpus
     target = target_of(space, gpus=takes_gpus(asked) if here else bool(asked))
     if not here:
         return

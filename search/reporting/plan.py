@@ -57,6 +57,7 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
         f"a candidate whose process or node is lost goes on from its checkpoint, up to {space.failures.retries} times "
         "(failures.retries); an error of its own is not tried again"
     )
+    lines += _gpu_lines(space)
     rules = described(space.search.stop)
     if rules:
         lines.append(
@@ -67,6 +68,18 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
             f"limits refer to the teacher {space.teachers[0]}, of {', '.join(space.teachers)}; retention to the student's own"
         )
     return [*lines, *(f"WARNING: {sentence}" for sentence in (inputs.caveats() if measure else ()))]
+
+
+def _gpu_lines(space: Space) -> list[str]:
+    """Return what of a GPU a trial gets, where it may get one."""
+    resources = space.resources
+    if resources.packs:
+        told = "the share of one that the largest students need, measured before the first trial (gpus_per_worker: auto)"
+    elif resources.gpus is None:
+        told = "a whole one for each worker where there are any (gpus_per_worker: auto lets small trials share one)"
+    else:
+        told = f"{resources.gpus:g} for each worker (gpus_per_worker)"
+    return [f"GPUs of a trial: {told}"] if resources.gpus != 0 else []
 
 
 def _target(inputs: Inputs) -> str:

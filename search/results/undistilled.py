@@ -173,7 +173,7 @@ def _takes(run: Run) -> "Resources":
     except StudentSearchError as error:  # of an earlier version, perhaps; nothing else hangs on it
         _say(f"each training takes one CPU, and a GPU where there are any: {error}")
         return cluster.resources(workers=1, cpus=1, gpus=None)
-    return cluster.resources(workers=1, cpus=asked.cpus_per_worker, gpus=asked.gpus_per_worker)
+    return cluster.resources(workers=1, cpus=asked.cpus_per_worker, gpus=asked.gpus)
 
 
 def _say(line: str) -> None:

@@ -12,6 +12,7 @@ import ray
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.experimental.internal_kv import _internal_kv_get
 
+from analysis.wording import plural
 from search.tune.groups import DEVICES, own_groups
 from spaces.errors import ResourceError
 
@@ -20,9 +21,12 @@ SHARE = 20  # a look takes at most one part in so many of the driver's time: a t
 TOLD_S = 10.0  # a trial that waits longer is told
 BROUGHT = 8  # candidates prepared beyond what there is room for, so that an autoscaler sees what is wanted
 NODE_TYPE = "node_"  # before a node's id: what Ray calls the type of nodes that no autoscaler has brought
+KIND = "accelerator_type:"  # before the name of a kind of GPU, among the resources of a node
+ROUNDING = 1e-6
 STATUS_KEY = b"__autoscaling_status"  # in Ray's own table; `ray status` reads it there
 MONITOR_KEY = b"AutoscalerMetricsAddress"  # there, too, as soon as a cluster's monitor runs, which then looks for an autoscaler
 MONITOR_S = 15.0
+LEFT_S = 3.0  # in which Ray takes back what work that has ended had
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +49,8 @@ class Resources:
     def describe(self) -> str:
         """Return one line."""
         gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
-        return f"{self.slots} trials at a time, each {self.workers} worker(s) of {self.cpus} CPU{gpus}"
+        workers = f"{plural(self.workers, 'worker')} of {self.cpus} CPU{gpus}"
+        return f"{plural(self.slots, 'trial')} at a time, each {workers}"
 
     @property
     def each(self) -> Mapping[str, float]:
@@ -95,9 +100,21 @@ class Cluster:
 
 
 def _times(have: Mapping[str, float], each: Mapping[str, float]) -> float:
-    """Return how often `each` goes into what there is; shares of a GPU are no exact numbers."""
-    found = min((have.get(name, 0.0) / need for name, need in each.items()), default=math.inf)
-    return found if math.isinf(found) else int(found + 1e-6)
+    """Return how often `each` goes into what there is."""
+    return min((_fits(have.get(name, 0.0), need) for name, need in each.items()), default=math.inf)
+
+
+def _fits(have: float, need: float) -> float:
+    """Return how often one need goes into what there is; a share of a device does not stretch over two of them.
+
+    Sums of shares are no exact numbers, and Ray itself counts ten-thousandths.
+    """
+    if math.isinf(have):
+        return have
+    if need >= 1:
+        return int(have / need + ROUNDING)
+    whole = int(have + ROUNDING)
+    return whole * int(1 / need + ROUNDING) + int(max(have - whole, 0.0) / need + ROUNDING)
 
 
 def look() -> Cluster:
@@ -144,24 +161,40 @@ def scales(status: Mapping[str, Any], types: Iterable[str]) -> bool:
     )
 
 
+def gpu_kinds() -> list[str]:
+    """Return the names of the kinds of GPUs of the cluster that this process has joined, none where it has joined none."""
+    nodes = ray.nodes() if ray.is_initialized() else []
+    kinds = set()
+    for node in nodes:
+        if node["Alive"] and node["Resources"].get("GPU", 0):
+            named = [one.removeprefix(KIND) for one in node["Resources"] if one.startswith(KIND)]
+            kinds.add(", ".join(sorted(named)) or "unknown")
+    return sorted(kinds)
+
+
 def found_resources(
     *, workers: int, cpus: int, gpus: float | None, most: int | None = None, pause_s: float = 1.0
 ) -> Resources:
     """Return what a trial takes of this cluster, see `fitted`; of one that has just been started, once it is known how it grows.
 
+    A cluster that seems full is looked at for some seconds: work of our own that has just ended, such as filling a cache, is told
+    as busy for a moment.
+
     Raises:
         ResourceError: it will never take one.
     """
-    deadline = time.monotonic() + MONITOR_S
+    deadline, left = time.monotonic() + MONITOR_S, time.monotonic() + LEFT_S
     while True:
         try:
-            return fitted(look(), workers=workers, cpus=cpus, gpus=gpus, most=most)
+            found = fitted(look(), workers=workers, cpus=cpus, gpus=gpus, most=most)
+            if not found.waits or time.monotonic() >= left:
+                return found
         except ResourceError:
             silent = _internal_kv_get(MONITOR_KEY) is not None and _internal_kv_get(STATUS_KEY) is None
             if not silent or time.monotonic() >= deadline:
                 raise
+            at_most.cache_clear()
         time.sleep(pause_s)
-        at_most.cache_clear()
 
 
 def fitted(
@@ -191,8 +224,14 @@ def fitted(
 
 
 def _asks(need: Resources) -> str:
-    told = " and ".join(f"{need.workers * each:g} {name}s" for name, each in need.each.items())
-    return f"one trial needs {told} ({need.workers} workers of {' and '.join(f'{one:g}' for one in need.each.values())})"
+    told = " and ".join(amount(need.workers * each, name) for name, each in need.each.items())
+    share = " and ".join(f"{one:g}" for one in need.each.values())
+    return f"one trial needs {told} ({plural(need.workers, 'worker')} of {share})"
+
+
+def amount(number: float, name: str) -> str:
+    """Return `1 CPU`, `2 CPUs`, `0.25 GPUs`."""
+    return f"{number:g} {name}{'' if number == 1 else 's'}"
 
 
 def _never(found: Cluster, need: Resources) -> str:
@@ -200,10 +239,10 @@ def _never(found: Cluster, need: Resources) -> str:
     lacking = [name for name, each in need.each.items() if _most(found, name) < need.workers * each]
     if not lacking:
         largest = [max((node.get(name, 0.0) for node in found.nodes), default=0.0) for name in need.each]
-        have = " and ".join(f"{most:g} {name}s" for most, name in zip(largest, need.each, strict=True))
+        have = " and ".join(map(amount, largest, need.each))
         lacking, told = list(need.each), f"no node has what one worker takes (at most {have})"
     else:
-        told = "the cluster has " + " and ".join(f"{_most(found, name):g} {name}s" for name in lacking)
+        told = "the cluster has " + " and ".join(amount(_most(found, name), name) for name in lacking)
     ever = "may grow to no more" if found.at_most is not None else "has no autoscaler that would bring more"
     lower = " or ".join(f"resources.{name.lower()}s_per_worker" for name in lacking)
     return f"{_asks(need)}, {told} and {ever}. Lower resources.workers_per_trial or {lower}, or add nodes."

@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from analysis.wording import plural
 from spaces.errors import ResourceError
 from trainables.share import core_share, free_memory
 
@@ -56,7 +57,8 @@ def check_fit(workers: int, cpus: int, gpus: float, *, num_cpus: float, num_gpus
     for name, need, got in (("CPU", workers * cpus, num_cpus), ("GPU", workers * gpus, num_gpus)):
         if need > got:
             raise ResourceError(
-                f"resources: one trial needs {need:g} {name}s ({workers} workers of {need / workers:g}), {where} has "
+                f"resources: one trial needs {need:g} {name}{'' if need == 1 else 's'} ({plural(workers, 'worker')} of "
+                f"{need / workers:g}), {where} has "
                 f"{got:g}. Lower resources.workers_per_trial or resources.{name.lower()}s_per_worker, or add nodes."
             )
 

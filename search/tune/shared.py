@@ -50,7 +50,7 @@ def at_work(inputs: Inputs, address: str | None, *, say: Say) -> Iterator[None]:
         _share_teachers(inputs, say)
         asked = inputs.space.resources
         takes = cluster.resources(
-            workers=asked.workers_per_trial, cpus=asked.cpus_per_worker, gpus=asked.gpus_per_worker
+            workers=asked.workers_per_trial, cpus=asked.cpus_per_worker, gpus=asked.gpus
         )
         inputs.elsewhere = Tasks(takes, say=say)
         try:

@@ -34,6 +34,7 @@ class Watched:
         trials: how many candidates the run is to have.
         slots: trials side by side now; others may be prepared.
         waiting: which trials wait for resources, and why; "" for none.
+        packed: trials that share a GPU, as far as their memory was measured to allow.
         say: takes a line for the user.
         watchdog: where trials hold placement groups of their own.
         weights: decides whose are kept.
@@ -50,6 +51,7 @@ class Watched:
     weights: KeptWeights
     on_end: Callable[[Mapping[str, Any]], None]
     waiting: Callable[[], str] = str
+    packed: int = 1
     say: Callable[[str], None] = print
 
 
@@ -82,6 +84,7 @@ class RunCallback(Callback):
         self._last: dict[str, dict[str, Any]] = {}
         self._gauges, self._standing = Gauges(watched.quality), Standing()
         self._waited = False
+        self._short = set[str]()  # candidates whose share of a GPU is too small
 
     def __getstate__(self) -> dict[str, Any]:
         """Return next to nothing: Ray pickles its callbacks to a file that is never read."""
@@ -129,6 +132,21 @@ class RunCallback(Callback):
             if result.get("epoch", 0) and not failed:
                 self._recorder.record_epoch({**result, "candidate_id": candidate_id})
             self._gauges.show_epoch(candidate_id, trial.config["role"], result)
+        if self._watched.packed > 1:
+            self._tell_memory(candidate_id, result)
+
+    def _tell_memory(self, candidate_id: str, result: Mapping[str, Any]) -> None:
+        """Tell once of each candidate that has too little memory in its share of a GPU."""
+        parts, dead = result.get("micro_batches", 1), result.get("status") == "oom"
+        if candidate_id in self._short or not (dead or parts > 1):
+            return
+        self._short.add(candidate_id)
+        became = (
+            "and ran out of memory (--resume RUN --retry-failed --gpus-per-worker 1 gives it a whole one)"
+            if dead
+            else f"where a batch does not fit: it is taken in {parts} parts"
+        )
+        self._watched.say(f"candidate {candidate_id}: has 1/{self._watched.packed} of a GPU, {became}")
 
     @_kept
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

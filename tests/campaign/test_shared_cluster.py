@@ -87,6 +87,6 @@ def test_a_cluster_that_begins_with_nothing_grows_as_the_search_needs_it(tmp_pat
             folder = runs.run_folder(command, tmp_path)
             assert command.wait() == 0, command.text
     # the first to need a CPU is the measuring of the teacher; it is there when the trials begin
-    assert "2 trials at a time" in command.text or "1 trials at a time" in command.text
+    assert "2 trials at a time" in command.text or "1 trial at a time" in command.text
     assert re.search(r"^4/4 done|^3/3 done", command.text, re.MULTILINE), command.text
     check_nothing_lost(folder, command.text)

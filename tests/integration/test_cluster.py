@@ -89,7 +89,7 @@ def visit(cluster: rays.Head, tmp_path_factory: pytest.TempPathFactory) -> Visit
 
 def test_two_workers_per_trial_finish_a_search(visit: Visit) -> None:
     rows = runs.trial_rows(visit.folder)
-    assert "1 trials at a time, each 2 worker(s)" in visit.text
+    assert "1 trial at a time, each 2 workers" in visit.text
     assert {row["status"] for row in rows.values()} == {"finished", "stopped"}, visit.text
     expected = {(name, epoch) for name, row in rows.items() for epoch in range(1, row["epochs"] + 1)}
     assert set(runs.history_rows(visit.folder)) == expected

@@ -74,7 +74,7 @@ def twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Told, Told]:
         env=runs.environment(RAY_OVERRIDE_RESOURCES='{"CPU": 1}'),
     )
     assert code == 0, text
-    assert text.count("1 trials at a time") == 2
+    assert text.count("1 trial at a time") == 2
     one, two = (Told.of(folder) for folder in folders)
     return one, two
 

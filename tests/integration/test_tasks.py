@@ -5,17 +5,23 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import ray
 
+from search.candidates import packing
+from search.candidates.packing import packed
 from search.tune import tasks
+from search.tune.capacity import Resources, gpu_kinds, look
 from search.tune.tasks import Tasks, run_all, run_there
 from spaces.errors import DatasetError, ResourceError, SpaceError
 from tests.e2e import runs
 from trainables.datasets.cache_folder import STORAGE, storage, stored_in
+from trainables.training.step_memory import StepMemory
 
 ONE = SimpleNamespace(cpus=1.0, gpus=0.0)
 
@@ -27,7 +33,12 @@ def a_ray() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", paths)
         ray.init(
-            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+            address="local",
+            num_cpus=2,
+            num_gpus=2,  # Ray counts what it is told
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
         )
         yield
         ray.shutdown()
@@ -143,3 +154,54 @@ def test_what_finds_no_place_says_what_it_waits_for(monkeypatch: pytest.MonkeyPa
     assert run_there(counted, 0, resources=ONE, say=say)[0] == 0
     assert said[0].startswith("counted: waits for a place, ")
     assert "needs 1 CPU, free on the whole cluster: 0 CPU" in said[0]
+
+
+def gathered(folder: str, number: int, all_of_them: int) -> int:
+    """Say that this one has begun, and return once all have."""
+    (Path(folder) / str(number)).write_text("")
+    deadline = time.monotonic() + 120
+    while len(list(Path(folder).iterdir())) < all_of_them and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return len(list(Path(folder).iterdir()))
+
+
+def test_as_many_share_a_gpu_as_there_is_said_to_be_room_for(tmp_path: Path) -> None:
+    share = packed([_step(gib=19.5)])  # 3 on a device of 80 GiB
+    assert share.gpus is not None
+    need = Resources(workers=1, cpus=1, gpus=share.gpus, slots=1)
+    # CPUs bound the trials here, so that the room for GPUs is asked by a need of none
+    assert replace(look(), nodes=[{"GPU": 2.0}], free={"GPU": 2.0}).room(replace(need, cpus=0)) == 6
+    takes = SimpleNamespace(cpus=0.1, gpus=share.gpus)
+    orders = [(str(tmp_path), number, 6) for number in range(6)]
+    assert [one.result() for one in run_all(gathered, orders, resources=takes, say=print)] == [6] * 6
+
+
+def _step(gib: float) -> StepMemory:
+    size = int(gib * 2**30)
+    return StepMemory(candidate_id="a", device="toy", total=80 * 2**30, outside=2**29, peak=size)
+
+
+def measured(order: dict[str, Any]) -> StepMemory:
+    """Stand in for a step on a GPU: a node of the cluster has been given one, whole."""
+    assert order["device"] == "cuda"
+    assert len(ray.get_gpu_ids()) == 1
+    assert ray.get_runtime_context().get_assigned_resources()["GPU"] == 1
+    return _step(gib=float(order["gib"]))
+
+
+def test_the_largest_students_are_measured_on_a_whole_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    inputs: Any = SimpleNamespace(
+        elsewhere=Tasks(SimpleNamespace(cpus=1.0, gpus=1.0), say=said.append),
+        space=SimpleNamespace(resources=SimpleNamespace(workers_per_trial=1)),
+        say=said.append,
+    )
+    admissions: Any = SimpleNamespace(
+        counted=None, drafted_job=lambda one, costs: SimpleNamespace(to_dict=lambda: {"gib": one})
+    )
+    monkeypatch.setattr(packing, "largest_candidates", lambda inputs, counted: [1.0, 9.5])
+    monkeypatch.setattr(packing, "measure_step", measured)
+    found = packing.choose_packing(inputs, admissions, kinds=gpu_kinds())
+    assert gpu_kinds() == ["unknown"]
+    assert (found.trials, found.gpus) == (6, 0.1666)  # 80 / (1.2 x 10)
+    assert "2 of the largest students" in said[0]

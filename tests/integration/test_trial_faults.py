@@ -169,7 +169,7 @@ def test_a_program_reads_events_on_standard_output_and_nothing_else(retry: Retry
 
 
 def test_a_dead_cluster_in_the_environment_disturbs_no_search_of_its_own(retry: Retry) -> None:
-    assert re.search(r"UTC 1 trials at a time, each 1 worker\(s\) of 1 CPU", retry.log), retry.log
+    assert re.search(r"UTC 1 trial at a time, each 1 worker of 1 CPU", retry.log), retry.log
     assert "127.0.0.1:1" not in retry.log
 
 

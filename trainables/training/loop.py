@@ -239,6 +239,11 @@ class TrialLoop:
             report = {"loss": losses.pop("loss")} | {f"loss_{name}": value for name, value in losses.items()}
             self._tell({**report, **metrics, "lr": lr, "epoch_s": trained - wall})
 
+    def try_out(self) -> None:
+        """Take a step and evaluate, for what that takes of memory; nothing is told or written."""
+        self.trainer.try_steps()
+        self._metrics()
+
     def _open_evaluation_cache(self) -> None:
         """Let a student that reads its teacher be evaluated from what was cached, if all that it reads is there."""
         wants = evaluation_wants(self.trainer.step.student, self.tasks.values())

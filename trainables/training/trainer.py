@@ -179,6 +179,23 @@ class Trainer:
             number += 1
         return self._over_workers({name: value / counts[name] for name, value in sums.items()})
 
+    def try_steps(self) -> None:
+        """Take a step, and half of the next beside what the optimiser then holds: as much memory as a training ever takes.
+
+        Each batch runs every mode, however late or seldom a training would. Nobody is to train on with what is left behind.
+
+        Raises:
+            OutOfMemoryError: it does not fit, and cannot be taken in parts.
+        """
+        self.step.train()
+        read = self.step.fields | self.source.fields(self.split.name, self.step.source_wants)
+        every = self.config.fused_every
+        begun = self.config.fused_from * self.config.epochs * self.sampler.num_batches
+        examples = self._examples(0, looks_at_pictures(read))
+        for number, example in zip(range(self.config.accumulate + 1), examples, strict=False):
+            self.batches_done = math.ceil(begun / every) * every
+            self._update(self._backward(*example, number), number)
+
     def _examples(self, epoch: int, looks: bool) -> Iterator[tuple[Batch, Signals]]:
         """Yield the batches of an epoch with what the source says about them.
 

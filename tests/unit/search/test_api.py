@@ -102,7 +102,7 @@ def test_a_resumed_run_takes_no_other_changes_than_the_command_allows(
 def test_an_unknown_option_is_refused(name: str, asked: Asked) -> None:
     with pytest.raises(
         TypeError,
-        match=f"got {name}; allowed options: address, always_train, out, resume, retry_failed, storage, warm_start",
+        match=f"got {name}; allowed options: address, always_train, node_copies, out, resume, retry_failed, storage, warm_start",
     ):
         call("a.yaml", **{name: True})
     assert not asked
@@ -165,7 +165,7 @@ def test_two_threads_do_not_search_in_one_folder(
             assert over.wait(60.0)
             return SimpleNamespace(folder=self.place)
 
-    space = SimpleNamespace(name="tiny", resources=SimpleNamespace(gpus_per_worker=0))
+    space = SimpleNamespace(name="tiny", resources=SimpleNamespace(gpus=0))
     tiny = SimpleNamespace(space=space)
     monkeypatch.setattr(search.start, "load", lambda request, say: (tiny, None))
     monkeypatch.setattr("search.reporting.plan.describe", lambda inputs, measure: [])

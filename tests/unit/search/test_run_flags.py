@@ -29,6 +29,19 @@ def test_flags_set_what_trials_take(space_file: Path) -> None:
     found = resources(space_file, "--max-concurrent", "3", "--gpus-per-worker", "0.25")
     assert (found.max_concurrent, found.gpus_per_worker) == (3, 0.25)
     assert resources(space_file, "--gpus-per-worker", "0").gpus_per_worker == 0.0
+    shared = resources(space_file, "--gpus-per-worker", "auto")
+    assert (shared.gpus_per_worker, shared.packs, shared.gpus) == ("auto", True, None)
+    assert resources(space_file, "--gpus-per-worker", "auto", "--workers-per-trial", "2").packs
+
+
+def test_several_workers_get_no_share_of_a_gpu(space_file: Path) -> None:
+    assert resources(space_file, "--gpus-per-worker", "1", "--workers-per-trial", "2").gpus == 1.0
+    with pytest.raises(SpaceError) as caught:
+        resources(space_file, "--workers-per-trial", "2", "--gpus-per-worker", "0.5")
+    told = str(caught.value)
+    assert told.startswith("--gpus-per-worker 0.5, resources.gpus_per_worker: got 0.5 with 2 workers"), told
+    assert "NCCL" in told
+    assert "\n" not in told
 
 
 @pytest.mark.parametrize(

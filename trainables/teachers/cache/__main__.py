@@ -78,7 +78,9 @@ def _list() -> int:
     for one in caches:
         print(one.line())
     folder = caches[0].folder.parent if caches else "no cache"
-    print(f"{len(caches)} caches, {sum(one.size for one in caches) / MIB:,.1f} MiB in {folder}")
+    print(
+        f"{len(caches)} cache{'' if len(caches) == 1 else 's'}, {sum(one.size for one in caches) / MIB:,.1f} MiB in {folder}"
+    )
     return 0
 
 

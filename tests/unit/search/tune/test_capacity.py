@@ -38,6 +38,20 @@ def need(workers: int = 1, cpus: int = 1, gpus: float = 0.0) -> Resources:
         (cluster({"CPU": 8, "GPU": 1}), need(gpus=0.1), 8),  # 1 / 0.1 is not quite 10, and CPUs bound it
         (cluster({"CPU": 32, "GPU": 1}), need(gpus=0.1), 10),
         (
+            cluster({"CPU": 32, "GPU": 1}, free={"CPU": 30, "GPU": 0.34}, held={"CPU": 2, "GPU": 0.66}),
+            need(gpus=0.33),
+            3,
+        ),
+        (
+            cluster({"CPU": 32, "GPU": 1}, free={"CPU": 29, "GPU": 0.01}, held={"CPU": 3, "GPU": 0.99}),
+            need(gpus=0.33),
+            3,
+        ),
+        (cluster({"CPU": 32, "GPU": 3}), need(gpus=0.3333), 9),
+        (cluster({"CPU": 32, "GPU": 2}), need(gpus=0.4), 4),  # a share does not stretch over two devices
+        (cluster({"CPU": 32, "GPU": 2}, {"CPU": 32, "GPU": 1}), need(gpus=0.6), 3),
+        (cluster({"CPU": 32, "GPU": 1}, free={"CPU": 32, "GPU": 0.5}), need(gpus=0.25), 2),
+        (
             cluster({"CPU": 2}, free={"CPU": 2.0}, held={"CPU": 2.0}),
             need(),
             2,
@@ -47,6 +61,15 @@ def need(workers: int = 1, cpus: int = 1, gpus: float = 0.0) -> Resources:
 )
 def test_room_is_what_is_free_and_what_is_ours(found: Cluster, trial: Resources, room: int) -> None:
     assert found.room(trial) == room
+
+
+def test_what_a_trial_takes_is_told_in_the_singular_and_plural() -> None:
+    one = fitted(cluster({"CPU": 1}), workers=1, cpus=1, gpus=0)
+    assert one.describe() == "1 trial at a time, each 1 worker of 1 CPU"
+    shared = fitted(cluster({"CPU": 8, "GPU": 1}), workers=1, cpus=1, gpus=0.25)
+    assert shared.describe() == "4 trials at a time, each 1 worker of 1 CPU and 0.25 GPU"
+    with pytest.raises(ResourceError, match=r"one trial needs 1 CPU and 1 GPU \(1 worker of 1 and 1\)"):
+        fitted(cluster({"CPU": 1}), workers=1, cpus=1, gpus=1.0)
 
 
 def test_gpus_are_taken_where_there_are_any() -> None:
@@ -75,7 +98,7 @@ def test_nothing_at_the_start_is_waited_for_where_an_autoscaler_may_bring_it(
 @pytest.mark.parametrize(
     ("found", "trial", "said"),
     [
-        (cluster({"CPU": 1}), {"workers": 2, "cpus": 1}, "the cluster has 1 CPUs and has no autoscaler"),
+        (cluster({"CPU": 1}), {"workers": 2, "cpus": 1}, "the cluster has 1 CPU and has no autoscaler"),
         (cluster(), {"workers": 1, "cpus": 1}, "the cluster has 0 CPUs and has no autoscaler"),
         (
             cluster({"CPU": 1}, at_most={"CPU": 3.0}),
@@ -227,3 +250,25 @@ def test_a_cluster_without_a_monitor_is_refused_at_once(monkeypatch: pytest.Monk
     monkeypatch.setattr(capacity.time, "sleep", lambda seconds: pytest.fail("it waited"))
     with pytest.raises(ResourceError):
         capacity.found_resources(workers=1, cpus=1, gpus=0)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_what_our_own_work_has_just_left_is_not_called_busy(
+    monkeypatch: pytest.MonkeyPatch, ours: bool
+) -> None:
+    full, empty = cluster({"CPU": 2}, free={}), cluster({"CPU": 2})
+    now, looks = [0.0], list[Cluster]()
+
+    def look() -> Cluster:
+        looks.append(empty if ours and len(looks) == 2 else full)
+        return looks[-1]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(capacity, "look", look)
+    monkeypatch.setattr(capacity.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(capacity.time, "sleep", sleep)
+    found = capacity.found_resources(workers=1, cpus=1, gpus=0)
+    assert (found.slots, bool(found.waits)) == ((2, False) if ours else (1, True))
+    assert now[0] == (2.0 if ours else capacity.LEFT_S)

@@ -197,7 +197,7 @@ def test_a_ray_that_runs_already_is_judged_in_the_place_of_this_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     space: Any = SimpleNamespace(
-        resources=SimpleNamespace(workers_per_trial=10_000, cpus_per_worker=1, gpus_per_worker=0)
+        resources=SimpleNamespace(workers_per_trial=10_000, cpus_per_worker=1, gpus=0)
     )
     with pytest.raises(ResourceError, match="one trial needs 10000 CPUs"):
         check_place(None, space, say=print)
