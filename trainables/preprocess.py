@@ -113,8 +113,9 @@ class PreprocessConfig:
 
     def normalise(self, pixels_BSSC: Tensor) -> Tensor:
         """Return pictures (B, S, S, 3) uint8 as float tensors (B, 3, S, S), on the same device."""
-        values = pixels_BSSC.permute(0, 3, 1, 2).float() / 255
+        # whole numbers are put in order before they become four times as wide, and no copy is made of a copy
+        values = pixels_BSSC.permute(0, 3, 1, 2).contiguous().float().div_(255)
         mean, std = (
             to_device(torch.tensor(three).view(1, 3, 1, 1), values.device) for three in (self.mean, self.std)
         )
-        return ((values - mean) / std).contiguous()
+        return values.sub_(mean).div_(std)

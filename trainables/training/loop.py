@@ -44,7 +44,7 @@ from trainables.training.build import build_step, shared_dataset, shared_split, 
 from trainables.training.control import Control, Row, append_row
 from trainables.training.health import Collapsed, Diverged, flat_metrics
 from trainables.training.job import Job
-from trainables.training.memory import PeakMemory
+from trainables.training.memory import PeakMemory, keep_freed_memory
 from trainables.training.sources import Sources, copied_cache, evaluation_wants
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
 
@@ -183,6 +183,7 @@ class TrialLoop:
 
     def __init__(self, job: Job, control: Control) -> None:
         torch.set_num_threads(job.threads)
+        keep_freed_memory()
         random.seed(job.seed)
         np.random.seed(job.seed % 2**32)
         self.job, self.control = job, control
