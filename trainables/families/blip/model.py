@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spaces.errors import ShapeError
-from spaces.rules import show
 from trainables.families.base import Block, Family, Resolved, Sample, Surroundings
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig, fusion_positions
+from trainables.families.blip.asked import Texts, first_of, spread, texts_of
 from trainables.families.blip.blocks import BLOCKS, blocks, run_block
 from trainables.families.blip.image_encoder import ImageEncoder
 from trainables.families.blip.inherit import inherit_image, inherit_text
@@ -31,11 +30,23 @@ from trainables.families.blip.offers import (
     TEXT_POOLED,
     offers_of,
 )
-from trainables.families.blip.options import BlipOptions, resolved
+from trainables.families.blip.options import BlipOptions, absolute, resolved
 from trainables.families.blip.pairs import FusedPairs, fused_pairs
 from trainables.families.blip.passes import layer_sample, pass_inputs
-from trainables.families.blip.text_network import TextNetwork, TextTrace, TraceLayers
-from trainables.signals import PIXELS, Batch, Inputs, Offers, Signals, Want, Wants, layers, modes
+from trainables.families.blip.text_network import TextNetwork, TraceLayers, keep_trace, trace_layers
+from trainables.signals import (
+    CAPTION,
+    PIXELS,
+    QUESTION,
+    Batch,
+    Inputs,
+    Offers,
+    Signals,
+    Want,
+    Wants,
+    layers,
+    modes,
+)
 
 INITIAL_TEMPERATURE = 0.07  # BLIP and CLIP
 TEMPERATURE_RANGE = (
@@ -92,16 +103,16 @@ class Blip(Family):
         """
         sides = {
             name: EncoderConfig(
-                width=_absolute(side.width, f"{name}.width"),
-                depth=_absolute(side.depth, f"{name}.depth"),
-                heads=_absolute(side.heads or 1, f"{name}.heads"),
+                width=absolute(side.width, f"{name}.width"),
+                depth=absolute(side.depth, f"{name}.depth"),
+                heads=absolute(side.heads or 1, f"{name}.heads"),
                 mlp_ratio=side.mlp_ratio,
             )
             for name, side in (("image", config.image), ("text", config.text))
         }
-        layers = _absolute(config.fusion.layers, "fusion.layers")
+        layers = absolute(config.fusion.layers, "fusion.layers")
         fusion = fusion_positions(sides["text"].depth, layers, config.fusion.placement)
-        embedding = _absolute(config.embedding, "embedding")
+        embedding = absolute(config.embedding, "embedding")
         parts: dict[str, Any] = {**sides, "fusion": fusion, "embedding": embedding}
         if isinstance(around.teacher, BlipArchitecture):
             return replace(around.teacher, **parts, matching=True)
@@ -242,12 +253,10 @@ class Blip(Family):
         if "fused" in asked:
             pairs = self._pairs(batch, given if self.negatives == "teacher" else found) if mined else None
             self._fused(batch, _made(tokens), wants, found, pairs)
-        if "decoder" in asked:
-            ids, mask = batch["caption.ids"], batch["caption.mask"]
-            self._decoder(ids, mask, _made(tokens), mode="decoder", wants=wants, found=found)
-        if "answer" in asked:
-            ids, mask = batch["question.ids"], batch["question.mask"]
-            self._decoder(ids, mask, _made(tokens), mode="answer", wants=wants, found=found)
+        for mode, kind in (("decoder", CAPTION), ("answer", QUESTION)):
+            if mode in asked:
+                texts = texts_of(batch, kind, training=self.training)
+                self._decoder(texts, _made(tokens), mode=mode, wants=wants, found=found)
         return found.only(wants)
 
     def pass_inputs(self, mode: str, tokens: int) -> dict[str, Tensor]:
@@ -277,7 +286,8 @@ class Blip(Family):
         """Return next-token logits (B, T, V) of token ids grounded in image tokens; the first becomes [DEC]."""
         found = Signals()
         logits = Want("decoder", "logits")
-        self._decoder(ids_BT, mask_BT, tokens_BPD, mode="decoder", wants=frozenset({logits}), found=found)
+        texts = Texts(ids_BT, mask_BT)
+        self._decoder(texts, tokens_BPD, mode="decoder", wants=frozenset({logits}), found=found)
         return found[logits]
 
     def _image(self, batch: Batch, wants: Wants, found: Signals) -> Tensor:
@@ -296,15 +306,16 @@ class Blip(Family):
 
     def _text(self, batch: Batch, wants: Wants, found: Signals) -> None:
         """Run the text-only pass over captions that begin with [CLS]."""
-        states, trace = self.text_network(
-            batch["caption.ids"], batch["caption.mask"], None, decode=False, trace=_trace(wants, "text")
-        )
+        ids, mask = batch["caption.ids"], batch["caption.mask"]
+        asked = first_of(mask) if self.training and TEXT_JOINT not in wants else None
+        trace_of = trace_layers(wants, "text")
+        states, trace = self.text_network(ids, mask, None, decode=False, trace=trace_of, asked_BA=asked)
         if TEXT_EMBEDDING in wants:
             found[TEXT_EMBEDDING] = self.embed(self.text_projection, states)
         if TEXT_JOINT in wants:
             found[TEXT_JOINT] = self.text_projection(states)
         found[TEXT_POOLED] = states[:, 0]
-        _keep(trace, "text", found)
+        keep_trace(trace, "text", found)
 
     @staticmethod
     def embed(projection: nn.Module, tokens: Tensor) -> Tensor:
@@ -337,54 +348,35 @@ class Blip(Family):
             found[LABELS] = pairs.labels_N
         grounded = ids.clone()
         grounded[:, 0] = _there(self.architecture.vocabulary.enc)
-        states, trace = self.text_network(grounded, mask, tokens, decode=False, trace=_trace(wants, "fused"))
+        asked, trace_of = first_of(mask) if self.training else None, trace_layers(wants, "fused")
+        states, trace = self.text_network(
+            grounded, mask, tokens, decode=False, trace=trace_of, asked_BA=asked
+        )
         if MATCH in wants:
             found[MATCH] = self._head()(states[:, 0])
-        _keep(trace, "fused", found)
+        keep_trace(trace, "fused", found)
 
     def _head(self) -> nn.Module:
         if self.itm_head is None:
             raise ValueError("this model has no ITM head: it is a dual encoder, or was deployed without")
         return self.itm_head
 
-    def _decoder(
-        self, ids_BT: Tensor, mask_BT: Tensor, tokens: Tensor, *, mode: str, wants: Wants, found: Signals
-    ) -> None:
-        """Run the causal decoder over token ids grounded in image tokens (B, P, D); the first becomes [DEC]."""
+    def _decoder(self, texts: Texts, tokens: Tensor, *, mode: str, wants: Wants, found: Signals) -> None:
+        """Run the causal decoder over token ids grounded in image tokens (B, P, D); the first becomes [DEC].
+
+        Logits are zeros at positions that nobody asks for.
+        """
         if not self.architecture.has_decoder:
             raise ValueError("a model without fusion layers or language-model head cannot decode")
-        causal = ids_BT.clone()
+        (_, length), (causal, mask, asked) = texts.ids_BT.shape, texts._replace(ids_BT=texts.ids_BT.clone())
         causal[:, 0] = _there(self.architecture.vocabulary.dec)
-        states, trace = self.text_network(causal, mask_BT, tokens, decode=True, trace=_trace(wants, mode))
+        trace_of = trace_layers(wants, mode)
+        states, trace = self.text_network(causal, mask, tokens, decode=True, trace=trace_of, asked_BA=asked)
         if Want(mode, "logits") in wants:
-            found[Want(mode, "logits")] = self.text_network.logits(states)
-        _keep(trace, mode, found)
-
-
-def _absolute(size: Any, path: str) -> int:
-    """Return a size of a resolved candidate.
-
-    Raises:
-        ShapeError: it is relative, or no number.
-    """
-    if not isinstance(size, int):
-        raise ShapeError(
-            f"student.{path}: got {show(size)}; allowed in a candidate: a whole number. Give that."
-        )
-    return size
-
-
-def _trace(wants: Wants, mode: str) -> TraceLayers:
-    return TraceLayers(
-        hidden=frozenset(layers(wants, mode, "hidden")),
-        attention=frozenset(layers(wants, mode, "attention")),
-        cross_attention=frozenset(layers(wants, mode, "cross_attention")),
-    )
-
-
-def _keep(trace: TextTrace, mode: str, found: Signals) -> None:
-    for what in ("hidden", "attention", "cross_attention"):
-        found.update({Want(mode, what, index): one for index, one in getattr(trace, what).items()})
+            logits = self.text_network.logits(states)
+            some = asked is not None and states.shape[1] < length
+            found[Want(mode, "logits")] = spread(logits, asked, length) if some else logits
+        keep_trace(trace, mode, found)
 
 
 def _there(token: int | None) -> int:

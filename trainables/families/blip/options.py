@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from spaces.domains import relative
-from spaces.errors import IllegalCandidate
-from spaces.rules import Number
+from spaces.errors import IllegalCandidate, ShapeError
+from spaces.rules import Number, show
 from spaces.sizes import resolve_count, resolve_heads, resolve_width
 from trainables.configs import made_config, plain
 from trainables.families.base import Resolved
@@ -189,3 +189,16 @@ def _note(notes: list[str], path: str, raw: Any, *, whole: int, absolute: int, l
     factor = relative(raw)
     if factor is not None and factor * whole != absolute:
         notes.append(f"student.{path} {raw} of {whole} -> {absolute} ({legal})")
+
+
+def absolute(size: Any, path: str) -> int:
+    """Return a size of a resolved candidate.
+
+    Raises:
+        ShapeError: it is relative, or no number.
+    """
+    if not isinstance(size, int):
+        raise ShapeError(
+            f"student.{path}: got {show(size)}; allowed in a candidate: a whole number. Give that."
+        )
+    return size

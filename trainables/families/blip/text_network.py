@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.families.blip.architecture import BlipArchitecture
+from trainables.families.blip.asked import chosen, seen_from
+from trainables.signals import Signals, Want, Wants, layers
 
 
 class AttentionBlock(nn.Module):
@@ -86,12 +88,22 @@ class TextLayer(nn.Module):
         self.norm = nn.LayerNorm(width, eps=eps)
 
     def attend(
-        self, states: Tensor, mask: Tensor | None, *, decode: bool, want_map: bool = False
+        self,
+        states: Tensor,
+        mask: Tensor | None,
+        *,
+        decode: bool,
+        want_map: bool = False,
+        among: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return states (B, T, D) and, if asked for, the map after self-attention: the decoder has its own, a causal one."""
+        """Return states (B, T, D) and, if asked for, the map after self-attention: the decoder has its own, a causal one.
+
+        Where states are some of a text, `among` is all of it, and the mask says what each of them sees.
+        """
         attention = self.decoder_attention if decode else self.attention
         assert attention is not None  # a model without decoder does not decode
-        found: tuple[Tensor, Tensor | None] = attention(states, None, mask, causal=decode, want_map=want_map)
+        causal = decode and among is None
+        found: tuple[Tensor, Tensor | None] = attention(states, among, mask, causal=causal, want_map=want_map)
         return found
 
     def feed_forward(self, states: Tensor) -> Tensor:
@@ -115,6 +127,10 @@ class TraceLayers:
     hidden: Set[int] = frozenset()
     attention: Set[int] = frozenset()
     cross_attention: Set[int] = frozenset()
+
+    def has(self, layer: int) -> bool:
+        """Return whether something of a layer is traced."""
+        return layer in self.hidden or layer in self.attention or layer in self.cross_attention
 
 
 class TextNetwork(nn.Module):
@@ -141,8 +157,9 @@ class TextNetwork(nn.Module):
         *,
         decode: bool,
         trace: TraceLayers,
+        asked_BA: Tensor | None = None,
     ) -> tuple[Tensor, TextTrace]:
-        """Return states (B, T, D) after the last layer, and the trace.
+        """Return states (B, T, D) after the last layer, and the trace; (B, A, D) of positions where `asked_BA` tells which.
 
         Padding stands on the right, so that causal masking alone hides it from the decoder's real tokens.
 
@@ -152,12 +169,21 @@ class TextNetwork(nn.Module):
             image_tokens: (B, P, image width) for the image-grounded modes; None for text only.
             decode: causal mode with the decoder's own self-attention.
             trace: the layers to keep.
+            asked_BA: the positions that are wanted after the last layer, which then makes no others; all of them are made
+                where that layer is traced.
         """
         kept = TextTrace()
         states = self.embed(ids_BT)
         key_mask = None if decode else mask_BT[:, None, None, :]
+        last = len(self.layers) - 1
         for index, layer in enumerate(cast("list[TextLayer]", self.layers)):  # torch types it as bare modules
-            states, seen = layer.attend(states, key_mask, decode=decode, want_map=index in trace.attention)
+            among = None
+            if asked_BA is not None and index == last and not trace.has(last):
+                among, states = states, chosen(states, asked_BA)
+                key_mask = seen_from(asked_BA, ids_BT.shape[1]) if decode else key_mask
+            states, seen = layer.attend(
+                states, key_mask, decode=decode, want_map=index in trace.attention, among=among
+            )
             if seen is not None:
                 kept.attention[index] = seen
             if image_tokens is not None and layer.cross_attention is not None:
@@ -182,3 +208,18 @@ class TextNetwork(nn.Module):
         return F.linear(
             self.head_norm(F.gelu(self.head_transform(states))), self.words.weight, self.head_bias
         )
+
+
+def trace_layers(wants: Wants, mode: str) -> TraceLayers:
+    """Return the layers that wants name of a mode."""
+    return TraceLayers(
+        hidden=frozenset(layers(wants, mode, "hidden")),
+        attention=frozenset(layers(wants, mode, "attention")),
+        cross_attention=frozenset(layers(wants, mode, "cross_attention")),
+    )
+
+
+def keep_trace(trace: TextTrace, mode: str, found: Signals) -> None:
+    """Add what was traced in a pass of a mode to its signals."""
+    for what in ("hidden", "attention", "cross_attention"):
+        found.update({Want(mode, what, index): one for index, one in getattr(trace, what).items()})

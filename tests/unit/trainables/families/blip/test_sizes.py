@@ -78,8 +78,9 @@ def test_fills_every_layer_that_is_wanted(size: str) -> None:
 def test_says_the_same_in_training_and_in_evaluation(size: str) -> None:
     model = build(SIZES[size])
     training, evaluation = heads(model.train()), heads(model.eval())
-    for mode, value in training.items():
-        assert torch.equal(value, evaluation[mode])
+    for value, other in ((value, evaluation[mode]) for mode, value in training.items()):
+        # in training the last layer makes only some positions: products of other sizes round differently
+        torch.testing.assert_close(value, other, rtol=1e-5, atol=1e-6)
 
 
 @EVERY
