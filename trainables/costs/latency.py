@@ -25,6 +25,8 @@ BURST, BURST_MS = 8, 10.0
 before has the caches."""
 ROUNDS, FEWEST = 100, 25
 """Samples of a pass for a figure, and how few are enough where it is slow."""
+SETTLED = 0.02
+"""A whole pass needs half of its samples where its value of every second one, and of the others, differ by this share at most."""
 BUILDS = 4
 """How often the models of eager PyTorch are built anew on the way: where in memory the weights of one lie decides how well caches
 hold them, which is worth up to a third of a pass whose weights just fill the second-level cache."""
@@ -79,14 +81,14 @@ def measure_whole(subject: Subject, target: Target | None = None, *, rounds: int
     Args:
         subject: the deployed model, and what it serves.
         target: by default this CPU, one thread.
-        rounds: repeats, fewer where they take longer than `PATIENCE_S`.
+        rounds: repeats, fewer where they take longer than `PATIENCE_S`, and half where that settles the value.
 
     Raises:
         ResourceError: the target does not exist here.
     """
     target = target or Target()
     passes = whole_passes(subject)
-    found = timed(different(passes), target, clock=wall_clock(target), rounds=rounds)
+    found = timed(different(passes), target, clock=wall_clock(target), rounds=rounds, halve=True)
     return added_up(passes, found, target, composed=False)
 
 
@@ -96,7 +98,12 @@ def latency_ms(subject: Subject) -> float:
 
 
 def timed(
-    passes: Sequence[TimedPass], target: Target, *, clock: Clock | None = None, rounds: int = ROUNDS
+    passes: Sequence[TimedPass],
+    target: Target,
+    *,
+    clock: Clock | None = None,
+    rounds: int = ROUNDS,
+    halve: bool = False,
 ) -> dict[str, list[float]]:
     """Return samples of each pass in ms by its digest, taken in turns and in an order that is drawn anew for each round.
 
@@ -108,6 +115,7 @@ def timed(
         target: where.
         clock: by default that which other work disturbs least.
         rounds: samples of each pass, fewer where they take longer than `PATIENCE_S`.
+        halve: end after half of them, of as many builds, where that is enough by `SETTLED`; never below `FEWEST`.
 
     Raises:
         ResourceError: the target does not exist here.
@@ -119,15 +127,24 @@ def timed(
     with as_target(target):
         runs, ready = _made_ready(passes, target, read)
         builds = 1 if target.runtime != "eager" or runs.weights_bytes > CACHED_BYTES else min(BUILDS, rounds)
+        each = math.ceil(rounds / (2 * builds if halve else builds))  # rounds of a build
         for number in range(rounds):
             if number >= FEWEST and time.monotonic() > until:
                 break
-            if number and number % math.ceil(rounds / builds) == 0:
+            if halve and number == max(each * builds, FEWEST) and _settled(found):
+                break
+            if number and number % each == 0 and (builds > 1 or not halve):
                 # the last models are there until then: the new ones lie in other places of memory
                 runs, ready = _made_ready(passes, target, read)
             for one in order.sample(ready, len(ready)):
                 found[one.digest].append(min(read(one.run) for _ in range(one.burst)))
     return found
+
+
+def _settled(times: Mapping[str, Sequence[float]]) -> bool:
+    """Return whether the value of every pass is the same, by `SETTLED`, of its even and of its odd samples."""
+    halves = [[float(np.percentile(ones[first::2], LOW)) for first in (0, 1)] for ones in times.values()]
+    return all(abs(one - other) <= SETTLED * min(one, other) for one, other in halves)
 
 
 class _Ready(NamedTuple):

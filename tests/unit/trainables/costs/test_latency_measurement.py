@@ -1,6 +1,7 @@
 """Latency: how passes are timed and added up, and that measuring leaves the process as it was."""
 
 from dataclasses import replace
+from itertools import count
 
 import pytest
 import torch
@@ -134,6 +135,15 @@ def test_the_fastest_run_of_a_burst_counts() -> None:
     (one,) = different(whole_passes(RETRIEVAL))[:1]
     clock = Injected(*[0.1] * latencies.WARM_UP, *range(BURST, 0, -1))
     assert timed([one], Target(), clock=clock, rounds=1)[one.digest] == [1]
+
+
+def test_whole_passes_take_half_of_their_samples_where_even_and_odd_ones_agree() -> None:
+    (one,) = different(whole_passes(RETRIEVAL))[:1]
+    steady = timed([one], Target(), clock=Injected(100.0), rounds=100, halve=True)[one.digest]
+    falls = count()  # each time 5 % below the one before
+    moving = timed([one], Target(), clock=lambda run: 1e6 * 0.95 ** next(falls), rounds=100, halve=True)
+    assert 50 <= len(steady) <= 52
+    assert len(moving[one.digest]) == 100
 
 
 def test_slow_passes_end_after_a_while_with_enough_samples(monkeypatch: pytest.MonkeyPatch) -> None:
