@@ -374,8 +374,9 @@ class Blip(Family):
         states, trace = self.text_network(causal, mask, tokens, decode=True, trace=trace_of, asked_BA=asked)
         if Want(mode, "logits") in wants:
             logits = self.text_network.logits(states)
-            some = asked is not None and states.shape[1] < length
-            found[Want(mode, "logits")] = spread(logits, asked, length) if some else logits
+            if asked is not None and states.shape[1] < length:  # not where the last layer is traced
+                logits = spread(logits, asked, length)
+            found[Want(mode, "logits")] = logits
         keep_trace(trace, mode, found)
 
 
