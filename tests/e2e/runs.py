@@ -1,9 +1,11 @@
 """Runs of the real commands on a space so small that a whole search takes seconds."""
 
+import fcntl
 import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -315,11 +317,24 @@ class Finished:
 
 @functools.cache
 def finished_run(base: Path) -> Finished:
-    """Return the one smoke search of a test session, in `base`; the second call gives the same."""
-    place = base / "finished"
-    place.mkdir()
-    arguments = (script("search/run.py"), "--space", str(write_space(place)), *SMOKE)
+    """Return the one smoke search of a test session: the first that asks makes it, another process of xdist waits for it.
+
+    Args:
+        base: the temporary folder of this process.
+    """
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    place.mkdir(exist_ok=True)
+    arguments = (script("search/run.py"), "--space", str(place / "tiny.yaml"), *SMOKE)
     env = environment()
-    code, text = run(arguments, folder=place, env=env)
-    assert code == 0, text
-    return Finished(place=place, folder=place / "runs" / "tiny", arguments=arguments, env=env, text=text)
+    told = place / "told.txt"
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not told.exists():  # it is written last, and under the lock
+            write_space(place)
+            shutil.rmtree(place / "runs", ignore_errors=True)  # of somebody who failed
+            code, text = run(arguments, folder=place, env=env)
+            assert code == 0, text
+            told.write_text(text)
+    return Finished(
+        place=place, folder=place / "runs" / "tiny", arguments=arguments, env=env, text=told.read_text()
+    )

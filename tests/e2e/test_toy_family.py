@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -195,111 +193,6 @@ def test_without_the_package_the_exported_folder_says_which_family_is_missing(to
     assert code == 1
     assert "ExportError" in text.splitlines()[-1]
     assert "convnet" in text.splitlines()[-1]
-
-
-@pytest.mark.parametrize(
-    ("room", "name", "lines"),
-    [
-        ("families", "convnet", ["width = required", "depth = required", "embedding = '1x'"]),
-        ("tasks", "scene_shape", []),
-    ],
-)
-def test_list_names_the_toy_with_its_options(room: str, name: str, lines: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, runs.script("search/run.py"), "--list", room],
-        env=toy_environment(),
-        capture_output=True,
-        text=True,
-        timeout=runs.PATIENCE_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    (found,) = re.findall(rf"^{name}: .+ \[toy-student 1\.0\]\n((?:    .+\n)*)", done.stdout, re.MULTILINE)
-    assert [line.strip() for line in found.splitlines()] == lines
-
-
-TWO_KINDS = """\
-name: two_kinds
-teacher: embedded
-dataset: {kind: scenes, train_images: 96, val_images: 64, test_images: 64}
-student:
-  kind: {choice: [blip, convnet]}
-  embedding: 0.5x
-  blip:
-    image: {width: {choice: [0.25x, 0.5x]}, depth: 1}
-    text: {width: 0.25x, depth: 1}
-    fusion: {layers: 0}
-  convnet:
-    width: {choice: [8, 16]}
-    depth: 2
-tasks: [scene_shape]
-losses:
-  image_embedding: {weight: 20}
-training: {epochs: 2, pairs_per_epoch: 64, batch_size: 16, lr: 1e-3}
-objectives: {shape_accuracy: max, params: min}
-search: {searcher: {kind: random}, scheduler: {kind: moasha, rungs: [1]}, trials: 3}
-evaluation: {images: 64}
-"""
-
-
-def planned(place: Path, text: str) -> tuple[int, str]:
-    """Ask for the plan of a space; return exit code and what was said."""
-    (place / "space.yaml").write_text(text)
-    arguments = (runs.script("search/run.py"), "--space", "space.yaml", "--dry-run")
-    return runs.run(arguments, folder=place, env=toy_environment())
-
-
-def test_a_space_of_both_kinds_is_planned_with_the_options_of_each(tmp_path: Path) -> None:
-    code, text = planned(tmp_path, TWO_KINDS)
-    assert code == 0, text
-    for path in ("student.kind", "student.blip.image.width", "student.convnet.width"):
-        assert f"  {path}: " in text
-    found = re.search(r"^admitted: (\d+) of (\d+) random candidates", text, re.MULTILINE)
-    assert found, text
-    assert found.group(1) == found.group(2)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "told"),
-    [
-        (
-            "kind: {choice: [blip, convnet]}",
-            "kind: blip",
-            "space.yaml:11, student.convnet: got options of the kind 'convnet', which no student here is of; "
-            "allowed: blip. Delete them, or add 'convnet' to student.kind.",
-        ),
-        (
-            "    depth: 2\n",
-            "    depth: 2\n    image: {width: 32, depth: 1}\n",
-            "space.yaml:14, student.convnet.image: got an unknown option; allowed: width, depth, embedding.",
-        ),
-        (
-            "  embedding: 0.5x\n",
-            "  embedding: 0.5x\n  depth: 2\n",
-            "space.yaml:7, student.depth of the kind blip: got an unknown option; allowed: image, text, fusion, embedding.",
-        ),
-        (
-            "    depth: 2\n",
-            "    depth: {int: [1, 2], when: {student.blip.image.width: 0.25x}}\n",
-            "space.yaml:13, student.convnet.depth: got `when`, but there is no default for where it does not hold",
-        ),
-        (
-            "tasks: [scene_shape]",
-            "tasks: [scene_shape, vqa]",
-            "space.yaml:4, student: with kind convnet: got a student that cannot do vqa (vqa needs answer.logits)",
-        ),
-    ],
-    ids=["none of its kind", "under the other name", "shared by both", "condition", "task"],
-)
-def test_options_of_another_kind_are_told_with_their_line(
-    old: str, new: str, told: str, tmp_path: Path
-) -> None:
-    assert old in TWO_KINDS
-    code, text = planned(tmp_path, TWO_KINDS.replace(old, new))
-    assert code == 2, text
-    assert text.count("error: ") == 1
-    assert told in text
-    assert "Traceback" not in text
 
 
 def test_no_part_of_the_product_names_the_toy() -> None:

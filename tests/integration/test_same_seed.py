@@ -16,9 +16,10 @@ import ray
 
 from search.run import main
 
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 for folder in sys.argv[1:3]:
     assert main([*sys.argv[3:], "--out", folder]) == 0
-    ray.shutdown()
+ray.shutdown()
 """
 TIMED = (
     "time",
@@ -64,14 +65,14 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Told, Told]:
-    """Search twice, in one process and with one CPU for trials."""
+    """Search twice, in one process, on one Ray with one CPU for trials."""
     place = tmp_path_factory.mktemp("twice")
     folders = [place / "one", place / "two"]
     space = runs.write_space(place)
     code, text = runs.run(
         ("-c", TWICE, *map(str, folders), "--space", str(space), *OPTIONS),
         folder=runs.ROOT,
-        env=runs.environment(RAY_OVERRIDE_RESOURCES='{"CPU": 1}'),
+        env=runs.environment(),
     )
     assert code == 0, text
     assert text.count("1 trial at a time") == 2

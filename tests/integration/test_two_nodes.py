@@ -1,7 +1,9 @@
 """Searches on two nodes whose homes differ: nothing that they need lies in any of them; then one of the nodes is lost."""
 
 import json
+import os
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +16,6 @@ from tests.e2e import runs
 from tests.integration import rays
 
 SPACE = runs.SPACE.replace("trials: 3", "trials: 2").replace("rungs: [1]", "rungs: []")
-SPACE = SPACE.replace(
-    "epochs: 3", "epochs: 24"
-)  # the first trial still runs when the second one has its process
 HELD_AT = 2
 LOST_SPACE = runs.SPACE.replace("trials: 3", "trials: 1").replace("rungs: [1]", "rungs: []")
 SECRET = {
@@ -108,11 +107,28 @@ def visit(nodes: Nodes) -> Visit:
     place = nodes.place
     arguments = (runs.script("search/run.py"), "--space", str(runs.write_space(place, SPACE)))
     env = runs.environment(**home(place, "driver"))
-    code, text = runs.run(
-        (*arguments, "--address", nodes.first.address, "--node-copies", "disk"), folder=place, env=env
-    )
+    where = ("--address", nodes.first.address, "--node-copies", "disk")
+    with runs.started((*arguments, *where), folder=place, env=env) as command:
+        hold_the_first_for_the_second(command)
+        code, text = command.wait(), command.text
     assert code == 0, text
     return Visit(place=place, folder=place / "runs" / "tiny", text=text)
+
+
+def hold_the_first_for_the_second(command: runs.Command) -> None:
+    """Let the first trial go on when the second one has a process, too: else Tune may give it that of the first."""
+
+    def trials() -> list[int]:
+        return runs.processes_called(runs.TRIAL, os.getpid())  # both nodes are ours
+
+    held = command.wait_for(trials, "a trial")
+    for pid in held:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        command.wait_for(lambda: len(trials()) >= 2, "a trial on the other node")
+    finally:
+        for pid in held:
+            os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
