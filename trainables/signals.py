@@ -15,6 +15,7 @@ kinds are open words: a new family may say `statement.hidden.2` without an edit 
 | `image.attention.3` | H, P, P | map of a layer |
 | `image.logits` | C | one for each class; `classes_meaning` names them |
 | `text.joint`, `text.hidden.3`, `text.attention.3` | T, E; T, D; H, T, T | masked by `caption.mask` |
+| `decoder.logits`, `answer.logits` | T, V | of the next token; in training zeros may stand where that is no target |
 | `contrast.temperature` | | what similarities of embeddings are divided by |
 """
 

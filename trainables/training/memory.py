@@ -25,7 +25,9 @@ def keep_freed_memory() -> None:
     3 % of its time. Another C library has no `mallopt`, and goes on as it does.
     """
     tell = getattr(ctypes.CDLL(None), "mallopt", None)
-    for what, size in KEPT.items() if tell is not None else ():
+    if tell is None:
+        return
+    for what, size in KEPT.items():
         tell(what, size)
 
 
