@@ -9,7 +9,7 @@ import pytest
 from spaces.errors import PluginError, TeacherError
 from spaces.owner import _doing
 from trainables.configs import require_counts
-from trainables.families.blip.model import _absolute
+from trainables.families.blip.options import absolute
 from trainables.model_folder import read_model_folder
 from trainables.teachers.blip.huggingface_config import _require_architecture
 from trainables.teachers.settings import natural
@@ -37,7 +37,7 @@ def test_a_config_of_another_model(settings: dict[str, Any], said: str) -> None:
 def test_a_size_that_is_null() -> None:
     for call in (
         lambda: natural(Path("config.json"), "hidden_size", None),
-        lambda: _absolute(None, "image.width"),
+        lambda: absolute(None, "image.width"),
     ):
         with pytest.raises(Exception, match="got null; allowed") as caught:
             call()
