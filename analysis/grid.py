@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis import wording
-from analysis.cells import Cell, Place, Value, cells, measured_epochs, published_for
 from analysis.figures.grid_bars import draw_bars
 from analysis.page.markup import Markup, element, paragraph, section, table
 from analysis.page.shell import figure_box, page
 from analysis.run_folder import Run, read_run
+from analysis.seeds.cells import Cell, Place, Value, cells, measured_epochs, published_for
 from spaces.console import command
 from spaces.errors import RunError, StudentSearchError
 from spaces.files import write_text

@@ -1,4 +1,4 @@
-"""`student-search run|report|control|export|simulate|grid`: the commands under one name, wherever one stands."""
+"""`student-search run|report|control|export|simulate|grid|ablation`: the commands under one name, wherever one stands."""
 
 import importlib
 import sys
@@ -13,6 +13,7 @@ COMMANDS = {
     "export": "search.export",
     "simulate": "search.simulate",
     "grid": "analysis.grid",
+    "ablation": "analysis.ablation",
 }
 USAGE = f"usage: student-search {{{','.join(COMMANDS)}}} ...\n       student-search COMMAND --help"
 

@@ -10,6 +10,7 @@ import ray
 from ray.tune import Callback
 
 from search.candidates.admissions import StudentAdmissions
+from search.candidates.arms import ablation_facts
 from search.candidates.candidate_searcher import CandidateSearcher
 from search.candidates.first_candidates import plan_search
 from search.candidates.packing import Packing, choose_packing
@@ -205,6 +206,7 @@ class Session:
             metrics=list(self.recorder.metric_names),
             rungs=[*rungs_of(self.space), self.space.training.epochs],
             defaults={**self.facts.known.get("defaults", {}), **self.options.notes},
+            ablation=ablation_facts(self.inputs),
         )
 
     def _growth(self) -> Growth:

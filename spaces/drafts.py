@@ -7,10 +7,12 @@ import copy
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from spaces.ablation import ablation_problems
 from spaces.document import MOST, Document, Path, Problem, dotted
 from spaces.domains import Domain
 from spaces.leaves import DOTTED, PROBLEMS, is_domain
@@ -116,8 +118,8 @@ def _wrong_places(value: Any, found: Any) -> set[Path]:
 def _follows(problem: Problem, space: Space) -> bool:
     """Return whether a problem may only follow from what stands in for a wrong value."""
     parts = problem.field.split(".")
-    if problem.field.startswith("search.start."):
-        return space.is_doubtful(".".join(parts[2:]))
+    if problem.field.startswith(("search.start.", "ablation.arms.")):
+        return space.is_doubtful(".".join(parts[2:] if parts[0] == "search" else parts[3:]))
     if "when" in parts:
         place = parts.index("when")
         return any(space.is_doubtful(".".join(some)) for some in (parts[:place], parts[place + 1 :]) if some)
@@ -152,6 +154,7 @@ def _keys(loc: Sequence[str | int]) -> list[str]:
     """Return the known keys of the section at `loc`, [] where any name may stand."""
     model: Any = Space
     for part in loc:
+        model = _present(model)
         if get_origin(model) is dict:
             model = get_args(model)[1]
             continue
@@ -159,9 +162,17 @@ def _keys(loc: Sequence[str | int]) -> list[str]:
         model = named.get(str(part))
         if model is None:
             return []
+    model = _present(model)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return []
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _present(model: Any) -> Any:
+    """Return the model of a section that may be absent, any other one as it is."""
+    return (
+        next(one for one in get_args(model) if one is not NoneType) if isinstance(model, UnionType) else model
+    )
 
 
 def _unknown_key(loc: Sequence[str | int]) -> str:
@@ -219,3 +230,4 @@ def _whole(space: Space, document: Document) -> Iterable[Problem]:
             yield Problem(space.mark(f"student.{kind}"), f"student.{kind}", text)
     yield from space.when_problems()
     yield from space.start_problems()
+    yield from ablation_problems(space)

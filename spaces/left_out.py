@@ -14,7 +14,7 @@ def without_losses(space: Space, names: Collection[str]) -> Space:
     """Return the space with weight 0 for some losses: candidates are what they would be without them, ids included.
 
     A condition of another domain that asks for such a loss is never met, and that domain goes, too; one that asks for its
-    absence is always met. Start points keep the rest of what they say.
+    absence is always met. Start points and arms keep the rest of what they say.
 
     Args:
         space: as it was loaded.
@@ -28,6 +28,9 @@ def without_losses(space: Space, names: Collection[str]) -> Space:
     }
     gone = _settle_conditions(space, names, fields)
     fields["search"]["start"] = [_without(point, gone) for point in space.search.start]
+    if space.ablation is not None:
+        arms = space.ablation.arms.items()
+        fields["ablation"]["arms"] = {name: _without(point, gone) for name, point in arms}
     return space.rewritten(fields)
 
 

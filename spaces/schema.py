@@ -1,11 +1,12 @@
 """Space, the loaded space file: what may be tried, with the mark of every value."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from spaces.ablation import AblationSection
 from spaces.candidate import Candidate, Plugins
 from spaces.checks import Values, contradictions, limit_ranges, points, refusals
 from spaces.conditions import Conditions, active
@@ -71,6 +72,7 @@ class Space(Section):
     teacher_cache: TeacherCacheSection = TeacherCacheSection()
     checkpoints: CheckpointsSection = CheckpointsSection()
     latency: LatencySection = LatencySection()
+    ablation: AblationSection | None = None
 
     _marks: dict[Path, Mark] = PrivateAttr(default_factory=dict)
     _source: str = PrivateAttr(default="space")
@@ -145,9 +147,12 @@ class Space(Section):
         names, reference = [str(name) for name in teacher.corners()], teacher.default
         return tuple(sorted(names, key=lambda name: name != reference))
 
-    def mark(self, path: str) -> Mark:
-        """Return the mark of a dotted path, or of the nearest part around it that stands in the file."""
-        return self._mark(tuple(int(part) if PLACE.fullmatch(part) else part for part in path.split(".")))
+    def mark(self, path: str | Path) -> Mark:
+        """Return the mark of a path, dotted or in parts, or of the nearest part around it that stands in the file."""
+        parts = path.split(".") if isinstance(path, str) else ()
+        return self._mark(
+            tuple(int(part) if PLACE.fullmatch(part) else part for part in parts) or tuple(path)
+        )
 
     def where(self, path: str) -> str:
         """Return `spaces/dlip.yaml:14`, or the --set flag that gave the value."""
@@ -203,12 +208,12 @@ class Space(Section):
 
     def start_values(self) -> list[dict[str, Scalar]]:
         """Return the start points in their order, one value for each path of `domains()`."""
-        return [values for values, _ in self._start_points()]
+        return [values for values, _ in self.completed(self.search.start)]
 
     def start_problems(self) -> list[Problem]:
         """Return what is wrong with the start points, with the line of each; a loaded space has none."""
         found = []
-        for number, (_, findings) in enumerate(self._start_points()):
+        for number, (_, findings) in enumerate(self.completed(self.search.start)):
             for keys, text in findings:
                 path: Path = ("search", "start", number, *keys)
                 found.append(Problem(self._mark(path), dotted(path), f"start point {number + 1}: {text}"))
@@ -316,7 +321,7 @@ class Space(Section):
     def illegal_start_points(self, plugins: Plugins) -> list[Problem]:
         """Return a problem for each start point whose parts do not fit together; what is wrong otherwise is left out."""
         problems = []
-        for number, (values, findings) in enumerate(self._start_points()):
+        for number, (values, findings) in enumerate(self.completed(self.search.start)):
             path: Path = ("search", "start", number)
             try:
                 if not findings:
@@ -330,13 +335,10 @@ class Space(Section):
         """Return a space with other plain values as of `resolved`, each with the mark of what stood there."""
         return type(self).loaded(dict(fields), self._marks, self._source)
 
-    def _start_points(self) -> list[tuple[dict[str, Scalar], list[Finding]]]:
-        """Return values of each start point, and what is wrong with it."""
-        domains, conditions, literals = self.domains(), self.conditions(), self._literals()
-        return [
-            complete(point, domains, conditions=conditions, literals=literals, where=self.where)
-            for point in self.search.start
-        ]
+    def completed(self, some: Iterable[Mapping[str, Any]]) -> list[tuple[dict[str, Scalar], list[Finding]]]:
+        """Return a value for each domain at points that are given in part, and what is wrong with each."""
+        known = {"conditions": self.conditions(), "literals": self._literals(), "where": self.where}
+        return [complete(one, self.domains(), **known) for one in some]
 
     def _literals(self) -> dict[str, Any]:
         """Return dotted path -> literal, or domain that never counts, of all that is not searched."""

@@ -237,8 +237,14 @@ class CandidateSearcher(Searcher):
         return self._admitted + self._line.undecided
 
     def _grow(self) -> bool:
-        """Put one more proposal before whoever admits; return False, with `ended` set unless somebody waits, for no more."""
-        if self._open >= self._plan.trials:
+        """Put one more proposal before whoever admits; return False, with `ended` set unless somebody waits, for no more.
+
+        Raises:
+            LimitError: nothing is proposed, and all that was in the queue was refused.
+        """
+        if self._open >= self._plan.trials or not self._plan.proposes:
+            if not self._open and self._refusals.all_refused:
+                raise LimitError(self._refusals.message())
             if not self._line.waiting:
                 self._end("trials", f"{self._admitted} of {self._plan.trials} candidates tried")
             return False

@@ -5,6 +5,7 @@ warm start.
 from collections.abc import Iterator
 
 from search.candidates.admissions import StudentAdmissions
+from search.candidates.arms import arms
 from search.candidates.search_plan import Queued, SearchPlan
 from search.inputs.inputs import Inputs
 from search.proposal import NOT_PROPOSED, Proposal
@@ -50,7 +51,14 @@ def start_points(inputs: Inputs, admissions: StudentAdmissions) -> Iterator[Prop
 def first_candidates(
     inputs: Inputs, admissions: StudentAdmissions, earlier: EarlierResults
 ) -> Iterator[Proposal]:
-    """Yield what a new run begins with: blind, baselines, default, start points, the fronts of earlier runs."""
+    """Yield what a new run begins with: blind, baselines, default, start points, the fronts of earlier runs.
+
+    An ablation begins, and ends, with its arms: its default is one of them, or nobody asked for it.
+    """
+    if inputs.space.ablation is not None:
+        yield from (Proposal(candidate=one) for one in inputs.baselines)
+        yield from (arm.proposal for arm in arms(inputs))
+        return
     default = default_candidate(inputs, admissions)
     if default is not None:
         yield Proposal(candidate=blind_candidate(default.candidate))
@@ -86,4 +94,5 @@ def plan_search(inputs: Inputs, recorder: Recorder, admissions: StudentAdmission
         past=recorder.past(),
         start_index=recorder.next_index,
         earlier=earlier.past,
+        proposes=inputs.space.ablation is None,
     )

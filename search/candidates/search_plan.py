@@ -60,6 +60,7 @@ class SearchPlan:
         start_index: number of the next proposal.
         earlier: trained candidates of other runs in the order in which they ended, all with index -1. The
             proposer learns from them; they do not count as trials, and may be proposed and trained here.
+        proposes: whether anything comes after the queue; nothing does in an ablation.
     """
 
     trials: int
@@ -67,3 +68,4 @@ class SearchPlan:
     past: Sequence[Past] = ()
     start_index: int = 0
     earlier: Sequence[Past] = ()
+    proposes: bool = True

@@ -4,6 +4,7 @@ import random
 import time
 from typing import Any
 
+from search.candidates.arms import arms
 from search.candidates.cost_filter import LATENCY, STATIC, CostFilter, shown
 from search.inputs.capability import figures_line
 from search.inputs.inputs import FLOPS_PER_CPU_S, Inputs
@@ -106,6 +107,8 @@ def _teacher_outputs(space: Space) -> str:
 def _first_lines(inputs: Inputs) -> list[str]:
     """Return what is trained beside the trials, and what is not for want of defaults."""
     space = inputs.space
+    if space.ablation is not None:
+        return _ablation_lines(inputs)
     if space.baselines:
         named = ", ".join(f"{name} ({one.kind})" for name, one in space.baselines.items())
         return [
@@ -117,6 +120,18 @@ def _first_lines(inputs: Inputs) -> list[str]:
         if lacking
         else []
     )
+
+
+def _ablation_lines(inputs: Inputs) -> list[str]:
+    """Return the arms and seeds of an ablation, and how far it goes."""
+    found, trials = inputs.space.ablation, inputs.space.search.trials
+    assert found is not None
+    total, seeds = sum(1 for _ in arms(inputs)), ", ".join(map(str, found.seeds))
+    short = f", of which the first {trials} (search.trials)" if trials < total else ""
+    return [
+        f"ablation: {len(found.arms)} arms ({', '.join(found.arms)}) with the seeds {seeds}: {total} candidates{short}; nothing "
+        "is proposed, no blind student is trained. Its verdicts: python analysis/ablation.py RUN"
+    ]
 
 
 def _teacher_lines(inputs: Inputs, name: str, *, measure: bool) -> list[str]:

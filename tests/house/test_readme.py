@@ -17,6 +17,7 @@ PROGRAMS = (
     "search/control.py",
     "search/export.py",
     "search/simulate.py",
+    "analysis/ablation.py",
     "analysis/report.py",
 )
 

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from analysis.cells import Cell, Place, Value, cells, published, published_for
 from analysis.grid import grid_page, grid_text, main
 from analysis.run_folder import read_run
+from analysis.seeds.cells import Cell, Place, Value, cells, published, published_for
 from analysis.table import history_schema, write_trials
 
 Row = dict[str, Any]

@@ -43,19 +43,19 @@ def test_without_arguments_those_of_the_process_are_taken(
 def test_help_names_all_commands(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([flag]) == 0
     assert capsys.readouterr().out.startswith(
-        "usage: student-search {run,report,control,export,simulate,grid} ..."
+        "usage: student-search {run,report,control,export,simulate,grid,ablation} ..."
     )
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "error: got no command; allowed: run, report, control, export, simulate, grid.\n"),
+        ([], "error: got no command; allowed: run, report, control, export, simulate, grid, ablation.\n"),
         (
             ["reprot"],
-            "error: got 'reprot'; allowed: run, report, control, export, simulate, grid. Did you mean report?\n",
+            "error: got 'reprot'; allowed: run, report, control, export, simulate, grid, ablation. Did you mean report?\n",
         ),
-        (["--trials"], "error: got '--trials'; allowed: run, report, control, export, simulate, grid.\n"),
+        (["--trials"], "error: got '--trials'; allowed: run, report, control, export, simulate, grid, ablation.\n"),
     ],
 )
 def test_a_wrong_word_is_told_with_the_near_miss(

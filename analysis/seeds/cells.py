@@ -87,17 +87,17 @@ def cells(runs: Sequence[Run], metric: str, epochs: Sequence[int]) -> dict[Place
     """
     groups: dict[Place, dict[str, dict[str, tuple[Trial, Mapping[int, float]]]]] = {}
     for run in runs:
-        curves = _curves(run, metric)
+        along = curves(run, metric)
         for trial in run.candidates:
             if isinstance(trial.config.get("student"), Mapping):  # one that could not be built has none
                 setting = groups.setdefault(_place(run, trial), {}).setdefault(_setting(trial), {})
-                setting[trial.candidate_id] = trial, curves.get(trial.candidate_id, {})
+                setting[trial.candidate_id] = trial, along.get(trial.candidate_id, {})
     return {place: _best(list(settings.values()), epochs) for place, settings in sorted(groups.items())}
 
 
 def measured_epochs(runs: Iterable[Run], metric: str) -> list[int]:
     """Return the epochs at which some candidate was measured, rising."""
-    return sorted({epoch for run in runs for curve in _curves(run, metric).values() for epoch in curve})
+    return sorted({epoch for run in runs for curve in curves(run, metric).values() for epoch in curve})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +159,7 @@ def _cell(seeds: list[tuple[Trial, Mapping[int, float]]], epochs: Sequence[int])
     )
 
 
-def _curves(run: Run, metric: str) -> dict[str, dict[int, float]]:
+def curves(run: Run, metric: str) -> dict[str, dict[int, float]]:
     """Return candidate id -> epoch -> the metric; of an epoch done again the later value counts."""
     found: dict[str, dict[int, float]] = {}
     table = run.history.table

@@ -1,0 +1,189 @@
+"""What became of the claims of an ablation: holds, does not hold, or undecided, by 95 % intervals over seeds.
+
+"The same within one point" is a test of equivalence: it holds only where the whole interval lies within, never because a
+difference could not be seen (Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15).
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.seeds.arms import Arm
+from analysis.seeds.contrast import Interval, contrast
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+WITHIN = 1.0  # points, where a claim does not say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of one claim.
+
+    Attributes:
+        words: the claim.
+        outcome: HOLDS, FAILS or UNDECIDED.
+        told: the numbers behind it, in one sentence.
+        interval: of what is compared: points of the metric, or a factor of epochs.
+    """
+
+    words: str
+    outcome: str
+    told: str
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Judges claims on arms.
+
+    Attributes:
+        arms: name -> arm.
+        maximise: whether more of the metric is better.
+    """
+
+    arms: Mapping[str, Arm]
+    maximise: bool = True
+
+    def verdict(self, words: str, claim: Mapping[str, Any]) -> Verdict:
+        """Return what became of a claim as the space has it; exactly one of its kinds is given."""
+        if claim.get("better"):
+            return self._better(words, claim)
+        if claim.get("same"):
+            return self._same(words, claim)
+        if claim.get("saturates"):
+            return self._saturates(words, claim)
+        return self._faster(words, claim)
+
+    def knee(self, names: Sequence[str], within: float) -> str | None:
+        """Return the first arm from which on the best one is surely less than `within` points better; None for none."""
+        best = self._best(names)
+        for name in names:
+            lead = self._lead(best, name)
+            if name == best or (lead.known and lead.high < within):
+                return name
+        return None
+
+    def _lead(self, better: str, other: str) -> Interval:
+        sign = 1.0 if self.maximise else -1.0
+        return contrast([(sign, self.arms[better].sample), (-sign, self.arms[other].sample)])
+
+    def _best(self, names: Sequence[str]) -> str:
+        """Return the arm that is best in the mean, the first of equals; one without a value is never best."""
+        sign = 1.0 if self.maximise else -1.0
+
+        def mean(name: str) -> float:
+            sample = self.arms[name].sample
+            return sign * statistics.fmean(sample) if sample else -math.inf
+
+        return max(names, key=mean)
+
+    def _better(self, words: str, claim: Mapping[str, Any]) -> Verdict:
+        (one, other), than = claim["better"], claim.get("than")
+        if than:
+            sign = 1.0 if self.maximise else -1.0
+            samples = [self.arms[name].sample for name in (one, other, *than)]
+            found = contrast(list(zip((sign, -sign, -sign, sign), samples, strict=True)))
+            bound = 0.0
+            told = f"{one} over {other}, less {than[0]} over {than[1]}: {points(found)}"
+        else:
+            found, bound = self._lead(one, other), float(claim.get("above") or 0.0)
+            told = f"{one} over {other}: {points(found)}{f', asked for more than {bound:g}' if bound else ''}"
+        return Verdict(words=words, outcome=_above(found, bound), told=told, interval=found)
+
+    def _same(self, words: str, claim: Mapping[str, Any]) -> Verdict:
+        (one, other), within = claim["same"], _within(claim)
+        found = self._lead(one, other)
+        told = f"{one} over {other}: {points(found)}, the same within {within:g}"
+        return Verdict(words=words, outcome=_inside(found, within), told=told, interval=found)
+
+    def _saturates(self, words: str, claim: Mapping[str, Any]) -> Verdict:
+        names, at, within = list(claim["saturates"]), str(claim["at"]), _within(claim)
+        best, knee = self._best(names), self.knee(names, within)
+        rival = (
+            best if best != at else names[-1]
+        )  # where it is the best itself, what comes last shows how surely
+        found = self._lead(rival, at)
+        where = f"from {knee} on" if knee is not None else "nowhere"
+        told = f"{rival} over {at}: {points(found)}; the best, {best}, is surely less than {within:g} points better {where}"
+        outcome = _below(found, within)
+        return Verdict(words=words, outcome=outcome, told=told, interval=found)
+
+    def _faster(self, words: str, claim: Mapping[str, Any]) -> Verdict:
+        (one, other), bound = claim["faster"], float(claim.get("above") or 1.0)
+        fast, slow = self.arms[one], self.arms[other]
+        if not slow.sample or not fast.curves:
+            none = Interval(estimate=math.nan, low=-math.inf, high=math.inf)
+            told = f"{one if slow.sample else other} was not measured"
+            return Verdict(words=words, outcome=UNDECIDED, told=told, interval=none)
+        goal = statistics.fmean(slow.sample)
+        whole = max(epoch for curve in slow.curves.values() for epoch in curve)
+        factors = [
+            whole / reached for curve in fast.curves.values() if (reached := self.reached(curve, goal))
+        ]
+        missed = len(fast.curves) - len(factors)
+        found = contrast([(1.0, factors)])
+        if missed:  # it never came that far: whatever the others did, there is no factor of all seeds
+            found = Interval(estimate=found.estimate, low=-math.inf, high=found.high)
+        told = (
+            f"{one} is as good as {other} ends ({goal:.1f}, {whole} epochs) {_factor(found)}"
+            f"{f', with {missed} of {len(fast.curves)} seeds not at all' if missed else ''}"
+        )
+        none_came = missed == len(fast.curves)
+        outcome = FAILS if none_came else UNDECIDED if missed else _above(found, bound)
+        return Verdict(words=words, outcome=outcome, told=told, interval=found)
+
+    def reached(self, curve: Mapping[int, float], goal: float) -> float:
+        """Return the epochs after which a curve is as good as `goal`, straight between measurements; 0 for never.
+
+        A curve that is there at its first measurement counts as there just then: nobody saw what was before.
+        """
+        sign, before = (1.0 if self.maximise else -1.0), None
+        for epoch, value in sorted(curve.items()):
+            if sign * (value - goal) >= 0:
+                if before is None or value == before[1]:
+                    return float(epoch)
+                return before[0] + (epoch - before[0]) * (goal - before[1]) / (value - before[1])
+            before = (epoch, value)
+        return 0.0
+
+
+def points(interval: Interval) -> str:
+    """Return a difference in words: `+1.2 points [0.4, 2.0]`."""
+    if math.isnan(interval.estimate):
+        return "not measured"
+    between = f" [{interval.low:+.2f}, {interval.high:+.2f}]" if interval.known else ", one seed, no interval"
+    return f"{interval.estimate:+.2f} points{between}"
+
+
+def _factor(interval: Interval) -> str:
+    if math.isnan(interval.estimate):
+        return "never"
+    between = f" [{interval.low:.2f}, {interval.high:.2f}]" if interval.known else ""
+    return f"in {1 / interval.estimate:.0%} of them, a factor of {interval.estimate:.2f}{between}"
+
+
+def _within(claim: Mapping[str, Any]) -> float:
+    within = claim.get("within")
+    return WITHIN if within is None else float(within)
+
+
+def _above(found: Interval, bound: float) -> str:
+    if not found.known:
+        return UNDECIDED
+    return HOLDS if found.low > bound else FAILS if found.high <= bound else UNDECIDED
+
+
+def _below(found: Interval, bound: float) -> str:
+    if not found.known:
+        return UNDECIDED
+    return HOLDS if found.high < bound else FAILS if found.low >= bound else UNDECIDED
+
+
+def _inside(found: Interval, within: float) -> str:
+    if not found.known:
+        return UNDECIDED
+    if -within < found.low and found.high < within:
+        return HOLDS
+    return FAILS if found.low >= within or found.high <= -within else UNDECIDED
