@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,21 @@ from trainables.preprocess import Framing
 SPLITS = ("train", "val", "test")
 Progress = Callable[[str], None]
 """Takes one line about long work, such as `scenes: 1,000 of 4,000 drawn`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statements:
+    """M sentences that are true or false of two pictures each, as in NLVR2.
+
+    Attributes:
+        texts: the sentences.
+        images: (M, 2) int64, the left and the right picture of each.
+        holds: (M,) bool, whether it is true of them.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    images: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
+    holds: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +41,8 @@ class Split:
         questions, answers: parallel lists, empty where the data set asks nothing.
         question_images: (len(questions),) int64.
         labels: (N,) int64, the class of each picture among `Dataset.classes`; None where the data set has no classes.
+        answer_sets: parallel to questions, the answers of all annotators, where the data has several; else empty.
+        statements: sentences on pairs of pictures.
     """
 
     name: str
@@ -36,6 +53,8 @@ class Split:
     answers: list[str]
     question_images: np.ndarray
     labels: np.ndarray | None = None
+    answer_sets: list[tuple[str, ...]] = field(default_factory=list)
+    statements: Statements = field(default_factory=Statements)
 
     @property
     def num_images(self) -> int:
