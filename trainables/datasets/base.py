@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -12,6 +12,18 @@ from trainables.preprocess import Framing
 SPLITS = ("train", "val", "test")
 Progress = Callable[[str], None]
 """Takes one line about long work, such as `scenes: 1,000 of 4,000 drawn`."""
+
+
+class Pixels(Protocol):
+    """(N, S, S, 3) uint8: an array, mapped from disk where it is large, or what decodes each time it is asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, S, S, 3."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +47,7 @@ class Split:
 
     Attributes:
         name: train, val or test.
-        pixels: (N, S, S, 3) uint8, memory-mapped where it is large.
+        pixels: (N, S, S, 3) uint8, memory-mapped where it is large, or decoded as it is asked for.
         captions: all captions of the split, empty where the data set has none.
         caption_images: (len(captions),) int64, the picture of each caption.
         questions, answers: parallel lists, empty where the data set asks nothing.
@@ -46,7 +58,7 @@ class Split:
     """
 
     name: str
-    pixels: np.ndarray
+    pixels: Pixels
     captions: list[str]
     caption_images: np.ndarray
     questions: list[str]

@@ -19,6 +19,7 @@ from trainables.datasets.contents import Contents
 from trainables.datasets.formats.collected import WORDS
 from trainables.datasets.formats.walk import folder_of, some
 from trainables.datasets.jsonl_files import shown
+from trainables.datasets.live import Decoder, LivePixels, Variation
 from trainables.datasets.pictures import VERSION as PIXELS
 from trainables.datasets.pictures import read_square
 from trainables.datasets.prepare.form import AGAIN, MANIFEST, SHARDS, VERSION, WORK, Shard
@@ -29,7 +30,7 @@ from trainables.datasets.twins import Twin, told_twins, twins
 from trainables.preprocess import Framing
 from trainables.signals import CAPTION, PICTURE, QUESTION
 
-WORDS_RULE = {"rule": Number(whole=True, low=0)}
+WHOLE = {"rule": Number(whole=True, low=0)}
 COMMAND = "python -m trainables.datasets.prepare --kind KIND --root DATA --out"
 
 
@@ -43,15 +44,31 @@ class PreparedDataset(Dataset):
         Attributes:
             root: the folder that was prepared.
             text: `as_is`; or `plain`: lower case and without the signs . ! " ( ) * # : ; ~
-            max_words: of a caption, cut behind; 0 for all..
+            max_words: of a caption, cut behind; 0 for all.
+            pixels: `mapped`: pictures are decoded once, into one array of the cache folder; `live`: at each look, for data of
+                which that array would be too large.
+            workers: of `live`: processes beside each worker of a training that decode ahead of it; 0: it decodes itself.
+            vary: of `live`: pictures to train on are shown another way at each visit: a part, mirrored, changed a little.
+            least_part, changes, magnitude: of that: the share of its area that a part has at least; changes of colour and shape
+                in a row (RandAugment), and how strong they are, of 10.
         """
 
         root: str
         text: Literal["as_is", "plain"] = "as_is"
-        max_words: int = field(default=0, metadata=WORDS_RULE)
+        max_words: int = field(default=0, metadata=WHOLE)
+        pixels: Literal["mapped", "live"] = "mapped"
+        workers: int = field(default=2, metadata=WHOLE)
+        vary: bool = False
+        least_part: float = field(default=0.5, metadata={"rule": Number(low=0, high=1, open_low=True)})
+        changes: int = field(default=2, metadata=WHOLE)
+        magnitude: int = field(default=5, metadata={"rule": Number(low=0, high=10, whole=True)})
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        if config.vary and config.pixels != "live":
+            raise DatasetError(
+                "dataset.vary: needs pictures that are decoded at each look; set dataset.pixels: live."
+            )
         self.root = folder_of("prepared", config.root)
         self._manifest = _manifest(self.root)
         self._shards = _shards(self._manifest, self.root)
@@ -74,7 +91,9 @@ class PreparedDataset(Dataset):
             DatasetError: a shard is gone, or its bytes are others than when it was written.
         """
         self._verify(progress)
-        told = [str(self._manifest["fingerprint"]), PIXELS, self.config.text, self.config.max_words]
+        c = self.config
+        told = [str(self._manifest["fingerprint"]), PIXELS, c.text, c.max_words]
+        told += [c.least_part, c.changes, c.magnitude] if c.vary else []
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
     def _verify(self, progress: Progress) -> None:
@@ -159,8 +178,20 @@ class PreparedDataset(Dataset):
         return (
             f"prepared {shown(self.root.name, 60)} ({self._manifest['kind']}): {len(train.places):,} images"
             f"{f' with {told}' if told else ''} to train on; {held} (divided by {self._manifest['divided']}; texts "
-            f"{self.config.text}{words})"
+            f"{self.config.text}{words}; {self._told_pixels()})"
         )
+
+    def _told_pixels(self) -> str:
+        """Return how pictures are decoded, in words."""
+        c = self.config
+        if c.pixels == "mapped":
+            return "decoded once"
+        how = (
+            f"shown {c.least_part:g} to 1 of, {c.changes} changes of strength {c.magnitude}"
+            if c.vary
+            else "as they are"
+        )
+        return f"decoded at each look by {c.workers} processes a worker, {how}"
 
     def remarks(self) -> list[str]:
         """Return what was left out while it was prepared, and pictures that are byte for byte in two splits."""
@@ -203,8 +234,8 @@ class PreparedDataset(Dataset):
             raise DatasetError(f"{self.root}: has no {name} pictures; it has {', '.join(self.split_names)}.")
         self._verify(progress)
         rows = self._rows[name]
-        first = sum(len(self._rows[one].places) for one in SPLITS[: SPLITS.index(name)] if one in self._rows)
-        pixels = self._pixels(framing, progress)[first : first + len(rows.places)]
+        live = self.config.pixels == "live"
+        pixels = self._live(name, framing) if live else self._decoded(name, framing, progress)
         captions = rows.captions if CAPTION in self.kinds else [()] * len(rows.places)
         asked = [one for some_of in rows.questions for one in some_of]
         return Split(
@@ -223,8 +254,19 @@ class PreparedDataset(Dataset):
             ),
         )
 
-    def _pixels(self, framing: Framing, progress: Progress) -> np.ndarray:
-        """Return (N, S, S, 3) uint8 of all splits one after the other, mapped from disk."""
+    def _live(self, name: str, framing: Framing) -> LivePixels:
+        """Return the pictures of a split as they are decoded at each look."""
+        c = self.config
+        varied = Variation(least=c.least_part, changes=c.changes, magnitude=c.magnitude)
+        decoder = Decoder(
+            places=self._rows[name].places,
+            framing=framing,
+            variation=varied if c.vary and name == "train" else None,
+        )
+        return LivePixels(decoder, workers=c.workers)
+
+    def _decoded(self, name: str, framing: Framing, progress: Progress) -> np.ndarray:
+        """Return (N, S, S, 3) uint8 of a split, decoded once together with all others, and mapped from disk."""
         places = [place for rows in self._rows.values() for place in rows.places]
         wanted = Prepared[Place](
             kind="prepared",
@@ -234,14 +276,15 @@ class PreparedDataset(Dataset):
             decode=self._decode,
             refuse=self._refuse,
         )
-        return mapped(wanted, framing, progress)
+        first = sum(len(self._rows[one].places) for one in SPLITS[: SPLITS.index(name)] if one in self._rows)
+        return mapped(wanted, framing, progress)[first : first + len(self._rows[name].places)]
 
     def _decode(self, place: Place, framing: Framing) -> np.ndarray | str:
         """Return the pixels (S, S, 3) uint8 of a picture, or what is wrong with it."""
         try:
-            return read_square(BytesIO(place.read(self.root)), framing)
+            return read_square(BytesIO(place.content()), framing)
         except Exception as error:  # Pillow's readers raise whatever their formats lead them to
-            return broken(f"{place.shard} byte {place.offset}", error, remedy="prepare the data again")
+            return broken(str(place), error, remedy="prepare the data again")
 
     def _refuse(self, found: Sequence[tuple[Place, str]]) -> None:
         raise DatasetError("\n".join(why for _, why in found[:10]))

@@ -4,11 +4,10 @@ Pictures are read by place (`pread`) and not through a map: pages of a map count
 every epoch to the size of the data.
 """
 
-import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +21,7 @@ class Place(NamedTuple):
     """Where the bytes of a picture are.
 
     Attributes:
-        shard: file.
+        shard: path of the file.
         offset, size: of the bytes in it.
     """
 
@@ -30,21 +29,55 @@ class Place(NamedTuple):
     offset: int
     size: int
 
-    def read(self, root: Path) -> bytes:
+    def __str__(self) -> str:
+        return f"{self.shard} byte {self.offset:,}"
+
+    def content(self) -> bytes:
         """Return the bytes.
 
         Raises:
             DatasetError: the shard is shorter than it was.
             OSError: it cannot be read.
         """
-        with (root / SHARDS / self.shard).open("rb", buffering=0) as source:
+        with open(self.shard, "rb", buffering=0) as source:
             source.seek(self.offset)
             found = source.read(self.size)
         if len(found) != self.size:
-            raise DatasetError(
-                f"{root / SHARDS / self.shard}: ends before byte {self.offset + self.size:,}. {AGAIN}"
-            )
+            raise DatasetError(f"{self.shard}: ends before byte {self.offset + self.size:,}. {AGAIN}")
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places(Sequence[Place]):
+    """Where the pictures of a split are; an array, since a list of millions would be copied into every process that decodes.
+
+    Attributes:
+        shards: paths of the files.
+        table: (N, 3) int64: number of the shard, offset and size.
+    """
+
+    shards: tuple[str, ...]
+    table: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @overload
+    def __getitem__(self, row: int) -> Place: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> "Places": ...
+
+    def __getitem__(self, row: int | slice) -> "Place | Places":
+        """Return where a picture is, or several."""
+        if isinstance(row, slice):
+            return replace(self, table=self.table[row])
+        shard, offset, size = self.table[row].tolist()
+        return Place(self.shards[shard], offset, size)
+
+    def only(self, rows: Sequence[int]) -> "Places":
+        """Return those of some rows."""
+        return replace(self, table=self.table[list(rows)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +95,7 @@ class Rows:
     """
 
     names: list[str]
-    places: list[Place]
+    places: Places
     digests: list[bytes]
     captions: list[tuple[str, ...]]
     questions: list[tuple[Question, ...]]
@@ -91,7 +124,7 @@ class Rows:
         return replace(
             self,
             names=[self.names[one] for one in kept],
-            places=[self.places[one] for one in kept],
+            places=self.places.only(kept),
             digests=[self.digests[one] for one in kept],
             captions=[self.captions[one] for one in kept],
             questions=[self.questions[one] for one in kept],
@@ -106,41 +139,45 @@ def read_rows(root: Path, shards: Iterable[Shard]) -> Rows:
     Raises:
         DatasetError: a damaged shard.
     """
+    shards = list(shards)
+    tables = [np.zeros((0, 3), dtype=np.int64)]
     found = Rows(
         names=[],
-        places=[],
+        places=Places(shards=(), table=tables[0]),
         digests=[],
         captions=[],
         questions=[],
         statements=[],
-        pairs=np.zeros((0, 2), np.int64),
+        pairs=np.zeros((0, 2), dtype=np.int64),
     )
     told: list[tuple[int, Statement]] = []
-    for shard in shards:
+    for number, shard in enumerate(shards):
         for batch, begin in batches(root / SHARDS / shard.file):
             first = len(found.names)
             found.names.extend(batch.column("name").to_pylist())
-            found.places.extend(_places(shard.file, batch, begin))
+            tables.append(_table(number, batch, begin))
             found.digests.extend(batch.column("image_digest").to_pylist())
             found.captions.extend(tuple(one) for one in batch.column("captions").to_pylist())
             for asked in batch.column("questions").to_pylist():
                 questions = (Question(**{**one, "answers": tuple(one["answers"])}) for one in asked)
                 found.questions.append(tuple(questions))
-            for number, some in enumerate(batch.column("statements").to_pylist()):
-                told += [(first + number, Statement(**one)) for one in some]
+            for row, some in enumerate(batch.column("statements").to_pylist()):
+                told += [(first + row, Statement(**one)) for one in some]
     numbers = {name: number for number, name in enumerate(found.names)} if told else {}
     both = [(left, numbers[one.other], one) for left, one in told if one.other in numbers]
     return replace(
         found,
+        places=Places(
+            shards=tuple(str(root / SHARDS / shard.file) for shard in shards), table=np.concatenate(tables)
+        ),
         statements=[one for _, _, one in both],
         pairs=np.array([(left, right) for left, right, _ in both], dtype=np.int64).reshape(-1, 2),
     )
 
 
-def _places(shard: str, batch: pa.RecordBatch, begin: int) -> Iterable[Place]:
-    """Return where the pictures of a record batch are, from the offsets that Arrow keeps beside their bytes."""
+def _table(shard: int, batch: pa.RecordBatch, begin: int) -> np.ndarray:
+    """Return (rows, 3) int64 of a record batch, see `Places`, from the offsets that Arrow keeps beside the bytes of pictures."""
     column = batch.column("image")
-    offsets = np.frombuffer(column.buffers()[1], dtype=np.int32)[
-        column.offset : column.offset + len(column) + 1
-    ].tolist()
-    return [Place(shard, begin + start, end - start) for start, end in itertools.pairwise(offsets)]
+    offsets = np.frombuffer(column.buffers()[1], dtype=np.int32).astype(np.int64)
+    offsets = offsets[column.offset : column.offset + len(column) + 1]
+    return np.stack([np.full(len(column), shard), begin + offsets[:-1], np.diff(offsets)], axis=1)

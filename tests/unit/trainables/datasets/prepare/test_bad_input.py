@@ -98,8 +98,8 @@ def test_larger_pictures_are_made_smaller_and_others_keep_their_bytes(tmp_path: 
     public.save(Image.new("RGB", (300, 200), (10, 200, 30)), tmp_path / "own" / "large.png")
     assert public.prepare("jsonl", file, tmp_path / "out", "--longest-side", "60") == 0
     small, large = public.opened(tmp_path / "out")._rows["train"].places  # type: ignore[attr-defined]
-    assert small.read(tmp_path / "out") == (tmp_path / "own" / "good.jpg").read_bytes()
-    with Image.open(io.BytesIO(large.read(tmp_path / "out"))) as picture:
+    assert small.content() == (tmp_path / "own" / "good.jpg").read_bytes()
+    with Image.open(io.BytesIO(large.content())) as picture:
         assert (picture.format, picture.size) == ("JPEG", (60, 40))
         assert np.allclose(np.asarray(picture.convert("RGB")), (10, 200, 30), atol=3)
 

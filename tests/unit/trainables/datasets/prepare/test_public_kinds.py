@@ -34,7 +34,7 @@ def test_bytes_of_pictures_stay_as_they_are(tmp_path: Path) -> None:
     assert isinstance(data, PreparedDataset)
     rows = data._rows["train"]
     for name, place in zip(rows.names, rows.places, strict=True):
-        assert place.read(out) == (root / name).read_bytes()
+        assert place.content() == (root / name).read_bytes()
 
 
 def test_karpathys_pictures_are_found_under_the_names_of_2017(tmp_path: Path) -> None:
