@@ -136,7 +136,7 @@ class _Asked:
         return iter(self.batches)
 
 
-def _as_is(batch: np.ndarray) -> np.ndarray:
+def _as_is(batch: Any) -> Any:
     return batch  # no tensor: torch would hand it over in /dev/shm, which is small in containers
 
 
@@ -237,7 +237,7 @@ class LivePixels:
 
             loader: Any = DataLoader(
                 self._decoder,  # type: ignore[arg-type]  # which has what a loader asks of a dataset
-                batch_sampler=self._asked,  # type: ignore[arg-type]
+                batch_sampler=self._asked,
                 generator=torch.Generator(),  # which else would be that of the training
                 num_workers=self.workers,
                 prefetch_factor=AHEAD,
