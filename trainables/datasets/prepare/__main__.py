@@ -24,7 +24,7 @@ from trainables.datasets.prepare.plan import Wanted
 from trainables.datasets.prepare.work import Spread, in_processes, prepare
 from trainables.share import usable_cores
 
-ON_CLUSTER = "search.tune.preparing"  # knows Ray, which this room does not
+ON_CLUSTER = "search.results.preparing"  # knows Ray, which this room does not
 SHARD_PICTURES = 1000
 
 

@@ -54,6 +54,16 @@ class Order:
         """The file that says what became of it; it is written last."""
         return Path(self.out) / WORK / RECORDS / f"{self.name}.json"
 
+    @property
+    def target(self) -> Path:
+        """The shard."""
+        return Path(self.out) / SHARDS / f"{self.name}.arrow"
+
+    @property
+    def done(self) -> bool:
+        """Whether somebody has carried it out."""
+        return self.record.is_file() and self.target.is_file()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
@@ -84,6 +94,11 @@ class Made:
             ) from error
 
 
+def make_shards(orders: list[Order]) -> list[Made]:
+    """Make some shards, those that are made already left aside: a process that was lost begins where it ended."""
+    return [Made.read(one.record) if one.done else make_shard(one) for one in orders]
+
+
 def make_shard(order: Order) -> Made:
     """Make a shard and its record.
 
@@ -94,7 +109,7 @@ def make_shard(order: Order) -> Made:
     items = [Item.from_json(line) for line in order.listed.read_text(encoding="utf-8").splitlines()]
     left_out: list[LeftOut] = []
     kept: list[Item] = []
-    target = Path(order.out) / SHARDS / f"{order.name}.arrow"
+    target = order.target
 
     def rows() -> Iterator[tuple[Item, bytes]]:
         for item, content in contents(items, Path(order.root), order.image_column):

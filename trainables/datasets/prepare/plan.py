@@ -12,6 +12,7 @@ from spaces.errors import DatasetError
 from spaces.files import make_folder, write_text
 from spaces.plugins import resolve
 from trainables.datasets.base import Progress
+from trainables.datasets.contents import reason
 from trainables.datasets.formats.entries import Problems
 from trainables.datasets.prepare.form import MANIFEST, SHARDS, VERSION, WORK, file_digest
 from trainables.datasets.prepare.items import Item, LeftOut
@@ -20,6 +21,7 @@ from trainables.datasets.prepare.listing import Asked, Listed
 from trainables.datasets.prepare.making import ORDERS, RECORDS, Order
 
 PLAN = "plan.json"
+READ_WHOLE = 1 << 30  # bytes; tar and Parquet files hold the pictures themselves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,7 @@ class Plan:
     def missing(self) -> Iterator[tuple[Order, int]]:
         """Yield the orders that nobody has carried out yet, with the pictures of each."""
         for order, count in zip(self.orders, self.pictures, strict=True):
-            if not order.record.is_file() or not (Path(order.out) / SHARDS / f"{order.name}.arrow").is_file():
+            if not order.done:
                 yield order, count
 
 
@@ -107,9 +109,7 @@ def planned(wanted: Wanted, say: Progress) -> Plan:
         ) from error
     _check_same(before, wanted)
     changed = [
-        name
-        for name, digest in files.items()
-        if not Path(name).is_file() or file_digest(Path(name)) != digest
+        name for name, digest in files.items() if not Path(name).is_file() or _version(Path(name)) != digest
     ]
     if changed:
         raise DatasetError(
@@ -138,7 +138,12 @@ def _check_same(before: dict[str, Any], wanted: Wanted) -> None:
 def _new(path: Path, wanted: Wanted, say: Progress) -> Plan:
     """List the data, and write an order for each shard."""
     say(f"{wanted.kind}: lists {wanted.asked.root}")
-    listed: Listed = resolve(KINDS, wanted.kind, "kinds")(wanted.asked)
+    try:
+        listed: Listed = resolve(KINDS, wanted.kind, "kinds")(wanted.asked)
+    except OSError as error:
+        raise DatasetError(
+            f"{error.filename or wanted.asked.root}: cannot be read ({reason(error)}). Give yourself access, or another folder."
+        ) from error
     _check_names(listed, wanted)
     work = make_folder(path.parent)
     shutil.rmtree(work / ORDERS, ignore_errors=True)  # of a listing that was killed
@@ -154,7 +159,7 @@ def _new(path: Path, wanted: Wanted, say: Progress) -> Plan:
         "wanted": wanted.told(),
         "root": str(_root(wanted.asked)),
         "image_column": listed.image_column,
-        "files": {str(file): file_digest(file) for file in listed.files},
+        "files": {str(file): _version(file) for file in listed.files},
         "shards": shards,
         "left_out": [one.to_dict() for one in listed.left_out],
         "divided": listed.divided,
@@ -181,6 +186,12 @@ def _check_names(listed: Listed, wanted: Wanted) -> None:
                 f"{item.place}: {item.name} stands {where}, at {other.place}, too. Remove one of them."
             )
     problems.raise_any()
+
+
+def _version(file: Path) -> str:
+    """Return what tells one version of an annotation file from another: its bytes, or of a large one size and time."""
+    status = file.stat()
+    return file_digest(file) if status.st_size <= READ_WHOLE else f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _root(asked: Asked) -> Path:
