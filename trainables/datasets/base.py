@@ -113,6 +113,11 @@ class Dataset(ABC):
         return SPLITS
 
     @property
+    def varied(self) -> bool:
+        """Whether pictures to train on are shown another way at each visit, of which no cache of a teacher can tell."""
+        return False
+
+    @property
     def num_images(self) -> int:
         """Number of pictures in all splits, known before any is prepared; 0 where a data set does not say."""
         return 0

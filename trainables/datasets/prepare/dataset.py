@@ -147,6 +147,11 @@ class PreparedDataset(Dataset):
         return sum(shard.pictures for shard in self._shards)
 
     @property
+    def varied(self) -> bool:
+        """Whether pictures to train on are shown another way at each visit."""
+        return self.config.vary
+
+    @property
     def kinds(self) -> frozenset[str]:
         """Pictures; captions where every picture has some, questions where every split asks some."""
         rows = self._rows.values()

@@ -105,7 +105,9 @@ class Lister:
 
     def take(self, item: Item, *, needs_text: bool = True) -> None:
         """Take a picture; one without any text is noted where its kind has texts."""
-        if needs_text and not (item.captions or item.questions or item.statements):
+        if any("\ud800" <= letter <= "\udfff" for letter in item.name):
+            self.leave_out("picture", item.name, item.place, "its name is no UTF-8; rename it")
+        elif needs_text and not (item.captions or item.questions or item.statements):
             self.leave_out("picture", item.name, item.place, "it has no text that can be used")
         else:
             self.found.items.append(item)

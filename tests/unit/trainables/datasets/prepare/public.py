@@ -85,7 +85,7 @@ def tar(path: Path, samples: Mapping[str, Mapping[str, bytes]]) -> Path:
 def prepare(kind: str, root: Path, out: Path, *flags: str) -> int:
     """Run the command in this process; return its exit code."""
     words = ["--kind", kind, "--root", str(root), "--out", str(out), *flags]
-    if "--workers" not in flags:
+    if not {"--workers", "--address"} & set(flags):
         words += ["--workers", "1"]
     return main(words)
 
