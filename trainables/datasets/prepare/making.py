@@ -106,7 +106,7 @@ def make_shard(order: Order) -> Made:
         DatasetError: the list of its pictures is damaged.
         StorageError: it cannot be written.
     """
-    items = [Item.from_json(line) for line in order.listed.read_text(encoding="utf-8").splitlines()]
+    items = _listed(order)
     left_out: list[LeftOut] = []
     kept: list[Item] = []
     target = order.target
@@ -139,6 +139,24 @@ def make_shard(order: Order) -> Made:
     told = {"shard": asdict(shard), "left_out": [one.to_dict() for one in left_out]}
     write_text(order.record, json.dumps(told) + "\n")
     return Made(shard=shard, left_out=left_out)
+
+
+def _listed(order: Order) -> list[Item]:
+    """Return the pictures of an order.
+
+    Raises:
+        DatasetError: their list is gone, or damaged.
+    """
+    try:
+        items = [
+            Item.from_json(line) for line in order.listed.read_text(encoding="utf-8").split("\n") if line
+        ]
+        if items:
+            return items
+        why = "it is empty"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = shown(str(error)) or type(error).__name__
+    raise DatasetError(f"{order.listed}: damaged ({why}). Delete {order.out}, and prepare the data again.")
 
 
 def contents(items: Iterable[Item], root: Path, column: str) -> Iterator[tuple[Item, bytes | str]]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -169,7 +170,11 @@ def in_processes(workers: int) -> Spread:
 
 
 def _end_with_parent() -> None:
-    """Let this process end with the one that started it, even where that one is killed: nobody would take its shards."""
+    """Let this process end with the one that started it, even where that one is killed: nobody would take its shards.
+
+    Ctrl-C is for that one to hear, which lets shards that are begun be finished.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
 
     def watch() -> None:
