@@ -85,7 +85,7 @@ def test_a_way_hangs_on_seed_epoch_and_row_alone(out: Path) -> None:
 
 
 def test_held_out_pictures_are_not_varied(out: Path) -> None:
-    data = public.opened(out, pixels="live", vary=True)
+    data = public.opened(out, pixels="live", vary=True, workers=0)
     kept = read(public.opened(out), "val", side=16).pixels
     val = read(data, "val", side=16).pixels
     assert isinstance(val, LivePixels)

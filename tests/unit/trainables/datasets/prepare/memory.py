@@ -21,7 +21,7 @@ def noisy_pictures(root: Path, count: int) -> Path:
     lines = []
     for number in range(count):
         sink = io.BytesIO()
-        Image.fromarray(rng.integers(0, 256, (160, 200, 3), dtype=np.uint8)).save(sink, "JPEG", quality=95)
+        Image.fromarray(rng.integers(0, 256, (200, 240, 3), dtype=np.uint8)).save(sink, "JPEG", quality=95)
         (root / f"{number}.jpg").write_bytes(sink.getvalue())
         lines.append(f"picture {number}\t{number}.jpg\n")
     (root / "pairs.tsv").write_text("".join(lines))

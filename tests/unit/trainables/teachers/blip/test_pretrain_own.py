@@ -68,7 +68,9 @@ def test_a_teacher_of_own_words_is_trained_measured_and_read(
     assert "vocabulary: 14 of 14 words, which are 100.0%" in told.err
     teacher = load_teacher(str(out))
     assert json.loads(told.out) == teacher.files.measured["metrics"]
-    assert {"i2t_r1", "t2i_r1"} & set(teacher.files.measured["metrics"]["val"])
+    assert {"tr_at_1", "caption_token_accuracy", "vqa_accuracy"} <= set(
+        teacher.files.measured["metrics"]["val"]
+    )
     data = make_dataset({"kind": "jsonl", "file": str(file)})
     train = data.split("train", framing=teacher.preprocess.framing, progress=lambda line: None)
     check_pairing(teacher, data, train.captions, questions=train.questions, answers=train.answers)
