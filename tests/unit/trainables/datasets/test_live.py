@@ -71,17 +71,13 @@ def test_batches_come_in_their_order_epoch_after_epoch(out: Path, workers: int) 
 
 
 def test_a_way_hangs_on_seed_epoch_and_row_alone(out: Path) -> None:
-    ways = {}
-    for workers in (0, 1):
-        now = live(out, vary=True, workers=workers).pixels
-        assert isinstance(now, LivePixels)
-        ways[workers] = visits(now, [[0, 1, 2], [3]])
-        (again,) = visits(now, [[3, 0]])  # other batches, as of another number of workers
-        assert np.array_equal(again[0], ways[workers][1][0])
-        assert np.array_equal(again[1], ways[workers][0][0])
-        (later,) = visits(now, [[0]], (5, 1))
-        assert not np.array_equal(later[0], again[1])
-    assert all(np.array_equal(a, b) for a, b in zip(ways[0], ways[1], strict=True))
+    now = live(out, vary=True, workers=0).pixels
+    assert isinstance(now, LivePixels)
+    first, second = visits(now, [[0, 1, 2], [3]])
+    (again,) = visits(now, [[3, 0]])  # other batches, as of another number of workers
+    assert np.array_equal(again, np.stack([second[0], first[0]]))
+    (later,) = visits(now, [[0]], (5, 1))
+    assert not np.array_equal(later[0], first[0])
 
 
 def test_held_out_pictures_are_not_varied(out: Path) -> None:
