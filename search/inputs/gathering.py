@@ -252,6 +252,13 @@ def _open_data(space: Space) -> Dataset:
                 f"{space.place(f'dataset.{option}')}: {rest}" if own else f"{space.place('dataset')}: {line}"
             )
         raise SpaceError(problems) from error
+    if data.varied and space.teacher_cache.kind == "cached":
+        raise SpaceError(
+            [
+                f"{space.place('teacher_cache.kind')}: got 'cached' with data that shows pictures another way at each visit "
+                "(dataset.vary), of which no cache tells; allowed: live. Set it, or vary no pictures."
+            ]
+        )
     assert data.kinds  # reads the rows
     return data
 

@@ -17,6 +17,7 @@ from spaces.errors import DatasetError, PluginError
 from spaces.options import option_problems
 from spaces.plugins import resolve
 from tests.unit.trainables.datasets.formats import made_data
+from tests.unit.trainables.datasets.prepare import public
 from trainables.datasets import DATASETS
 from trainables.datasets.base import SPLITS, Dataset, Split
 from trainables.preprocess import Framing
@@ -24,6 +25,7 @@ from trainables.signals import CAPTION, LABEL, PICTURE, QUESTION
 from trainables.training.build import make_dataset
 
 IMAGE_SIZE = 64
+NUMBERS = {"prepared": "max_words"}  # an option that is a number, of data that has no seed
 SIDES = {"objects": 48}  # of data that is drawn at one size, where it is another
 
 
@@ -66,6 +68,12 @@ def pictures_example(folder: Path) -> dict[str, Any]:
     return {"kind": "pictures", "root": str(folder / "plain")}
 
 
+def prepared_example(folder: Path) -> dict[str, Any]:
+    """Prepare eight pictures of COCO with Karpathy's splits."""
+    assert public.prepare("coco", public.karpathy(folder / "coco"), folder / "shards") == 0
+    return {"kind": "prepared", "root": str(folder / "shards")}
+
+
 def tiny_imagenet_example(folder: Path) -> dict[str, Any]:
     """Write two classes of eight pictures."""
     root = made_data.tiny_imagenet(folder / "tiny", each=8)
@@ -84,6 +92,7 @@ EXAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "objects": objects_example,
     "parquet": parquet_example,
     "pictures": pictures_example,
+    "prepared": prepared_example,
     "scenes": scenes_example,
     "tiny_imagenet": tiny_imagenet_example,
 }
@@ -125,7 +134,7 @@ class TestEveryDataset:
         options = {key: value for key, value in settings.items() if key != "kind"}
         adapter.validate_python(options)
         with pytest.raises(ValidationError):
-            adapter.validate_python(options | {"seed": "many"})
+            adapter.validate_python(options | {NUMBERS.get(name, "seed"): "many"})
         with pytest.raises(PluginError, match=r"dataset\.colour: got an unknown option; allowed: "):
             make_dataset(settings | {"colour": 1})
 

@@ -20,6 +20,7 @@ from search.tune.capacity import Resources, gpu_kinds, look
 from search.tune.tasks import Tasks, run_all, run_there
 from spaces.errors import DatasetError, ResourceError, SpaceError
 from tests.e2e import runs
+from tests.unit.trainables.datasets.prepare import public
 from trainables.datasets.cache_folder import STORAGE, storage, stored_in
 from trainables.training.step_memory import StepMemory
 
@@ -205,3 +206,24 @@ def test_the_largest_students_are_measured_on_a_whole_gpu(monkeypatch: pytest.Mo
     assert gpu_kinds() == ["unknown"]
     assert (found.trials, found.gpus) == (6, 0.1666)  # 80 / (1.2 x 10)
     assert "2 of the largest students" in said[0]
+
+
+def test_data_is_prepared_by_a_cluster_as_by_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root, address = public.karpathy(tmp_path / "coco"), ray.get_runtime_context().gcs_address
+    (root / "val2014" / "COCO_val2014_000000000004.jpg").write_bytes(b"")
+    assert public.prepare("coco", root, tmp_path / "alone", "--shard-pictures", "2") == 0
+    assert public.prepare("coco", root, tmp_path / "many", "--shard-pictures", "2", "--address", address) == 0
+    assert public.manifest(tmp_path / "many") == public.manifest(tmp_path / "alone")
+    assert public.quarantine(tmp_path / "many") == public.quarantine(tmp_path / "alone")
+
+
+def test_a_cluster_that_is_none_is_told_before_anything_is_prepared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = public.karpathy(tmp_path / "coco")
+    assert public.prepare("coco", root, tmp_path / "out", "--address", "nowhere") == 2
+    assert "--address nowhere: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -11,6 +11,7 @@ DATASETS = Table(
         "objects": "trainables.datasets.objects.dataset:ObjectsDataset",
         "parquet": "trainables.datasets.formats.parquet:ParquetDataset",
         "pictures": "trainables.datasets.formats.plain:PicturesDataset",
+        "prepared": "trainables.datasets.prepare.dataset:PreparedDataset",
         "scenes": "trainables.datasets.scenes.dataset:ScenesDataset",
         "tiny_imagenet": "trainables.datasets.formats.tiny_imagenet:TinyImageNetDataset",
     },
@@ -19,7 +20,7 @@ DATASETS = Table(
 PLACES = ("file", "root", "image_root")
 """Options of data sets that are places: they may differ between two runs of one data set, and move."""
 
-_FOLDERS = frozenset({"coco", "imagefolder", "parquet", "pictures", "tiny_imagenet"})
+_FOLDERS = frozenset({"coco", "imagefolder", "parquet", "pictures", "prepared", "tiny_imagenet"})
 
 
 def place_option(kind: str) -> str:

@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -14,28 +14,59 @@ Progress = Callable[[str], None]
 """Takes one line about long work, such as `scenes: 1,000 of 4,000 drawn`."""
 
 
+class Pixels(Protocol):
+    """(N, S, S, 3) uint8: an array, mapped from disk where it is large, or what decodes each time it is asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, S, S, 3."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statements:
+    """M sentences that are true or false of two pictures each, as in NLVR2.
+
+    Attributes:
+        texts: the sentences.
+        images: (M, 2) int64, the left and the right picture of each.
+        holds: (M,) bool, whether it is true of them.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    images: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
+    holds: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """N pictures with their texts, as read from disk.
 
     Attributes:
         name: train, val or test.
-        pixels: (N, S, S, 3) uint8, memory-mapped where it is large.
+        pixels: (N, S, S, 3) uint8, memory-mapped where it is large, or decoded as it is asked for.
         captions: all captions of the split, empty where the data set has none.
         caption_images: (len(captions),) int64, the picture of each caption.
         questions, answers: parallel lists, empty where the data set asks nothing.
         question_images: (len(questions),) int64.
         labels: (N,) int64, the class of each picture among `Dataset.classes`; None where the data set has no classes.
+        answer_sets: parallel to questions, the answers of all annotators, where the data has several; else empty.
+        statements: sentences on pairs of pictures.
     """
 
     name: str
-    pixels: np.ndarray
+    pixels: Pixels
     captions: list[str]
     caption_images: np.ndarray
     questions: list[str]
     answers: list[str]
     question_images: np.ndarray
     labels: np.ndarray | None = None
+    answer_sets: list[tuple[str, ...]] = field(default_factory=list)
+    statements: Statements = field(default_factory=Statements)
 
     @property
     def num_images(self) -> int:
@@ -80,6 +111,11 @@ class Dataset(ABC):
     def split_names(self) -> tuple[str, ...]:
         """The splits that this data has; all have train and val."""
         return SPLITS
+
+    @property
+    def varied(self) -> bool:
+        """Whether pictures to train on are shown another way at each visit, of which no cache of a teacher can tell."""
+        return False
 
     @property
     def num_images(self) -> int:

@@ -1,7 +1,7 @@
 """A split as the training loop reads it: token ids in arrays, batches by row number."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spaces.errors import DatasetError
 from trainables.datasets.base import Split
+from trainables.datasets.live import LivePixels
 from trainables.preprocess import PreprocessConfig
 from trainables.signals import CAPTION, CLASS, LABEL, PICTURE, PIXELS, QUESTION, TEXTS, Batch
 from trainables.tokenizer import Tokenizer
@@ -161,6 +162,23 @@ class EncodedSplit:
         _check_rows(self.name, PICTURE, rows, first=0, count=self.num_images)
         pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[rows]))
         return self.preprocess.normalise(to_device(pixels, device))
+
+    @property
+    def varied(self) -> bool:
+        """Whether each visit of a picture in training shows it another way."""
+        return isinstance(self.pixels, LivePixels) and self.pixels.varied
+
+    def ahead(self, batches: Iterable[Rows], *, pixels: bool, seed: tuple[int, int]) -> Iterator[Rows]:
+        """Yield batches of rows as they are; where pictures are decoded as they are asked for, some are ahead of it.
+
+        Args:
+            batches: of one epoch of training.
+            pixels: whether their pictures will be asked for.
+            seed: of the training, and the number of the epoch: which way a picture is shown.
+        """
+        if pixels and isinstance(self.pixels, LivePixels):
+            return self.pixels.ahead(batches, PICTURE, seed=seed)
+        return iter(batches)
 
     def batch(self, rows: Rows, device: torch.device, *, pixels: bool = True) -> Batch:
         """Return one batch.

@@ -44,6 +44,15 @@ _ROUNDING = 1e-5  # by which a float may lie outside of 0 to 1
 def square(picture: Image.Image, framing: Framing) -> np.ndarray:
     """Return (side, side, 3) uint8: upright RGB on white, framed as the model wants it.
 
+    Raises:
+        Exception: see `seen`.
+    """
+    return np.asarray(_framed(seen(picture), framing), dtype=np.uint8)
+
+
+def seen(picture: Image.Image) -> Image.Image:
+    """Return what is seen of a picture: upright RGB on white.
+
     Of several frames the current one is taken: the first, where none was chosen.
 
     Raises:
@@ -58,8 +67,20 @@ def square(picture: Image.Image, framing: Framing) -> np.ndarray:
         raise DatasetError(f"a picture of {picture.width} x {picture.height} has no pixels. Give another")
     turn = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))
     flat = _on_white(picture, key)
-    upright = flat if turn is None else flat.transpose(turn)
-    return np.asarray(_framed(upright, framing), dtype=np.uint8)
+    return flat if turn is None else flat.transpose(turn)
+
+
+def whole(picture: Image.Image) -> None:
+    """Read a picture to its end, to know that it can be read; a JPEG at an eighth of its size, which costs least.
+
+    Raises:
+        Exception: see `seen`.
+    """
+    large = picture.width * picture.height > LARGE
+    with _one_large if large else nullcontext():
+        if picture.format == "JPEG":  # all of its data is read nevertheless
+            picture.draft(picture.mode, (1, 1))
+        seen(picture)
 
 
 def _framed(picture: Image.Image, framing: Framing) -> Image.Image:

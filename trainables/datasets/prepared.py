@@ -121,9 +121,13 @@ class Countdown:
 
     def one_more(self) -> None:
         """Count one picture; tell the progress now and then, and at the end."""
-        self._done += 1
+        self.more(1)
+
+    def more(self, number: int) -> None:
+        """Count some pictures; tell the progress whenever the next thousand is full, and at the end."""
+        before, self._done = self._done, self._done + number
         done, count = self._done, self._count
-        if done != count and done % TOLD_EVERY:
+        if done != count and done // TOLD_EVERY == before // TOLD_EVERY:
             return
         worked_s = time.monotonic() - self._began
         rest = ""
@@ -149,10 +153,14 @@ def broken(name: str, error: Exception, *, remedy: str) -> str:
     """
     if isinstance(error, DatasetError):
         return f"{shown(name)}: {error}; or {remedy}."
-    why = reason(error) if isinstance(error, OSError) else shown(str(error)) or type(error).__name__
+    return f"{shown(name)} cannot be read as a picture ({why_broken(error)}); replace it or {remedy}."
+
+
+def why_broken(error: Exception) -> str:
+    """Return why a picture cannot be decoded, from what reading it raised."""
     if isinstance(error, UnidentifiedImageError):
-        why = "of another format, or in a layout that Pillow does not know; PNG and JPEG are safe"
-    return f"{shown(name)} cannot be read as a picture ({why}); replace it or {remedy}."
+        return "of another format, or in a layout that Pillow does not know; PNG and JPEG are safe"
+    return reason(error) if isinstance(error, OSError) else shown(str(error)) or type(error).__name__
 
 
 def owners(counts: Iterable[int]) -> np.ndarray:

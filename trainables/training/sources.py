@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from spaces.errors import DatasetError
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.node_copies import node_copies
 from trainables.families.base import Family
@@ -61,7 +62,13 @@ def opened_cache(
 
     Raises:
         TeacherError: it cannot be read, or is of something else: names what differs.
+        DatasetError: the split shows its pictures another way at each visit.
     """
+    if split is not None and split.varied:
+        raise DatasetError(
+            "dataset.vary: shows pictures another way at each visit, and a cache of the teacher is of pictures as they are; "
+            "allowed: teacher_cache: {kind: live}. Set it, or vary no pictures."
+        )
     return TeacherCache(Path(folder), teacher.offers, asked={**parts_of(teacher, split), "data": data})
 
 

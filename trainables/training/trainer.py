@@ -204,7 +204,8 @@ class Trainer:
             looks: read the pictures, too.
         """
         done = self.batches_done
-        for number, rows in enumerate(self.sampler.epoch(epoch), done):
+        batches = self.split.ahead(self.sampler.epoch(epoch), pixels=looks, seed=(self.seed, epoch))
+        for number, rows in enumerate(batches, done):
             batch = self.split.batch(rows, self.placement.device, pixels=looks)
             batch.seed = (self.seed << 24) + number * self.placement.world + self.placement.rank
             yield batch, self.source.signals(batch, self.step.source_wants)

@@ -126,7 +126,7 @@ class RowStore(Store):
                 for group in range(file.num_row_groups):
                     count = file.metadata.row_group(group).num_rows
                     if wanted is None or any(row in wanted for row in range(first, first + count)):
-                        yield from _group(file, group, self._column, first=first, wanted=wanted)
+                        yield from group_values(file, group, self._column, first=first, wanted=wanted)
                     first += count
         except (pa.ArrowException, OSError) as error:
             raise DatasetError(
@@ -166,10 +166,10 @@ def parts(value: Any) -> tuple[bytes | None, str | None]:
     return (value, None) if isinstance(value, bytes) else (None, value)
 
 
-def _group(
+def group_values(
     file: pq.ParquetFile, group: int, column: str, *, first: int, wanted: set[int] | None
 ) -> Iterator[tuple[int, Any]]:
-    """Yield row and picture of one row group."""
+    """Yield row and picture of one row group, of the wanted rows of the file; all of them for None."""
     row = first
     for batch in file.iter_batches(BATCH, row_groups=[group], columns=[column]):
         values = batch.column(0)

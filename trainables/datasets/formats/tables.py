@@ -68,11 +68,25 @@ def read_json(file: Path, what: str) -> dict[str, Any]:
     """Return the object that a JSON file holds.
 
     Raises:
-        DatasetError: see `read_bytes`; or it is no JSON, or no object.
+        DatasetError: see `read_any_json`; or it is no object.
+    """
+    found = read_any_json(file, what)
+    if not isinstance(found, dict):
+        raise DatasetError(
+            f"{shown(str(file))} holds a {type(found).__name__}; allowed: an object. It is {what}."
+        )
+    return found
+
+
+def read_any_json(file: Path, what: str) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        DatasetError: see `read_bytes`; or it is no JSON.
     """
     content = read_bytes(file, what)
     try:
-        found = json.loads(content)
+        return json.loads(content)
     except json.JSONDecodeError as error:
         torn = error.pos >= len(error.doc.rstrip()) - 1 or error.msg.startswith("Unterminated")
         why = (
@@ -85,8 +99,3 @@ def read_json(file: Path, what: str) -> dict[str, Any]:
         raise DatasetError(
             f"{shown(str(file))} is no JSON that can be read ({type(error).__name__}). It is {what}."
         ) from error
-    if not isinstance(found, dict):
-        raise DatasetError(
-            f"{shown(str(file))} holds a {type(found).__name__}; allowed: an object. It is {what}."
-        )
-    return found

@@ -54,7 +54,7 @@ PROGRAM = "python -m trainables.teachers.objects.pretrain"
 
 def train(recipe: Recipe, split: Split, schedule: Schedule) -> float:
     """Train a recipe, and return the CPU seconds that it took; all that is random comes from torch's seed."""
-    pixels, labels = torch.from_numpy(split.pixels.copy()), torch.from_numpy(split.labels)
+    pixels, labels = torch.from_numpy(split.pixels[:].copy()), torch.from_numpy(split.labels)
     optimizer = _optimizer(recipe, schedule)
     start, told = time.process_time(), 0.0
     recipe.prepare(normalised(pixels[:LOOKED_AT]))

@@ -1,0 +1,117 @@
+"""Pictures that are decoded at each look: the same pixels as those that are kept, in whatever process, and varied as asked."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from spaces.errors import DatasetError
+from tests.unit.trainables.datasets.formats.made_data import read
+from tests.unit.trainables.datasets.prepare import public
+from trainables.datasets.base import Split
+from trainables.datasets.live import RAND_OPS, LivePixels, Variation
+from trainables.preprocess import Framing
+
+SEED = (5, 0)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    root = tmp_path / "own"
+    rng = np.random.default_rng(3)
+    for number in range(14):
+        pixels = rng.integers(0, 256, (30 + number, 40, 3), dtype=np.uint8)
+        public.save(Image.fromarray(pixels), root / ("val" if number > 11 else "train") / f"{number:02d}.png")
+    assert public.prepare("folder", root, tmp_path / "out", "--shard-pictures", "5") == 0
+    return tmp_path / "out"
+
+
+def live(out: Path, **options: object) -> Split:
+    return read(public.opened(out, pixels="live", **options), "train", side=16)
+
+
+def visits(pixels: LivePixels, rows: list[list[int]], seed: tuple[int, int] = SEED) -> list[np.ndarray]:
+    """Return the pictures of batches as a training reads them."""
+    batches = [{"picture": np.array(some), "caption": np.array(some)} for some in rows]
+    return [pixels[batch["picture"]] for batch in pixels.ahead(iter(batches), "picture", seed=seed)]
+
+
+def test_pixels_are_those_that_are_kept(out: Path) -> None:
+    kept, now = read(public.opened(out), "train", side=16).pixels, live(out).pixels
+    assert (len(now), now.shape, now.dtype) == (12, (12, 16, 16, 3), np.uint8)
+    assert np.array_equal(now[:], kept)
+    assert np.array_equal(now[3], kept[3])
+    assert np.array_equal(now[-1], kept[-1])
+    assert np.array_equal(now[np.array([7, 0, 7])], kept[[7, 0, 7]])
+    assert now[np.array([], dtype=np.int64)].shape == (0, 16, 16, 3)
+    assert np.array_equal(np.asarray(now), kept)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_come_in_their_order_epoch_after_epoch(out: Path, workers: int) -> None:
+    kept, now = read(public.opened(out), "train", side=16).pixels, live(out, workers=workers).pixels
+    assert isinstance(now, LivePixels)
+    state = torch.get_rng_state()
+    some = now.ahead(iter([{"picture": np.array([row])} for row in range(12)]), "picture", seed=SEED)
+    next(some)
+    some.close()  # type: ignore[attr-defined]  # an epoch that is broken off leaves nothing behind
+    for rows in ([[3, 1], [0], [11, 11, 4]], [[2], [5, 6]], []):
+        found = visits(now, rows)
+        assert all(np.array_equal(one, kept[some]) for one, some in zip(found, rows, strict=True))
+    assert torch.equal(torch.get_rng_state(), state), "the random numbers of a training are its own"
+
+
+def test_a_way_hangs_on_seed_epoch_and_row_alone(out: Path) -> None:
+    now = live(out, vary=True, workers=0).pixels
+    assert isinstance(now, LivePixels)
+    first, second = visits(now, [[0, 1, 2], [3]])
+    (again,) = visits(now, [[3, 0]])  # other batches, as of another number of workers
+    assert np.array_equal(again, np.stack([second[0], first[0]]))
+    (later,) = visits(now, [[0]], (5, 1))
+    assert not np.array_equal(later[0], first[0])
+
+
+def test_held_out_pictures_are_not_varied(out: Path) -> None:
+    data = public.opened(out, pixels="live", vary=True, workers=0)
+    kept = read(public.opened(out), "val", side=16).pixels
+    val = read(data, "val", side=16).pixels
+    assert isinstance(val, LivePixels)
+    assert not val.varied
+    (found,) = visits(val, [[0, 1]])
+    assert np.array_equal(found, kept[:])
+    assert data.fingerprint != public.opened(out, pixels="live").fingerprint == public.opened(out).fingerprint
+
+
+def test_variation_is_what_torchvision_does(out: Path) -> None:
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, (50, 70, 3), dtype=np.uint8))
+    way = Variation(least=0.3, changes=0, magnitude=5)
+    torch.manual_seed(11)
+    want = v2.RandomResizedCrop([16, 16], scale=(0.3, 1.0), interpolation=v2.InterpolationMode.BICUBIC)(
+        picture
+    )
+    want = v2.RandomHorizontalFlip()(want)
+    assert np.array_equal(way.varied(picture, Framing(16), 11), np.asarray(want))
+    assert set(RAND_OPS) <= set(v2.RandAugment._AUGMENTATION_SPACE)
+    assert len({Variation().varied(picture, Framing(16), seed).tobytes() for seed in range(8)}) == 8
+
+
+def test_a_disk_that_fails_later_is_told_with_its_place(out: Path) -> None:
+    now = live(out).pixels
+    shard = out / "shards" / "train-00000.arrow"
+    os.truncate(shard, 600)
+    with pytest.raises(DatasetError, match=r"train-00000\.arrow"):
+        now[0]
+
+
+def test_variation_needs_live_pictures(out: Path) -> None:
+    with pytest.raises(DatasetError, match=r"dataset\.vary: needs .* set dataset\.pixels: live"):
+        public.opened(out, vary=True)

@@ -1,0 +1,251 @@
+"""Pictures decoded at each look, ahead of the training and in processes of their own, for data too large to be kept as pixels.
+
+A hundred thousand pictures of 384 x 384 pixels are 50 GB, fourteen million are 6 TB; encoded they take a tenth. What is decoded
+is what `mapped` would keep, to the bit. Pictures to train on can be varied (`Variation`), each visit another way; which way hangs
+on seed, epoch and row alone, so that neither workers nor a resume change it.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from spaces.errors import DatasetError
+from trainables.datasets.pictures import read_square, seen
+from trainables.preprocess import Framing
+from trainables.share import usable_cores
+
+AHEAD = 2  # batches that each process is ahead
+RAND_OPS = (
+    "AutoContrast", "Brightness", "Equalize", "Identity", "Rotate", "Sharpness", "ShearX", "ShearY", "TranslateX", "TranslateY",
+)  # fmt: skip
+RAND_LEVELS = 11  # a magnitude of 5 is half of what each operation can do
+
+Rows = TypeVar("Rows", bound=Mapping[str, np.ndarray])
+
+
+class Encoded(Protocol):
+    """Where the bytes of a picture are; it travels to other processes."""
+
+    def content(self) -> bytes:
+        """Return the bytes.
+
+        Raises:
+            DatasetError, OSError: they are not there any more.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """How pictures to train on are varied (Li et al. 2022): a part of it, mirrored or not, and a few changes of colour and shape.
+
+    Attributes:
+        least: share of its area that the part has at least; 1 with no changes is no variation but mirroring.
+        changes: of `RAND_OPS`, how many in a row (RandAugment, Cubuk et al. 2020); 0 for none.
+        magnitude: of them, of 10.
+    """
+
+    least: float = 0.5
+    changes: int = 2
+    magnitude: int = 5
+
+    def varied(self, picture: Image.Image, framing: Framing, seed: int) -> np.ndarray:
+        """Return (S, S, 3) uint8 of a picture in one of its ways."""
+        import torch
+        from torchvision.transforms import v2
+
+        side = [framing.side, framing.side]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            crop = v2.RandomResizedCrop(
+                side, scale=(self.least, 1.0), interpolation=v2.InterpolationMode.BICUBIC
+            )
+            found = v2.RandomHorizontalFlip()(crop(picture))
+            if self.changes:
+                found = _changes(self.changes, self.magnitude)(found)
+        return np.asarray(found, dtype=np.uint8)
+
+
+def _changes(count: int, magnitude: int) -> Callable[[Image.Image], Image.Image]:
+    from torchvision.transforms import v2
+
+    class Some(v2.RandAugment):
+        _AUGMENTATION_SPACE: ClassVar = {name: v2.RandAugment._AUGMENTATION_SPACE[name] for name in RAND_OPS}
+
+    return Some(num_ops=count, magnitude=magnitude, num_magnitude_bins=RAND_LEVELS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoder:
+    """Makes pixels of rows; a copy of it lives in every process that decodes.
+
+    Attributes:
+        places: of all pictures of the split.
+        framing: how they become squares.
+        variation: of pictures that are asked for with a seed; None for none.
+    """
+
+    places: Sequence[Encoded]
+    framing: Framing
+    variation: Variation | None = None
+
+    def __len__(self) -> int:
+        """Return how many pictures there are."""
+        return len(self.places)
+
+    def one(self, row: int, seed: int | None = None) -> np.ndarray:
+        """Return (S, S, 3) uint8 of a row.
+
+        Args:
+            row: of the split.
+            seed: of its variation; None for the picture as it is.
+
+        Raises:
+            DatasetError: it cannot be decoded, although it could when the data was prepared.
+        """
+        try:
+            content = BytesIO(self.places[row].content())
+            if seed is None or self.variation is None:
+                return read_square(content, self.framing)
+            with Image.open(content) as picture:
+                return self.variation.varied(seen(picture), self.framing, seed)
+        except DatasetError:
+            raise
+        except Exception as error:  # Pillow's readers raise whatever their formats lead them to
+            raise DatasetError(
+                f"{self.places[row]}: cannot be decoded any more ({error}). Look at the disk, and prepare the data again."
+            ) from error
+
+    def __getitems__(self, asked: list[tuple[int, int | None]]) -> np.ndarray:
+        """Return (B, S, S, 3) uint8; how torch's DataLoader asks for a batch."""
+        return np.stack([self.one(row, seed) for row, seed in asked])
+
+
+class _Asked:
+    """The batches of the epoch that is being read, as torch's DataLoader takes them."""
+
+    def __init__(self) -> None:
+        self.batches: Iterable[list[tuple[int, int | None]]] = ()
+
+    def __iter__(self) -> Iterator[list[tuple[int, int | None]]]:
+        return iter(self.batches)
+
+
+def _as_is(batch: Any) -> Any:
+    return batch  # no tensor: torch would hand it over in /dev/shm, which is small in containers
+
+
+def _settle(number: int) -> None:
+    """Let a process that decodes have one thread, and leave signals of the terminal to the one that it works for."""
+    import signal
+
+    import torch
+
+    _ = number
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class LivePixels:
+    """(N, S, S, 3) uint8 like an array, of which only what is asked for is ever in memory."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, decoder: Decoder, *, workers: int) -> None:
+        """Take what decodes.
+
+        Args:
+            decoder: of the split.
+            workers: processes that decode ahead of a training; 0 decodes in this one, as it is asked.
+        """
+        self._decoder, self.workers = decoder, workers
+        self._next: tuple[np.ndarray, np.ndarray] | None = None
+        self._loader: Any = None
+        self._asked = _Asked()
+
+    @property
+    def varied(self) -> bool:
+        """Whether pictures are shown another way at each visit of a training."""
+        return self._decoder.variation is not None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the array."""
+        side = self._decoder.framing.side
+        return len(self._decoder), side, side, 3
+
+    def __len__(self) -> int:
+        return len(self._decoder)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Return pixels of a row, of a slice, or of an array of rows."""
+        if isinstance(rows, int | np.integer):
+            return self._decoder.one(range(len(self))[int(rows)])
+        numbers = np.arange(len(self))[rows]
+        if (
+            self._next is not None
+            and self._next[0].shape == numbers.shape
+            and (self._next[0] == numbers).all()
+        ):
+            return self._next[1]
+        with ThreadPoolExecutor(usable_cores()) as pool:  # Pillow decodes outside of Python's lock
+            found = list(pool.map(self._decoder.one, numbers.tolist()))
+        return np.stack(found) if found else np.zeros((0, *self.shape[1:]), dtype=np.uint8)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:]
+
+    def ahead(self, batches: Iterable[Rows], kind: str, *, seed: tuple[int, int]) -> Iterator[Rows]:
+        """Yield batches as they are, each when its pictures are decoded; the same rows are then asked for at once.
+
+        Args:
+            batches: of one epoch; kind of row -> numbers.
+            kind: of the rows that are pictures.
+            seed: of the training, and the number of the epoch.
+        """
+        known = list(batches)
+        asked = [self._orders(batch[kind], seed) for batch in known]
+        if self.workers:
+            self._asked.batches = asked
+            decoded: Iterable[np.ndarray] = self._processes()
+        else:
+            decoded = map(self._decoder.__getitems__, asked)
+        try:
+            for batch, pixels in zip(known, decoded, strict=True):
+                self._next = (batch[kind], pixels)
+                yield batch
+        finally:
+            self._next = None
+
+    def _orders(self, rows: np.ndarray, seed: tuple[int, int]) -> list[tuple[int, int | None]]:
+        if self._decoder.variation is None:
+            return [(row, None) for row in rows.tolist()]
+        first, epoch = seed
+        seeds = [np.random.SeedSequence([first, epoch, row]).generate_state(1)[0] for row in rows.tolist()]
+        return [(row, int(one)) for row, one in zip(rows.tolist(), seeds, strict=True)]
+
+    def _processes(self) -> Iterable[np.ndarray]:
+        """Return the loader of this process, whose own processes live as long as it does."""
+        if self._loader is None or self._loader[0] != os.getpid():
+            import torch
+            from torch.utils.data import DataLoader
+
+            loader: Any = DataLoader(
+                self._decoder,  # type: ignore[arg-type]  # which has what a loader asks of a dataset
+                batch_sampler=self._asked,
+                generator=torch.Generator(),  # which else would be that of the training
+                num_workers=self.workers,
+                prefetch_factor=AHEAD,
+                collate_fn=_as_is,
+                persistent_workers=True,
+                worker_init_fn=_settle,
+                multiprocessing_context="spawn",  # a fork would copy locks of other threads, and CUDA
+            )
+            self._loader = (os.getpid(), loader)
+        found: Iterable[np.ndarray] = self._loader[1]
+        return found

@@ -1,0 +1,110 @@
+"""Parquet files of pictures, or of their paths, with captions: as Hugging Face publishes and `img2dataset` writes them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spaces.errors import DatasetError
+from trainables.datasets.formats.parquet import files_of, split_of
+from trainables.datasets.jsonl_files import shown
+from trainables.datasets.prepare.kinds.rows import (
+    CAPTION_COLUMNS,
+    IMAGE_COLUMNS,
+    SPLIT_COLUMNS,
+    WORDS_OF_SPLITS,
+    Row,
+    column,
+    joined,
+)
+from trainables.datasets.prepare.listing import Asked, Listed, Lister
+
+BATCH = 10_000
+
+
+def parquet(asked: Asked) -> Listed:
+    """List the rows of Parquet files.
+
+    Raises:
+        DatasetError: a file that is none, or lacks a column; nothing to train on.
+    """
+    files, root = files_of(str(asked.root))
+    lister = Lister(asked)
+    pictures = joined(lister)
+    captioned = False
+    for file in files:
+        lister.found.files.append(file)
+        relative = file.relative_to(root)
+        try:
+            with pq.ParquetFile(file) as source:
+                names = source.schema_arrow.names
+                image = column(asked.image_column, "image-column", IMAGE_COLUMNS, names, file=file)
+                caption = column(asked.caption_column, "caption-column", CAPTION_COLUMNS, names, file=file)
+                split = column(asked.split_column, "split-column", SPLIT_COLUMNS, names, file=file)
+                _check_image(source.schema_arrow, image, file=file, before=lister.found.image_column)
+                lister.found.image_column = image
+                captioned = captioned or bool(caption)
+                inside = not _is_text(source.schema_arrow.field(image).type)
+                wanted = [one for one in (caption, split, "" if inside else image) if one]
+                for number, told in _rows(source, wanted):
+                    place = f"{relative} row {number}"
+                    said = told.get(split)
+                    pictures.add(
+                        Row(
+                            place=place,
+                            split=lister.split_of(said, place, WORDS_OF_SPLITS)
+                            if said is not None
+                            else split_of(relative),
+                            image=place if inside else told[image],
+                            captions=_many(told.get(caption)) if caption else (),
+                            source=(str(file), number) if inside else None,
+                        )
+                    )
+        except (pa.ArrowException, OSError) as error:
+            raise DatasetError(
+                f"{file}: is no whole Parquet file ({shown(str(error), 100)}). Copy it again."
+            ) from error
+    pictures.finish(needs_text=captioned)
+    return lister.done()
+
+
+def _rows(source: pq.ParquetFile, names: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield number and columns of each row, pictures that lie in rows left aside."""
+    if not names:
+        yield from ((number, {}) for number in range(source.metadata.num_rows))
+        return
+    number = 0
+    for batch in source.iter_batches(BATCH, columns=names):
+        for row in batch.to_pylist():
+            yield number, row
+            number += 1
+
+
+def _many(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _check_image(schema: pa.Schema, name: str, *, file: Path, before: str) -> None:
+    """Refuse a file without a column of pictures, of another type, or of another name than that of the file before."""
+    if not name or (before and name != before):
+        raise DatasetError(
+            f"{file}: no column is called {before or ' or '.join(IMAGE_COLUMNS)}; it has "
+            f"{', '.join(shown(one, 40) for one in schema.names)}. Name the one of the pictures: --image-column NAME."
+        )
+    kind = schema.field(name).type
+    fine = (
+        _is_text(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_struct(kind)
+    )
+    if not fine:
+        raise DatasetError(
+            f"{file}: column {name!r} holds {kind}; allowed: bytes, paths, or structs of both. Name another: --image-column NAME."
+        )

@@ -1,0 +1,54 @@
+"""A folder of pictures, each with a text file of the same name beside it, one caption a line; or without any.
+
+root/dogs/1.jpg  root/dogs/1.txt          or   root/train/...  root/val/...  [root/test/...]
+"""
+
+from pathlib import Path
+
+from trainables.datasets.formats.imagefolder import SPLIT_FOLDERS
+from trainables.datasets.formats.walk import folder_of, pictures_below, told_others
+from trainables.datasets.prepare.items import Item
+from trainables.datasets.prepare.listing import Asked, Listed, Lister
+
+TEXT = ".txt"
+
+
+def folder(asked: Asked) -> Listed:
+    """List all pictures below a folder, with their captions.
+
+    Raises:
+        DatasetError: it is no folder; links lead in a circle; nothing to train on.
+    """
+    root = folder_of("prepared", str(asked.root))
+    lister = Lister(asked)
+    found = pictures_below(root, "", lister.problems.add)
+    texts = found.others.pop(TEXT, 0)
+    lister.found.notes += told_others(found.others)
+    for name in found.pictures:
+        captions = _captions(lister, root, name) if texts else []
+        top = Path(name).parts[0].casefold()
+        split = SPLIT_FOLDERS.get(top, "") if len(Path(name).parts) > 1 else ""
+        lister.take(
+            Item(name=name, split=split, place=name, file=str(root / name), captions=captions),
+            needs_text=bool(texts),
+        )
+    return lister.done()
+
+
+def _captions(lister: Lister, root: Path, name: str) -> list[str]:
+    """Return the captions of a picture; a file that cannot be read is noted."""
+    file = (root / name).with_suffix(TEXT)
+    place = str(Path(name).with_suffix(TEXT))
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        why = "is no UTF-8" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
+        lister.leave_out("caption", name, place, why)
+        return []
+    found = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not found:
+        lister.leave_out("caption", name, place, "is empty")
+    told = [(lister.text("caption", line, name, f"{place}:{number}")) for number, line in found]
+    return [one for one in told if one is not None]

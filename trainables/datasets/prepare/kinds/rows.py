@@ -1,0 +1,184 @@
+"""Rows of a user's tables: rows of one picture are joined, whatever file and line they stand in."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spaces.errors import DatasetError
+from spaces.plugins import near
+from trainables.datasets.formats.parquet import split_of
+from trainables.datasets.formats.walk import is_passed_over
+from trainables.datasets.jsonl_files import shown
+from trainables.datasets.prepare.items import Item, Question
+from trainables.datasets.prepare.listing import MOST_PROBED, Asked, Lister
+
+WORDS_OF_SPLITS = {
+    "train": "train",
+    "val": "val",
+    "validation": "val",
+    "valid": "val",
+    "dev": "val",
+    "test": "test",
+}
+IMAGE_COLUMNS = ("image", "filepath", "file", "path", "image_path", "file_name", "filename")
+CAPTION_COLUMNS = ("caption", "captions", "title", "text")
+SPLIT_COLUMNS = ("split",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """What one row says.
+
+    Attributes:
+        place: file and line.
+        split: as the row or its file names it; "" where neither does.
+        image: path of the picture, as the row gives it.
+        captions: whatever stands there.
+        asked: questions with their answers, whatever they are.
+        source: for a picture inside of a Parquet file: that file and the row.
+    """
+
+    place: str
+    split: str
+    image: Any
+    captions: Sequence[Any] = ()
+    asked: Sequence[tuple[Any, Sequence[Any]]] = ()
+    source: tuple[str, int] | None = None
+
+
+@dataclass(kw_only=True)
+class Joined:
+    """Pictures by their paths, in the order of their first rows."""
+
+    lister: Lister
+    root: Path
+    found: dict[str, Item] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        """Take a row; what cannot be used of it is noted."""
+        name = self._name(row)
+        if name is None:
+            return
+        item = self.found.get(name)
+        if item is None:
+            file, number = row.source or (str(self.root / name), -1)
+            item = self.found[name] = Item(name=name, split=row.split, place=row.place, file=file, row=number)
+        elif item.split != row.split:
+            self.lister.problems.add(
+                f"{row.place}: {shown(name)} is in {row.split or 'no split'!r} here and in {item.split or 'no split'!r} at "
+                f"{item.place}; allowed: one split per picture, or the test figures mean nothing. Mend one of them."
+            )
+            return
+        item.captions += self.lister.captions(row.captions, name, f"{row.place} caption")
+        for number, (question, answers) in enumerate(row.asked):
+            where = f"{row.place} question[{number}]"
+            text = self.lister.text("question", question, name, where)
+            told = [self.lister.text("answer", one, name, where) for one in answers]
+            given = tuple(one for one in told if one is not None)
+            if text is not None and given:
+                item.questions.append(Question(id="", text=text, answers=given))
+            elif text is not None and not answers:
+                self.lister.leave_out("question", name, where, "has no answer")
+
+    def finish(self, *, needs_text: bool) -> None:
+        """Hand all pictures on.
+
+        Raises:
+            DatasetError: the first of them are nowhere.
+        """
+        items = list(self.found.values())
+        probed = [item for item in items if item.row < 0][:MOST_PROBED]
+        if probed and not any(Path(item.file).is_file() for item in probed):
+            raise DatasetError(
+                f"{self.root}: none of the first {len(probed)} pictures is there, such as {shown(probed[0].name)} "
+                f"({probed[0].place}). Say where paths start: --image-root FOLDER."
+            )
+        for item in items:
+            self.lister.take(item, needs_text=needs_text)
+
+    def _name(self, row: Row) -> str | None:
+        if row.source is not None:
+            return str(row.image)
+        why = ""
+        if not isinstance(row.image, str) or not row.image.strip():
+            why = f"names no picture: {shown(repr(row.image), 60)}"
+        elif "://" in row.image:
+            why = f"pictures are not fetched: {shown(row.image, 60)}; download them and give their paths"
+        elif "\0" in row.image:
+            why = "no file has a NUL character in its name"
+        if why:
+            self.lister.leave_out("picture", str(row.image), row.place, why)
+            return None
+        return os.path.normpath(row.image.strip())
+
+
+def joined(lister: Lister) -> Joined:
+    """Return a collection whose paths start from `--image-root`, else from the folder of the data."""
+    root = lister.asked.root
+    return Joined(lister=lister, root=lister.asked.image_root or (root if root.is_dir() else root.parent))
+
+
+def files_of(asked: Asked, endings: Sequence[str]) -> list[Path]:
+    """Return the files of a table: the one that is given, or those of a folder, in the order of their names.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    root = asked.root
+    if root.is_file():
+        return [root]
+    found = sorted(
+        one
+        for one in root.iterdir()
+        if one.suffix.lower() in endings and one.is_file() and not is_passed_over(one.name)
+    )
+    if not found:
+        raise DatasetError(
+            f"--root {root}: holds no file that ends in {' or '.join(endings)}. Give the file itself, or its folder."
+        )
+    return found
+
+
+def split_word(lister: Lister, value: Any, place: str, file: Path) -> str:
+    """Return the split that a row names, else the one in the name of its file, else ""; a wrong word is a problem."""
+    if value is None or value == "":
+        return split_of(Path(file.name))
+    return lister.split_of(value, place, WORDS_OF_SPLITS)
+
+
+def column(asked: str | None, flag: str, usual: Sequence[str], there: Iterable[str], *, file: Path) -> str:
+    """Return the name of a column that is there; "" where none of the usual ones is.
+
+    Raises:
+        DatasetError: the one that was asked for is not there.
+    """
+    known = list(there)
+    if asked is None:
+        return next((one for one in usual if one in known), "")
+    if asked not in known:
+        guess = near(asked, known)
+        hint = (
+            f"Did you mean {guess!r}?" if guess else f"It has {', '.join(shown(one, 40) for one in known)}."
+        )
+        raise DatasetError(f"--{flag}: {file.name} has no column {asked!r}. {hint}")
+    return asked
+
+
+def asked_of(row: Mapping[str, Any]) -> list[tuple[Any, Sequence[Any]]]:
+    """Return the questions of an object: `question` with `answer` or `answers`, and a list `questions` of such objects."""
+    rows = [row, *(row["questions"] if isinstance(row.get("questions"), list) else [])]
+    found: list[tuple[Any, Sequence[Any]]] = []
+    for one in rows:
+        if not isinstance(one, Mapping):
+            found.append((one, ()))
+        elif one.get("question") is not None:
+            answers = one.get("answers", one.get("answer"))
+            found.append(
+                (
+                    one["question"],
+                    answers if isinstance(answers, list) else [] if answers is None else [answers],
+                )
+            )
+    return found

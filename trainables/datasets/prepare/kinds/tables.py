@@ -1,0 +1,199 @@
+"""Text tables of pictures and captions: CSV, TSV as Conceptual Captions has it, and JSON lines.
+
+    data.csv             image,caption,split          a header; the usual names of columns are found by themselves
+    Train_GCC.tsv        caption<TAB>file             no header, as in Conceptual Captions; or with one
+    data.jsonl           {"image": "1.jpg", "captions": ["a dog"], "split": "train", "question": "...", "answers": ["...", ...]}
+
+The split stands in a column, or in the name of the file; where neither says one, pictures are divided by ratio.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from spaces.errors import DatasetError
+from trainables.datasets.formats.tables import read_bytes
+from trainables.datasets.formats.walk import some
+from trainables.datasets.jsonl_files import shown
+from trainables.datasets.prepare.kinds.rows import (
+    CAPTION_COLUMNS,
+    IMAGE_COLUMNS,
+    SPLIT_COLUMNS,
+    Row,
+    asked_of,
+    column,
+    files_of,
+    joined,
+    split_word,
+)
+from trainables.datasets.prepare.listing import Asked, Listed, Lister
+
+LONGEST_CELL = 1 << 24
+
+
+def comma_separated(asked: Asked) -> Listed:
+    """List CSV files, which have a header.
+
+    Raises:
+        DatasetError: a file that cannot be read, or lacks a column; nothing to train on.
+    """
+    return _delimited(asked, (".csv",), delimiter=",")
+
+
+def tab_separated(asked: Asked) -> Listed:
+    """List TSV files: caption and file without a header, or columns by name with one.
+
+    Raises:
+        DatasetError: as `comma_separated`.
+    """
+    return _delimited(asked, (".tsv",), delimiter="\t")
+
+
+def _delimited(asked: Asked, endings: tuple[str, ...], *, delimiter: str) -> Listed:
+    lister = Lister(asked)
+    pictures = joined(lister)
+    csv.field_size_limit(LONGEST_CELL)
+    captioned = False
+    for file in files_of(asked, endings):
+        lister.found.files.append(file)
+        rows = _cells(lister, file, delimiter)
+        first = next(rows, None)
+        if first is None:
+            lister.found.notes.append(f"{file.name} is empty")
+            continue
+        header = [one.strip() for one in first[1]]
+        named = delimiter == "," or _is_header(header, asked)
+        if not named:
+            header = [CAPTION_COLUMNS[0], IMAGE_COLUMNS[0]]
+            rows = _with(first, rows)
+        image = column(asked.image_column, "image-column", IMAGE_COLUMNS, header, file=file)
+        caption = column(asked.caption_column, "caption-column", CAPTION_COLUMNS, header, file=file)
+        split = column(asked.split_column, "split-column", SPLIT_COLUMNS, header, file=file)
+        if not image:
+            raise DatasetError(
+                f"{file}: no column is called {' or '.join(IMAGE_COLUMNS)}; it has {some(header)}. "
+                "Name the one of the pictures: --image-column NAME."
+            )
+        captioned = captioned or bool(caption)
+        for number, cells in rows:
+            place = f"{file.name}:{number}"
+            if len(cells) != len(header):
+                lister.leave_out("picture", "", place, f"has {len(cells)} columns, and not {len(header)}")
+                continue
+            told = dict(zip(header, cells, strict=True))
+            pictures.add(
+                Row(
+                    place=place,
+                    split=split_word(lister, told.get(split), place, file),
+                    image=told[image],
+                    captions=[told[caption]] if caption else (),
+                )
+            )
+    pictures.finish(needs_text=captioned)
+    return lister.done()
+
+
+def _with(
+    first: tuple[int, list[str]], rows: Iterable[tuple[int, list[str]]]
+) -> Iterator[tuple[int, list[str]]]:
+    yield first
+    yield from rows
+
+
+def _is_header(cells: list[str], asked: Asked) -> bool:
+    """Return whether the first line of a TSV names columns."""
+    names = {
+        *IMAGE_COLUMNS,
+        *CAPTION_COLUMNS,
+        *SPLIT_COLUMNS,
+        asked.image_column,
+        asked.caption_column,
+        asked.split_column,
+    }
+    return len(cells) > 1 and sum(one in names for one in cells) > 1
+
+
+def _cells(lister: Lister, file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and cells of the lines that are not empty.
+
+    Raises:
+        DatasetError: the file cannot be read, or is no UTF-8.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="", errors="strict") as source:
+            lines = (line.replace("\0", "\ufffd") for line in source)
+            quoted = csv.reader(lines, delimiter=delimiter)
+            plain = csv.reader(
+                lines, delimiter=delimiter, quoting=csv.QUOTE_NONE
+            )  # as Conceptual Captions is written
+            reader = quoted if delimiter == "," else plain
+            for cells in reader:
+                if any(one.strip() for one in cells):
+                    yield reader.line_num, cells
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{file}: byte {error.start + 1} of a part is no UTF-8. Save it so.") from error
+    except csv.Error as error:
+        raise DatasetError(f"{file}: cannot be read as a table ({error}). Mend it.") from error
+    except OSError as error:
+        raise DatasetError(
+            f"{file}: cannot be read ({error.strerror or error}). Give yourself access."
+        ) from error
+
+
+def json_lines(asked: Asked) -> Listed:
+    """List JSONL files: one object with a picture and its texts a line.
+
+    Raises:
+        DatasetError: as `comma_separated`.
+    """
+    lister = Lister(asked)
+    pictures = joined(lister)
+    image, caption = asked.image_column or "image", asked.caption_column or "caption"
+    split = asked.split_column or "split"
+    texts = False
+    for file in files_of(asked, (".jsonl", ".ndjson", ".json")):
+        lister.found.files.append(file)
+        content = read_bytes(file, "a table of pictures, one JSON object a line")
+        for number, line in enumerate(content.splitlines(), start=1):
+            place = f"{file.name}:{number}"
+            row = _object(lister, line, place)
+            if row is None:
+                continue
+            captions = many(row.get(caption)) + many(row.get(f"{caption}s"))
+            asks = asked_of(row)
+            texts = texts or bool(captions or asks)
+            pictures.add(
+                Row(
+                    place=place,
+                    split=split_word(lister, row.get(split), place, file),
+                    image=row.get(image),
+                    captions=captions,
+                    asked=asks,
+                )
+            )
+    pictures.finish(needs_text=texts)
+    return lister.done()
+
+
+def many(value: Any) -> list[Any]:
+    """Return a value as a list; None as an empty one."""
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _object(lister: Lister, line: bytes, place: str) -> dict[str, Any] | None:
+    """Return the object of a line; None for an empty one, and for what is none, which is noted."""
+    if not line.strip():
+        return None
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # no UTF-8 is a ValueError, too
+        lister.leave_out(
+            "picture", "", place, f"is no JSON ({shown(str(error) or type(error).__name__, 80)})"
+        )
+        return None
+    if not isinstance(row, dict):
+        lister.leave_out("picture", "", place, f"holds a {type(row).__name__}; allowed: an object")
+        return None
+    return row
