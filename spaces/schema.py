@@ -337,8 +337,8 @@ class Space(Section):
 
     def completed(self, some: Iterable[Mapping[str, Any]]) -> list[tuple[dict[str, Scalar], list[Finding]]]:
         """Return a value for each domain at points that are given in part, and what is wrong with each."""
-        known = {"conditions": self.conditions(), "literals": self._literals(), "where": self.where}
-        return [complete(one, self.domains(), **known) for one in some]
+        known = (self.domains(), self.conditions(), self._literals())
+        return [complete(one, *known, where=self.where) for one in some]
 
     def _literals(self) -> dict[str, Any]:
         """Return dotted path -> literal, or domain that never counts, of all that is not searched."""

@@ -21,9 +21,9 @@ Key = tuple[str | int, ...]
 def complete(
     point: Mapping[str, Any],
     domains: Mapping[str, Domain],
-    *,
     conditions: Conditions,
     literals: Mapping[str, Any],
+    *,
     where: Callable[[str], str],
 ) -> tuple[dict[str, Scalar], list[Finding]]:
     """Return a value for each domain, and what is wrong with the point: the keys that lead there, and the text.
