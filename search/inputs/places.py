@@ -21,15 +21,18 @@ from trainables.datasets.cache_folder import STORAGE, cache_folder, stored_in
 from trainables.datasets.node_copies import NODE_COPIES, copied_to
 from trainables.families import PLACES as PLACES_OF_STUDENTS
 from trainables.teachers import TEACHERS
+from trainables.teachers.naming import of_checkpoints
 
 PATH_OPTIONS = PLACES  # of data sets
 
 
 def settled_teacher(name: str) -> str:
-    """Return a teacher's name as any process can load it: a folder from the root, any other as it is."""
-    if name in TEACHERS or not user_path(name).is_dir():
-        return name
-    return str(settled(name))
+    """Return a teacher's name as any process can load it: folders and files from the root, any other as it is."""
+    return of_checkpoints(name, _settled_checkpoint)
+
+
+def _settled_checkpoint(name: str) -> str:
+    return name if name in TEACHERS or not user_path(name).exists() else str(settled(name))
 
 
 def settled_data(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from spaces.paths import settled
 from trainables.datasets.cache_folder import storage
 from trainables.datasets.node_copies import FLAG, node_copies, usable
 from trainables.teachers import TEACHERS
+from trainables.teachers.naming import checkpoints_of
 from trainables.training.job import Job
 
 UNSEEN = "do not see it"
@@ -105,8 +106,8 @@ def check_run(folder: Path, jobs: Sequence[Job]) -> None:
     check_seen({"run folder": folder} | ({"--storage": Path(storage())} if storage() else {}))
     for settings in {str(job.dataset): job.dataset for job in jobs}.values():
         _check_data(settings)
-    for place in {job.teacher for job in jobs} - TEACHERS.keys():
-        if Path(place).is_dir() and (blind := unseen([place])):
+    for place in {one for job in jobs for one in checkpoints_of(job.teacher)} - TEACHERS.keys():
+        if Path(place).exists() and (blind := unseen([place])):
             raise ResourceError(
                 f"teacher {place}: the nodes {', '.join(blind)} do not see it. Put it on storage that every node mounts at the "
                 "same path, and tell the run where it lies: search/run.py --resume RUN --teacher FOLDER."

@@ -22,8 +22,10 @@ LOADERS = Table(
         "dinov2": "trainables.teachers.towers.huggingface:load_vision_transformer",
         "dinov2_with_registers": "trainables.teachers.towers.huggingface:load_vision_transformer",
         "dinov3_vit": "trainables.teachers.towers.huggingface:load_vision_transformer",
+        "several": "trainables.teachers.blip.assembled:load_assembled",
         "timm": "trainables.teachers.towers.timm_folder:load_timm",
         "vit": "trainables.teachers.towers.huggingface:load_vision_transformer",
     },
 )
-"""`model_type` of a config, or `timm` -> what makes a Teacher of the name that a user gives: a folder or a hub id."""
+"""`model_type` of a config, `timm`, or `several` for parts of several checkpoints -> what makes a Teacher of the name that a user
+gives: a folder or a hub id."""

@@ -1,6 +1,7 @@
 """One door for teachers: a name of the table, a folder in any known format, or a hub id."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from spaces.errors import PluginError, TeacherError
@@ -14,8 +15,10 @@ from trainables.teachers import LOADERS, TEACHERS
 from trainables.teachers.embedded import folder_teacher
 from trainables.teachers.hub import CONFIG, hub_folder
 from trainables.teachers.json_file import read_object
+from trainables.teachers.naming import TeacherName
 from trainables.teachers.teacher import Teacher
 
+SEVERAL = "several"  # row of what is made of parts
 TIMM = "timm"  # row of what config of timm names no model type, and beginning of names of its models
 LARGEST_UNKNOWN_SHARE = 0.2  # of the words of a data set; above, the teacher reads another language
 
@@ -25,12 +28,24 @@ def load_teacher(name: str) -> Teacher:
 
     Args:
         name: `embedded`, a folder (our export format, Hugging Face or timm), a hub id such as `owner/model`, or a name
-            of timm such as `timm/vit_small_patch14_dinov2`, with or without a tag.
+            of timm such as `timm/vit_small_patch14_dinov2`, with or without a tag; or several of these, and a temperature, see
+            `naming`.
 
     Raises:
         TeacherError: nothing of that name, or files that cannot be used.
         PluginError: a bare word that is neither a folder nor in the table.
     """
+    told = TeacherName.parsed(name)
+    teacher = _loader(SEVERAL)(name) if told.parts else _one(told.whole)
+    if told.temperature is not None:
+        teacher.tell_temperature(told.temperature)
+    if told.whole != name:
+        teacher.files = replace(teacher.files, name=name)
+    return teacher
+
+
+def _one(name: str) -> Teacher:
+    """Return the teacher that is one model."""
     folder = user_path(name)
     if name in TEACHERS:
         teacher: Teacher = resolve(TEACHERS, name, "teachers").load()
@@ -66,7 +81,7 @@ def _model_type(folder: Path) -> str:
     kind = settings.get("model_type")
     if kind in (None, "timm_wrapper") and "architecture" in settings:
         return TIMM
-    if isinstance(kind, str) and kind in LOADERS:
+    if isinstance(kind, str) and kind in LOADERS and kind != SEVERAL:
         return kind
     guess = meant(kind, LOADERS) if isinstance(kind, str) else ""
     raise TeacherError(

@@ -74,7 +74,9 @@ class TextLayer(nn.Module):
         super().__init__()
         width, heads, eps = config.text.width, config.text.heads, config.text_norm_eps
         inner = int(width * config.text.mlp_ratio)
-        self.attention = AttentionBlock(width, heads, context_width=width, eps=eps)
+        self.attention = (
+            AttentionBlock(width, heads, context_width=width, eps=eps) if config.encoder else None
+        )
         self.decoder_attention = (
             AttentionBlock(width, heads, context_width=width, eps=eps) if config.has_decoder else None
         )
@@ -101,7 +103,7 @@ class TextLayer(nn.Module):
         Where states are some of a text, `among` is all of it, and the mask says what each of them sees.
         """
         attention = self.decoder_attention if decode else self.attention
-        assert attention is not None  # a model without decoder does not decode
+        assert attention is not None  # a model does not decode without decoder, nor encode without encoder
         causal = decode and among is None
         found: tuple[Tensor, Tensor | None] = attention(states, among, mask, causal=causal, want_map=want_map)
         return found
@@ -140,7 +142,7 @@ class TextNetwork(nn.Module):
         super().__init__()
         width, vocabulary = config.text.width, config.vocabulary
         self.words = nn.Embedding(vocabulary.size, width, padding_idx=vocabulary.pad)
-        self.positions = nn.Embedding(config.max_tokens, width)
+        self.positions = nn.Embedding(config.positions or config.max_tokens, width)
         self.norm = nn.LayerNorm(width, eps=config.text_norm_eps)
         self.layers = nn.ModuleList(TextLayer(config, index) for index in range(config.text.depth))
         self.has_decoder = config.has_decoder
@@ -158,6 +160,7 @@ class TextNetwork(nn.Module):
         decode: bool,
         trace: TraceLayers,
         asked_BA: Tensor | None = None,
+        context_mask_BP: Tensor | None = None,
     ) -> tuple[Tensor, TextTrace]:
         """Return states (B, T, D) after the last layer, and the trace; (B, A, D) of positions where `asked_BA` tells which.
 
@@ -166,16 +169,18 @@ class TextNetwork(nn.Module):
         Args:
             ids_BT: token ids.
             mask_BT: True on real tokens.
-            image_tokens: (B, P, image width) for the image-grounded modes; None for text only.
+            image_tokens: (B, P, image width) for the image-grounded modes, or the states of a question; None for text only.
             decode: causal mode with the decoder's own self-attention.
             trace: the layers to keep.
             asked_BA: the positions that are wanted after the last layer, which then makes no others; all of them are made
                 where that layer is traced.
+            context_mask_BP: True on what of `image_tokens` is there, where some of it is padding.
         """
         kept = TextTrace()
         states = self.embed(ids_BT)
         key_mask = None if decode else mask_BT[:, None, None, :]
         last = len(self.layers) - 1
+        context_mask = None if context_mask_BP is None else context_mask_BP[:, None, None, :]
         for index, layer in enumerate(cast("list[TextLayer]", self.layers)):  # torch types it as bare modules
             among = None
             if asked_BA is not None and index == last and not trace.has(last):
@@ -188,7 +193,7 @@ class TextNetwork(nn.Module):
                 kept.attention[index] = seen
             if image_tokens is not None and layer.cross_attention is not None:
                 states, seen = layer.cross_attention(
-                    states, image_tokens, None, causal=False, want_map=index in trace.cross_attention
+                    states, image_tokens, context_mask, causal=False, want_map=index in trace.cross_attention
                 )
                 if seen is not None:
                     kept.cross_attention[index] = seen

@@ -14,7 +14,7 @@ from trainables.teachers.blip.huggingface import load_huggingface
 @pytest.mark.parametrize(
     ("path", "value", "told"),
     [
-        ("architectures", ["BlipForConditionalGeneration"], "allowed: 'blip' with BlipForImageTextRetrieval"),
+        ("architectures", ["BlipVisionModel"], "allowed: 'blip' with BlipForImageTextRetrieval"),
         ("architectures", ["BlipModel"], "The projections of a BlipModel are of no published training"),
         ("architectures", [], "got model_type 'blip' with architectures []"),
         ("model_type", "clip", "got model_type 'clip'"),
