@@ -181,7 +181,7 @@ class Inputs:
     def is_soon_measured(self) -> bool:
         """Return whether the teachers' figures are kept, or take no longer than a plan may."""
         made = self.students.made
-        self._take_temperatures(measure=False)
+        self.take_temperatures(measure=False)
         left = [
             name
             for name, teacher in self.teachers.items()
@@ -200,7 +200,7 @@ class Inputs:
             TeacherError: one can do no task at all on this data.
             SpaceError: an objective that none has.
         """
-        self._take_temperatures(measure=True)
+        self.take_temperatures(measure=True)
         found = {name: self._metrics("val", name) for name in self.teachers}
         for name, metrics in found.items():
             check_capable(name, metrics, self.counts)
@@ -352,15 +352,17 @@ class Inputs:
             **more,
         )
 
-    def _take_temperatures(self, *, measure: bool) -> None:
+    def take_temperatures(self, *, measure: bool) -> None:
         """Give each teacher that lacks its ITC temperature the most likely one, kept or measured; its name tells it to others."""
         for name, teacher in self.teachers.items():
             run = partial(self._run, calibrate, name) if measure else None
             if not teacher.lacks_temperature:
                 continue
             if (found := temperature_of(teacher, run, key=self._key("val"), say=self.say)) is not None:
-                teacher.tell_temperature(found)
+                teacher.tell_temperature(found, origin="the most likely one for the validation pairs")
                 self._places[name] = with_temperature(self._places.get(name, name), found)
+                if name in self.copies:
+                    self.copies[name] = with_temperature(self.copies[name], found)
 
     def _run(self, function: Callable[[Measuring], Any], teacher: str, split: str = "val") -> Any:
         """Run what measures a teacher on a split where the trials are to run, else in this process."""

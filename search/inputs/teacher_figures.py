@@ -103,10 +103,6 @@ def notes_of(teachers: Mapping[str, Teacher]) -> list[str]:
                 f"teacher {name}: its checkpoint holds no ITC temperature; the most likely one is found on the validation pairs "
                 f"before the first trial, or give it: '{name},temperature=0.05'"
             )
-        elif teacher.temperature is not None:
-            found.append(
-                f"teacher {name}: ITC temperature {teacher.temperature:g}, of which its checkpoint holds none"
-            )
     return found
 
 

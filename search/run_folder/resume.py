@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.inputs.places import settled_teacher
 from search.run_folder.facts import check_format, read_facts
 from search.run_folder.provenance import CHANGEABLE, PLACES
 from search.run_folder.warm_start_file import WARM_START_FILE, check_kept
@@ -14,7 +13,7 @@ from spaces.errors import RunError
 from spaces.load import Override
 from spaces.paths import is_there
 from trainables.datasets import PLACES as PLACES_OF_DATA
-from trainables.teachers.naming import TeacherName, checkpoints_of, with_temperature
+from trainables.teachers.naming import TeacherName, checkpoints_of, settled_name, with_temperature
 
 
 def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str], warm_start: bool) -> None:
@@ -128,7 +127,7 @@ def _with_temperature(places: Mapping[str, str], changes: Sequence[str | Overrid
     for name, place in places.items():
         temperature = TeacherName.parsed(place).temperature
         typed = [str(value) for path, value in map(_pair, changes) if path == "teacher"]
-        now = settled_teacher(typed[-1]) if typed else name
+        now = settled_name(typed[-1]) if typed else name
         if temperature is not None and TeacherName.parsed(now).temperature is None:
             found[now] = with_temperature(now, temperature)
     return found

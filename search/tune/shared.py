@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import RayError
 
 from search.inputs.inputs import Inputs
-from search.inputs.places import PATH_OPTIONS, copied_teacher, files_of_students
+from search.inputs.places import PATH_OPTIONS, copied_parts, copied_teacher, files_of_students
 from search.tune import cluster
 from search.tune.tasks import Say, Tasks
 from spaces.errors import ResourceError, StorageError
@@ -135,9 +135,13 @@ def _share_teachers(inputs: Inputs, say: Say) -> None:
         if inputs.teacher_path(name) in TEACHERS or not storage():
             continue
         named, folder = inputs.teacher_path(name), settled(files.folder)
-        # a hub id is looked up in each node's own home
-        if unseen([str(folder)]) or (named != str(folder) and has_nodes()):
-            inputs.copies[name] = str(copied_teacher(name, folder, files.fingerprint, say=say))
+        here = [one for one in checkpoints_of(named) if Path(one).exists()]
+        if (named,) == checkpoints_of(named) and not Path(named).is_file():
+            # a hub id is looked up in each node's own home
+            if unseen([str(folder)]) or (named != str(folder) and has_nodes()):
+                inputs.copies[name] = str(copied_teacher(name, folder, files.fingerprint, say=say))
+        elif unseen(here) or (len(here) < len(checkpoints_of(named)) and has_nodes()):
+            inputs.copies[name] = copied_parts(named, files.fingerprint, say=say)
 
 
 def unseen(paths: Sequence[str]) -> list[str]:

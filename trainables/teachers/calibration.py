@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-LOWEST, HIGHEST = 0.001, 0.5  # in which BLIP keeps its own while it trains
+LOWEST, HIGHEST = 0.001, 0.5  # in which Li et al. 2022 keep theirs, as coded
 STEPS = 200  # of the scale, tried first; the best is then narrowed down
 NARROWINGS = 30  # each to 0.62 of the range before
 GOLDEN = (math.sqrt(5) - 1) / 2

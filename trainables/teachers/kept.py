@@ -69,11 +69,12 @@ def state_of_teacher(name: str) -> FileStates:
 
 def _places(name: str) -> tuple[Path, ...] | None:
     """Return the folders, or files, of a teacher; None where its row of the table, or nobody, knows one of them."""
-    found = [_place(one) for one in TeacherName.parsed(name).names]
+    found = [place_of(one) for one in TeacherName.parsed(name).names]
     return None if None in found else tuple(one for one in found if one is not None)
 
 
-def _place(name: str) -> Path | None:
+def place_of(name: str) -> Path | None:
+    """Return the folder, or the file, of one checkpoint; None where its row of the table, or nobody, knows it."""
     if name in TEACHERS:
         return None
     folder = user_path(name)
@@ -103,7 +104,7 @@ def _states(places: Iterable[Path]) -> FileStates:
 def _file(name: str) -> Path:
     """Return where a teacher is kept: a hash of its name and place, and of the code that would read it."""
     parts = {
-        "name": of_checkpoints(name, lambda one: str(_place(one) or one)),
+        "name": of_checkpoints(name, lambda one: str(place_of(one) or one)),
         "code": [code_digest(), str(ROOT)],  # the embedded ones lie there
         "libraries": [_version(one) for one in LIBRARIES],
     }

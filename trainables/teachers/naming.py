@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from spaces.errors import TeacherError
+from spaces.paths import settled, user_path
+from trainables.teachers import TEACHERS
 
 TASKS_OF_PARTS = ("retrieval", "captioning", "vqa")
 TEMPERATURE = "temperature"
 _KEY = rf"(?:{'|'.join((*TASKS_OF_PARTS, TEMPERATURE))})="
-LARGEST = 1.0  # of a temperature; BLIP keeps it at 0.5 at most
+LARGEST = 1.0  # of a temperature; training keeps it at 0.5 at most (Li et al. 2022, as coded)
 ADVICE = "NAME, or one or more of retrieval=NAME,captioning=NAME,vqa=NAME, and at the end ,temperature=NUMBER"
 
 
@@ -81,7 +83,8 @@ def _number(text: str, value: str) -> float:
         found = math.nan
     if not 0 < found <= LARGEST:
         raise TeacherError(
-            f"teacher {text}, {TEMPERATURE}: got {value!r}; allowed: a number above 0, at most {LARGEST:g} (BLIP begins at 0.07)."
+            f"teacher {text}, {TEMPERATURE}: got {value!r}; allowed: a number above 0, at most {LARGEST:g}. Training begins at "
+            "0.07: give one near it, or none, and a search finds it."
         )
     return found
 
@@ -92,6 +95,15 @@ def of_checkpoints(text: str, place: Callable[[str], str]) -> str:
         return str(TeacherName.parsed(text).moved(place))
     except TeacherError:
         return text
+
+
+def settled_name(text: str) -> str:
+    """Return a name as any process can load it: folders and files from the root, any other as it is."""
+
+    def place(name: str) -> str:
+        return name if name in TEACHERS or not user_path(name).exists() else str(settled(name))
+
+    return of_checkpoints(text, place)
 
 
 def checkpoints_of(text: str) -> tuple[str, ...]:

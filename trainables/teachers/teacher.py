@@ -152,13 +152,17 @@ class Teacher:
         """Whether nobody has told the temperature of its similarities yet, which its checkpoint does not hold."""
         return self.blueprint.temperature_given and self.temperature is None
 
-    def tell_temperature(self, value: float) -> None:
+    def tell_temperature(self, value: float, *, origin: str) -> None:
         """Take the temperature of its similarities, which its checkpoint does not hold; by its fingerprint it is another teacher.
+
+        Args:
+            value: above 0.
+            origin: whence, for the user.
 
         Raises:
             TeacherError: its checkpoint holds one, or it has none.
         """
-        if not self.blueprint.temperature_given:
+        if not self.lacks_temperature:
             raise TeacherError(
                 f"teacher {self.files.name}: got temperature {value:g}; allowed: none, since "
                 + (
@@ -170,7 +174,8 @@ class Teacher:
             )
         before = self.files.fingerprint
         told = hashlib.sha256(f"{before} temperature {value!r}".encode()).hexdigest()[:16]
-        self.files = replace(self.files, fingerprint=told)
+        note = f"ITC temperature {value:g}, {origin}; its checkpoint holds none"
+        self.files = replace(self.files, fingerprint=told, notes=(*self.files.notes, note))
         self.temperature = value
         if self._model is not None:
             self._keep_temperature(self._model)

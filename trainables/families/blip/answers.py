@@ -5,12 +5,12 @@ apart, and what is predicted is put back at the places where students predict th
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor
 
-from trainables.families.blip.text_network import TextNetwork, TraceLayers
+from trainables.families.blip.text_network import TextLayer, TextNetwork, TraceLayers
 from trainables.signals import Batch
 
 ANSWER_TOKENS = 2  # that a decoder has before it when the end of a word is predicted: [DEC] and the word
@@ -66,14 +66,7 @@ def answered(reader: TextNetwork, decoder: TextNetwork, asked: Asked, tokens_BPD
         tokens_BPD: of the pictures.
     """
     question, _ = reader(asked.questions_BT, asked.real_BT, tokens_BPD, decode=False, trace=TraceLayers())
-    states, _ = decoder(
-        asked.answers_BT,
-        torch.ones_like(asked.real_BT),
-        question,
-        decode=True,
-        trace=TraceLayers(),
-        context_mask_BP=asked.real_BT,
-    )
+    states = _decoded(decoder, asked.answers_BT, question, asked.real_BT)
     placed = states.gather(1, asked.places_BT[:, :, None].expand(-1, -1, states.shape[2]))
     return decoder.logits(placed)
 
@@ -84,7 +77,17 @@ def answer_pass(
     """Return the logits of one step as it is deployed: the question is read, and a short answer goes on by a token."""
     question, _ = reader(ids_BT, mask_BT, tokens_BPD, decode=False, trace=TraceLayers())
     short = ids_BT[:, :ANSWER_TOKENS]
-    states, _ = decoder(
-        short, mask_BT[:, :ANSWER_TOKENS], question, decode=True, trace=TraceLayers(), context_mask_BP=mask_BT
-    )
+    states = _decoded(decoder, short, question, mask_BT)
     return decoder.logits(states[:, -1:])
+
+
+def _decoded(decoder: TextNetwork, ids_BA: Tensor, question_BTD: Tensor, real_BT: Tensor) -> Tensor:
+    """Return states (B, A, D) of answers that see themselves so far, and the states of their question."""
+    states = decoder.embed(ids_BA)
+    for layer in cast("list[TextLayer]", decoder.layers):  # torch types it as bare modules
+        states, _ = layer.attend(states, None, decode=True)
+        assert layer.cross_attention is not None  # all layers of this decoder have it
+        mask = real_BT[:, None, None, :]
+        states, _ = layer.cross_attention(states, question_BTD, mask, causal=False, want_map=False)
+        states = layer.feed_forward(states)
+    return states

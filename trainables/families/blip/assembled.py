@@ -15,7 +15,6 @@ from trainables.families.base import Family, Resolved, Sample, Surroundings
 from trainables.families.blip.architecture import ANSWER, DECODER, DECODES, BlipArchitecture
 from trainables.families.blip.model import Blip
 from trainables.families.blip.offers import IMAGE_TOKENS, offers_of
-from trainables.families.blip.options import BlipOptions
 from trainables.signals import Batch, Inputs, Offer, Offers, Signals, Want, Wants
 
 RETRIEVAL, CAPTIONING, VQA = "retrieval", "captioning", "vqa"
@@ -115,7 +114,10 @@ class AssembledArchitecture:
 class Assembled(Family):
     """Parts of several models of this family, which is a teacher only."""
 
-    Config = BlipOptions
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Nothing: it is no student."""
+
     Architecture = AssembledArchitecture
     architecture: AssembledArchitecture
 
@@ -151,7 +153,7 @@ class Assembled(Family):
         raise IllegalCandidate(_REFUSED)
 
     @classmethod
-    def draft(cls, config: BlipOptions, around: Surroundings) -> AssembledArchitecture:
+    def draft(cls, config: Config, around: Surroundings) -> AssembledArchitecture:
         """Refuse.
 
         Raises:

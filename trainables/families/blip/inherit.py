@@ -52,7 +52,7 @@ def _nearest(index: int, candidates: Sequence[int]) -> int:
     return min(candidates, key=lambda other: (abs(other - index), -other))
 
 
-def inherit_text(student: Any, teacher: Any, *, decoding: Any) -> None:
+def inherit_text(student: Any, teacher: Any, *, decoding: Any = None) -> None:
     """Overwrite the student's text network, heads and temperature with slices of the teacher's.
 
     What a decoder of its own answers with goes to the student's, which continues texts in the same way.
@@ -70,6 +70,7 @@ def inherit_text(student: Any, teacher: Any, *, decoding: Any) -> None:
             nearest = originals[_nearest(origin, teacher.architecture.fusion)].cross_attention
             assert nearest is not None
             _copy(layer.cross_attention, nearest)
+    decoding = teacher if decoding is None else decoding
     decoder = decoding.answer_network if decoding.architecture.has_answerer else decoding.text_network
     if target.has_decoder and decoder.has_decoder:
         if decoder is not source:  # it shares nothing with the encoder

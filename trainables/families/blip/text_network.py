@@ -160,7 +160,6 @@ class TextNetwork(nn.Module):
         decode: bool,
         trace: TraceLayers,
         asked_BA: Tensor | None = None,
-        context_mask_BP: Tensor | None = None,
     ) -> tuple[Tensor, TextTrace]:
         """Return states (B, T, D) after the last layer, and the trace; (B, A, D) of positions where `asked_BA` tells which.
 
@@ -169,18 +168,16 @@ class TextNetwork(nn.Module):
         Args:
             ids_BT: token ids.
             mask_BT: True on real tokens.
-            image_tokens: (B, P, image width) for the image-grounded modes, or the states of a question; None for text only.
+            image_tokens: (B, P, image width) for the image-grounded modes; None for text only.
             decode: causal mode with the decoder's own self-attention.
             trace: the layers to keep.
             asked_BA: the positions that are wanted after the last layer, which then makes no others; all of them are made
                 where that layer is traced.
-            context_mask_BP: True on what of `image_tokens` is there, where some of it is padding.
         """
         kept = TextTrace()
         states = self.embed(ids_BT)
         key_mask = None if decode else mask_BT[:, None, None, :]
         last = len(self.layers) - 1
-        context_mask = None if context_mask_BP is None else context_mask_BP[:, None, None, :]
         for index, layer in enumerate(cast("list[TextLayer]", self.layers)):  # torch types it as bare modules
             among = None
             if asked_BA is not None and index == last and not trace.has(last):
@@ -193,7 +190,7 @@ class TextNetwork(nn.Module):
                 kept.attention[index] = seen
             if image_tokens is not None and layer.cross_attention is not None:
                 states, seen = layer.cross_attention(
-                    states, image_tokens, context_mask, causal=False, want_map=index in trace.cross_attention
+                    states, image_tokens, None, causal=False, want_map=index in trace.cross_attention
                 )
                 if seen is not None:
                     kept.cross_attention[index] = seen

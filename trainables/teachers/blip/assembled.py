@@ -50,7 +50,7 @@ def load_assembled(name: str) -> Teacher:
     for task, one in loaded.items():
         model.parts[task] = _resized(one.model, parts[task])
     notes = [
-        f"{', '.join(_said(architecture, task))} are of {task}={place}" for task, place in told.parts.items()
+        f"{task}={place} says {', '.join(_said(architecture, task))}" for task, place in told.parts.items()
     ]
     notes += [
         f"{task} was trained on pictures of {_architecture(one).image_size} px and gets those of {first}, {side} px: its table "

@@ -208,10 +208,10 @@ def _encoder(path: Path, name: str, side: dict[str, Any]) -> EncoderConfig:
         natural(path, f"{name}.{key}", side[key])
         for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
     )
-    return EncoderConfig(width=width, depth=depth, heads=heads, mlp_ratio=_ratio(width, inner))
+    return EncoderConfig(width=width, depth=depth, heads=heads, mlp_ratio=mlp_ratio(width, inner))
 
 
-def _ratio(width: int, inner: int) -> float:
+def mlp_ratio(width: int, inner: int) -> float:
     """Return the ratio that gives exactly `inner` again once multiplied by `width` and cut."""
     ratio = inner / width
     return ratio if int(width * ratio) == inner else math.nextafter(ratio, math.inf)

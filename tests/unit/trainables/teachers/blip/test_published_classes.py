@@ -15,28 +15,28 @@ from transformers import (
 )
 
 from spaces.errors import TeacherError
-from tests.unit.trainables.teachers.published import TEXT, VISION, Published, edit, save
-from trainables.families.base import Blueprint
+from tests.unit.trainables.teachers.blip.asked import (
+    ANSWERS,
+    EQUAL,
+    KINDS,
+    ODD,
+    QUESTIONS,
+    REAL,
+    batch_of,
+    close,
+)
+from tests.unit.trainables.teachers.published import Published, edit, save
+from trainables.costs.flops import flops_by_mode
+from trainables.costs.subject import Subject
+from trainables.families.base import Blueprint, Sample
 from trainables.families.blip.architecture import BlipArchitecture
-from trainables.signals import PIXELS, Batch, Want, modes
+from trainables.families.blip.model import Blip
+from trainables.signals import PIXELS, Serving, Want, modes
+from trainables.tasks.decoding import Decoder
 from trainables.teachers.blip.huggingface import load_huggingface
 from trainables.teachers.blip.huggingface_config import TEXT as TEXT_DEFAULTS
 from trainables.teachers.blip.huggingface_config import VISION as VISION_DEFAULTS
 from trainables.teachers.blip.huggingface_config import read_config
-from trainables.teachers.teacher import Teacher
-
-CAPTIONS = ["a red circle", "two green star above the blue square", "a star"]
-QUESTIONS, ANSWERS = ["the left square", "a star of the red", "two"], ["blue", "red circle", "a"]
-WIDE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 2, "num_attention_heads": 12}
-REAL = ({**WIDE, "image_size": 96, "layer_norm_eps": 1e-5}, WIDE)
-ODD = (
-    {**VISION, "hidden_size": 80, "num_attention_heads": 5, "image_size": 48},
-    {**TEXT, "hidden_size": 24, "num_attention_heads": 6, "num_hidden_layers": 2},
-)
-EQUAL = (
-    {**VISION, "image_size": 32},
-    {**TEXT, "hidden_size": 32, "num_attention_heads": 4},
-)  # as questions need
 
 
 @pytest.fixture(scope="module")
@@ -49,37 +49,6 @@ def saved(folders: Path, kind: type[Any], size: tuple[dict[str, Any], dict[str, 
     if folder.exists():
         return Published(folder, kind.from_pretrained(folder).eval())
     return save(folder, *size, kind=kind)
-
-
-def padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    width = max(map(len, rows))
-    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
-    return ids, torch.tensor([[number < len(row) for number in range(width)] for row in rows])
-
-
-def batch_of(teacher: Teacher) -> Batch:
-    assert teacher.tokenizer is not None
-    captions, real = padded(teacher.tokenizer.captions(CAPTIONS))
-    rows, starts = teacher.tokenizer.questions(QUESTIONS, ANSWERS)
-    questions, asked = padded(rows)
-    places = torch.arange(questions.shape[1])[None]
-    ends = asked.sum(1, keepdim=True)
-    side = teacher.preprocess.image_size
-    fields = {
-        PIXELS: torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(1)),
-        "caption.ids": captions,
-        "caption.mask": real,
-        "question.ids": questions,
-        "question.mask": asked,
-        "question.targets": (places >= torch.tensor(starts)[:, None] - 1) & (places < ends - 1),
-    }
-    numbers = torch.arange(3)
-    return Batch(fields=fields, rows={"picture": numbers, "caption": numbers, "question": numbers})
-
-
-def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    """Within 1e-5 of the largest value: float32, summed in another order."""
-    torch.testing.assert_close(ours, theirs, atol=1e-5 * max(float(theirs.abs().max()), 1.0), rtol=0)
 
 
 @pytest.mark.parametrize("size", [ODD, REAL], ids=["odd", "real"])
@@ -146,6 +115,29 @@ def test_answers_equal_those_of_the_class(folders: Path, size: tuple[dict[str, A
         places = batch["question.targets"][row]
         assert int(places.sum()) == len(said) - 1  # each word of the answer, and its end
         close(ours[row][places], logits)
+
+
+@torch.no_grad()
+def test_answers_are_generated_as_the_class_generates_them(folders: Path) -> None:
+    published = saved(folders, BlipForQuestionAnswering, EQUAL)
+    teacher, theirs = load_huggingface(str(published.folder)), published.model
+    assert teacher.tokenizer is not None
+    v, pixels = teacher.tokenizer.vocabulary, batch_of(teacher)[PIXELS][:1]
+    asked = teacher.tokenizer.captions(QUESTIONS[:1])[0]
+    ids = torch.tensor([[v.enc, *asked[1:]]])
+    theirs.config.text_config.sep_token_id = v.sep
+    greedy = {"max_new_tokens": 4, "num_beams": 1, "do_sample": False}
+    reference = theirs.generate(ids, pixels, torch.ones_like(ids), **greedy)[0, 1:].tolist()
+    decoder = Decoder(
+        model=teacher.model,
+        logits=Want("answer", "logits"),
+        rows="question",
+        vocabulary=v,
+        longest=len(asked) + 3,
+    )
+    (ours,) = decoder.greedy([[v.dec, *asked[1:-1]]], pixels)
+    assert ours == [one for one in reference if one != v.sep][: len(ours)]
+    assert len(ours) == min(4, len([one for one in reference if one != v.sep]))
 
 
 @torch.no_grad()
@@ -233,6 +225,11 @@ def test_an_image_side_that_was_never_trained_is_told(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="its image side says the same of every picture") as told:
         load_huggingface(str(published.folder))
     assert "\n" not in str(told.value)
+    theirs = published.model.config
+    theirs.vision_config.initializer_range = BlipVisionConfig().initializer_range
+    BlipForImageTextRetrieval(theirs).save_pretrained(published.folder)  # as it is made, all biases 0
+    with pytest.raises(TeacherError, match="its image side says the same of every picture"):
+        load_huggingface(str(published.folder))
 
 
 @torch.no_grad()
@@ -273,3 +270,22 @@ def test_a_head_that_is_not_the_word_table_is_named(folders: Path, tmp_path: Pat
     with pytest.raises(TeacherError) as told:
         load_huggingface(str(published.folder))
     assert f"{name} differs from text_decoder.bert.embeddings.word_embeddings.weight" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "servings"),
+    [
+        ("retrieval", {"image": 0, "text": 7, "fused": 7}),
+        ("captioning", {"image": 0, "decoder": 7}),
+        ("vqa", {"image": 0, "answer": 7}),
+    ],
+)
+def test_flops_of_a_sample_are_those_of_the_whole(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, task: str, servings: dict[str, int]
+) -> None:
+    teacher = load_huggingface(str(saved(folders, KINDS[task], EQUAL).folder))
+    passes = [Serving(mode=mode, tokens=tokens) for mode, tokens in servings.items()]
+    subject = Subject(blueprint=teacher.blueprint, servings=passes)
+    found = flops_by_mode(subject)
+    monkeypatch.setattr(Blip, "sample", lambda architecture: Sample(architecture=architecture))
+    assert flops_by_mode(subject) == found
