@@ -36,7 +36,10 @@ def parser() -> argparse.ArgumentParser:
         "--space", type=user_path, metavar="FILE", help=f"what may be tried (default {DEFAULT_SPACE})"
     )
     made.add_argument(
-        "--teacher", metavar="NAME", help="'embedded', a model folder, or a hub id such as owner/model"
+        "--teacher",
+        metavar="NAME",
+        help="'embedded', a model folder, a hub id such as owner/model, or retrieval=NAME,captioning=NAME,vqa=NAME of several; "
+        "all may end in ,temperature=0.05",
     )
     made.add_argument(
         "--dataset",

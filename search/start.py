@@ -185,6 +185,7 @@ def load(request: Request, *, say: Say, soon: Soon | None = None) -> tuple[Any, 
         return inputs, None
     from search.candidates.warm_start import read_told
 
+    inputs.take_temperatures(measure=True)  # by which teachers are told apart
     return inputs, read_told(request.warm_start, inputs)
 
 

@@ -166,7 +166,9 @@ def _ends(values: Sequence[Any]) -> list[Any]:
 
 
 def check_losses(space: Space, teachers: Mapping[str, Teacher]) -> None:
-    """Refuse losses that no teacher of a space can feed for any student; one that some can feed the others leave out.
+    """Refuse losses that a space asks for and none of its teachers can feed; one that some can feed the others leave out.
+
+    A loss whose weight may be 0 is offered, not asked for: it is left out, which `left_out` tells.
 
     Raises:
         SpaceError: names each of them, with its line and the reason.
@@ -179,13 +181,19 @@ def check_losses(space: Space, teachers: Mapping[str, Teacher]) -> None:
             needs = kind.needs_of(config, ends)
             if reason := source_lack(needs, ends):
                 lacks[name] = reason if len(teachers) == 1 else missing(needs.source, ends.source)
-        if len(lacks) == len(teachers):
+        if len(lacks) == len(teachers) and not _may_be_off(space, loss):
             told = "; ".join(f"{name} has no {lack}" for name, lack in lacks.items())
             several = f"no teacher of this space can feed it ({told}). {ADVICE}"
             why = several if len(teachers) > 1 else next(iter(lacks.values()))
             problems[loss] = f"{space.place(f'losses.{loss}')}: {why} (--set losses.{loss}.weight=0)"
     if problems:
         raise SpaceError(list(problems.values()))
+
+
+def _may_be_off(space: Space, loss: str) -> bool:
+    """Return whether the space itself says that a loss may have no weight."""
+    weight = space.losses[loss].options["weight"]
+    return isinstance(weight, Domain) and 0 in weight.corners()
 
 
 def data_lacks(space: Space, teacher: Offers, fields: Collection[str]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """What a search works with: a checked space, its teachers, its tasks and its data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from search.inputs.capability import BLIND, GUESSING, caveat
@@ -10,7 +10,7 @@ from search.inputs.checks import check_capable, check_measurable, left_out
 from search.inputs.completed import completed
 from search.inputs.gathering import Agree, dataset_settings, fingerprints, gather
 from search.inputs.places import PATH_OPTIONS, Elsewhere, settled_teacher
-from search.inputs.teacher_figures import Say, TeacherFigures, figures_path
+from search.inputs.teacher_figures import Say, TeacherFigures, figures_path, temperature_of
 from search.latency.latencies import Latencies
 from spaces.baselines import baselines
 from spaces.candidate import Candidate
@@ -25,8 +25,10 @@ from trainables.tasks.chance import Chance
 from trainables.tasks.evaluation import chances, evaluate, reads_bank
 from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.retention import ABOVE_BLIND, ACCURACY, RETENTION, accuracy
+from trainables.teachers.naming import with_temperature
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import prepare_split
+from trainables.training.calibrating import calibrate
 from trainables.training.measuring import Measuring, measure_model
 
 PLAN_S = 120.0  # that a dry run may take to measure a teacher; a large one takes hours on a laptop
@@ -179,6 +181,7 @@ class Inputs:
     def is_soon_measured(self) -> bool:
         """Return whether the teachers' figures are kept, or take no longer than a plan may."""
         made = self.students.made
+        self.take_temperatures(measure=False)
         left = [
             name
             for name, teacher in self.teachers.items()
@@ -197,6 +200,7 @@ class Inputs:
             TeacherError: one can do no task at all on this data.
             SpaceError: an objective that none has.
         """
+        self.take_temperatures(measure=True)
         found = {name: self._metrics("val", name) for name in self.teachers}
         for name, metrics in found.items():
             check_capable(name, metrics, self.counts)
@@ -348,6 +352,24 @@ class Inputs:
             **more,
         )
 
+    def take_temperatures(self, *, measure: bool) -> None:
+        """Give each teacher that lacks its ITC temperature the most likely one, kept or measured; its name tells it to others."""
+        for name, teacher in self.teachers.items():
+            run = partial(self._run, calibrate, name) if measure else None
+            if not teacher.lacks_temperature:
+                continue
+            if (found := temperature_of(teacher, run, key=self._key("val"), say=self.say)) is not None:
+                teacher.tell_temperature(found, origin="the most likely one for the validation pairs")
+                self._places[name] = with_temperature(self._places.get(name, name), found)
+                if name in self.copies:
+                    self.copies[name] = with_temperature(self.copies[name], found)
+
+    def _run(self, function: Callable[[Measuring], Any], teacher: str, split: str = "val") -> Any:
+        """Run what measures a teacher on a split where the trials are to run, else in this process."""
+        self.split(split, teacher)  # prepared here, once, with progress
+        order = self.measuring(split, teacher)
+        return function(order) if self.elsewhere is None else self.elsewhere.run(function, order)
+
     def _metrics(self, split: str, teacher: str) -> dict[str, float]:
         """Return a teacher's metrics on one split."""
         found = TeacherFigures.measured(
@@ -363,9 +385,7 @@ class Inputs:
     def _measured(self, split: str, teacher: str) -> dict[str, float]:
         """Measure a teacher on one split: where the trials are to run, else in this process."""
         if self.elsewhere is not None:
-            self.split(split, teacher)  # prepared here, once, with progress
-            metrics: dict[str, float] = self.elsewhere.run(measure_model, self.measuring(split, teacher))
-            return metrics
+            return dict(self._run(measure_model, teacher, split))
         made = self.students.made.values()
         with within_share():
             return evaluate(

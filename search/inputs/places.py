@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from spaces.domains import Domain
 from spaces.errors import StorageError, TeacherError
 from spaces.files import atomic_folder, make_folder
-from spaces.paths import is_there, settled, user_path
+from spaces.paths import is_there, settled
 from spaces.schema import Space
 from spaces.sections import StudentSection
 from spaces.turns import in_turn
@@ -20,16 +20,14 @@ from trainables.datasets import PLACES
 from trainables.datasets.cache_folder import STORAGE, cache_folder, stored_in
 from trainables.datasets.node_copies import NODE_COPIES, copied_to
 from trainables.families import PLACES as PLACES_OF_STUDENTS
-from trainables.teachers import TEACHERS
+from trainables.teachers.naming import of_checkpoints, settled_name
 
 PATH_OPTIONS = PLACES  # of data sets
 
 
 def settled_teacher(name: str) -> str:
-    """Return a teacher's name as any process can load it: a folder from the root, any other as it is."""
-    if name in TEACHERS or not user_path(name).is_dir():
-        return name
-    return str(settled(name))
+    """Return a teacher's name as any process can load it: folders and files from the root, any other as it is."""
+    return settled_name(name)
 
 
 def settled_data(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,9 +160,35 @@ def copied_teacher(name: str, folder: Path, fingerprint: str, *, say: Callable[[
         StorageError: it cannot be written.
         TeacherError: what was copied is not the teacher.
     """
-    from trainables.teachers.loading import load_teacher  # slow, and needed only here
+    copy = _copy(name, folder, fingerprint, say=say)
+    _check_copy(name, str(copy), fingerprint, of=str(folder))
+    return copy
 
-    copy = cache_folder("teacher-files") / hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
+
+def copied_parts(name: str, fingerprint: str, *, say: Callable[[str], None]) -> str:
+    """Return the name of a teacher that is more than one folder (parts, a temperature, a file) with copies of all its files.
+
+    Raises:
+        StorageError, TeacherError: as `copied_teacher` does.
+    """
+    from trainables.teachers.kept import place_of  # slow, and needed only here
+
+    def moved(one: str) -> str:
+        place = place_of(one)
+        if place is None:
+            return one
+        folder = place if place.is_dir() else place.parent
+        copy = _copy(one, folder, f"{fingerprint} {one}", say=say)
+        return str(copy if place.is_dir() else copy / place.name)
+
+    found = of_checkpoints(name, moved)
+    _check_copy(name, found, fingerprint, of=name)
+    return found
+
+
+def _copy(name: str, folder: Path, key: str, *, say: Callable[[str], None]) -> Path:
+    """Return the folder in the storage that holds the files of another, copied where they are not there yet."""
+    copy = cache_folder("teacher-files") / hashlib.sha256(key.encode()).hexdigest()[:16]
     if copy.is_dir():
         return copy
     with in_turn(copy, "teacher's copy", say=say):
@@ -174,13 +198,23 @@ def copied_teacher(name: str, folder: Path, fingerprint: str, *, say: Callable[[
                 for file in sorted(folder.iterdir()):
                     if file.is_file():  # of a hub's cache, links to elsewhere
                         shutil.copyfile(file, draft / file.name)
-    found = load_teacher(str(copy)).files.fingerprint
+    return copy
+
+
+def _check_copy(name: str, copy: str, fingerprint: str, *, of: str) -> None:
+    """Refuse a copy that is not the teacher.
+
+    Raises:
+        TeacherError: says so.
+    """
+    from trainables.teachers.loading import load_teacher  # slow, and needed only here
+
+    found = load_teacher(copy).files.fingerprint
     if found != fingerprint:
         raise TeacherError(
-            f"teacher {name}: its copy {copy} has fingerprint {found}, {folder} has {fingerprint}. Put the teacher's folder "
+            f"teacher {name}: its copy {copy} has fingerprint {found}, {of} has {fingerprint}. Put the teacher's folder "
             "where every node sees it, and give its path with --teacher."
         )
-    return copy
 
 
 class Done(Protocol):

@@ -41,6 +41,7 @@ def fill_teacher_caches(inputs: Inputs) -> dict[str, str]:
     settings = inputs.space.teacher_cache
     if settings.kind == "live":
         return {}
+    inputs.take_temperatures(measure=True)  # which are among what is cached
     with within_share():
         return {name: str(_fill(inputs, name)) for name in inputs.teachers}
 

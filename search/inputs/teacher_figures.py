@@ -17,6 +17,7 @@ from trainables.costs.subject import Subject
 from trainables.datasets.cache_folder import cache_folder, unusable
 from trainables.datasets.pictures import VERSION as PIXELS_VERSION
 from trainables.tasks.base import Task
+from trainables.teachers.calibration import HIGHEST, LOWEST
 from trainables.teachers.teacher import Teacher
 
 VERSION = "3"  # raise it whenever a change moves a metric
@@ -91,6 +92,52 @@ class TeacherFigures:
         except StorageError as error:
             say(f"the teacher's figures are measured, but not kept for the next time: {error}")
         return metrics
+
+
+def notes_of(teachers: Mapping[str, Teacher]) -> list[str]:
+    """Return what is to be known of how some teachers were read, and of temperatures that their checkpoints do not hold."""
+    found = [f"teacher {name}: {note}" for name, teacher in teachers.items() for note in teacher.files.notes]
+    for name, teacher in teachers.items():
+        if teacher.lacks_temperature:
+            found.append(
+                f"teacher {name}: its checkpoint holds no ITC temperature; the most likely one is found on the validation pairs "
+                f"before the first trial, or give it: '{name},temperature=0.05'"
+            )
+    return found
+
+
+def temperature_of(
+    teacher: Teacher, measure: Callable[[], tuple[float, int]] | None, *, key: tuple[str, ...], say: Say
+) -> float | None:
+    """Return the temperature under which the validation pairs are most likely to a teacher, told to the user.
+
+    None where it is neither kept nor to be measured, or where there are no captions to tell apart, which nothing then needs.
+
+    Args:
+        teacher: whose checkpoint holds none.
+        measure: finds it and tells of how many pairs, which takes a while; None to look for a kept one only.
+        key: what decides it beside the teacher, see `TeacherFigures.measured`.
+        say: takes a line.
+    """
+    path = cache_folder("teachers") / f"temperature-{figures_file(teacher, {}, key)}"
+    found = _kept(path, say)
+    if found is None and measure is not None:
+        say(f"teacher {teacher.files.name}: finding its ITC temperature on the validation pairs")
+        value, pairs = measure()
+        found = {"temperature": value, "pairs": pairs}
+        if pairs:
+            try:
+                write_text(path, json.dumps(found))
+            except StorageError as error:
+                say(f"the teacher's temperature is found, but not kept for the next time: {error}")
+    if not found or not found.get("pairs"):
+        return None
+    edge = ", an end of the range" if found["temperature"] in (LOWEST, HIGHEST) else ""
+    say(
+        f"teacher {teacher.files.name}: ITC temperature {found['temperature']:g}{edge}, not of its checkpoint, which holds none: "
+        f"the most likely one for {found['pairs']:,} pairs of the validation split"
+    )
+    return found["temperature"]
 
 
 def figures_path(teacher: Teacher, tasks: Mapping[str, Task], key: tuple[str, ...]) -> Path:

@@ -9,6 +9,7 @@ from search.candidates.cost_filter import LATENCY, STATIC, CostFilter, shown
 from search.inputs.capability import figures_line
 from search.inputs.inputs import FLOPS_PER_CPU_S, Inputs
 from search.inputs.plugins import rungs_of
+from search.inputs.teacher_figures import notes_of
 from search.proposal import Rejected
 from search.stopping.stop_rules import described
 from spaces.baselines import without_default
@@ -44,6 +45,7 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
     lines = [
         *(line for name in inputs.teachers for line in _teacher_lines(inputs, name, measure=measure)),
         *inputs.notes,
+        *notes_of(inputs.teachers),
         inputs.dataset.describe(),
         *inputs.dataset.remarks(),
         *_caption_notes(inputs),

@@ -13,6 +13,7 @@ from spaces.errors import RunError
 from spaces.load import Override
 from spaces.paths import is_there
 from trainables.datasets import PLACES as PLACES_OF_DATA
+from trainables.teachers.naming import TeacherName, checkpoints_of, settled_name, with_temperature
 
 
 def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str], warm_start: bool) -> None:
@@ -113,10 +114,23 @@ def moved(folder: Path, changes: Sequence[str | Override]) -> Moved:
         if path == "dataset" and isinstance(change, Override):
             kept += _same_kind(folder, change, str((facts.get("dataset") or {}).get("kind", "")))
         elif path == "teacher" and several:
-            places[_named(folder, str(value), teacher.get("fingerprints") or {})] = str(value)
+            name, place = _named(folder, str(value), teacher.get("fingerprints") or {}, places)
+            places[name] = place
         else:
             kept.append(change)
-    return Moved(changes=kept, places=places if several else {})
+    return Moved(changes=kept, places=places if several else _with_temperature(places, kept))
+
+
+def _with_temperature(places: Mapping[str, str], changes: Sequence[str | Override]) -> dict[str, str]:
+    """Return the only teacher's name with the temperature that the run found for it; {} where its name says all."""
+    found = {}
+    for name, place in places.items():
+        temperature = TeacherName.parsed(place).temperature
+        typed = [str(value) for path, value in map(_pair, changes) if path == "teacher"]
+        now = settled_name(typed[-1]) if typed else name
+        if temperature is not None and TeacherName.parsed(now).temperature is None:
+            found[now] = with_temperature(now, temperature)
+    return found
 
 
 def _pair(change: str | Override) -> tuple[str, Any]:
@@ -140,14 +154,19 @@ def _same_kind(folder: Path, change: Override, kind: str) -> list[str | Override
     ]
 
 
-def _named(folder: Path, place: str, fingerprints: Mapping[str, str]) -> str:
-    """Return which of several teachers lies at a place."""
+def _named(
+    folder: Path, place: str, fingerprints: Mapping[str, str], places: Mapping[str, str]
+) -> tuple[str, str]:
+    """Return which of several teachers lies at a place, and the place with the temperature that the run found for it."""
     from trainables.teachers.kept import open_teacher  # slow, and needed only here
 
     found = open_teacher(place).files.fingerprint
+    told = {one: TeacherName.parsed(kept).temperature for one, kept in places.items()}
     for name, fingerprint in fingerprints.items():
-        if fingerprint == found:
-            return name
+        temperature = told.get(name) if TeacherName.parsed(place).temperature is None else None
+        now = place if temperature is None else with_temperature(place, temperature)
+        if fingerprint == (found if now == place else open_teacher(now).files.fingerprint):
+            return name, now
     known = ", ".join(f"{name} ({fingerprint})" for name, fingerprint in fingerprints.items())
     raise RunError(
         f"--resume {folder}: the teacher {place} has fingerprint {found}; allowed: one of those that the run began with, {known}."
@@ -176,7 +195,8 @@ def check_in_place(folder: Path, dataset: Mapping[str, Any], teachers: Sequence[
             gone.append(f"dataset.{name} {path} ({flag})")
     gone += [
         f"teacher {one} (--teacher FOLDER)"
-        for one in teachers
+        for name in teachers
+        for one in checkpoints_of(name)
         if Path(one).is_absolute() and not Path(one).exists()
     ]
     if gone:

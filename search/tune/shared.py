@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import RayError
 
 from search.inputs.inputs import Inputs
-from search.inputs.places import PATH_OPTIONS, copied_teacher, files_of_students
+from search.inputs.places import PATH_OPTIONS, copied_parts, copied_teacher, files_of_students
 from search.tune import cluster
 from search.tune.tasks import Say, Tasks
 from spaces.errors import ResourceError, StorageError
@@ -20,6 +20,7 @@ from spaces.paths import settled
 from trainables.datasets.cache_folder import storage
 from trainables.datasets.node_copies import FLAG, node_copies, usable
 from trainables.teachers import TEACHERS
+from trainables.teachers.naming import checkpoints_of
 from trainables.training.job import Job
 
 UNSEEN = "do not see it"
@@ -105,8 +106,8 @@ def check_run(folder: Path, jobs: Sequence[Job]) -> None:
     check_seen({"run folder": folder} | ({"--storage": Path(storage())} if storage() else {}))
     for settings in {str(job.dataset): job.dataset for job in jobs}.values():
         _check_data(settings)
-    for place in {job.teacher for job in jobs} - TEACHERS.keys():
-        if Path(place).is_dir() and (blind := unseen([place])):
+    for place in {one for job in jobs for one in checkpoints_of(job.teacher)} - TEACHERS.keys():
+        if Path(place).exists() and (blind := unseen([place])):
             raise ResourceError(
                 f"teacher {place}: the nodes {', '.join(blind)} do not see it. Put it on storage that every node mounts at the "
                 "same path, and tell the run where it lies: search/run.py --resume RUN --teacher FOLDER."
@@ -134,9 +135,13 @@ def _share_teachers(inputs: Inputs, say: Say) -> None:
         if inputs.teacher_path(name) in TEACHERS or not storage():
             continue
         named, folder = inputs.teacher_path(name), settled(files.folder)
-        # a hub id is looked up in each node's own home
-        if unseen([str(folder)]) or (named != str(folder) and has_nodes()):
-            inputs.copies[name] = str(copied_teacher(name, folder, files.fingerprint, say=say))
+        here = [one for one in checkpoints_of(named) if Path(one).exists()]
+        if (named,) == checkpoints_of(named) and not Path(named).is_file():
+            # a hub id is looked up in each node's own home
+            if unseen([str(folder)]) or (named != str(folder) and has_nodes()):
+                inputs.copies[name] = str(copied_teacher(name, folder, files.fingerprint, say=say))
+        elif unseen(here) or (len(here) < len(checkpoints_of(named)) and has_nodes()):
+            inputs.copies[name] = copied_parts(named, files.fingerprint, say=say)
 
 
 def unseen(paths: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from spaces.plugins import resolve
+from tests.unit.trainables.teachers.blip.asked import save_class
 from tests.unit.trainables.teachers.clip import small_clip
 from tests.unit.trainables.teachers.published_towers import save
 from trainables.datasets.encoded import EncodedSplit
@@ -21,7 +22,8 @@ from trainables.tasks.pool import EvaluationSize
 from trainables.teachers import LOADERS, TEACHERS
 from trainables.teachers.loading import check_pairing, load_teacher
 
-FOLDERS = ("vit", "dinov2", "registers", "dinov3", "beit", "timm vit", "timm resnet", "clip")
+BLIPS = ("retrieval", "captioning", "vqa")
+FOLDERS = (*BLIPS, "vit", "dinov2", "registers", "dinov3", "beit", "timm vit", "timm resnet", "clip")
 """Kinds of published models: one of each loader, and of timm both a transformer and a convolutional trunk."""
 
 
@@ -40,6 +42,8 @@ def name(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("published") / "model"
     if given == "clip":
         return str(small_clip.save_named(folder, given))
+    if given in BLIPS:
+        return str(save_class(folder, given))
     return str(save(folder, given).folder)
 
 

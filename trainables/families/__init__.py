@@ -18,6 +18,7 @@ FAMILIES = Table(
 TOWERS = Table(
     "towers",
     {
+        "blip_assembled": "trainables.families.blip.assembled:Assembled",
         "clip": "trainables.families.towers.clip:Clip",
         "timm_backbone": "trainables.families.towers.timm_backbone:TimmBackbone",
         "vision_transformer": "trainables.families.towers.vision_transformer:VisionTransformer",

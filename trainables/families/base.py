@@ -118,7 +118,7 @@ class Family(nn.Module, ABC):
 
     Config: ClassVar[type]
     Architecture: ClassVar[type]
-    reusable: ClassVar[Wants] = NOTHING
+    reusable: Wants = NOTHING
     architecture: Any
 
     @classmethod
@@ -283,6 +283,11 @@ class Blueprint:
     def sizes(self) -> dict[str, int]:
         """What relative values refer to when it teaches."""
         return self.family.sizes(self.architecture)
+
+    @property
+    def temperature_given(self) -> bool:
+        """Whether the temperature of its similarities is a constant from elsewhere: its buffer of that name."""
+        return bool(getattr(self.architecture, "temperature_given", False))
 
     def deployed(self, wants: Wants) -> "Blueprint":
         """Return the part of it that answers `wants`."""

@@ -66,9 +66,13 @@ class Decoder:
         known: Signals = self.model(pictures, reusable) if reusable else Signals()
         rows = [list(prompt) for prompt in prompts]
         done = [False] * len(rows)
+        begins = torch.tensor([[len(row)] for row in prompts], dtype=torch.long, device=pixels.device).view(
+            -1, 1
+        )
         while left := [i for i, row in enumerate(rows) if not done[i] and len(row) < self.longest]:
             ids, mask = padded([rows[i] for i in left], self.vocabulary.pad, pixels.device)
-            fields = {f"{self.rows}.ids": ids, f"{self.rows}.mask": mask}
+            said = torch.arange(ids.shape[1], device=ids.device)[None, :] >= begins[left] - 1
+            fields = {f"{self.rows}.ids": ids, f"{self.rows}.mask": mask, f"{self.rows}.targets": said & mask}
             batch = Batch(fields=fields if known else {**fields, PIXELS: pixels[left]}, rows={})
             kept = Signals({want: value[left] for want, value in known.items()}) if known else None
             logits = self.model(batch, frozenset({self.logits}), None, kept)[self.logits]

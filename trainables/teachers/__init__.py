@@ -22,8 +22,12 @@ LOADERS = Table(
         "dinov2": "trainables.teachers.towers.huggingface:load_vision_transformer",
         "dinov2_with_registers": "trainables.teachers.towers.huggingface:load_vision_transformer",
         "dinov3_vit": "trainables.teachers.towers.huggingface:load_vision_transformer",
+        "original": "trainables.teachers.blip.original:load_original",
+        "several": "trainables.teachers.blip.assembled:load_assembled",
         "timm": "trainables.teachers.towers.timm_folder:load_timm",
         "vit": "trainables.teachers.towers.huggingface:load_vision_transformer",
     },
 )
-"""`model_type` of a config, or `timm` -> what makes a Teacher of the name that a user gives: a folder or a hub id."""
+"""`model_type` of a config, or a row of `OTHER_FORMS` -> what makes a Teacher of the name that a user gives."""
+OTHER_FORMS = ("original", "several", "timm")
+"""Rows that are no model types: files of the authors of a model, parts of several checkpoints, and folders of timm."""

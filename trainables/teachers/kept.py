@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from trainables.preprocess import PreprocessConfig
 from trainables.teachers import LOADERS, TEACHERS
 from trainables.teachers.hub import hub_folder
 from trainables.teachers.loading import load_teacher
+from trainables.teachers.naming import TeacherName, of_checkpoints
 from trainables.teachers.teacher import Teacher, TeacherFiles
 from trainables.tokenizer import Tokenizer, VocabularyConfig
 
@@ -60,18 +61,24 @@ def state_of_teacher(name: str) -> FileStates:
     () of one that comes with the program, or that cannot be looked at: whoever opens it says what is wrong.
     """
     try:
-        place = _place(name)
+        places = _places(name)
     except TeacherError:
         return ()
-    return () if place is None else _states(place)
+    return () if places is None else _states(places)
 
 
-def _place(name: str) -> Path | None:
-    """Return the folder of a teacher; None where its row of the table, or nobody, knows it."""
+def _places(name: str) -> tuple[Path, ...] | None:
+    """Return the folders, or files, of a teacher; None where its row of the table, or nobody, knows one of them."""
+    found = [place_of(one) for one in TeacherName.parsed(name).names]
+    return None if None in found else tuple(one for one in found if one is not None)
+
+
+def place_of(name: str) -> Path | None:
+    """Return the folder, or the file, of one checkpoint; None where its row of the table, or nobody, knows it."""
     if name in TEACHERS:
         return None
     folder = user_path(name)
-    if folder.is_dir():
+    if folder.exists():
         return settled(folder)
     if name.count("/") != 1:
         return None
@@ -80,21 +87,24 @@ def _place(name: str) -> Path | None:
     return hub_folder(hub_id(name))
 
 
-def _states(folder: Path) -> FileStates:
-    """Return the states of the files of a folder, () where it cannot be looked at."""
-    try:
-        with os.scandir(folder) as entries:
-            found = {entry.name: state_of(Path(entry.path)) for entry in entries if entry.is_file()}
-    except OSError:
-        return ()
-    return tuple(sorted(found.items()))
+def _states(places: Iterable[Path]) -> FileStates:
+    """Return the states of the files of some folders, or of files with those beside them; () where one cannot be looked at."""
+    found: list[tuple[str, State]] = []
+    for number, place in enumerate(places):
+        folder = place if place.is_dir() else place.parent
+        before = f"{number}/" if number else ""
+        try:
+            with os.scandir(folder) as entries:
+                found += [(before + one.name, state_of(Path(one.path))) for one in entries if one.is_file()]
+        except OSError:
+            return ()
+    return tuple(sorted(found))
 
 
 def _file(name: str) -> Path:
     """Return where a teacher is kept: a hash of its name and place, and of the code that would read it."""
-    place = _place(name)
     parts = {
-        "name": name if place is None else str(place),
+        "name": of_checkpoints(name, lambda one: str(place_of(one) or one)),
         "code": [code_digest(), str(ROOT)],  # the embedded ones lie there
         "libraries": [_version(one) for one in LIBRARIES],
     }
@@ -114,7 +124,7 @@ def _known(name: str) -> Teacher | None:
     try:
         fields = json.loads(_file(name).read_text(encoding="utf-8"))
         folder = Path(fields["folder"])
-        if not fields["files"] or fields["files"] != _plain(_states(folder)):
+        if not fields["files"] or fields["files"] != _plain(_states(map(Path, fields["places"]))):
             return None
         return _made(name, folder, fields)
     except (OSError, RecursionError, *WRONG):  # nothing kept, or damaged: all is read again then
@@ -134,15 +144,21 @@ def _made(name: str, folder: Path, fields: Mapping[str, Any]) -> Teacher:
             )
         return found.model
 
-    return Teacher(
+    made = Teacher(
         read,
         _tokenizer(fields["tokenizer"]),
         PreprocessConfig.from_dict(fields["preprocess"]),
         TeacherFiles(
-            name=str(fields["name"]), folder=folder, fingerprint=told, measured=dict(fields["measured"])
+            name=str(fields["name"]),
+            folder=folder,
+            fingerprint=told,
+            measured=dict(fields["measured"]),
+            notes=tuple(fields["notes"]),
         ),
         blueprint=Blueprint.from_dict(fields["blueprint"]),
     )
+    made.temperature = fields["temperature"]
+    return made
 
 
 def _tokenizer(fields: Mapping[str, Any] | None) -> Tokenizer | None:
@@ -160,7 +176,8 @@ def _keep(name: str, teacher: Teacher, began: float) -> None:
         teacher: just read.
         began: when that began: files that were written since, or shortly before, may change once more unseen.
     """
-    states = _states(teacher.files.folder)
+    places = _places(name) or (teacher.files.folder,)
+    states = _states(places)
     newest = max((max(state[2:]) for _, state in states), default=0)
     if not states or newest / 1e9 > began - SETTLED_S or not _is_ours(name, teacher):
         return
@@ -168,10 +185,13 @@ def _keep(name: str, teacher: Teacher, began: float) -> None:
     fields: dict[str, Any] = {
         "name": teacher.files.name,
         "folder": str(teacher.files.folder.absolute()),
+        "places": [str(one.absolute()) for one in places],
         "files": _plain(states),
         "fingerprint": teacher.files.fingerprint,
         "measured": teacher.files.measured,
+        "notes": list(teacher.files.notes),
         "blueprint": teacher.blueprint.to_dict(),
+        "temperature": teacher.temperature,
         "preprocess": teacher.preprocess.to_dict(),
         "tokenizer": None
         if tokenizer is None
@@ -205,7 +225,7 @@ def _is_same(made: Teacher, read: Teacher) -> bool:
     return (
         tokenizers[0] == tokenizers[1]
         and (made.blueprint, made.preprocess) == (read.blueprint, read.preprocess)
-        and made.files.measured == read.files.measured
+        and (made.files.measured, made.files.notes) == (read.files.measured, read.files.notes)
     )
 
 

@@ -1,6 +1,7 @@
 """One door for teachers: a name of the table, a folder in any known format, or a hub id."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from spaces.errors import PluginError, TeacherError
@@ -10,12 +11,16 @@ from spaces.rules import show
 from trainables.datasets.base import Dataset
 from trainables.model_folder import is_model_folder
 from trainables.signals import QUESTION
-from trainables.teachers import LOADERS, TEACHERS
+from trainables.teachers import LOADERS, OTHER_FORMS, TEACHERS
 from trainables.teachers.embedded import folder_teacher
 from trainables.teachers.hub import CONFIG, hub_folder
 from trainables.teachers.json_file import read_object
+from trainables.teachers.naming import TeacherName
 from trainables.teachers.teacher import Teacher
+from trainables.teachers.weights import PLACES
 
+ORIGINAL, SEVERAL = "original", "several"  # rows of what the authors saved, and of what is made of parts
+ORIGINAL_ENDINGS = (".pth", ".pt")  # of a folder's files, the first
 TIMM = "timm"  # row of what config of timm names no model type, and beginning of names of its models
 LARGEST_UNKNOWN_SHARE = 0.2  # of the words of a data set; above, the teacher reads another language
 
@@ -25,18 +30,32 @@ def load_teacher(name: str) -> Teacher:
 
     Args:
         name: `embedded`, a folder (our export format, Hugging Face or timm), a hub id such as `owner/model`, or a name
-            of timm such as `timm/vit_small_patch14_dinov2`, with or without a tag.
+            of timm such as `timm/vit_small_patch14_dinov2`, with or without a tag; or several of these, and a temperature, see
+            `naming`.
 
     Raises:
         TeacherError: nothing of that name, or files that cannot be used.
         PluginError: a bare word that is neither a folder nor in the table.
     """
+    told = TeacherName.parsed(name)
+    teacher = _loader(SEVERAL)(name) if told.parts else _one(told.whole)
+    if told.temperature is not None:
+        teacher.tell_temperature(told.temperature, origin="as its name says")
+    if told.whole != name:
+        teacher.files = replace(teacher.files, name=name)
+    return teacher
+
+
+def _one(name: str) -> Teacher:
+    """Return the teacher that is one model."""
     folder = user_path(name)
     if name in TEACHERS:
         teacher: Teacher = resolve(TEACHERS, name, "teachers").load()
         return teacher
     if folder.is_dir() and is_model_folder(folder):
         return folder_teacher(name, folder)
+    if _is_original(folder):
+        return _loader(ORIGINAL)(str(folder))
     if folder.is_dir():
         return _loader(_model_type(folder))(str(folder))
     if name.count("/") == 1:
@@ -44,11 +63,19 @@ def load_teacher(name: str) -> Teacher:
         return _loader(TIMM if ours else _model_type(hub_folder(name)))(name)
     if "/" in name or folder.exists():
         raise TeacherError(
-            f"teacher {name}: is no folder. Give a model folder, a hub id (owner/model) or 'embedded'."
+            f"teacher {name}: is no folder. Give a model folder, a hub id (owner/model), a file of original weights or "
+            "'embedded'."
         )
     raise PluginError(
         f"{unknown('teachers', name, TEACHERS)} Or give a model folder, or a hub id (owner/model)."
     )
+
+
+def _is_original(folder: Path) -> bool:
+    """Return whether a file is of original weights, or a folder holds such, and none that `transformers` looks for."""
+    if folder.is_file():
+        return folder.suffix in ORIGINAL_ENDINGS
+    return any(folder.glob(f"*{ORIGINAL_ENDINGS[0]}")) and not any((folder / one).is_file() for one in PLACES)
 
 
 def _loader(kind: str) -> Callable[[str], Teacher]:
@@ -66,12 +93,19 @@ def _model_type(folder: Path) -> str:
     kind = settings.get("model_type")
     if kind in (None, "timm_wrapper") and "architecture" in settings:
         return TIMM
-    if isinstance(kind, str) and kind in LOADERS:
+    known = [one for one in LOADERS if one not in OTHER_FORMS]
+    if isinstance(kind, str) and kind in known:
         return kind
-    guess = meant(kind, LOADERS) if isinstance(kind, str) else ""
+    another = (
+        isinstance(kind, str)
+        and any(  # with a number behind, say: a model of its own, no slip
+            kind.startswith(one) and not kind[len(one) :][:1].isalpha() for one in known
+        )
+    )
+    guess = meant(kind, known) if isinstance(kind, str) and not another else ""
     raise TeacherError(
         f"{folder / CONFIG}, model_type: got {show(kind)}, which no loader reads.{guess and f' {guess}'} "
-        f"Known: {', '.join(LOADERS)}. Give such a teacher, a timm model, or a folder that search/export.py wrote."
+        f"Known: {', '.join(known)}. Give such a teacher, a timm model, or a folder that search/export.py wrote."
     )
 
 

@@ -1,5 +1,6 @@
 """A frozen model that answers what the active losses want, and nothing else."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -8,11 +9,14 @@ from typing import Any
 
 import torch
 
+from spaces.errors import TeacherError
 from trainables.families.base import Blueprint, Family, Surroundings
 from trainables.preprocess import PreprocessConfig
-from trainables.signals import Batch, Offers, Signals, Wants, looks_at_pictures
+from trainables.signals import Batch, Offers, Signals, Want, Wants, looks_at_pictures
 from trainables.teachers.measured import read_measured
 from trainables.tokenizer import Tokenizer
+
+TEMPERATURE = Want("contrast", "temperature")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +29,14 @@ class TeacherFiles:
         fingerprint: hash of weights and config.
         measured: figures that its folder brings (quality, data specification), possibly empty; where its loader gives none,
             those of its side file.
+        notes: what its user should know of how it was read.
     """
 
     name: str
     folder: Path
     fingerprint: str
     measured: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Teacher:
@@ -43,6 +49,8 @@ class Teacher:
 
     Attributes:
         blueprint: of the model.
+        files: where it came from.
+        temperature: of its similarities, where its checkpoint holds none and somebody told it.
     """
 
     def __init__(
@@ -59,6 +67,7 @@ class Teacher:
         self._model: Family | None = None
         self._outline: Family | None = None
         self._read: Callable[[], Family] | None = None
+        self.temperature: float | None = None
         if isinstance(model, Family):
             self._model = model.eval().requires_grad_(False)
         else:
@@ -84,6 +93,7 @@ class Teacher:
             assert self._read is not None  # one of the two was given
             with torch.random.fork_rng(devices=[]):  # a training is the same, whenever its teacher is read
                 found = self._read().eval().requires_grad_(False)
+            self._keep_temperature(found)
             self._model = found if self._device is None else found.to(self._device)
         return self._model
 
@@ -137,6 +147,45 @@ class Teacher:
             if self.offers[want].rows and looks_at_pictures(self.plan.inputs(frozenset({want})).fields)
         )
 
+    @property
+    def lacks_temperature(self) -> bool:
+        """Whether nobody has told the temperature of its similarities yet, which its checkpoint does not hold."""
+        return self.blueprint.temperature_given and self.temperature is None
+
+    def tell_temperature(self, value: float, *, origin: str) -> None:
+        """Take the temperature of its similarities, which its checkpoint does not hold; by its fingerprint it is another teacher.
+
+        Args:
+            value: above 0.
+            origin: whence, for the user.
+
+        Raises:
+            TeacherError: its checkpoint holds one, or it has none.
+        """
+        if not self.lacks_temperature:
+            raise TeacherError(
+                f"teacher {self.files.name}: got temperature {value:g}; allowed: none, since "
+                + (
+                    "its checkpoint holds one."
+                    if TEMPERATURE in self.offers
+                    else "it has no ITC similarities."
+                )
+                + " Leave it out."
+            )
+        before = self.files.fingerprint
+        told = hashlib.sha256(f"{before} temperature {value!r}".encode()).hexdigest()[:16]
+        note = f"ITC temperature {value:g}, {origin}; its checkpoint holds none"
+        self.files = replace(self.files, fingerprint=told, notes=(*self.files.notes, note))
+        self.temperature = value
+        if self._model is not None:
+            self._keep_temperature(self._model)
+
+    def _keep_temperature(self, model: Family) -> None:
+        """Put what was told where the model looks for it; it is a constant there, no weight."""
+        for name, buffer in model.named_buffers():
+            if self.temperature is not None and name.rpartition(".")[2] == TEMPERATURE.what:
+                buffer.fill_(self.temperature)
+
     @torch.no_grad()
     def signals(self, batch: Batch, wants: Wants, known: Signals | None = None) -> Signals:
         """Return the signals for the given examples (no negatives), in autocast on a GPU.
@@ -153,4 +202,9 @@ class Teacher:
         kind = batch.device.type
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda"):
             found: Signals = self.model(batch, wants, None, known)
+        if TEMPERATURE in wants and self.lacks_temperature:
+            raise TeacherError(
+                f"teacher {self.files.name}: its checkpoint holds no ITC temperature, which a loss asks for. Give it with the "
+                f"name: '{self.files.name},temperature=0.05'; a search finds it on the validation pairs by itself."
+            )
         return Signals({want: value.detach() for want, value in found.items()})

@@ -1,7 +1,9 @@
 """Published weights as float32 tensors by their published names: one file or shards, safetensors or pickled."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -39,6 +41,26 @@ def read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
     found = _sharded(path) if path.name.endswith(INDEX) else _one_file(path)
     kept = {key: tensor for key, tensor in found.items() if not key.endswith(IGNORED)}
     return path, {key: one.float() if one.is_floating_point() else one for key, one in kept.items()}
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Return the weights of one pickled file, which may lie in it under `model`, beside what training kept.
+
+    Raises:
+        TeacherError: a damaged file, one that needs code to be read, or without weights.
+    """
+    found = _read(path)
+    state = found.get("model", found) if isinstance(found, dict) else found
+    if not isinstance(state, dict) or not all(isinstance(one, Tensor) for one in state.values()) or not state:
+        raise TeacherError(
+            f"{path}: holds a {type(state).__name__} where weights should be; allowed: a mapping of names to tensors, alone or "
+            f"under 'model'. {AGAIN}"
+        )
+    return {
+        key: one.float() if one.is_floating_point() else one
+        for key, one in state.items()
+        if not key.endswith(IGNORED)
+    }
 
 
 def shards_of(index: Path) -> dict[str, str]:
@@ -80,16 +102,33 @@ def _sharded(index: Path) -> dict[str, Tensor]:
 
 
 def _one_file(path: Path) -> dict[str, Tensor]:
-    read = _safetensors if path.suffix == ".safetensors" else _pickled
-    try:
-        weights = read(path)
-    except Exception as error:  # unpickling a damaged file may raise anything
-        raise TeacherError(f"{path}: cannot be read ({_reason(error)}). {AGAIN}") from error
+    weights = _read(path)
     if not isinstance(weights, dict) or not all(isinstance(one, Tensor) for one in weights.values()):
         raise TeacherError(
             f"{path}: holds a {type(weights).__name__}; allowed: a mapping of names to tensors. {AGAIN}"
         )
     return weights
+
+
+def _read(path: Path) -> Any:
+    """Return what a file holds, whatever it is.
+
+    Raises:
+        TeacherError: it is damaged, or only code that it brings could read it.
+    """
+    read = _safetensors if path.suffix == ".safetensors" else _pickled
+    try:
+        return read(path)
+    except UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if not named:
+            raise TeacherError(f"{path}: cannot be read (no pickle of tensors). {AGAIN}") from error
+        raise TeacherError(
+            f"{path}: cannot be read without running code that it asks for ({named[1]}), which is never done; allowed: tensors "
+            "and plain values. Save the state dict alone: torch.save({'model': model.state_dict()}, FILE)."
+        ) from error
+    except Exception as error:  # unpickling a damaged file may raise anything
+        raise TeacherError(f"{path}: cannot be read ({_reason(error)}). {AGAIN}") from error
 
 
 _safetensors: Callable[[Path], Any] = load_file

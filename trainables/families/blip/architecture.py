@@ -1,12 +1,15 @@
 """Sizes of one BLIP-family model: teacher and student differ in this record only."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from spaces.errors import ShapeError
 from trainables.tokenizer import VocabularyConfig
 
 PLACEMENTS = ("last", "first", "even")
+DECODER, ANSWER = "decoder", "answer"
+DECODES = (DECODER, ANSWER)
+"""What a decoder may be made for: captions, and answers that go on from their question."""
 
 
 def fusion_positions(depth: int, num_layers: int, placement: str) -> tuple[int, ...]:
@@ -54,6 +57,17 @@ class BlipArchitecture:
     `fusion` lists the text layers that hold cross-attention; with none the model is a dual encoder without
     ITM head and decoder. `decoder` is False where there is no language-model head, `matching` where there is no ITM head.
     `side` is `image` or `text` where the model has that side alone, which happens to what is deployed only.
+
+    The rest is for published checkpoints, none of which holds every part.
+
+    Attributes:
+        contrast: whether there are ITC projections, and a temperature; without, texts are not encoded by themselves.
+        encoder: whether text layers have the self-attention of an encoder; what captions alone has only that of its decoder.
+        decodes: what the decoder was made for: a part of `DECODES`.
+        answerer: whether questions are read with the picture, and answered by a decoder of its own that looks at the states of
+            the question (Li et al. 2022, section 5.3); it shares nothing with the encoder.
+        temperature_given: whether the ITC temperature is no weight, but a constant from elsewhere.
+        positions: rows of the table of positions, where it has more than `max_tokens`; 0 where it has not.
     """
 
     image: EncoderConfig
@@ -69,6 +83,12 @@ class BlipArchitecture:
     image_norm_eps: float = 1e-6
     text_norm_eps: float = 1e-12
     side: str = ""
+    contrast: bool = True
+    encoder: bool = True
+    decodes: tuple[str, ...] = DECODES
+    answerer: bool = False
+    temperature_given: bool = False
+    positions: int = 0
 
     def __post_init__(self) -> None:
         if any(not 0 <= i < self.text.depth for i in self.fusion):
@@ -91,8 +111,49 @@ class BlipArchitecture:
 
     @property
     def has_decoder(self) -> bool:
-        """Whether the model can caption and answer: a decoder that sees no image is none."""
+        """Whether the model can caption or answer: a decoder that sees no image is none."""
         return self.decoder and bool(self.fusion) and self.vocabulary.dec is not None
+
+    @property
+    def has_answerer(self) -> bool:
+        """Whether the model answers by a decoder apart from its encoder."""
+        return self.answerer and bool(self.fusion)
+
+    @property
+    def captions(self) -> bool:
+        """Whether it says captions."""
+        return self.has_decoder and DECODER in self.decodes
+
+    @property
+    def answers(self) -> bool:
+        """Whether it says answers, in whichever way."""
+        return self.has_answerer or (self.has_decoder and ANSWER in self.decodes)
+
+    @property
+    def answering(self) -> "BlipArchitecture":
+        """The decoder of an answerer, as the text side of a model of its own: what it looks at is as wide as a text state."""
+        return replace(
+            self,
+            image=replace(self.image, width=self.text.width, heads=1),
+            decoder=True,
+            encoder=False,
+            answerer=False,
+        )
+
+    @property
+    def taught(self) -> "BlipArchitecture":
+        """What a student has of a model like this: all that it can say, in the form of BLIP's pre-training (section 3.1)."""
+        able = tuple(mode for mode, has in ((DECODER, self.captions), (ANSWER, self.answers)) if has)
+        return replace(
+            self,
+            decoder=self.decoder or bool(able),
+            decodes=able or DECODES,
+            matching=self.contrast,
+            encoder=self.contrast,
+            answerer=False,
+            temperature_given=False,
+            positions=0,
+        )
 
     @property
     def image_tokens(self) -> int:
@@ -106,11 +167,10 @@ class BlipArchitecture:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy; `from_dict` reads it back."""
-        fields = asdict(self) | {"fusion": list(self.fusion)}
-        if self.matching:  # the fields are younger than the fingerprints of published folders
-            del fields["matching"]
-        if not self.side:
-            del fields["side"]
+        fields = asdict(self) | {"fusion": list(self.fusion), "decodes": list(self.decodes)}
+        for name in YOUNGER:  # than the fingerprints of published folders
+            if getattr(self, name) == type(self).__dataclass_fields__[name].default:
+                del fields[name]
         return fields
 
     @classmethod
@@ -125,4 +185,19 @@ class BlipArchitecture:
         parts["text"] = EncoderConfig(**parts["text"])
         parts["vocabulary"] = VocabularyConfig(**parts["vocabulary"])
         parts["fusion"] = tuple(parts["fusion"])
+        if "decodes" in parts:
+            parts["decodes"] = tuple(parts["decodes"])
         return cls(**parts)
+
+
+YOUNGER = (
+    "matching",
+    "side",
+    "contrast",
+    "encoder",
+    "decodes",
+    "answerer",
+    "temperature_given",
+    "positions",
+)
+"""Fields that are written only where they differ from their defaults."""

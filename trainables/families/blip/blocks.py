@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from trainables.families.base import Block
-from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
+from trainables.families.blip.architecture import DECODES, BlipArchitecture, EncoderConfig
 
 IMAGE_ENDS, IMAGE_LAYER = "image.ends", "image.layer"
 TEXT_ENDS, FUSED_ENDS, DECODER_ENDS = "text.ends", "fused.ends", "decoder.ends"
@@ -28,7 +28,8 @@ def blocks(architecture: BlipArchitecture, mode: str) -> Sequence[Block]:
         mode: image, text, fused, decoder or answer.
     """
     a = architecture
-    bare = replace(a, fusion=(), decoder=False, matching=False)
+    bare = replace(a, fusion=(), decoder=False, matching=False, answerer=False, positions=0)
+    bare = replace(bare, decodes=DECODES, temperature_given=False)
     if mode == "image":
         small = replace(bare, side="image", text=_NONE, image=replace(a.image, depth=1))
         layer = Block(architecture=replace(small, embedding=1), mode=IMAGE_LAYER, repeats=a.image.depth)
@@ -74,7 +75,8 @@ def run_block(model: Any, mode: str, inputs: Mapping[str, Tensor]) -> object:
     """
     if mode == IMAGE_ENDS:
         encoder = model.image_encoder
-        return model.embed(model.image_projection, encoder.vit.norm(encoder.embed(inputs["pixels"])))
+        tokens = encoder.vit.norm(encoder.embed(inputs["pixels"]))
+        return model.embed(model.image_projection, tokens) if model.architecture.contrast else tokens
     if mode == IMAGE_LAYER:
         return model.image_encoder.vit.blocks[0](inputs["image_states"])
     network = model.text_network

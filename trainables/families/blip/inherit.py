@@ -44,16 +44,18 @@ def inherit_image(student: Any, teacher: Any) -> None:
         target.blocks, evenly_spaced(len(target.blocks), len(source.blocks)), strict=True
     ):
         _copy(block, source.blocks[origin])
-    _copy(student.image_projection, teacher.image_projection)
+    if student.architecture.contrast and teacher.architecture.contrast:
+        _copy(student.image_projection, teacher.image_projection)
 
 
 def _nearest(index: int, candidates: Sequence[int]) -> int:
     return min(candidates, key=lambda other: (abs(other - index), -other))
 
 
-def inherit_text(student: Any, teacher: Any) -> None:
+def inherit_text(student: Any, teacher: Any, *, decoding: Any = None) -> None:
     """Overwrite the student's text network, heads and temperature with slices of the teacher's.
 
+    What a decoder of its own answers with goes to the student's, which continues texts in the same way.
     A student fusion layer whose teacher layer has no cross-attention takes that of the nearest teacher fusion
     layer.
     """
@@ -68,13 +70,22 @@ def inherit_text(student: Any, teacher: Any) -> None:
             nearest = originals[_nearest(origin, teacher.architecture.fusion)].cross_attention
             assert nearest is not None
             _copy(layer.cross_attention, nearest)
-    if target.has_decoder and source.has_decoder:
-        _copy(target.head_transform, source.head_transform)
-        _copy(target.head_norm, source.head_norm)
+    decoding = teacher if decoding is None else decoding
+    decoder = decoding.answer_network if decoding.architecture.has_answerer else decoding.text_network
+    if target.has_decoder and decoder.has_decoder:
+        if decoder is not source:  # it shares nothing with the encoder
+            for layer, origin in zip(layers, evenly_spaced(len(layers), len(decoder.layers)), strict=True):
+                assert layer.decoder_attention is not None  # it has a decoder
+                _copy(layer.decoder_attention, decoder.layers[origin].decoder_attention)
+        _copy(target.head_transform, decoder.head_transform)
+        _copy(target.head_norm, decoder.head_norm)
         with torch.no_grad():
-            target.head_bias.copy_(source.head_bias)
+            target.head_bias.copy_(decoder.head_bias)
+    if not student.architecture.contrast or not teacher.architecture.contrast:
+        return
     _copy(student.text_projection, teacher.text_projection)
     if student.itm_head is not None and teacher.itm_head is not None:
         _copy(student.itm_head, teacher.itm_head)
-    with torch.no_grad():
-        student.temperature.copy_(teacher.temperature)
+    if bool(teacher.temperature.isfinite()):  # of one that is not known the student begins with BLIP's own
+        with torch.no_grad():
+            student.temperature.copy_(teacher.temperature)

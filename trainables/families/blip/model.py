@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.families.base import Block, Family, Resolved, Sample, Surroundings
-from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig, fusion_positions
+from trainables.families.blip.answers import Asked, answer_pass, answered
+from trainables.families.blip.architecture import BlipArchitecture
 from trainables.families.blip.asked import Texts, first_of, spread, texts_of
 from trainables.families.blip.blocks import BLOCKS, blocks, run_block
+from trainables.families.blip.drafting import drafted
 from trainables.families.blip.image_encoder import ImageEncoder
 from trainables.families.blip.inherit import inherit_image, inherit_text
 from trainables.families.blip.offers import (
@@ -30,7 +32,7 @@ from trainables.families.blip.offers import (
     TEXT_POOLED,
     offers_of,
 )
-from trainables.families.blip.options import BlipOptions, absolute, resolved
+from trainables.families.blip.options import BlipOptions, resolved
 from trainables.families.blip.pairs import FusedPairs, fused_pairs
 from trainables.families.blip.passes import layer_sample, pass_inputs
 from trainables.families.blip.text_network import TextNetwork, TraceLayers, keep_trace, trace_layers
@@ -53,7 +55,6 @@ TEMPERATURE_RANGE = (
     0.01,
     0.5,
 )  # CLIP stops at 0.01 (BLIP at 0.001, where one step of a small student diverges)
-PATCH_SIZE = 16  # of a student whose teacher is of another family
 
 
 @final
@@ -61,7 +62,8 @@ class Blip(Family):
     """BLIP's mixture of encoder and decoder: ITC projections on two encoders, image-grounded encoder, decoder.
 
     With 0 fusion layers it is a dual encoder: ITM head, decoder and language-model head do not exist and cost
-    nothing. Of one side, all that belongs to the other does not exist either.
+    nothing. Of one side, all that belongs to the other does not exist either. Nor does what a published checkpoint has no
+    weights for; a temperature that is given and was not told yet is NaN.
     """
 
     Config = BlipOptions
@@ -72,6 +74,8 @@ class Blip(Family):
     image_projection: nn.Linear
     text_network: TextNetwork
     text_projection: nn.Linear
+    answer_network: TextNetwork
+    temperature: Tensor
 
     def __init__(self, architecture: BlipArchitecture) -> None:
         super().__init__()
@@ -81,12 +85,17 @@ class Blip(Family):
             self.image_encoder = ImageEncoder(architecture)
         if architecture.side != "image":
             self.text_network = TextNetwork(architecture)
-        if architecture.side != "text":
+        if architecture.side != "text" and architecture.contrast:
             self.image_projection = nn.Linear(architecture.image.width, architecture.embedding)
-        if architecture.side != "image":
+        if architecture.side != "image" and architecture.contrast:
             self.text_projection = nn.Linear(architecture.text.width, architecture.embedding)
         self.itm_head = nn.Linear(architecture.text.width, 2) if architecture.has_matching else None
-        self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE))
+        if architecture.side != "image" and architecture.has_answerer:
+            self.answer_network = TextNetwork(architecture.answering)
+        if architecture.temperature_given:
+            self.register_buffer("temperature", torch.tensor(torch.nan))
+        elif architecture.contrast:
+            self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE))
         self.reset_parameters()
 
     @classmethod
@@ -101,28 +110,7 @@ class Blip(Family):
         Raises:
             ShapeError: sizes that do not fit together, or a teacher without texts.
         """
-        sides = {
-            name: EncoderConfig(
-                width=absolute(side.width, f"{name}.width"),
-                depth=absolute(side.depth, f"{name}.depth"),
-                heads=absolute(side.heads or 1, f"{name}.heads"),
-                mlp_ratio=side.mlp_ratio,
-            )
-            for name, side in (("image", config.image), ("text", config.text))
-        }
-        layers = absolute(config.fusion.layers, "fusion.layers")
-        fusion = fusion_positions(sides["text"].depth, layers, config.fusion.placement)
-        embedding = absolute(config.embedding, "embedding")
-        parts: dict[str, Any] = {**sides, "fusion": fusion, "embedding": embedding}
-        if isinstance(around.teacher, BlipArchitecture):
-            return replace(around.teacher, **parts, matching=True)
-        return BlipArchitecture(
-            **parts,
-            image_size=around.image_size,
-            patch_size=PATCH_SIZE,
-            max_tokens=around.max_tokens,
-            vocabulary=around.texts(),
-        )
+        return drafted(config, around)
 
     @classmethod
     def sizes(cls, architecture: BlipArchitecture) -> dict[str, int]:
@@ -157,6 +145,7 @@ class Blip(Family):
             fusion=architecture.fusion if asked & GROUNDED else (),
             decoder=architecture.decoder and bool(asked & ANSWERS),
             matching=architecture.matching and "fused" in asked,
+            answerer=architecture.answerer and "answer" in asked,
         )
 
     @classmethod
@@ -166,7 +155,9 @@ class Blip(Family):
 
     @classmethod
     def blocks(cls, architecture: BlipArchitecture, mode: str) -> Sequence[Block]:
-        """Return ends and layers of a pass, see `blocks.blocks`."""
+        """Return ends and layers of a pass, see `blocks.blocks`; the pass itself where two networks answer."""
+        if mode == "answer" and architecture.has_answerer:
+            return (Block(architecture=architecture, mode=mode),)
         return blocks(architecture, mode)
 
     @torch.no_grad()
@@ -192,11 +183,15 @@ class Blip(Family):
             nn.init.normal_(tokens, std=0.02)
 
     def inherit(self, teacher: nn.Module, config: BlipOptions) -> None:
-        """Overwrite those sides that are to begin with the teacher's layers and width slices."""
+        """Overwrite those sides that are to begin with the teacher's layers and width slices.
+
+        Of a teacher of several parts the decoder is that of the part that decodes.
+        """
+        source = getattr(teacher, "first", teacher)
         if config.image.init == "inherit":
-            inherit_image(self, teacher)
+            inherit_image(self, source)
         if config.text.init == "inherit":
-            inherit_text(self, teacher)
+            inherit_text(self, source, decoding=getattr(teacher, "decoding", teacher))
 
     @classmethod
     def reads_teacher(cls, config: BlipOptions) -> bool:
@@ -213,7 +208,8 @@ class Blip(Family):
 
         In place, as BLIP does: a clamp in the graph would stop its gradient.
         """
-        self.temperature.clamp_(*TEMPERATURE_RANGE)
+        if self.architecture.contrast and not self.architecture.temperature_given:
+            self.temperature.clamp_(*TEMPERATURE_RANGE)
 
     def inputs(self, wants: Wants) -> Inputs:
         """Return pixels, captions and questions as far as the passes read them, and by what negatives are drawn."""
@@ -227,6 +223,8 @@ class Blip(Family):
             fields.add("caption.key")
         if "answer" in asked:
             fields |= {"question.ids", "question.mask"}
+            if self.architecture.has_answerer:  # question and answer are read apart
+                fields.add("question.targets")
         by_teacher = mined and self.negatives == "teacher"
         source = (
             frozenset({IMAGE_EMBEDDING, TEXT_EMBEDDING, TEMPERATURE}) if by_teacher else frozenset[Want]()
@@ -253,15 +251,17 @@ class Blip(Family):
         if "fused" in asked:
             pairs = self._pairs(batch, given if self.negatives == "teacher" else found) if mined else None
             self._fused(batch, _made(tokens), wants, found, pairs)
+        if "answer" in asked and self.architecture.has_answerer:
+            found[Want("answer", "logits")] = self._answered(batch, _made(tokens))
         for mode, kind in (("decoder", CAPTION), ("answer", QUESTION)):
-            if mode in asked:
+            if mode in asked and Want(mode, "logits") not in found:
                 texts = texts_of(batch, kind, training=self.training)
                 self._decoder(texts, _made(tokens), mode=mode, wants=wants, found=found)
         return found.only(wants)
 
     def pass_inputs(self, mode: str, tokens: int) -> dict[str, Tensor]:
         """Return noise for a picture or its tokens, ids within the vocabulary, no padding."""
-        return pass_inputs(self.architecture, mode, tokens, self.temperature)
+        return pass_inputs(self.architecture, mode, tokens, next(self.parameters()))
 
     def run_pass(self, mode: str, inputs: Mapping[str, Tensor]) -> object:
         """Run one pass up to its head, or one block."""
@@ -269,8 +269,10 @@ class Blip(Family):
             return run_block(self, mode, inputs)
         if mode == "image":
             tokens, _, _ = self.image_encoder(inputs["pixels"])
-            return self.embed(self.image_projection, tokens)
+            return self.embed(self.image_projection, tokens) if self.architecture.contrast else tokens
         ids, mask, image = inputs["ids"], inputs["mask"], inputs.get("tokens")
+        if mode == "answer" and self.architecture.has_answerer:
+            return answer_pass(self.text_network, self.answer_network, ids, mask, _made(image))
         decode = mode in ANSWERS
         states, _ = self.text_network(ids, mask, image, decode=decode, trace=TraceLayers())
         if mode == "text":
@@ -360,6 +362,14 @@ class Blip(Family):
         if self.itm_head is None:
             raise ValueError("this model has no ITM head: it is a dual encoder, or was deployed without")
         return self.itm_head
+
+    def _answered(self, batch: Batch, tokens: Tensor) -> Tensor:
+        """Return what an answerer predicts at the places of the answers, see `answers.answered`."""
+        a = self.architecture
+        asked = Asked.of(
+            batch, enc=_there(a.vocabulary.enc), dec=_there(a.vocabulary.dec), sep=a.vocabulary.sep
+        )
+        return answered(self.text_network, self.answer_network, asked, tokens)
 
     def _decoder(self, texts: Texts, tokens: Tensor, *, mode: str, wants: Wants, found: Signals) -> None:
         """Run the causal decoder over token ids grounded in image tokens (B, P, D); the first becomes [DEC].

@@ -61,6 +61,11 @@ def layer_sample(architecture: BlipArchitecture) -> Sample:
         fusion=tuple(index for index, fused in enumerate(ordered) if fused),
     )
     image = {"image_encoder.vit.blocks.0": a.image.depth}
-    text = {f"text_network.layers.{index}": kinds[fused] for index, fused in enumerate(ordered)}
+    networks = ("text_network", *(["answer_network"] if a.has_answerer else []))
+    text = {
+        f"{network}.layers.{index}": kinds[fused]
+        for network in networks
+        for index, fused in enumerate(ordered)
+    }
     repeats = {"": {**image, **text}, "image": image, "text": text}[a.side]
     return Sample(architecture=small, repeats=repeats)

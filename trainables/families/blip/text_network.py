@@ -74,7 +74,9 @@ class TextLayer(nn.Module):
         super().__init__()
         width, heads, eps = config.text.width, config.text.heads, config.text_norm_eps
         inner = int(width * config.text.mlp_ratio)
-        self.attention = AttentionBlock(width, heads, context_width=width, eps=eps)
+        self.attention = (
+            AttentionBlock(width, heads, context_width=width, eps=eps) if config.encoder else None
+        )
         self.decoder_attention = (
             AttentionBlock(width, heads, context_width=width, eps=eps) if config.has_decoder else None
         )
@@ -101,7 +103,7 @@ class TextLayer(nn.Module):
         Where states are some of a text, `among` is all of it, and the mask says what each of them sees.
         """
         attention = self.decoder_attention if decode else self.attention
-        assert attention is not None  # a model without decoder does not decode
+        assert attention is not None  # a model does not decode without decoder, nor encode without encoder
         causal = decode and among is None
         found: tuple[Tensor, Tensor | None] = attention(states, among, mask, causal=causal, want_map=want_map)
         return found
@@ -140,7 +142,7 @@ class TextNetwork(nn.Module):
         super().__init__()
         width, vocabulary = config.text.width, config.vocabulary
         self.words = nn.Embedding(vocabulary.size, width, padding_idx=vocabulary.pad)
-        self.positions = nn.Embedding(config.max_tokens, width)
+        self.positions = nn.Embedding(config.positions or config.max_tokens, width)
         self.norm = nn.LayerNorm(width, eps=config.text_norm_eps)
         self.layers = nn.ModuleList(TextLayer(config, index) for index in range(config.text.depth))
         self.has_decoder = config.has_decoder

@@ -1,4 +1,4 @@
-"""Sizes, preprocessing and tokenizer of a Hugging Face BLIP folder; what we cannot hold is refused."""
+"""Sizes and tokenizer of a Hugging Face BLIP folder of any of its three classes; what we cannot hold is refused."""
 
 import math
 from dataclasses import replace
@@ -13,13 +13,27 @@ from trainables.teachers.settings import classes_of, natural, section, square_si
 from trainables.tokenizer import Tokenizer, VocabularyConfig
 
 CONFIG = "config.json"
-ARCHITECTURE = "BlipForImageTextRetrieval"
+RETRIEVAL, CAPTIONING, ANSWERING = (
+    "BlipForImageTextRetrieval",
+    "BlipForConditionalGeneration",
+    "BlipForQuestionAnswering",
+)
+PARTS: dict[str, dict[str, Any]] = {
+    RETRIEVAL: {"decoder": False, "temperature_given": True},
+    CAPTIONING: {"contrast": False, "matching": False, "encoder": False, "decodes": ("decoder",)},
+    ANSWERING: {"contrast": False, "matching": False, "decoder": False, "answerer": True},
+}
+"""What each class of the library holds of a model of our family."""
+EXAMPLES = {
+    RETRIEVAL: "Salesforce/blip-itm-base-coco",
+    CAPTIONING: "Salesforce/blip-image-captioning-base",
+    ANSWERING: "Salesforce/blip-vqa-base",
+}
 PROJECTED_ANEW = (
     "BlipModel"  # its two projections are drawn afresh when any published checkpoint is loaded into it
 )
-LONGEST_TEXT = (
-    35  # tokens; BLIP's retrieval length (Li et al. 2022). Published position tables have 512 rows.
-)
+LONGEST_TEXT = 40  # tokens, of which BLIP captions are made (Li et al. 2022); its retrieval takes 35
+UNUSED_ROWS = 128  # of a word table, which tables padded to a round number have
 
 # What the library assumes for a key that a config file leaves out (BlipVisionConfig, BlipTextConfig).
 VISION = {
@@ -50,15 +64,15 @@ EMBEDDING = 256
 def read_config(folder: Path) -> BlipArchitecture:
     """Return the sizes; the special ids are still those of the config alone, see `read_tokenizer`.
 
-    Texts longer than `LONGEST_TEXT` tokens are cut, as BLIP's own evaluation does, and the position table
-    with them: `max_tokens` is the length at which costs are counted and students are built.
+    Texts longer than `LONGEST_TEXT` tokens are cut, as BLIP's own evaluation does: `max_tokens` is the length at which costs are
+    counted and students are built. The table of positions stays whole.
 
     Raises:
         TeacherError: no config, another architecture, or an option that our family lacks.
     """
     path = folder / CONFIG
     settings = read_object(path)
-    _require_architecture(path, settings)
+    kind = _class_of(path, settings)
     vision = {**VISION, **section(path, settings, "vision_config")}
     text = {**TEXT, **section(path, settings, "text_config")}
     for name, side in (("vision_config", vision), ("text_config", text)):
@@ -67,8 +81,9 @@ def read_config(folder: Path) -> BlipArchitecture:
     vocabulary = natural(path, "text_config.vocab_size", text["vocab_size"])
     depth = natural(path, "text_config.num_hidden_layers", text["num_hidden_layers"])
     longest = natural(path, "text_config.max_position_embeddings", text["max_position_embeddings"])
+    begin = text["bos_token_id"]
     try:
-        return BlipArchitecture(
+        found = BlipArchitecture(
             image=_encoder(path, "vision_config", vision),
             text=_encoder(path, "text_config", text),
             fusion=tuple(range(depth)),
@@ -78,33 +93,54 @@ def read_config(folder: Path) -> BlipArchitecture:
             image_size=square_side(path, "vision_config.image_size", vision["image_size"]),
             patch_size=square_side(path, "vision_config.patch_size", vision["patch_size"]),
             max_tokens=min(longest, LONGEST_TEXT),
-            vocabulary=VocabularyConfig(
-                size=vocabulary, pad=0, cls=0, sep=0, dec=text["bos_token_id"], enc=vocabulary - 1
-            ),
-            decoder=False,
+            positions=longest if longest > LONGEST_TEXT else 0,
+            vocabulary=VocabularyConfig(size=vocabulary, pad=0, cls=0, sep=0, dec=begin, enc=vocabulary - 1),
             image_norm_eps=float(vision["layer_norm_eps"]),
             text_norm_eps=float(text["layer_norm_eps"]),
+            **PARTS[kind],
         )
     except ShapeError as error:
         raise TeacherError(f"{path}: {error}") from error
+    if found.image_size % found.patch_size:
+        raise TeacherError(
+            f"{path}, vision_config.image_size: got {found.image_size} with patch_size {found.patch_size}; allowed: a multiple "
+            "of the patch. Check that config and weights belong together."
+        )
+    if found.answerer and found.image.width != found.text.width:
+        raise TeacherError(
+            f"{path}: got {kind} with vision_config.hidden_size {found.image.width} and text_config.hidden_size "
+            f"{found.text.width}; allowed: the same, since its decoder looks at text states through weights as wide as the "
+            "pictures'. The class itself cannot run either: give another checkpoint."
+        )
+    return found
 
 
-def _require_architecture(path: Path, settings: dict[str, Any]) -> None:
+def _class_of(path: Path, settings: dict[str, Any]) -> str:
+    """Return the class of the library that a folder was saved as.
+
+    Raises:
+        TeacherError: it is none that can teach.
+    """
     kind, classes = settings.get("model_type"), classes_of(settings)
+    found = [one for one in PARTS if one in classes]
+    if kind == "blip" and found:
+        return found[0]
+    allowed = ", ".join(f"{one} (such as {example})" for one, example in EXAMPLES.items())
     if kind == "blip" and PROJECTED_ANEW in classes:
         raise TeacherError(
-            f"{path}: got architectures {show(classes)}; allowed: {ARCHITECTURE}. The projections of a {PROJECTED_ANEW} are "
-            f"of no published training; give the checkpoint saved as {ARCHITECTURE}, such as Salesforce/blip-itm-base-coco."
+            f"{path}: got architectures {show(classes)}; allowed: {allowed}. The projections of a {PROJECTED_ANEW} are "
+            "of no published training; give a checkpoint saved as one of these."
         )
-    if kind != "blip" or ARCHITECTURE not in classes:
-        raise TeacherError(
-            f"{path}: got model_type {show(kind)} with architectures {show(classes)}; allowed: 'blip' with "
-            f"{ARCHITECTURE}, such as Salesforce/blip-itm-base-coco, or a folder that search/export.py wrote."
-        )
+    raise TeacherError(
+        f"{path}: got model_type {show(kind)} with architectures {show(classes)}; allowed: 'blip' with {allowed}; "
+        "or a folder that search/export.py wrote."
+    )
 
 
-def read_tokenizer(folder: Path, config: BlipArchitecture) -> tuple[BlipArchitecture, Tokenizer]:
-    """Return the config with all special ids, and the tokenizer.
+def read_tokenizer(
+    folder: Path, config: BlipArchitecture
+) -> tuple[BlipArchitecture, Tokenizer, tuple[str, ...]]:
+    """Return the config with all special ids, the tokenizer, and what the user should know of the two.
 
     BLIP's [DEC] is the text config's `bos_token_id`; [ENC] is the tokenizer's token of that name, otherwise
     the last row of the word table, as in the published checkpoints.
@@ -148,7 +184,15 @@ def read_tokenizer(folder: Path, config: BlipArchitecture) -> tuple[BlipArchitec
     complete = replace(config, vocabulary=vocabulary)
     tokenizer.backend.no_padding()  # a saved tokenizer may remember the padding of its last call
     tokenizer.backend.no_truncation()
-    return complete, Tokenizer(tokenizer.backend, complete.vocabulary, complete.max_tokens)
+    unused = size - 1 - largest
+    notes = (
+        (
+            f"its tokenizer has {largest + 1:,} tokens and its word table {size:,} rows: check that the two belong together",
+        )
+        if unused > UNUSED_ROWS
+        else ()
+    )
+    return complete, Tokenizer(tokenizer.backend, complete.vocabulary, complete.max_tokens), notes
 
 
 def _require(path: Path, name: str, got: object, allowed: tuple[object, ...]) -> None:
@@ -164,10 +208,10 @@ def _encoder(path: Path, name: str, side: dict[str, Any]) -> EncoderConfig:
         natural(path, f"{name}.{key}", side[key])
         for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
     )
-    return EncoderConfig(width=width, depth=depth, heads=heads, mlp_ratio=_ratio(width, inner))
+    return EncoderConfig(width=width, depth=depth, heads=heads, mlp_ratio=mlp_ratio(width, inner))
 
 
-def _ratio(width: int, inner: int) -> float:
+def mlp_ratio(width: int, inner: int) -> float:
     """Return the ratio that gives exactly `inner` again once multiplied by `width` and cut."""
     ratio = inner / width
     return ratio if int(width * ratio) == inner else math.nextafter(ratio, math.inf)

@@ -290,12 +290,15 @@ def test_a_loss_that_the_teacher_can_feed_for_no_student_is_told(
     load: Load, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     space = load(
-        losses="  itc: {weight: 1}\n  lm_logit: {weight: {log: [1, 2], zero: 0.5}}\n  decoder_hidden: {weight: 0}\n"
+        losses="  itc: {weight: 1}\n  lm_logit: {weight: {log: [1, 2]}}\n  decoder_hidden: {weight: 0}\n"
+        "  answer_logit: {weight: {log: [1, 2], zero: 0.5}}\n"
     )
     dual = load_teacher(str(write_teacher(tmp_path_factory.mktemp("dual"), fusion=())))
     with pytest.raises(SpaceError) as caught:
         check_losses(space, {"embedded": dual})
-    (line,) = str(caught.value).splitlines()  # decoder_hidden is off
+    (line,) = str(
+        caught.value
+    ).splitlines()  # decoder_hidden is off, answer_logit may be: `left_out` tells of it
     assert line.startswith("toy.yaml:11, losses.lm_logit: needs decoder.logits of the teacher")
     assert line.endswith("(--set losses.lm_logit.weight=0)")
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from search.inputs.places import chosen_storage, copied_teacher, stored
+from search.inputs.places import chosen_storage, copied_parts, copied_teacher, stored
 from search.tune import shared
 from spaces.errors import InputsChanged, ResourceError, StorageError, TeacherError
 from tests.unit.trainables.small import write_teacher
 from trainables.datasets.cache_folder import STORAGE, cache_folder, storage, stored_in, unusable
 from trainables.teachers.loading import load_teacher
+from trainables.teachers.naming import checkpoints_of
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +106,19 @@ def test_a_teacher_is_copied_once_with_all_that_makes_it(
         TeacherError, match=r"teacher mine: its copy .* has fingerprint .* where every node sees it"
     ):
         copied_teacher("mine", folder, "another", say=said.append)
+
+
+def test_parts_and_files_are_copied_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = (write_teacher(tmp_path / name, seed) for seed, name in enumerate(("one", "two")))
+    monkeypatch.setenv(STORAGE, str(tmp_path / "all"))
+    name, said = f"retrieval={one},captioning={two}", list[str]()
+    known = load_teacher(name).files.fingerprint
+    copy = copied_parts(name, known, say=said.append)
+    assert all(Path(part).is_relative_to(tmp_path / "all") for part in checkpoints_of(copy))
+    assert load_teacher(copy).files.fingerprint == known
+    assert copied_parts(name, known, say=said.append) == copy
+    assert len(said) == 2
+    assert copied_parts("embedded", load_teacher("embedded").files.fingerprint, say=said.append) == "embedded"
 
 
 class TestEachNode:

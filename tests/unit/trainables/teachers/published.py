@@ -27,10 +27,17 @@ class Published:
     """The Hugging Face model, and the folder it was saved to."""
 
     folder: Path
-    model: BlipForImageTextRetrieval
+    model: Any
 
 
-def save(folder: Path, vision: dict[str, Any], text: dict[str, Any], *, positions: int = 20) -> Published:
+def save(
+    folder: Path,
+    vision: dict[str, Any],
+    text: dict[str, Any],
+    *,
+    positions: int = 20,
+    kind: type[Any] = BlipForImageTextRetrieval,
+) -> Published:
     """Save a random model with its tokenizer and image processor, as a user would."""
     folder.mkdir()
     vocabulary = write_word_tokenizer(folder, WORDS, positions)
@@ -48,7 +55,7 @@ def save(folder: Path, vision: dict[str, Any], text: dict[str, Any], *, position
         image_text_hidden_size=16,
     )
     torch.manual_seed(3)
-    model = BlipForImageTextRetrieval(config).eval()
+    model = kind(config).eval()
     with torch.no_grad():  # fresh biases and norms are constants, which would hide a wrong name
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

@@ -14,7 +14,7 @@ from trainables.teachers.blip.huggingface import load_huggingface
 @pytest.mark.parametrize(
     ("path", "value", "told"),
     [
-        ("architectures", ["BlipForConditionalGeneration"], "allowed: 'blip' with BlipForImageTextRetrieval"),
+        ("architectures", ["BlipVisionModel"], "allowed: 'blip' with BlipForImageTextRetrieval"),
         ("architectures", ["BlipModel"], "The projections of a BlipModel are of no published training"),
         ("architectures", [], "got model_type 'blip' with architectures []"),
         ("model_type", "clip", "got model_type 'clip'"),
@@ -28,6 +28,7 @@ from trainables.teachers.blip.huggingface import load_huggingface
         ("text_config.num_attention_heads", 5, "width must be a multiple of heads"),
         ("text_config.num_hidden_layers", "3", "text_config.num_hidden_layers: got '3'"),
         ("vision_config.image_size", [32, 48], "vision_config.image_size"),
+        ("vision_config.image_size", 40, "got 40 with patch_size 16; allowed: a multiple of the patch"),
         ("text_config.vocab_size", 9, "the tokenizer gives ids up to 18"),
     ],
 )

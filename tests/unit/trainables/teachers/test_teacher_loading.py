@@ -88,6 +88,7 @@ def test_a_hugging_face_folder_goes_to_the_loader_of_its_model_type(
             '{"model_type": "dinov3_vitt"}',
             r"got 'dinov3_vitt', which no loader reads. Did you mean 'dinov3_vit'\?",
         ),
+        ('{"model_type": "blip-2"}', r"got 'blip-2', which no loader reads. Known: beit, blip,"),
         ('{"model_type": "gpt2"}', r"got 'gpt2', which no loader reads. Known: beit, blip,"),
         ('{"model_type": 3}', r"got 3, which no loader reads. Known: beit, blip,"),
         ("{}", r"model_type: got null, which no loader reads"),

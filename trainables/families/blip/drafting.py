@@ -1,0 +1,41 @@
+"""The architecture of a student: its own sizes, and all else as its teacher has it."""
+
+from dataclasses import replace
+from typing import Any
+
+from trainables.families.base import Surroundings
+from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig, fusion_positions
+from trainables.families.blip.options import BlipOptions, absolute
+
+PATCH_SIZE = 16  # of a student whose teacher is of another family
+
+
+def drafted(config: BlipOptions, around: Surroundings) -> BlipArchitecture:
+    """Return the candidate's widths, depths and fusion; of its teacher's family it can say what that can.
+
+    Raises:
+        ShapeError: sizes that do not fit together, or a teacher without texts.
+    """
+    sides = {
+        name: EncoderConfig(
+            width=absolute(side.width, f"{name}.width"),
+            depth=absolute(side.depth, f"{name}.depth"),
+            heads=absolute(side.heads or 1, f"{name}.heads"),
+            mlp_ratio=side.mlp_ratio,
+        )
+        for name, side in (("image", config.image), ("text", config.text))
+    }
+    layers = absolute(config.fusion.layers, "fusion.layers")
+    fusion = fusion_positions(sides["text"].depth, layers, config.fusion.placement)
+    embedding = absolute(config.embedding, "embedding")
+    parts: dict[str, Any] = {**sides, "fusion": fusion, "embedding": embedding}
+    taught = getattr(around.teacher, "taught", None)
+    if isinstance(taught, BlipArchitecture):
+        return replace(taught, **parts)
+    return BlipArchitecture(
+        **parts,
+        image_size=around.image_size,
+        patch_size=PATCH_SIZE,
+        max_tokens=around.max_tokens,
+        vocabulary=around.texts(),
+    )

@@ -1,0 +1,119 @@
+"""How a teacher is named: one model, or a part from each of several checkpoints; and the temperature that goes with it.
+
+`NAME`, `NAME,temperature=0.05`, or `retrieval=NAME,captioning=NAME,vqa=NAME[,temperature=0.05]` with one or more of the three.
+NAME is a name of the table, a folder, a file of weights, or a hub id.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from spaces.errors import TeacherError
+from spaces.paths import settled, user_path
+from trainables.teachers import TEACHERS
+
+TASKS_OF_PARTS = ("retrieval", "captioning", "vqa")
+TEMPERATURE = "temperature"
+_KEY = rf"(?:{'|'.join((*TASKS_OF_PARTS, TEMPERATURE))})="
+LARGEST = 1.0  # of a temperature; training keeps it at 0.5 at most (Li et al. 2022, as coded)
+ADVICE = "NAME, or one or more of retrieval=NAME,captioning=NAME,vqa=NAME, and at the end ,temperature=NUMBER"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherName:
+    """A teacher's name, taken apart.
+
+    Attributes:
+        whole: name of a teacher that is one model; "" of one that is made of parts.
+        parts: task -> name of the checkpoint that it is taken from, in the order of `TASKS_OF_PARTS`.
+        temperature: of its similarities, if that is told.
+    """
+
+    whole: str = ""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    temperature: float | None = None
+
+    @classmethod
+    def parsed(cls, text: str) -> Self:
+        """Take a name apart.
+
+        Raises:
+            TeacherError: a part twice or empty, or a temperature that is none.
+        """
+        whole, parts, temperature = "", dict[str, str](), None
+        for number, piece in enumerate(re.split(rf",(?={_KEY})", text)):
+            key, _, value = piece.partition("=") if re.match(_KEY, piece) else ("", "", piece)
+            if key == TEMPERATURE and temperature is None:
+                temperature = _number(text, value)
+            elif key in TASKS_OF_PARTS and key not in parts and not whole and value:
+                parts[key] = value
+            elif not key and not number:
+                whole = value
+            else:
+                raise TeacherError(f"teacher {text}: got {piece!r}; allowed: {ADVICE}, each once.")
+        if not whole and not parts:
+            raise TeacherError(f"teacher {text}: names no checkpoint; allowed: {ADVICE}.")
+        ordered = {task: parts[task] for task in TASKS_OF_PARTS if task in parts}
+        return cls(whole=whole, parts=ordered, temperature=temperature)
+
+    def __str__(self) -> str:
+        named = [f"{task}={name}" for task, name in self.parts.items()] or [self.whole]
+        if self.temperature is not None:
+            named.append(f"{TEMPERATURE}={self.temperature!r}")
+        return ",".join(named)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The checkpoints that it is made of."""
+        return tuple(self.parts.values()) or (self.whole,)
+
+    def moved(self, place: Callable[[str], str]) -> Self:
+        """Return it with other names of its checkpoints."""
+        if not self.parts:
+            return replace(self, whole=place(self.whole))
+        return replace(self, parts={task: place(name) for task, name in self.parts.items()})
+
+
+def _number(text: str, value: str) -> float:
+    try:
+        found = float(value)
+    except ValueError:
+        found = math.nan
+    if not 0 < found <= LARGEST:
+        raise TeacherError(
+            f"teacher {text}, {TEMPERATURE}: got {value!r}; allowed: a number above 0, at most {LARGEST:g}. Training begins at "
+            "0.07: give one near it, or none, and a search finds it."
+        )
+    return found
+
+
+def of_checkpoints(text: str, place: Callable[[str], str]) -> str:
+    """Return a name with other names of its checkpoints; one that is no name as it is, for its reader to tell."""
+    try:
+        return str(TeacherName.parsed(text).moved(place))
+    except TeacherError:
+        return text
+
+
+def settled_name(text: str) -> str:
+    """Return a name as any process can load it: folders and files from the root, any other as it is."""
+
+    def place(name: str) -> str:
+        return name if name in TEACHERS or not user_path(name).exists() else str(settled(name))
+
+    return of_checkpoints(text, place)
+
+
+def checkpoints_of(text: str) -> tuple[str, ...]:
+    """Return the checkpoints that a name is made of; of one that is no name, itself."""
+    try:
+        return TeacherName.parsed(text).names
+    except TeacherError:
+        return (text,)
+
+
+def with_temperature(text: str, value: float) -> str:
+    """Return a name with a temperature, in place of one that it tells."""
+    return str(replace(TeacherName.parsed(text), temperature=value))
