@@ -319,9 +319,13 @@ def _host() -> str:
 
 def _clean(folder: Path) -> None:
     """Remove, once per process, the drafts that killed processes left in a folder."""
-    if folder in _cleaned:
-        return
-    _cleaned.add(folder)
+    if folder not in _cleaned:
+        _cleaned.add(folder)
+        remove_abandoned(folder)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the drafts in a folder that nobody writes any more: of processes of this machine that have gone, and old ones."""
     with suppress(OSError):  # another's folder, or gone: nothing of ours hangs on it
         for entry in list(os.scandir(folder)):
             found = _NAME.match(entry.name)
@@ -358,6 +362,10 @@ def _abandoned(entry: os.DirEntry[str], *, host: str, pid: int) -> bool:
 
 
 def _alive(pid: int) -> bool:
+    """Return whether a process runs; one that has ended does not, though nobody may have waited for it yet."""
+    with suppress(OSError, IndexError):  # Linux tells
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return False
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

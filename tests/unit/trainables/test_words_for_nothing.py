@@ -11,7 +11,7 @@ from spaces.owner import _doing
 from trainables.configs import require_counts
 from trainables.families.blip.options import absolute
 from trainables.model_folder import read_model_folder
-from trainables.teachers.blip.huggingface_config import _require_architecture
+from trainables.teachers.blip.huggingface_config import _class_of
 from trainables.teachers.settings import natural
 
 
@@ -29,7 +29,7 @@ from trainables.teachers.settings import natural
 )
 def test_a_config_of_another_model(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(TeacherError) as caught:
-        _require_architecture(Path("config.json"), settings)
+        _class_of(Path("config.json"), settings)
     assert said in str(caught.value)
     assert "None" not in str(caught.value)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from spaces.errors import ResourceError, TeacherError
-from spaces.files import make_folder
+from spaces.files import make_folder, remove_abandoned
 from spaces.turns import in_turn
 from trainables.datasets.base import Progress
 from trainables.datasets.encoded import EncodedSplit
@@ -107,6 +107,7 @@ def finish(folder: Path) -> None:
     for path in folder.glob("*-of-*.safetensors"):
         if path.name not in known and not path.name.startswith("."):
             path.unlink(missing_ok=True)
+    remove_abandoned(folder)  # of a filling that was killed just before: its processes live on for a batch
 
 
 @contextmanager

@@ -20,6 +20,20 @@ from trainables.teachers.teacher import Teacher
 WORKERS = 2
 
 
+def children_of(pid: int) -> set[int]:
+    """Return the processes that a process has started, as Linux tells."""
+    tasks = Path(f"/proc/{pid}/task")
+    return {int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()}
+
+
+def lives(pid: int) -> bool:
+    """Return whether a process has not ended; one that nobody has waited for has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class Fills:
     """Fills one cache again and again, in processes of their own."""
 
@@ -48,8 +62,11 @@ class Fills:
         """Fill a folder and kill that after some seconds; return whether it was not done by then."""
         pid = self.start(folder)
         time.sleep(after)
+        orphans = children_of(pid)
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
+        while any(map(lives, orphans)):  # they end when they want to tell it how far they are
+            time.sleep(0.01)
         return os.WIFSIGNALED(status)
 
     def is_whole(self, folder: Path) -> bool:
