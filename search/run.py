@@ -80,7 +80,10 @@ def parser() -> argparse.ArgumentParser:
 
 def number_or_auto(text: str) -> float | str:
     """Return what a flag says of GPUs: a number, or a word that the space knows or refuses."""
-    return text if text == "auto" else float(text)
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _add_resources(made: argparse.ArgumentParser) -> None:

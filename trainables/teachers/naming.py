@@ -12,6 +12,7 @@ from typing import Self
 
 from spaces.errors import TeacherError
 from spaces.paths import settled, user_path
+from spaces.plugins import meant
 from trainables.teachers import TEACHERS
 
 TASKS_OF_PARTS = ("retrieval", "captioning", "vqa")
@@ -45,6 +46,10 @@ class TeacherName:
         whole, parts, temperature = "", dict[str, str](), None
         for number, piece in enumerate(re.split(rf",(?={_KEY})", text)):
             key, _, value = piece.partition("=") if re.match(_KEY, piece) else ("", "", piece)
+            other = re.search(r",([A-Za-z_]+)=", value)
+            if other and not user_path(value).exists():
+                advice = meant(other[1], (*TASKS_OF_PARTS, TEMPERATURE), "Name one of these.")
+                raise TeacherError(f"teacher {text}: got {other[1]!r}; allowed: {ADVICE}. {advice}")
             if key == TEMPERATURE and temperature is None:
                 temperature = _number(text, value)
             elif key in TASKS_OF_PARTS and key not in parts and not whole and value:

@@ -32,6 +32,8 @@ def test_a_name_is_taken_apart_and_put_together_again(
         ("retrieval=a,retrieval=b", "got 'retrieval=b'; allowed: NAME, or"),
         ("a,vqa=b", "got 'vqa=b'"),
         ("retrieval=", "got 'retrieval='"),
+        ("retrieval=/no/such,captionin=/nor/this", "got 'captionin'; allowed: NAME, or"),
+        ("embedded,temprature=0.1", "Did you mean 'temperature'?"),
         ("temperature=0.1", "names no checkpoint"),
         ("", "names no checkpoint"),
         ("a,temperature=hot", "temperature: got 'hot'; allowed: a number above 0"),
