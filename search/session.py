@@ -10,7 +10,6 @@ import ray
 from ray.tune import Callback
 
 from search.candidates.admissions import StudentAdmissions
-from search.candidates.arms import ablation_facts
 from search.candidates.candidate_searcher import CandidateSearcher
 from search.candidates.first_candidates import plan_search
 from search.candidates.packing import Packing, choose_packing
@@ -37,6 +36,7 @@ from search.tune.groups import Watchdog
 from search.tune.shared import check_copies, check_seen
 from search.tune.tune_callback import RunCallback, Watched
 from search.tune.tuner import Guarded, make_tuner
+from spaces.arms import ablation_facts
 from spaces.errors import InputsChanged, StorageError
 from spaces.interruption import shielded
 from trainables.datasets.cache_folder import storage
@@ -206,7 +206,7 @@ class Session:
             metrics=list(self.recorder.metric_names),
             rungs=[*rungs_of(self.space), self.space.training.epochs],
             defaults={**self.facts.known.get("defaults", {}), **self.options.notes},
-            ablation=ablation_facts(self.inputs),
+            ablation=ablation_facts(self.space, self.inputs.arms),
         )
 
     def _growth(self) -> Growth:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BETTER, SAME, SATURATES, FASTER = "better", "same", "saturates", "faster"
 KINDS = (BETTER, SAME, SATURATES, FASTER)
+NAMING = (*KINDS, "than")  # what of a claim names arms
 LEAST_SEEDS = 2  # one seed has no spread, so nothing can be told from chance
 
 _SEED = Number(whole=True, low=0, high=2**31 - 1)
@@ -110,17 +111,6 @@ class ClaimSection(Section):
     above: Annotated[float | None, fixed(_POINTS)] = None
     within: Annotated[float | None, fixed(_POINTS)] = None
 
-    @property
-    def kind(self) -> str:
-        """Which kind of claim it is; the first of several, "" for none."""
-        return next((name for name in KINDS if getattr(self, name)), "")
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """All arms that it names."""
-        lists = (self.better, self.than, self.same, self.saturates, self.faster)
-        return tuple(name for one in lists for name in one or ())
-
 
 class AblationSection(Section):
     """Arms and their seeds: each arm is trained once with each seed, nobody proposes anything.
@@ -166,6 +156,13 @@ def ablation_problems(space: "Space") -> Iterator[Problem]:
     for name, claim in found.claims.items():
         for key, text in _wrong(claim, tuple(found.arms)):
             yield _problem(space, ("ablation", "claims", name, *key), text)
+    if space.search.seed:
+        now = list(found.seeds)
+        text = f"got {space.search.seed}, but an ablation has seeds of its own; allowed: 0. Set ablation.seeds, now {now}."
+        yield _problem(space, ("search", "seed"), text)
+    if space.search.start:
+        text = "got start points, but an ablation trains its arms and nothing else; allowed: none. Make arms of them."
+        yield _problem(space, ("search", "start"), text)
     if space.search.trials > found.trials:
         text = (
             f"got {space.search.trials}; allowed: at most {found.trials}, since the ablation has {len(found.arms)} arms and "

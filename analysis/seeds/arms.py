@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.run_folder import Run, Trial
+from analysis.run_folder import FACTS_FILE, Run, Trial
+from analysis.run_json import TEXT, WHOLE, is_number, list_of
 from analysis.seeds.cells import curves
+from spaces.ablation import KINDS, NAMING
 from spaces.errors import RunError
 from spaces.objectives import COSTS
 
@@ -40,13 +42,18 @@ def arms_of(run: Run, metric: str) -> dict[str, Arm]:
     """Return name -> arm, in the order of the space.
 
     Raises:
-        RunError: the run is of no ablation.
+        RunError: the run is of no ablation, or what it says of one is damaged.
     """
     facts = run.facts.get("ablation")
     if not isinstance(facts, Mapping):
         raise RunError(
             f"{run.folder}: is no run of an ablation; allowed: one of a space with a section `ablation`, such as "
             "spaces/dlip_fusion_depth.yaml. Run python search/run.py --space FILE first."
+        )
+    if not _is_sound(facts):
+        raise RunError(
+            f"{run.folder / FACTS_FILE}, ablation: is not what a search writes: names of arms, arm and seed of each candidate, "
+            "and claims on these. Put back a copy of the file as the search wrote it."
         )
     known, along = {trial.candidate_id: trial for trial in run.trials}, curves(run, metric)
     made: dict[str, list[tuple[int, Trial | None, Mapping[int, float]]]] = {
@@ -64,6 +71,27 @@ def claims_of(run: Run) -> dict[str, dict[str, Any]]:
         words: {key: value for key, value in claim.items() if value is not None}
         for words, claim in (run.facts.get("ablation") or {}).get("claims", {}).items()
     }
+
+
+def _is_sound(facts: Mapping[str, Any]) -> bool:
+    """Return whether the arms of a run are named, and candidates and claims are of these."""
+    arms, candidates, claims = facts.get("arms"), facts.get("candidates"), facts.get("claims")
+    if not isinstance(arms, list) or not isinstance(candidates, dict) or not isinstance(claims, dict):
+        return False
+    places, told = list(candidates.values()), list(claims.values())
+    if not all(isinstance(one, dict) for one in (*places, *told)):
+        return False
+    lists = [claim[key] for claim in told for key in NAMING if claim.get(key) is not None]
+    return (
+        list_of(TEXT).holds(arms)
+        and all(place.get("arm") in arms and WHOLE.holds(place.get("seed")) for place in places)
+        and all(list_of(TEXT).holds(names) and set(names) <= set(arms) for names in lists)
+        and all(any(claim.get(key) for key in KINDS) for claim in told)
+        and all(
+            claim.get(key) is None or is_number(claim[key]) for claim in told for key in ("above", "within")
+        )
+        and all(claim.get("at") in claim["saturates"] for claim in told if claim.get("saturates"))
+    )
 
 
 def _arm(name: str, found: list[tuple[int, Trial | None, Mapping[int, float]]], metric: str) -> Arm:

@@ -59,6 +59,8 @@ class Judge:
     def knee(self, names: Sequence[str], within: float) -> str | None:
         """Return the first arm from which on the best one is surely less than `within` points better; None for none."""
         best = self._best(names)
+        if not self.arms[best].sample:
+            return None
         for name in names:
             lead = self._lead(best, name)
             if name == best or (lead.known and lead.high < within):
@@ -111,7 +113,8 @@ class Judge:
         return Verdict(words=words, outcome=outcome, told=told, interval=found)
 
     def _faster(self, words: str, claim: Mapping[str, Any]) -> Verdict:
-        (one, other), bound = claim["faster"], float(claim.get("above") or 1.0)
+        (one, other), above = claim["faster"], claim.get("above")
+        bound = 1.0 if above is None else float(above)
         fast, slow = self.arms[one], self.arms[other]
         if not slow.sample or not fast.curves:
             none = Interval(estimate=math.nan, low=-math.inf, high=math.inf)

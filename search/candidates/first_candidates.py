@@ -5,7 +5,6 @@ warm start.
 from collections.abc import Iterator
 
 from search.candidates.admissions import StudentAdmissions
-from search.candidates.arms import arms
 from search.candidates.search_plan import Queued, SearchPlan
 from search.inputs.inputs import Inputs
 from search.proposal import NOT_PROPOSED, Proposal
@@ -57,7 +56,7 @@ def first_candidates(
     """
     if inputs.space.ablation is not None:
         yield from (Proposal(candidate=one) for one in inputs.baselines)
-        yield from (arm.proposal for arm in arms(inputs))
+        yield from (Proposal(candidate=arm.candidate, values=arm.values) for arm in inputs.arms)
         return
     default = default_candidate(inputs, admissions)
     if default is not None:
@@ -83,7 +82,8 @@ def plan_search(inputs: Inputs, recorder: Recorder, admissions: StudentAdmission
         if not is_known(proposal.candidate.candidate_id, known):
             known.add(proposal.candidate.candidate_id)
             queue.append(Queued(proposal=proposal))
-    for values, number in recorder.waited():  # for their latency, when the last session ended
+    waited = recorder.waited() if inputs.space.ablation is None else ()  # arms come again, each with its seed
+    for values, number in waited:  # for their latency, when the last session ended
         proposal = admissions.build(values, number)
         if not is_known(proposal.candidate.candidate_id, known):
             known.add(proposal.candidate.candidate_id)

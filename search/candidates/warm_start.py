@@ -44,8 +44,13 @@ def read_runs(folders: Iterable[Path], inputs: Inputs) -> EarlierResults:
     """Return what earlier runs have measured; their folders are only read, also while a search writes them.
 
     Raises:
-        RunError: a folder that is no run or is damaged; runs of another space, teacher or data, with every difference.
+        RunError: a folder that is no run or is damaged; runs of another space, teacher or data, with every difference; an
+            ablation, in which nobody learns from anything.
     """
+    if inputs.space.ablation is not None:
+        raise RunError(
+            "--warm-start: got it for an ablation, which trains its arms and nothing else; allowed: with a search. Drop the flag."
+        )
     named = {folder.resolve(): folder for folder in folders}
     facts = {folder: read_facts(folder) for folder in named.values()}
     for folder, known in facts.items():

@@ -12,6 +12,7 @@ from search.inputs.gathering import Agree, dataset_settings, fingerprints, gathe
 from search.inputs.places import PATH_OPTIONS, Elsewhere, settled_teacher
 from search.inputs.teacher_figures import Say, TeacherFigures, figures_path, temperature_of
 from search.latency.latencies import Latencies
+from spaces.arms import arms
 from spaces.baselines import baselines
 from spaces.candidate import Candidate
 from spaces.errors import ShapeError, SpaceError
@@ -47,6 +48,7 @@ class Inputs:
         left_out: these losses, and why.
         notes: what the user should know of what was chosen for him.
         baselines: students that are trained along and do not compete.
+        arms: trainings of an ablation.
         latencies: of students and teachers on the target of the space, once `latency.opening` has begun to measure.
         elsewhere: runs what is long where the trials are to run, once a cluster is joined; None does it in this process.
         copies: teacher -> its copy in the storage, of those that some node does not see.
@@ -87,6 +89,7 @@ class Inputs:
         self.evaluation = EvaluationSize(**space.evaluation.model_dump())
         self._leave_out(parts.unread)
         self.baselines = baselines(self.space, self.students, self.feedable_part)
+        self.arms = arms(self.space, self.students, self.feedable_part)
         self.space = completed(self.space, self.students.made)
         self.dataset_settings = dataset_settings(self.space)
 

@@ -4,7 +4,6 @@ import random
 import time
 from typing import Any
 
-from search.candidates.arms import arms
 from search.candidates.cost_filter import LATENCY, STATIC, CostFilter, shown
 from search.inputs.capability import figures_line
 from search.inputs.inputs import FLOPS_PER_CPU_S, Inputs
@@ -128,11 +127,23 @@ def _ablation_lines(inputs: Inputs) -> list[str]:
     """Return the arms and seeds of an ablation, and how far it goes."""
     found, trials = inputs.space.ablation, inputs.space.search.trials
     assert found is not None
-    total, seeds = sum(1 for _ in arms(inputs)), ", ".join(map(str, found.seeds))
+    total, seeds = len(inputs.arms), ", ".join(map(str, found.seeds))
     short = f", of which the first {trials} (search.trials)" if trials < total else ""
     return [
         f"ablation: {len(found.arms)} arms ({', '.join(found.arms)}) with the seeds {seeds}: {total} candidates{short}; nothing "
-        "is proposed, no blind student is trained. Its verdicts: python analysis/ablation.py RUN"
+        "is proposed, no blind student is trained. Its verdicts: python analysis/ablation.py RUN",
+        *_stopped_arms(inputs.space),
+    ]
+
+
+def _stopped_arms(space: Space) -> list[str]:
+    """Return a caution where the scheduler may stop arms, which then have no figure of the last epoch."""
+    factor = space.search.scheduler.options.get("reduction_factor", 1)
+    if factor == 1:
+        return []
+    return [
+        f"WARNING: search.scheduler.reduction_factor is {factor}: arms may be stopped early, and are then compared with nothing; "
+        "1 stops nobody"
     ]
 
 

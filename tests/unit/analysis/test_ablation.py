@@ -93,6 +93,12 @@ def test_the_knee_is_the_first_arm_that_the_best_surely_does_not_beat_by_more() 
     assert "from 3 on" in judge.verdict("it", {"saturates": list("1234"), "at": "2"}).told
 
 
+def test_without_a_measurement_there_is_no_knee() -> None:
+    verdict = judged({"saturates": ["a", "b"], "at": "a"}, arm("a", []), arm("b", []))
+    assert verdict.outcome == UNDECIDED
+    assert "nowhere" in verdict.told
+
+
 def test_epochs_to_be_as_good_are_read_between_measurements() -> None:
     slow = arm("slow", [80.0, 80.0, 80.0], [{4: 70.0, 8: 80.0}] * 3)
     # 60 at epoch 1 and 90 at 3: 80 after 1 + 2 * 20 / 30 epochs
@@ -101,6 +107,9 @@ def test_epochs_to_be_as_good_are_read_between_measurements() -> None:
     assert found.interval.estimate == pytest.approx(8 / (1 + 2 * 20 / 30))
     assert found.outcome == HOLDS
     assert judged({"faster": ["fast", "slow"], "above": 4}, slow, fast).outcome == FAILS
+    assert judged({"faster": ["fast", "slow"], "above": 0}, slow, fast).outcome == HOLDS
+    slower = arm("slower", [80.0] * 3, [{8: 79.0, 16: 80.0}] * 3)
+    assert judged({"faster": ["slower", "slow"], "above": 0}, slow, slower).outcome == HOLDS
     never = arm("never", [70.0] * 3, [{8: 70.0}] * 3)
     assert judged({"faster": ["never", "slow"]}, slow, never).outcome == FAILS
     some = arm("some", [70.0, 90.0], [{8: 70.0}, {1: 90.0}])
@@ -143,6 +152,27 @@ def test_the_command_prints_and_draws_arms_and_verdicts(
     page = (folder / "ablation.html").read_text()
     assert "wide is &lt;i&gt;better&lt;/i&gt;" in page
     assert "<b>huge</b>" not in page
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arms": None},
+        {"arms": ["wide"]},
+        {"candidates": ["a0000000"]},
+        {"candidates": {"a0000000": {"arm": "wide"}}},
+        {"claims": {"it": {"better": ["wide", "other"]}}},
+        {"claims": {"it": {}}},
+        {"claims": {"it": {"same": ["wide", "narrow"], "within": "much"}}},
+        {"claims": {"it": {"saturates": ["wide", "narrow"], "at": "other"}}},
+    ],
+)
+def test_a_damaged_ablation_is_told(
+    change: dict[str, Any], make_run: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(make_run, "run", ROWS, ablation={**FACTS, **change})
+    assert main([str(folder)]) == 2
+    assert "run.json, ablation: is not what a search writes" in capsys.readouterr().err
 
 
 def test_a_run_of_no_ablation_and_an_unknown_metric_are_told(

@@ -108,6 +108,15 @@ def test_each_mistake_is_told_with_its_place(problems: Problems, arms: str, clai
     assert any(said in one and one.startswith("space.yaml:") for one in found), found
 
 
+def test_what_an_ablation_would_ignore_is_refused(problems: Problems):
+    found = problems((LAST, f"  trials: 12\n  seed: 3\n  start: [{{}}]\nablation:\n{ARMS}"))
+    assert found == [
+        "space.yaml:19, search.seed: got 3, but an ablation has seeds of its own; allowed: 0. Set ablation.seeds, now [0, 1, 2].",
+        "space.yaml:20, search.start: got start points, but an ablation trains its arms and nothing else; allowed: none. "
+        "Make arms of them.",
+    ]
+
+
 def test_more_trials_than_arms_are_refused(problems: Problems):
     found = problems((LAST, "  trials: 13\nablation:\n" + ARMS))
     assert found == [
