@@ -24,7 +24,11 @@ from search.tune.groups import DEVICES
 from trainables.trial import Launch, run_trial
 
 KNOWN_RAY = "2.60.0"  # as in constraints.txt
-OWN_METHODS = ("_trial_task_failure", "_update_trial_queue", "_cleanup_cached_actors")  # of Ray Tune's controller
+OWN_METHODS = (
+    "_trial_task_failure",
+    "_update_trial_queue",
+    "_cleanup_cached_actors",
+)  # of Ray Tune's controller
 NEVER_S = "1e9"  # between two copies of Tune's state, all trials in one file, which nobody reads
 KEPT_S = 5.0  # that the process of an ended trial is kept for the next one
 PAUSE_S = 0.1
@@ -88,7 +92,7 @@ def mend_tune() -> str:
     """
     if lacking := sorted(_lacking()):
         return (
-            f"Ray {ray.__version__}: its Tune is made otherwise than that of 2.60 (no {', '.join(lacking)}), and is used as it is: "
+            f"Ray {ray.__version__}: its Tune is made otherwise than that of 2.60 (no {', '.join(lacking)}), and used as it is: "
             "a process lost between two trials may cost a candidate, and where trials hold all CPUs, one whose latency is "
             f"not known may wait. With 2.60 neither happens: pip install 'ray=={KNOWN_RAY}'"
         )
@@ -99,7 +103,10 @@ def mend_tune() -> str:
 
 def _lacking() -> set[str]:
     """Return what this version of Ray Tune lacks of that which is mended, or used for it."""
-    kept = {TuneController: {"_resetting_trials", "_actor_cache"}, _ObjectCache: {"_cached_objects"}}
+    kept: dict[Any, set[str]] = {
+        TuneController: {"_resetting_trials", "_actor_cache"},
+        _ObjectCache: {"_cached_objects"},
+    }
     lacking = {name for name in OWN_METHODS if not callable(getattr(TuneController, name, None))}
     return lacking.union(*(names - {*one.__init__.__code__.co_names} for one, names in kept.items()))
 
