@@ -35,7 +35,7 @@ from search.tune.capacity import Capacity, gpu_kinds
 from search.tune.groups import Watchdog
 from search.tune.shared import check_copies, check_seen
 from search.tune.tune_callback import RunCallback, Watched
-from search.tune.tuner import Guarded, make_tuner
+from search.tune.tuner import Guarded, make_tuner, mend_tune
 from spaces.arms import ablation_facts
 from spaces.errors import InputsChanged, StorageError
 from spaces.interruption import shielded
@@ -327,6 +327,8 @@ class Session:
         )
         callback = RunCallback(self.recorder, watched)
         theirs = [Guarded(one, self.say) for one in self.options.callbacks]
+        if odd := mend_tune():
+            self.say(odd)
         tuner = make_tuner(
             searcher,
             self.scheduler,

@@ -11,6 +11,7 @@ from spaces.tree import located, overlaid
 
 KEEP_FRONTS, KEEP_ALL = "fronts", "all"
 AUTO_GPUS = "auto"
+LEAST_SHARE = 1e-4  # of a GPU: Ray counts ten-thousandths, and less is none
 
 _COUNT = Number(whole=True, low=1, high=10**9, why="nothing is counted that far in a search")
 _EPOCHS = Number(whole=True, low=1, high=10**5, why="candidates are judged and noted epoch by epoch")
@@ -237,8 +238,11 @@ class ResourcesSection(Section):
 
     @model_validator(mode="after")
     def _workers_have_devices(self) -> Self:
-        """Refuse several workers on shares of a GPU: on one device two of them cannot speak to one another."""
+        """Refuse a share that is none, and several workers on shares: on one device two of them cannot speak to one another."""
         gpus = self.gpus
+        if gpus is not None and 0 < gpus < LEAST_SHARE:
+            text = f"got {gpus:g}; allowed: 0, or a share from {LEAST_SHARE:g} on, as Ray counts no smaller ones. Raise it."
+            stop([(("gpus_per_worker",), text)])
         if self.workers_per_trial > 1 and gpus is not None and 0 < gpus < 1:
             text = (
                 f"got {gpus:g} with {self.workers_per_trial} workers per trial; allowed: a share of a GPU for trials of one "

@@ -164,7 +164,10 @@ def _train_all(run: Run, made: Sequence[Order]) -> list[str]:
 
 
 def _takes(run: Run) -> "Resources":
-    """Return what each training takes: what a worker of the run's trials took."""
+    """Return what each training takes: what a worker of the run's trials took, and a whole GPU where these shared one.
+
+    How many share one was measured where the run was, and trainings of a control are not held to a share of its memory.
+    """
     from search.run_folder.facts import read_space
     from search.tune import cluster
 
@@ -173,7 +176,10 @@ def _takes(run: Run) -> "Resources":
     except StudentSearchError as error:  # of an earlier version, perhaps; nothing else hangs on it
         _say(f"each training takes one CPU, and a GPU where there are any: {error}")
         return cluster.resources(workers=1, cpus=1, gpus=None)
-    return cluster.resources(workers=1, cpus=asked.cpus_per_worker, gpus=asked.gpus)
+    found = cluster.resources(workers=1, cpus=asked.cpus_per_worker, gpus=asked.gpus)
+    if asked.packs and found.gpus:
+        _say("each training takes a whole GPU: gpus_per_worker: auto is of trials of a search alone")
+    return found
 
 
 def _say(line: str) -> None:

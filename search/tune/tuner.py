@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, final
 
+import ray
 from ray import tune
 from ray.exceptions import RayActorError
 from ray.tune import Callback
@@ -15,12 +16,19 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
+from ray.tune.utils.object_cache import _ObjectCache
 
 from search.candidates.candidate_searcher import CandidateSearcher
 from search.schedulers.base import RungScheduler
 from search.tune.groups import DEVICES
 from trainables.trial import Launch, run_trial
 
+KNOWN_RAY = "2.60.0"  # as in constraints.txt
+OWN_METHODS = (
+    "_trial_task_failure",
+    "_update_trial_queue",
+    "_cleanup_cached_actors",
+)  # of Ray Tune's controller
 NEVER_S = "1e9"  # between two copies of Tune's state, all trials in one file, which nobody reads
 KEPT_S = 5.0  # that the process of an ended trial is kept for the next one
 PAUSE_S = 0.1
@@ -47,7 +55,6 @@ def make_tuner(
         over: whether all trials are to end.
     """
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", NEVER_S)
-    mend_tune()
     storage = Path(launch.storage)
     # Ray's copy of its own state is never read, and where the disk is full, that is told once and in our words
     logging.getLogger("ray.tune.execution.experiment_state").addFilter(
@@ -75,10 +82,33 @@ def make_tuner(
 
 
 @cache
-def mend_tune() -> None:
-    """Have Ray Tune lose no candidate with a kept process, and keep none from whoever waits for what that holds."""
+def mend_tune() -> str:
+    """Have Ray Tune lose no candidate with a kept process, and keep none from whoever waits for what that holds.
+
+    That takes parts of Ray Tune (2.60) that are its own. A version that is made otherwise is left as it is.
+
+    Returns:
+        What is to be told of such a version, "" of one that is mended.
+    """
+    if lacking := sorted(_lacking()):
+        return (
+            f"Ray {ray.__version__}: its Tune is made otherwise than that of 2.60 (no {', '.join(lacking)}), and used as it is: "
+            "a process lost between two trials may cost a candidate, and where trials hold all CPUs, one whose latency is "
+            f"not known may wait. With 2.60 neither happens: pip install 'ray=={KNOWN_RAY}'"
+        )
     _tell_losses_once()
     _go_on_while_nobody_comes()
+    return ""
+
+
+def _lacking() -> set[str]:
+    """Return what this version of Ray Tune lacks of that which is mended, or used for it."""
+    kept: dict[Any, set[str]] = {
+        TuneController: {"_resetting_trials", "_actor_cache"},
+        _ObjectCache: {"_cached_objects"},
+    }
+    lacking = {name for name in OWN_METHODS if not callable(getattr(TuneController, name, None))}
+    return lacking.union(*(names - {*one.__init__.__code__.co_names} for one, names in kept.items()))
 
 
 def _tell_losses_once() -> None:

@@ -102,6 +102,7 @@ def measure(place: Path, *, trials: int, cpus: int, held: bool) -> dict[str, Any
     with cluster.joined(None):
         found = cluster.resources(workers=1, cpus=1, gpus=0)
         capacity = Capacity(found, ahead=1)
+        tuner.mend_tune()
         made = tuner.make_tuner(
             Numbers(trials),  # type: ignore[arg-type]
             FIFOScheduler(),  # type: ignore[arg-type]

@@ -4,8 +4,10 @@ import ctypes
 import os
 import resource
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,11 +26,16 @@ def keep_freed_memory() -> None:
     By default glibc returns large blocks at once, and the kernel clears each page anew: some 500 a step of a small student,
     3 % of its time. Another C library has no `mallopt`, and goes on as it does.
     """
-    tell = getattr(ctypes.CDLL(None), "mallopt", None)
+    tell = _of_glibc("mallopt")
     if tell is None:
         return
     for what, size in KEPT.items():
         tell(what, size)
+
+
+def _of_glibc(name: str) -> Callable[..., Any] | None:
+    """Return a function of the C library, None where it has none of that name."""
+    return getattr(ctypes.CDLL(None), name, None)
 
 
 class PeakMemory:
@@ -61,7 +68,12 @@ def limit_memory(share: float) -> None:
 
 
 def _forget_peak() -> None:
-    """Let the kernel count the peak of this process anew; a system that cannot goes on with the old one."""
+    """Let the kernel count the peak of this process anew; a system that cannot goes on with the old one.
+
+    What trials before have left free is given back, or it would count as memory of this one.
+    """
+    if (trim := _of_glibc("malloc_trim")) is not None:
+        trim(0)
     with suppress(OSError):
         switch = os.open(RESET, os.O_WRONLY)
         try:

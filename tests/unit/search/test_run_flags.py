@@ -53,6 +53,7 @@ def test_several_workers_get_no_share_of_a_gpu(space_file: Path) -> None:
         ("--gpus-per-worker", "nan", "resources.gpus_per_worker"),
         ("--gpus-per-worker", "1.5", "resources.gpus_per_worker"),
         ("--gpus-per-worker", "all", "resources.gpus_per_worker"),
+        ("--gpus-per-worker", "1e-05", "resources.gpus_per_worker"),
     ],
 )
 def test_nonsense_names_its_flag(flag: str, value: str, path: str, space_file: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from analysis.run_folder import Run, Trial
 from search.results import undistilled
 from search.results.control_rows import ControlRows, finished_before, note_finished
 from search.results.orders import Order
+from search.run_folder import facts
+from search.tune import cluster
 from spaces.errors import CheckpointError, RunError
 from tests.unit.trainables.small import make_job
 
@@ -162,3 +165,20 @@ def test_one_seed_has_a_gain_and_no_spread(
     undistilled._tell_gains(tmp_path, "retention", [])
     told = "80.0 with distillation, 70.5 without: gain +9.5, one seed, no spread"
     assert capsys.readouterr().out == f"aaaaaaaa, noisy data: retention {told}\n"
+
+
+@pytest.mark.parametrize(
+    ("packs", "gpus", "told"), [(True, 1.0, True), (True, 0.0, False), (False, 1.0, False)]
+)
+def test_trainings_that_do_not_share_a_gpu_as_trials_did_say_so(
+    packs: bool,
+    gpus: float,
+    told: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = SimpleNamespace(cpus_per_worker=1, gpus=None, packs=packs)
+    monkeypatch.setattr(facts, "read_space", lambda folder, changes: SimpleNamespace(resources=asked))
+    monkeypatch.setattr(cluster, "resources", lambda **takes: SimpleNamespace(gpus=gpus))
+    undistilled._takes(SimpleNamespace(folder=Path()))  # type: ignore[arg-type]
+    assert ("takes a whole GPU" in capsys.readouterr().err) is told

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -88,11 +89,13 @@ class Search:
 
 
 @pytest.fixture
-def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
-    """Return a search whose gauges go nowhere."""
+def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Search]:
+    """Return a search whose gauges go nowhere; its tables are closed in the end, as a session closes them."""
     nowhere = SimpleNamespace(show_epoch=lambda *_: None, show_end=lambda *_: None, show_run=lambda *_: None)
     monkeypatch.setattr(tune_callback, "Gauges", lambda quality: nowhere)
-    return Search(tmp_path, io.StringIO())
+    made = Search(tmp_path, io.StringIO())
+    yield made
+    made.recorder.close()
 
 
 def check_broken_off(search: Search, said: str) -> None:

@@ -20,7 +20,7 @@ from trainables.training.control import PlainControl, Row
 from trainables.training.health import flat_metrics
 from trainables.training.job import Job
 from trainables.training.loop import TrialLoop, train
-from trainables.training.memory import PeakMemory
+from trainables.training.memory import PeakMemory, keep_freed_memory
 from trainables.training.trainer import Trainer
 
 EVERY = {"every_epoch": True}
@@ -188,6 +188,15 @@ def test_rows_tell_the_time_of_an_epoch_without_its_evaluation_and_the_peak_of_m
     peaks = [row["peak_mib"] for row in rows]
     assert peaks == sorted(peaks)
     assert 50 < peaks[0] < 1e6
+
+
+def test_what_a_trial_before_has_freed_is_no_memory_of_the_next_one() -> None:
+    keep_freed_memory()
+    gc.collect()
+    held = [torch.ones(2**18) for _ in range(192)]  # 1 MiB each, less than stays with the process
+    most = PeakMemory(torch.device("cpu")).mib()
+    held.clear()
+    assert PeakMemory(torch.device("cpu")).mib() < most - 96
 
 
 def test_memory_is_counted_from_where_a_trial_begins() -> None:
