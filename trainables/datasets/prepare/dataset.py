@@ -22,7 +22,7 @@ from trainables.datasets.jsonl_files import shown
 from trainables.datasets.live import Decoder, LivePixels, Variation
 from trainables.datasets.pictures import VERSION as PIXELS
 from trainables.datasets.pictures import read_square
-from trainables.datasets.prepare.form import AGAIN, MANIFEST, SHARDS, VERSION, WORK, Shard
+from trainables.datasets.prepare.form import AGAIN, MANIFEST, PROGRESS, SHARDS, VERSION, Shard
 from trainables.datasets.prepare.reading import Place, Rows, read_rows
 from trainables.datasets.prepared import Prepared, broken, mapped, owners
 from trainables.datasets.texts import normalised
@@ -308,7 +308,7 @@ def _manifest(root: Path) -> dict[str, Any]:
     """
     path = root / MANIFEST
     if not path.is_file():
-        begun = (root / WORK).is_dir()
+        begun = (root / PROGRESS).is_dir()
         why = (
             "its preparation is not finished"
             if begun

@@ -18,7 +18,7 @@ from trainables.datasets.contents import reason
 from trainables.datasets.formats.rows import group_values, parts
 from trainables.datasets.jsonl_files import LARGEST, shown, what_it_is, wrong_size
 from trainables.datasets.pictures import seen, whole
-from trainables.datasets.prepare.form import SHARDS, WORK, Shard, file_digest, write_shard
+from trainables.datasets.prepare.form import PROGRESS, SHARDS, Shard, file_digest, write_shard
 from trainables.datasets.prepare.items import Item, LeftOut
 from trainables.datasets.prepared import why_broken
 
@@ -32,7 +32,7 @@ class Order:
 
     Attributes:
         out: the folder of the preparation.
-        name: of the shard, without ending; its pictures stand in `work/orders/NAME.jsonl`.
+        name: of the shard, without ending; its pictures stand in `progress/orders/NAME.jsonl`.
         root: that relative files start from.
         image_column: of Parquet files.
         longest_side: pictures that are longer are made smaller and encoded anew; 0 keeps the bytes of all.
@@ -47,12 +47,12 @@ class Order:
     @property
     def listed(self) -> Path:
         """The file with its pictures."""
-        return Path(self.out) / WORK / ORDERS / f"{self.name}.jsonl"
+        return Path(self.out) / PROGRESS / ORDERS / f"{self.name}.jsonl"
 
     @property
     def record(self) -> Path:
         """The file that says what became of it; it is written last."""
-        return Path(self.out) / WORK / RECORDS / f"{self.name}.json"
+        return Path(self.out) / PROGRESS / RECORDS / f"{self.name}.json"
 
     @property
     def target(self) -> Path:
