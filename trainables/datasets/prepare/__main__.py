@@ -136,7 +136,7 @@ def wanted_of(options: argparse.Namespace) -> Wanted:
     )
 
 
-def _spread(options: argparse.Namespace) -> Spread:
+def _spread(options: argparse.Namespace, asked: Asked) -> Spread:
     """Return what carries the work out: processes here, or tasks on a cluster.
 
     Raises:
@@ -155,7 +155,9 @@ def _spread(options: argparse.Namespace) -> Spread:
         raise DatasetError(
             "--address: needs Ray and the room `search`, which this installation lacks. Leave it out."
         )
-    made: Spread = importlib.import_module(ON_CLUSTER).on_cluster(options.address, say=say)
+    places = {"--root": asked.root, "--image-root": asked.image_root, "--vg": asked.vg}
+    read = {flag: place for flag, place in places.items() if place is not None}
+    made: Spread = importlib.import_module(ON_CLUSTER).on_cluster(options.address, places=read, say=say)
     return made
 
 
@@ -184,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         wanted = wanted_of(options)
-        spread = _spread(options)
+        spread = _spread(options, wanted.asked)
         make_folder(wanted.out)
         place = Place(
             noun="--out", path=wanted.out, mark=wanted.out / OWNER_FILE, kept=" (what it has is kept)"
