@@ -24,4 +24,6 @@ def test_a_process_that_makes_shards_needs_no_torch() -> None:
     """Torch would be some 400 MB and seconds for each process, none of which a shard needs."""
     code = "import sys, trainables.datasets.prepare.making; sys.exit('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=False).returncode == 0
+    )
