@@ -61,7 +61,7 @@ class Variation:
 
         side = [framing.side, framing.side]
         with torch.random.fork_rng(devices=[]):
-            torch.random.default_generator.manual_seed(
+            torch.default_generator.manual_seed(
                 seed
             )  # `torch.manual_seed` would begin those of GPUs anew, too
             crop = v2.RandomResizedCrop(

@@ -16,7 +16,7 @@ from spaces.console import command, say
 from spaces.errors import DatasetError, StudentSearchError
 from spaces.files import make_folder
 from spaces.owner import OWNER_FILE, Place, owned
-from spaces.paths import user_path
+from spaces.paths import settled, user_path
 from trainables.datasets.prepare.form import QUARANTINE
 from trainables.datasets.prepare.kinds import KINDS, READS
 from trainables.datasets.prepare.listing import LONGEST_CAPTION, Asked
@@ -123,14 +123,13 @@ def wanted_of(options: argparse.Namespace) -> Wanted:
                 f"--{flag.replace('_', '-')} {place}: does not exist. Give the place of the data."
             )
     told: dict[str, Any] = {
-        name: value.absolute() if isinstance(value := getattr(options, name), Path) else value
-        for name in given
+        name: settled(value) if isinstance(value := getattr(options, name), Path) else value for name in given
     }
-    asked = Asked(root=options.root.absolute(), longest_caption=options.longest_caption, **told)
+    asked = Asked(root=settled(options.root), longest_caption=options.longest_caption, **told)
     return Wanted(
         kind=options.kind,
         asked=asked,
-        out=options.out.absolute(),
+        out=settled(options.out),
         shard_pictures=options.shard_pictures,
         longest_side=options.longest_side,
     )

@@ -2,10 +2,11 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from itertools import groupby
+from os.path import isfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,7 +34,7 @@ class Order:
     Attributes:
         out: the folder of the preparation.
         name: of the shard, without ending; its pictures stand in `progress/orders/NAME.jsonl`.
-        root: that relative files start from.
+        root: that paths in rows of Parquet files start from, where they are not beside those.
         image_column: of Parquet files.
         longest_side: pictures that are longer are made smaller and encoded anew; 0 keeps the bytes of all.
     """
@@ -164,7 +165,7 @@ def contents(items: Iterable[Item], root: Path, column: str) -> Iterator[tuple[I
     for (file, in_rows), some in groupby(items, key=lambda item: (item.file, item.row >= 0)):
         path = root / file
         if in_rows:
-            yield from _of_rows(path, list(some), column)
+            yield from _of_rows(path, list(some), column, root=root)
         else:
             for item in some:
                 yield item, _of_file(path, item)
@@ -189,7 +190,7 @@ def _of_file(path: Path, item: Item) -> bytes | str:
     return content if len(content) == size else f"is cut off: {len(content):,} of {size:,} bytes are there"
 
 
-def _of_rows(path: Path, items: list[Item], column: str) -> Iterator[tuple[Item, bytes | str]]:
+def _of_rows(path: Path, items: list[Item], column: str, *, root: Path) -> Iterator[tuple[Item, bytes | str]]:
     """Yield pictures of a Parquet file, row group by row group; all that are left where it cannot be read on."""
     left = iter(items)
     item = next(left, None)
@@ -203,7 +204,7 @@ def _of_rows(path: Path, items: list[Item], column: str) -> Iterator[tuple[Item,
                     for _, value in group_values(file, group, column, first=first, wanted=wanted):
                         if item is None:
                             return
-                        yield item, _of_value(value, path.parent, item)
+                        yield item, _of_value(value, (path.parent, root), item)
                         item = next(left, None)
                 first += count
     except (pa.ArrowException, OSError) as error:
@@ -212,10 +213,11 @@ def _of_rows(path: Path, items: list[Item], column: str) -> Iterator[tuple[Item,
             item = next(left, None)
 
 
-def _of_value(value: object, folder: Path, item: Item) -> bytes | str:
+def _of_value(value: object, folders: Sequence[Path], item: Item) -> bytes | str:
     content, name = parts(value)
     if content is None and name:
-        return _of_file(folder / name, replace(item, offset=-1, size=-1))
+        places = [folder / name for folder in folders]  # beside its Parquet file, else below the root
+        return _of_file(next(filter(isfile, places), places[0]), replace(item, offset=-1, size=-1))
     if content is None:
         return "the row has neither bytes nor a path"
     return wrong_size(len(content)) or content

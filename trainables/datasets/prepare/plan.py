@@ -195,7 +195,7 @@ def _version(file: Path) -> str:
 
 
 def _root(asked: Asked) -> Path:
-    return asked.root if asked.root.is_dir() else asked.root.parent
+    return asked.image_root or (asked.root if asked.root.is_dir() else asked.root.parent)
 
 
 def _of(kept: dict[str, Any], wanted: Wanted) -> Plan:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.trainables.datasets.formats.made_data import coco, read
@@ -93,3 +95,33 @@ def test_captions_that_are_not_used_are_told(tmp_path: Path) -> None:
     told = public.opened(tmp_path / "out").remarks()
     assert "WARNING: captions are not used: 1 pictures have none, such as q.jpg" in told[0]
     assert told[1] == "WARNING: questions are not used: no picture of val has one"
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_a_file_as_root_is_refused_by_the_flag_that_named_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    (tmp_path / "file").write_text("x")
+    told = refusal(capsys, kind, tmp_path / "file", tmp_path / "out")
+    assert f"--root {tmp_path / 'file'}: is" in told
+    assert "dataset" not in told.replace(str(tmp_path), "")
+
+
+def test_the_same_place_in_other_words_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table(tmp_path / "own", [])
+    assert public.prepare("jsonl", tmp_path / "own", tmp_path / "out") == 0
+    monkeypatch.chdir(tmp_path / "own")
+    assert public.prepare("jsonl", Path("../own/../own"), Path("../out")) == 0
+
+
+def test_paths_in_structs_start_from_the_image_root(tmp_path: Path) -> None:
+    for number in range(4):
+        public.put(tmp_path / "pictures" / f"{number}.jpg", number)
+    (tmp_path / "tables").mkdir()
+    for name, numbers in (("train", range(3)), ("val", range(3, 4))):
+        images = [{"bytes": None, "path": f"{number}.jpg"} for number in numbers]
+        rows = pa.table({"image": images, "caption": [f"c {number}" for number in numbers]})
+        pq.write_table(rows, tmp_path / "tables" / f"{name}.parquet")
+    flags = ("--image-root", str(tmp_path / "pictures"))
+    assert public.prepare("parquet", tmp_path / "tables", tmp_path / "out", *flags) == 0
+    assert read(public.opened(tmp_path / "out"), "train").num_images == 3
