@@ -1,12 +1,12 @@
 """From a picture to the tensor that models see."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-from torch import Tensor
-
-from trainables.transfer import to_device
+if (
+    TYPE_CHECKING
+):  # processes that only decode pictures need no torch, which is some 400 MB and seconds for each of them
+    from torch import Tensor
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -111,8 +111,12 @@ class PreprocessConfig:
             middle=middle,
         )
 
-    def normalise(self, pixels_BSSC: Tensor) -> Tensor:
+    def normalise(self, pixels_BSSC: "Tensor") -> "Tensor":
         """Return pictures (B, S, S, 3) uint8 as float tensors (B, 3, S, S), on the same device."""
+        import torch
+
+        from trainables.transfer import to_device
+
         # whole numbers are put in order before they become four times as wide, and no copy is made of a copy
         values = pixels_BSSC.permute(0, 3, 1, 2).contiguous().float().div_(255)
         mean, std = (

@@ -1,6 +1,6 @@
 """Prepare data on a cluster: `python -m trainables.datasets.prepare --address ADDRESS` takes its processes from here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,12 @@ class _Takes:
     gpus: float = 0.0
 
 
-def on_cluster(address: str, *, say: Progress) -> Spread:
+def on_cluster(address: str, *, places: Mapping[str, Path], say: Progress) -> Spread:
     """Return what carries orders out on the nodes of a cluster, a CPU each.
 
     Args:
         address: `host:port` or `auto`.
+        places: that are read, by their flags: a node that does not see one would leave all of its pictures out as missing.
         say: takes a line for the user.
 
     Raises:
@@ -47,11 +48,12 @@ def on_cluster(address: str, *, say: Progress) -> Spread:
             return
         with joined(address):
             check_seen({"--out": Path(orders[0].out)})
-            if blind := unseen([orders[0].root]):
-                raise ResourceError(
-                    f"--root {orders[0].root}: the nodes {', '.join(blind)} do not see it. Put it on storage that every node "
-                    "mounts at the same path."
-                )
+            for flag, place in places.items():
+                if blind := unseen([str(place)]):
+                    raise ResourceError(
+                        f"{flag} {place}: the nodes {', '.join(blind)} do not see it. Put it on storage that every node "
+                        "mounts at the same path."
+                    )
             cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
             size = max(1, len(orders) // (ROUNDS * cpus))
             groups = [list(orders[first : first + size]) for first in range(0, len(orders), size)]

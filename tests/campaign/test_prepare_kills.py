@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.runs import ROOT, alive, descendants, wait_for_end
 from tests.unit.trainables.datasets.prepare import public
 from tests.unit.trainables.datasets.prepare.memory import noisy_pictures
-from trainables.datasets.prepare.form import SHARDS
+from trainables.datasets.prepare.form import PROGRESS, SHARDS
 
 KILLS = 10
 PATIENCE_S = 600.0
@@ -43,7 +43,7 @@ def test_ten_kills_leave_whole_shards_and_the_same_bytes(
         wait_for_end(family, patience_s=60)
         assert not any(map(alive, family)), "processes that make shards outlive the command"
         now = {path.name: path.stat().st_mtime_ns for path in (out / SHARDS).glob("t*.arrow")}
-        kept = {path.stem for path in (out / "work" / "records").glob("*.json")}
+        kept = {path.stem for path in (out / PROGRESS / "records").glob("*.json")}
         assert all(now[name] == when for name, when in seen.items() if Path(name).stem in kept)
         seen = {name: when for name, when in now.items() if Path(name).stem in kept}
     assert public.prepare("tsv", table, out, "--shard-pictures", "5") == 0

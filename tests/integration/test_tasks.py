@@ -220,6 +220,20 @@ def test_data_is_prepared_by_a_cluster_as_by_one_process(
     assert public.quarantine(tmp_path / "many") == public.quarantine(tmp_path / "alone")
 
 
+def test_pictures_that_a_node_does_not_see_are_refused_and_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(
+        "search.tune.shared.unseen", lambda paths: ["b"] if paths[0].endswith("pictures") else []
+    )
+    root, address = public.karpathy(tmp_path / "coco"), ray.get_runtime_context().gcs_address
+    (root / "val2014").rename(tmp_path / "pictures")
+    flags = ("--image-root", str(tmp_path / "pictures"), "--address", address)
+    assert public.prepare("coco", root, tmp_path / "out", *flags) == 2
+    assert f"--image-root {tmp_path / 'pictures'}: the nodes b do not see it" in capsys.readouterr().err
+
+
 def test_a_cluster_that_is_none_is_told_before_anything_is_prepared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

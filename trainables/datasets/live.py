@@ -61,7 +61,9 @@ class Variation:
 
         side = [framing.side, framing.side]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(
+                seed
+            )  # `torch.manual_seed` would begin those of GPUs anew, too
             crop = v2.RandomResizedCrop(
                 side, scale=(self.least, 1.0), interpolation=v2.InterpolationMode.BICUBIC
             )

@@ -12,6 +12,7 @@ out as one.
 
 import os
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
@@ -131,33 +132,9 @@ class _Captions:
         self._sound = False
         self._problems.add(f"{self._name}: {text}")
 
-    def _rows(self, key: str) -> list[Any]:
-        """Return a list of the file."""
-        rows = self._told.get(key)
-        if isinstance(rows, list):
-            return rows
-        got = "has no" if rows is None else f"holds a {type(rows).__name__} as"
-        hint = meant(
-            key, self._told, f"It has {', '.join(shown(name, 40) for name in self._told) or 'nothing'}."
-        )
-        self._note(f"{got} `{key}`; allowed: a list. {hint}")
-        return []
-
     def _pictures(self) -> dict[int, str]:
         """Return id -> file of the pictures."""
-        found: dict[int, str] = {}
-        for place, row in enumerate(self._rows("images")):
-            number, name = (row.get("id"), row.get("file_name")) if isinstance(row, dict) else (None, None)
-            if not _is_id(number) or not isinstance(name, str) or not name:
-                self._note(
-                    f"images[{place}]: got {shown(repr(row), 80)}; allowed: an object with `id` and `file_name`."
-                )
-            elif number in found:
-                self._note(
-                    f"images[{place}]: id {number} stands twice ({shown(found[number])} and {shown(name)}). Remove one."
-                )
-            else:
-                found[number] = name
+        found = pictures_of(self._told, self._note)
         twice = [name for name, count in Counter(found.values()).items() if count > 1]
         if twice:
             self._note(f"`images` names a file twice: {some(twice)}. Remove one of each.")
@@ -166,7 +143,7 @@ class _Captions:
     def _captions(self, names: dict[int, str]) -> dict[int, list[str]]:
         """Return id of a picture -> its captions, in the order of the file."""
         found: dict[int, list[str]] = {}
-        for place, row in enumerate(self._rows("annotations")):
+        for place, row in enumerate(rows_of(self._told, "annotations", self._note)):
             if isinstance(row, dict) and "caption" not in row and ("bbox" in row or "segmentation" in row):
                 self._note(
                     f"annotations[{place}]: holds boxes and no caption: these are instances; take captions_*.json."
@@ -175,7 +152,7 @@ class _Captions:
             number, text = (
                 (row.get("image_id"), row.get("caption")) if isinstance(row, dict) else (None, None)
             )
-            if not _is_id(number) or not isinstance(text, str):
+            if not is_id(number) or not isinstance(text, str):
                 self._note(
                     f"annotations[{place}]: got {shown(repr(row), 80)}; allowed: an object with `image_id` and `caption`."
                 )
@@ -192,5 +169,35 @@ class _Captions:
         return found
 
 
-def _is_id(value: object) -> TypeGuard[int]:
+def rows_of(told: Mapping[str, Any], key: str, note: Callable[[str], None]) -> list[Any]:
+    """Return a list of an official file, [] where there is none, which is noted."""
+    rows = told.get(key)
+    if isinstance(rows, list):
+        return rows
+    got = "has no" if rows is None else f"holds a {type(rows).__name__} as"
+    hint = meant(key, told, f"It has {', '.join(shown(name, 40) for name in told) or 'nothing'}.")
+    note(f"{got} `{key}`; allowed: a list. {hint}")
+    return []
+
+
+def pictures_of(told: Mapping[str, Any], note: Callable[[str], None]) -> dict[int, str]:
+    """Return id -> file of the `images` of an official file; rows that are none, and ids that stand twice, are noted."""
+    found: dict[int, str] = {}
+    for place, row in enumerate(rows_of(told, "images", note)):
+        number, name = (row.get("id"), row.get("file_name")) if isinstance(row, dict) else (None, None)
+        if not is_id(number) or not isinstance(name, str) or not name:
+            note(
+                f"images[{place}]: got {shown(repr(row), 80)}; allowed: an object with `id` and `file_name`."
+            )
+        elif number in found:
+            note(
+                f"images[{place}]: id {number} stands twice ({shown(found[number])} and {shown(name)}). Remove one."
+            )
+        else:
+            found[number] = name
+    return found
+
+
+def is_id(value: object) -> TypeGuard[int]:
+    """Return whether a value is an id: a whole number."""
     return isinstance(value, int) and not isinstance(value, bool)

@@ -16,7 +16,7 @@ from spaces.console import command, say
 from spaces.errors import DatasetError, StudentSearchError
 from spaces.files import make_folder
 from spaces.owner import OWNER_FILE, Place, owned
-from spaces.paths import user_path
+from spaces.paths import settled, user_path
 from trainables.datasets.prepare.form import QUARANTINE
 from trainables.datasets.prepare.kinds import KINDS, READS
 from trainables.datasets.prepare.listing import LONGEST_CAPTION, Asked
@@ -123,20 +123,19 @@ def wanted_of(options: argparse.Namespace) -> Wanted:
                 f"--{flag.replace('_', '-')} {place}: does not exist. Give the place of the data."
             )
     told: dict[str, Any] = {
-        name: value.absolute() if isinstance(value := getattr(options, name), Path) else value
-        for name in given
+        name: settled(value) if isinstance(value := getattr(options, name), Path) else value for name in given
     }
-    asked = Asked(root=options.root.absolute(), longest_caption=options.longest_caption, **told)
+    asked = Asked(root=settled(options.root), longest_caption=options.longest_caption, **told)
     return Wanted(
         kind=options.kind,
         asked=asked,
-        out=options.out.absolute(),
+        out=settled(options.out),
         shard_pictures=options.shard_pictures,
         longest_side=options.longest_side,
     )
 
 
-def _spread(options: argparse.Namespace) -> Spread:
+def _spread(options: argparse.Namespace, asked: Asked) -> Spread:
     """Return what carries the work out: processes here, or tasks on a cluster.
 
     Raises:
@@ -155,7 +154,9 @@ def _spread(options: argparse.Namespace) -> Spread:
         raise DatasetError(
             "--address: needs Ray and the room `search`, which this installation lacks. Leave it out."
         )
-    made: Spread = importlib.import_module(ON_CLUSTER).on_cluster(options.address, say=say)
+    places = {"--root": asked.root, "--image-root": asked.image_root, "--vg": asked.vg}
+    read = {flag: place for flag, place in places.items() if place is not None}
+    made: Spread = importlib.import_module(ON_CLUSTER).on_cluster(options.address, places=read, say=say)
     return made
 
 
@@ -184,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         wanted = wanted_of(options)
-        spread = _spread(options)
+        spread = _spread(options, wanted.asked)
         make_folder(wanted.out)
         place = Place(
             noun="--out", path=wanted.out, mark=wanted.out / OWNER_FILE, kept=" (what it has is kept)"

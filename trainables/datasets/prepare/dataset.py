@@ -22,7 +22,7 @@ from trainables.datasets.jsonl_files import shown
 from trainables.datasets.live import Decoder, LivePixels, Variation
 from trainables.datasets.pictures import VERSION as PIXELS
 from trainables.datasets.pictures import read_square
-from trainables.datasets.prepare.form import AGAIN, MANIFEST, SHARDS, VERSION, WORK, Shard
+from trainables.datasets.prepare.form import AGAIN, MANIFEST, PROGRESS, SHARDS, VERSION, Shard
 from trainables.datasets.prepare.reading import Place, Rows, read_rows
 from trainables.datasets.prepared import Prepared, broken, mapped, owners
 from trainables.datasets.texts import normalised
@@ -127,7 +127,7 @@ class PreparedDataset(Dataset):
             if shards:
                 rows = read_rows(self.root, shards)
                 found[name] = rows.with_texts(lambda text: normalised(text, c.text, c.max_words))
-        for name in ("train", "val"):
+        for name in dict.fromkeys(("train", "val", *self.split_names)):
             if name not in found or not len(found[name].places):
                 raise DatasetError(
                     f"{self.root}: has no pictures to {WORDS[name]}. Prepare it again with some."
@@ -217,8 +217,28 @@ class PreparedDataset(Dataset):
             *map(str, self._manifest["notes"]),
             *(told if gone else []),
             *more,
+            *self._unused(),
             *told_twins(self._twins()),
         ]
+
+    def _unused(self) -> list[str]:
+        """Return which texts are read by nobody, since some pictures, or some split, have none."""
+        told, rows = [], self._rows
+        bare = [
+            name
+            for one in rows.values()
+            for name, some in zip(one.names, one.captions, strict=True)
+            if not some
+        ]
+        if bare and any(any(one.captions) for one in rows.values()):
+            told.append(
+                f"WARNING: captions are not used: {len(bare):,} pictures have none, such as {some(bare)}. Give each one, or "
+                "prepare those without elsewhere"
+            )
+        mute = [name for name, one in rows.items() if not any(one.questions)]
+        if mute and len(mute) < len(rows):
+            told.append(f"WARNING: questions are not used: no picture of {', '.join(mute)} has one")
+        return told
 
     def _twins(self) -> list[Twin]:
         return twins(
@@ -308,7 +328,7 @@ def _manifest(root: Path) -> dict[str, Any]:
     """
     path = root / MANIFEST
     if not path.is_file():
-        begun = (root / WORK).is_dir()
+        begun = (root / PROGRESS).is_dir()
         why = (
             "its preparation is not finished"
             if begun

@@ -3,7 +3,7 @@
 OUT/prepared.json            version, kind, fingerprint, counts, the shards with the hash of their bytes
 OUT/shards/train-00000.arrow rows: name, image as it was encoded, texts; record batches of some megabytes
 OUT/quarantine.jsonl         what was left out, with place and reason
-OUT/work/                    what is prepared in which shard: how a run that was killed goes on
+OUT/progress/                what is prepared in which shard: how a run that was killed goes on
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.items import Item
 
 VERSION = 1  # raise it whenever what stands in shards means something else
-MANIFEST, QUARANTINE, SHARDS, WORK = "prepared.json", "quarantine.jsonl", "shards", "work"
+MANIFEST, QUARANTINE, SHARDS, PROGRESS = "prepared.json", "quarantine.jsonl", "shards", "progress"
 BATCH_ROWS, BATCH_BYTES = 64, 16 << 20
 DIGEST_BYTES = 16
 

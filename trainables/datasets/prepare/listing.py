@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from os.path import isfile  # False where a name is no name, at which `Path.is_file` raises
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,19 @@ class Lister:
         self.found.items.sort(key=lambda item: order[item.split])  # stable: in a split as listed
         return self.found
 
+    def hold_out(self) -> str:
+        """Give the share of `--test-ratio` of the pictures to train on to the test split of official splits; return so in words.
+
+        Raises:
+            DatasetError: there is a seed, and nothing that it divides.
+        """
+        share, seed = self.asked.test_ratio or 0.0, self.asked.seed or 0
+        if not share:
+            self._unused(["seed"], "goes with --test-ratio, since official splits are not divided otherwise")
+            return ", no test split"
+        self._share_out([item for item in self.found.items if item.split == "train"], {"test": share}, seed)
+        return f", test is {share:g} of train, seed {seed}"
+
     def _divide(self) -> str:
         """Give pictures without a split one by ratio; return by what all are divided."""
         a, items = self.asked, self.found.items
@@ -180,10 +194,22 @@ class Lister:
             self._share_out(items, shares, seed)
             return f"ratio {shares['val']:g} val, {shares['test']:g} test, seed {seed}"
         if "val" not in there and "train" in there and shares["val"]:
+            self._unused(["test_ratio"], "goes with data that names no splits, and this data names some")
             del shares["test"]
             self._share_out([item for item in items if item.split == "train"], shares, seed)
             return f"the data's splits, but val is {shares['val']:g} of train, seed {seed}"
+        if items:
+            self._unused(
+                ["val_ratio", "test_ratio", "seed"],
+                "goes with data that names no splits, and this data names some",
+            )
         return "the data's splits"
+
+    def _unused(self, names: Sequence[str], why: str) -> None:
+        """Refuse flags that were given and would change nothing."""
+        for name in names:
+            if getattr(self.asked, name):
+                raise DatasetError(f"--{name.replace('_', '-')}: {why}. Leave it out.")
 
     def _share_out(self, items: Sequence[Item], shares: dict[str, float], seed: int) -> None:
         splits = divide({0: [item.name for item in items]}, shares, seed) if items else {}
@@ -217,14 +243,13 @@ def first_folder(lister: Lister, folders: Sequence[str], names: Sequence[str], *
         DatasetError: none of the first pictures is in any of them.
     """
     root = lister.asked.image_root or lister.asked.root
-    tried = [""] if lister.asked.image_root else list(folders)
-    probed = [one for one in names[:MOST_PROBED]]
-    for folder in tried:
-        if any((root / folder / one).is_file() for one in probed):
+    probed = names[:MOST_PROBED]
+    for folder in folders:
+        if any(isfile(root / folder / one) for one in probed):
             return root / folder
     raise DatasetError(
-        f"{root}: none of the first {len(probed)} pictures of {what} is there, such as {shown(names[0]) if names else '?'}; "
-        f"looked in {', '.join(one or 'the folder itself' for one in tried)}. Unpack them there, or say where they are: "
+        f"{root}: none of the first {len(probed)} pictures of {what} is there, such as {shown(names[0])}; "
+        f"looked in {', '.join(one or 'the folder itself' for one in folders)}. Unpack them there, or say where they are: "
         "--image-root FOLDER."
     )
 

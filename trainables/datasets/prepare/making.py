@@ -2,10 +2,11 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from itertools import groupby
+from os.path import isfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from trainables.datasets.contents import reason
 from trainables.datasets.formats.rows import group_values, parts
 from trainables.datasets.jsonl_files import LARGEST, shown, what_it_is, wrong_size
 from trainables.datasets.pictures import seen, whole
-from trainables.datasets.prepare.form import SHARDS, WORK, Shard, file_digest, write_shard
+from trainables.datasets.prepare.form import PROGRESS, SHARDS, Shard, file_digest, write_shard
 from trainables.datasets.prepare.items import Item, LeftOut
 from trainables.datasets.prepared import why_broken
 
@@ -32,8 +33,8 @@ class Order:
 
     Attributes:
         out: the folder of the preparation.
-        name: of the shard, without ending; its pictures stand in `work/orders/NAME.jsonl`.
-        root: that relative files start from.
+        name: of the shard, without ending; its pictures stand in `progress/orders/NAME.jsonl`.
+        root: that paths in rows of Parquet files start from, where they are not beside those.
         image_column: of Parquet files.
         longest_side: pictures that are longer are made smaller and encoded anew; 0 keeps the bytes of all.
     """
@@ -47,12 +48,12 @@ class Order:
     @property
     def listed(self) -> Path:
         """The file with its pictures."""
-        return Path(self.out) / WORK / ORDERS / f"{self.name}.jsonl"
+        return Path(self.out) / PROGRESS / ORDERS / f"{self.name}.jsonl"
 
     @property
     def record(self) -> Path:
         """The file that says what became of it; it is written last."""
-        return Path(self.out) / WORK / RECORDS / f"{self.name}.json"
+        return Path(self.out) / PROGRESS / RECORDS / f"{self.name}.json"
 
     @property
     def target(self) -> Path:
@@ -164,7 +165,7 @@ def contents(items: Iterable[Item], root: Path, column: str) -> Iterator[tuple[I
     for (file, in_rows), some in groupby(items, key=lambda item: (item.file, item.row >= 0)):
         path = root / file
         if in_rows:
-            yield from _of_rows(path, list(some), column)
+            yield from _of_rows(path, list(some), column, root=root)
         else:
             for item in some:
                 yield item, _of_file(path, item)
@@ -189,7 +190,7 @@ def _of_file(path: Path, item: Item) -> bytes | str:
     return content if len(content) == size else f"is cut off: {len(content):,} of {size:,} bytes are there"
 
 
-def _of_rows(path: Path, items: list[Item], column: str) -> Iterator[tuple[Item, bytes | str]]:
+def _of_rows(path: Path, items: list[Item], column: str, *, root: Path) -> Iterator[tuple[Item, bytes | str]]:
     """Yield pictures of a Parquet file, row group by row group; all that are left where it cannot be read on."""
     left = iter(items)
     item = next(left, None)
@@ -203,7 +204,7 @@ def _of_rows(path: Path, items: list[Item], column: str) -> Iterator[tuple[Item,
                     for _, value in group_values(file, group, column, first=first, wanted=wanted):
                         if item is None:
                             return
-                        yield item, _of_value(value, path.parent, item)
+                        yield item, _of_value(value, (path.parent, root), item)
                         item = next(left, None)
                 first += count
     except (pa.ArrowException, OSError) as error:
@@ -212,10 +213,11 @@ def _of_rows(path: Path, items: list[Item], column: str) -> Iterator[tuple[Item,
             item = next(left, None)
 
 
-def _of_value(value: object, folder: Path, item: Item) -> bytes | str:
+def _of_value(value: object, folders: Sequence[Path], item: Item) -> bytes | str:
     content, name = parts(value)
     if content is None and name:
-        return _of_file(folder / name, replace(item, offset=-1, size=-1))
+        places = [folder / name for folder in folders]  # beside its Parquet file, else below the root
+        return _of_file(next(filter(isfile, places), places[0]), replace(item, offset=-1, size=-1))
     if content is None:
         return "the row has neither bytes nor a path"
     return wrong_size(len(content)) or content

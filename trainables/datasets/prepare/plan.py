@@ -14,7 +14,7 @@ from spaces.plugins import resolve
 from trainables.datasets.base import Progress
 from trainables.datasets.contents import reason
 from trainables.datasets.formats.entries import Problems
-from trainables.datasets.prepare.form import MANIFEST, SHARDS, VERSION, WORK, file_digest
+from trainables.datasets.prepare.form import MANIFEST, PROGRESS, SHARDS, VERSION, file_digest
 from trainables.datasets.prepare.items import Item, LeftOut
 from trainables.datasets.prepare.kinds import KINDS
 from trainables.datasets.prepare.listing import Asked, Listed
@@ -90,11 +90,11 @@ def planned(wanted: Wanted, say: Progress) -> Plan:
         DatasetError: the data cannot be used; or the folder holds another preparation, or one of other annotations.
         StorageError: nothing can be written there.
     """
-    path = wanted.out / WORK / PLAN
+    path = wanted.out / PROGRESS / PLAN
     if not path.is_file():
         if (wanted.out / MANIFEST).is_file():
             raise DatasetError(
-                f"--out {wanted.out}: holds prepared data without its {WORK} folder, so that it cannot go on. "
+                f"--out {wanted.out}: holds prepared data without its {PROGRESS} folder, so that it cannot go on. "
                 "Name another folder, or delete it."
             )
         return _new(path, wanted, say)
@@ -195,7 +195,7 @@ def _version(file: Path) -> str:
 
 
 def _root(asked: Asked) -> Path:
-    return asked.root if asked.root.is_dir() else asked.root.parent
+    return asked.image_root or (asked.root if asked.root.is_dir() else asked.root.parent)
 
 
 def _of(kept: dict[str, Any], wanted: Wanted) -> Plan:

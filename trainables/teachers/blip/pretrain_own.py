@@ -10,6 +10,7 @@ import argparse
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,14 @@ SPECIAL = 2  # tokens that frame a text
 FITTING = 0.99  # share of the texts that are to fit whole
 
 
+@cache
+def _divider() -> BertWordPieceTokenizer:
+    return BertWordPieceTokenizer(lowercase=True)
+
+
 def words_of(texts: Iterable[str]) -> Counter[str]:
     """Return how often each word stands in texts, as the tokenizer divides them: lower case, signs apart."""
-    divider = BertWordPieceTokenizer(lowercase=True)
+    divider = _divider()
     found: Counter[str] = Counter()
     for text in texts:
         plain = divider.normalizer.normalize_str(text)

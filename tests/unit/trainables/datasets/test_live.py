@@ -115,3 +115,11 @@ def test_a_disk_that_fails_later_is_told_with_its_place(out: Path) -> None:
 def test_variation_needs_live_pictures(out: Path) -> None:
     with pytest.raises(DatasetError, match=r"dataset\.vary: needs .* set dataset\.pixels: live"):
         public.opened(out, vary=True)
+
+
+def test_a_variation_leaves_the_random_numbers_of_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the seed of a training is lost")
+    )
+    picture = Image.fromarray(np.zeros((50, 70, 3), dtype=np.uint8))
+    assert Variation().varied(picture, Framing(16), 3).shape == (16, 16, 3)

@@ -12,12 +12,13 @@ kept: in retrieval each of them is a match of it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from os.path import isfile
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from spaces.errors import DatasetError
 from spaces.plugins import meant
-from trainables.datasets.formats.entries import divide
+from trainables.datasets.formats.coco import is_id, pictures_of, rows_of
 from trainables.datasets.formats.tables import read_json
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.items import Item
@@ -101,6 +102,12 @@ def _karpathy_rows(lister: Lister, file: Path) -> list[dict[str, Any]]:
                 f"{file.name} images[{place}]: got {shown(repr(row), 80)}; allowed: an object with `filename`, `split` and "
                 "`sentences`."
             )
+        elif not is_id(row.get("cocoid", 0)):
+            lister.problems.add(
+                f"{file.name} images[{place}]: cocoid: got {shown(repr(row['cocoid']), 40)}; allowed: a whole number."
+            )
+    if not rows:
+        lister.problems.add(f"{file.name}: `images` is empty. Copy the file again.")
     lister.problems.raise_any()
     return rows
 
@@ -135,8 +142,8 @@ def _coco_finder(lister: Lister, rows: Sequence[Mapping[str, Any]]) -> Finder:
     root = lister.asked.image_root or lister.asked.root
 
     def of_2017(row: Mapping[str, Any]) -> str:
-        name = f"{int(row.get('cocoid', -1)):012d}.jpg"
-        folder = next((one for one in ("train2017", "val2017") if (root / one / name).is_file()), "train2017")
+        name = f"{row.get('cocoid', -1):012d}.jpg"
+        folder = next((one for one in ("train2017", "val2017") if isfile(root / one / name)), "train2017")
         return str(root / folder / name)
 
     ways: list[tuple[str, Finder]] = [
@@ -146,13 +153,12 @@ def _coco_finder(lister: Lister, rows: Sequence[Mapping[str, Any]]) -> Finder:
         ("images/FILENAME", lambda row: str(root / "images" / str(row["filename"]))),
         ("{train,val}2017/COCOID.jpg", of_2017),
     ]
-    probed = [row for row in rows if isinstance(row.get("cocoid", 0), int)][:MOST_PROBED]
+    probed = rows[:MOST_PROBED]
     for _, find in ways:
-        if any(Path(find(row)).is_file() for row in probed):
+        if any(isfile(find(row)) for row in probed):
             return find
-    first = _name(rows[0]) if rows else "?"
     raise DatasetError(
-        f"{root}: none of the first {len(probed)} pictures is there, such as {shown(first)}; looked for "
+        f"{root}: none of the first {len(probed)} pictures is there, such as {shown(_name(rows[0]))}; looked for "
         f"{', '.join(way for way, _ in ways)}. Unpack train2014 and val2014 there, or say where they are: --image-root FOLDER."
     )
 
@@ -170,19 +176,18 @@ def _official(asked: Asked) -> Listed:
         )
         _list_official(lister, told, file, split=split, year=year)
     lister.problems.raise_any()
-    share = asked.test_ratio or 0.0
-    if share:
-        train = [item for item in lister.found.items if item.split == "train"]
-        splits = divide({0: [item.name for item in train]}, {"test": share}, asked.seed or 0)
-        for item in train:
-            item.split = splits[item.name]
-    more = f", test is {share:g} of train, seed {asked.seed or 0}" if share else ", no test split"
-    return lister.done(divided=f"the official splits of {year}{more}")
+    return lister.done(divided=f"the official splits of {year}{lister.hold_out()}")
 
 
 def _list_official(lister: Lister, told: Mapping[str, Any], file: Path, *, split: str, year: int) -> None:
-    names, captions = official_pictures(lister, told, file), dict[int, list[tuple[str, Any]]]()
-    for place, row in enumerate(rows_of(lister, told, "annotations", file)):
+    captions = dict[int, list[tuple[str, Any]]]()
+    names = pictures_of(told, noted(lister, file))
+    rows = rows_of(told, "annotations", noted(lister, file))
+    lister.problems.raise_any()
+    if not names:
+        lister.problems.add(f"{file.name}: `images` is empty. Copy the file again.")
+    lister.problems.raise_any()
+    for place, row in enumerate(rows):
         where = f"{file.name} annotations[{place}]"
         if isinstance(row, dict) and "caption" not in row and ("bbox" in row or "segmentation" in row):
             lister.problems.add(
@@ -209,37 +214,6 @@ def _list_official(lister: Lister, told: Mapping[str, Any], file: Path, *, split
         lister.take(Item(name=name, split=split, place=at, file=str(root / names[number]), captions=texts))
 
 
-def official_pictures(lister: Lister, told: Mapping[str, Any], file: Path) -> dict[int, str]:
-    """Return id -> file of the `images` of an official file; rows that are none, and ids that stand twice, are problems."""
-    found: dict[int, str] = {}
-    for place, row in enumerate(rows_of(lister, told, "images", file)):
-        number, name = (row.get("id"), row.get("file_name")) if isinstance(row, dict) else (None, None)
-        if not is_id(number) or not isinstance(name, str) or not name:
-            lister.problems.add(
-                f"{file.name} images[{place}]: got {shown(repr(row), 80)}; allowed: an object with `id` and `file_name`."
-            )
-        elif number in found:
-            lister.problems.add(
-                f"{file.name} images[{place}]: id {number} stands twice ({shown(found[number])} and {shown(name)}). Remove one."
-            )
-        else:
-            found[number] = name
-    lister.problems.raise_any()
-    return found
-
-
-def rows_of(lister: Lister, told: Mapping[str, Any], key: str, file: Path) -> list[Any]:
-    """Return a list of a JSON file; one that is not there is a problem."""
-    rows = told.get(key)
-    if isinstance(rows, list):
-        return rows
-    got = "has no" if rows is None else f"holds a {type(rows).__name__} as"
-    hint = meant(key, told, f"It has {', '.join(shown(name, 40) for name in told) or 'nothing'}.")
-    lister.problems.add(f"{file.name}: {got} `{key}`; allowed: a list. {hint}")
-    lister.problems.raise_any()
-    return []
-
-
-def is_id(value: object) -> TypeGuard[int]:
-    """Return whether a value is an id: a whole number."""
-    return isinstance(value, int) and not isinstance(value, bool)
+def noted(lister: Lister, file: Path) -> Callable[[str], None]:
+    """Return what takes a problem of a file of annotations."""
+    return lambda text: lister.problems.add(f"{file.name}: {text}")

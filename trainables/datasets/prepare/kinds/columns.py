@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spaces.errors import DatasetError
-from trainables.datasets.formats.parquet import files_of, split_of
+from trainables.datasets.formats.parquet import ENDING, files_of, split_of
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.kinds.rows import (
     CAPTION_COLUMNS,
@@ -30,6 +30,11 @@ def parquet(asked: Asked) -> Listed:
     Raises:
         DatasetError: a file that is none, or lacks a column; nothing to train on.
     """
+    there = [asked.root] if asked.root.is_file() else asked.root.rglob("*")
+    if not any(one.suffix.lower() == ENDING for one in there):
+        raise DatasetError(
+            f"--root {asked.root}: is or holds no {ENDING} file. Give one, or the folder that holds some."
+        )
     files, root = files_of(str(asked.root))
     lister = Lister(asked)
     pictures = joined(lister)

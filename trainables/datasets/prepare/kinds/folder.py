@@ -5,8 +5,9 @@ root/dogs/1.jpg  root/dogs/1.txt          or   root/train/...  root/val/...  [ro
 
 from pathlib import Path
 
+from spaces.errors import DatasetError
 from trainables.datasets.formats.imagefolder import SPLIT_FOLDERS
-from trainables.datasets.formats.walk import folder_of, pictures_below, told_others
+from trainables.datasets.formats.walk import pictures_below, told_others
 from trainables.datasets.prepare.items import Item
 from trainables.datasets.prepare.listing import Asked, Listed, Lister
 
@@ -19,7 +20,9 @@ def folder(asked: Asked) -> Listed:
     Raises:
         DatasetError: it is no folder; links lead in a circle; nothing to train on.
     """
-    root = folder_of("prepared", str(asked.root))
+    if not asked.root.is_dir():
+        raise DatasetError(f"--root {asked.root}: is a file; allowed: a folder of pictures. Give its folder.")
+    root = asked.root
     lister = Lister(asked)
     found = pictures_below(root, "", lister.problems.add)
     texts = found.others.pop(TEXT, 0)

@@ -10,6 +10,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def _list_split(lister: Lister, file: Path, folder: Path, split: str) -> None:
         )
     for item in found.values():
         lister.take(item, needs_text=False)
-    if found and not any(Path(item.file).is_file() for item in list(found.values())[:20]):
+    if found and not any(isfile(item.file) for item in list(found.values())[:20]):
         raise DatasetError(
             f"{folder}: none of the first pictures is there, such as {shown(next(iter(found.values())).file)}. Unpack them "
             "there, or say where train, dev and test1 are: --image-root FOLDER."
@@ -90,7 +91,7 @@ def _picture(
     if key not in found:
         deep = folder / str(row.get("directory", "")) / name
         flat = folder / name
-        file = flat if flat.is_file() and not deep.is_file() else deep
+        file = flat if isfile(flat) and not isfile(deep) else deep
         found[key] = Item(name=key, split=split, place=where, file=str(file))
     return found[key]
 

@@ -90,7 +90,7 @@ class Joined:
         """
         items = list(self.found.values())
         probed = [item for item in items if item.row < 0][:MOST_PROBED]
-        if probed and not any(Path(item.file).is_file() for item in probed):
+        if probed and not any(map(os.path.isfile, (item.file for item in probed))):
             raise DatasetError(
                 f"{self.root}: none of the first {len(probed)} pictures is there, such as {shown(probed[0].name)} "
                 f"({probed[0].place}). Say where paths start: --image-root FOLDER."

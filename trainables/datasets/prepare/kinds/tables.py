@@ -124,7 +124,7 @@ def _cells(lister: Lister, file: Path, delimiter: str) -> Iterator[tuple[int, li
     try:
         with file.open(encoding="utf-8-sig", newline="", errors="strict") as source:
             lines = (line.replace("\0", "\ufffd") for line in source)
-            quoted = csv.reader(lines, delimiter=delimiter)
+            quoted = csv.reader(lines, delimiter=delimiter, strict=True)  # else an open quote swallows rows
             plain = csv.reader(
                 lines, delimiter=delimiter, quoting=csv.QUOTE_NONE
             )  # as Conceptual Captions is written
@@ -135,7 +135,10 @@ def _cells(lister: Lister, file: Path, delimiter: str) -> Iterator[tuple[int, li
     except UnicodeDecodeError as error:
         raise DatasetError(f"{file}: byte {error.start + 1} of a part is no UTF-8. Save it so.") from error
     except csv.Error as error:
-        raise DatasetError(f"{file}: cannot be read as a table ({error}). Mend it.") from error
+        raise DatasetError(
+            f"{file}:{reader.line_num}: cannot be read as a table ({error}); a quote that is opened is closed before the next "
+            'comma, and a quote in a cell is written twice (""). Mend it.'
+        ) from error
     except OSError as error:
         raise DatasetError(
             f"{file}: cannot be read ({error.strerror or error}). Give yourself access."

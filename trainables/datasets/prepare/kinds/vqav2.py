@@ -12,16 +12,17 @@ split are not public, so that it is not read: `--test-ratio` of train can be hel
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
 from spaces.errors import DatasetError
-from trainables.datasets.formats.entries import divide
+from trainables.datasets.formats.coco import is_id, rows_of
 from trainables.datasets.formats.tables import read_any_json, read_json
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.items import Item, Question
-from trainables.datasets.prepare.kinds.coco import is_id, rows_of
+from trainables.datasets.prepare.kinds.coco import noted
 from trainables.datasets.prepare.listing import Asked, Listed, Lister, first_folder
 
 ANSWERS = 10
@@ -38,15 +39,9 @@ def vqav2(asked: Asked) -> Listed:
     for split in ("train", "val"):
         _list_split(lister, split)
     lister.problems.raise_any()
-    share = asked.test_ratio or 0.0
-    if share:
-        train = [item for item in lister.found.items if item.split == "train"]
-        splits = divide({0: [item.name for item in train]}, {"test": share}, asked.seed or 0)
-        for item in train:
-            item.split = splits[item.name]
+    more = lister.hold_out()
     if asked.vg is not None:
         _list_vg(lister, asked.vg)
-    more = f", test is {share:g} of train, seed {asked.seed or 0}" if share else ", no test split"
     return lister.done(
         divided=f"the official splits of 2014{more}{', Visual Genome to train on' if asked.vg else ''}"
     )
@@ -68,7 +63,7 @@ def _list_split(lister: Lister, split: str) -> None:
     found: dict[int, Item] = {}
     seen: dict[int, int] = {}
     folder = f"{split}2014"
-    for place, row in enumerate(rows_of(lister, questions, "questions", asked_in)):
+    for place, row in enumerate(rows_of(questions, "questions", noted(lister, asked_in))):
         where = f"{asked_in.name} questions[{place}]"
         number, image = (
             (row.get("question_id"), row.get("image_id")) if isinstance(row, dict) else (None, None)
@@ -105,28 +100,18 @@ def _take(lister: Lister, found: Mapping[int, Item], folder: str, split: str) ->
     names = [Path(found[image].name).name for image in sorted(found)]
     if not names:
         return
-    where = first_folder(
-        lister, (folder, f"images/{folder}", "images", ""), _either(names, folder), what=folder
-    )
+    where = first_folder(lister, (folder, f"images/{folder}", "images", ""), names, what=folder)
     for image in sorted(found):
         item = found[image]
         item.file = str(where / Path(item.name).name)
-        if lister.asked.image_root and (where / folder).is_dir():
-            item.file = str(where / folder / Path(item.name).name)
         lister.take(item)
-
-
-def _either(names: Sequence[str], folder: str) -> list[str]:
-    """Return names as they may stand below a folder that is given: in it, or in that of their split."""
-    few = names[:10]
-    return [*few, *(f"{folder}/{one}" for one in few)]
 
 
 def _answers(lister: Lister, told: Mapping[str, Any], file: Path) -> dict[int, tuple[str, ...]]:
     """Return question -> answers of all annotators; () where none of them is a text, which is noted."""
     found: dict[int, tuple[str, ...]] = {}
     others: Counter[int] = Counter()
-    for place, row in enumerate(rows_of(lister, told, "annotations", file)):
+    for place, row in enumerate(rows_of(told, "annotations", noted(lister, file))):
         where = f"{file.name} annotations[{place}]"
         number, rows = (row.get("question_id"), row.get("answers")) if isinstance(row, dict) else (None, None)
         if not is_id(number) or not isinstance(rows, list):
@@ -177,7 +162,7 @@ def _list_vg(lister: Lister, file: Path) -> None:
             )
             continue
         name = f"{image}.jpg"
-        at = next((one for one in there if (one / name).is_file()), there[0])
+        at = next((one for one in there if isfile(one / name)), there[0])
         item = Item(name=f"VG/{name}", split="train", place=where, file=str(at / name))
         for n, one in enumerate(asked):
             told = one if isinstance(one, dict) else {}
