@@ -22,4 +22,6 @@ def settled(text: str | os.PathLike[str]) -> Path:
 def is_there(text: str | os.PathLike[str]) -> bool:
     """Return whether a path leads to something, or is a pattern such as `data/*.parquet` that a file is called like."""
     path = user_path(text)
-    return path.exists() or (has_magic(str(path)) and bool(glob(str(path), recursive=True)))
+    if os.path.exists(path):  # False for a name that no disk can hold, at which `Path.exists` raises
+        return True
+    return has_magic(str(path)) and bool(glob(str(path), recursive=True))

@@ -9,7 +9,9 @@ from analysis.run_folder import Run
 from search.run_folder.facts import CANDIDATE_FILE
 from spaces.commands import command_line
 from spaces.errors import DatasetError, InputsChanged, TeacherError
+from trainables.teachers import TEACHERS
 from trainables.teachers.loading import load_teacher
+from trainables.teachers.naming import checkpoints_of
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import make_dataset
 from trainables.training.job import Job
@@ -42,7 +44,9 @@ def read_job(run: Run, source: Path) -> Job:
 
 def _is_copy(job: Job) -> bool:
     """Return whether the teacher is a copy in the storage of the run, which every node of its cluster sees, and still there."""
-    return bool(job.storage) and Path(job.teacher).is_relative_to(job.storage) and Path(job.teacher).is_dir()
+    places = [Path(one) for one in checkpoints_of(job.teacher) if one not in TEACHERS]
+    there = [one.is_relative_to(job.storage) and one.exists() for one in places]
+    return bool(job.storage) and bool(there) and all(there)
 
 
 def _there(folder: str) -> str:

@@ -5,6 +5,7 @@ NAME is a name of the table, a folder, a file of weights, or a hub id.
 """
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from trainables.teachers import TEACHERS
 TASKS_OF_PARTS = ("retrieval", "captioning", "vqa")
 TEMPERATURE = "temperature"
 _KEY = rf"(?:{'|'.join((*TASKS_OF_PARTS, TEMPERATURE))})="
+_WORD = r"\s*([A-Za-z_]+)\s*="  # of something that looks like a key
+LONGEST = 255  # bytes of the name of a file
 LARGEST = 1.0  # of a temperature; training keeps it at 0.5 at most (Li et al. 2022, as coded)
 ADVICE = "NAME, or one or more of retrieval=NAME,captioning=NAME,vqa=NAME, and at the end ,temperature=NUMBER"
 
@@ -41,13 +44,13 @@ class TeacherName:
         """Take a name apart.
 
         Raises:
-            TeacherError: a part twice or empty, or a temperature that is none.
+            TeacherError: a part twice, empty or too long, or a temperature that is none.
         """
         whole, parts, temperature = "", dict[str, str](), None
-        for number, piece in enumerate(re.split(rf",(?={_KEY})", text)):
+        for number, piece in enumerate(re.split(rf"\s*,\s*(?={_KEY})", text)):
             key, _, value = piece.partition("=") if re.match(_KEY, piece) else ("", "", piece)
-            other = re.search(r",([A-Za-z_]+)=", value)
-            if other and not user_path(value).exists():
+            other = re.search(rf"{',' if key else '(?:^|,)'}{_WORD}", value)
+            if other and not os.path.exists(user_path(value)):
                 advice = meant(other[1], (*TASKS_OF_PARTS, TEMPERATURE), "Name one of these.")
                 raise TeacherError(f"teacher {text}: got {other[1]!r}; allowed: {ADVICE}. {advice}")
             if key == TEMPERATURE and temperature is None:
@@ -61,7 +64,15 @@ class TeacherName:
         if not whole and not parts:
             raise TeacherError(f"teacher {text}: names no checkpoint; allowed: {ADVICE}.")
         ordered = {task: parts[task] for task in TASKS_OF_PARTS if task in parts}
-        return cls(whole=whole, parts=ordered, temperature=temperature)
+        found = cls(whole=whole, parts=ordered, temperature=temperature)
+        if long := [
+            one for name in found.names for one in name.split("/") if len(os.fsencode(one)) > LONGEST
+        ]:
+            raise TeacherError(
+                f"teacher {long[0][:40]}...: got a name of {len(os.fsencode(long[0])):,} bytes; allowed: {LONGEST}, more no disk "
+                "holds. Give a shorter one."
+            )
+        return found
 
     def __str__(self) -> str:
         named = [f"{task}={name}" for task, name in self.parts.items()] or [self.whole]
@@ -106,7 +117,7 @@ def settled_name(text: str) -> str:
     """Return a name as any process can load it: folders and files from the root, any other as it is."""
 
     def place(name: str) -> str:
-        return name if name in TEACHERS or not user_path(name).exists() else str(settled(name))
+        return name if name in TEACHERS or not os.path.exists(user_path(name)) else str(settled(name))
 
     return of_checkpoints(text, place)
 

@@ -51,10 +51,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     found = _read(path)
     state = found.get("model", found) if isinstance(found, dict) else found
-    if not isinstance(state, dict) or not all(isinstance(one, Tensor) for one in state.values()) or not state:
+    if not _names_tensors(state) or not state:
         raise TeacherError(
-            f"{path}: holds a {type(state).__name__} where weights should be; allowed: a mapping of names to tensors, alone or "
-            f"under 'model'. {AGAIN}"
+            f"{path}: holds a {type(state).__name__} where weights should be; allowed: a mapping of names to dense, real "
+            f"tensors, alone or under 'model'. {AGAIN}"
         )
     return {
         key: one.float() if one.is_floating_point() else one
@@ -103,11 +103,22 @@ def _sharded(index: Path) -> dict[str, Tensor]:
 
 def _one_file(path: Path) -> dict[str, Tensor]:
     weights = _read(path)
-    if not isinstance(weights, dict) or not all(isinstance(one, Tensor) for one in weights.values()):
+    if not _names_tensors(weights):
         raise TeacherError(
-            f"{path}: holds a {type(weights).__name__}; allowed: a mapping of names to tensors. {AGAIN}"
+            f"{path}: holds a {type(weights).__name__}; allowed: a mapping of names to dense, real tensors. {AGAIN}"
         )
     return weights
+
+
+def _names_tensors(found: Any) -> bool:
+    """Return whether something maps names to tensors that a model can hold: no sparse ones, no complex numbers."""
+    return isinstance(found, dict) and all(
+        isinstance(key, str)
+        and isinstance(one, Tensor)
+        and one.layout == torch.strided
+        and not one.is_complex()
+        for key, one in found.items()
+    )
 
 
 def _read(path: Path) -> Any:

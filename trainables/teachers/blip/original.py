@@ -29,6 +29,7 @@ from trainables.teachers.blip.huggingface_config import (
     mlp_ratio,
     read_tokenizer,
 )
+from trainables.teachers.blip.huggingface_names import published_name
 from trainables.teachers.json_file import read_object
 from trainables.teachers.preprocessing import FILES as PROCESSOR_FILES
 from trainables.teachers.settings import natural, pictures_for, section
@@ -45,23 +46,7 @@ TRAINING_ONLY = (
     ("momentum copies", re.compile(r"^(visual_encoder|text_encoder|text_decoder|vision_proj|text_proj)_m\.")),
     ("queues", re.compile(r"^(image_queue|text_queue|queue_ptr|idx_queue|ptr_queue)$")),
 )
-RULES = tuple(
-    (re.compile(theirs), published)
-    for theirs, published in (
-        (r"^visual_encoder\.cls_token$", "vision_model.embeddings.class_embedding"),
-        (r"^visual_encoder\.pos_embed$", "vision_model.embeddings.position_embedding"),
-        (r"^visual_encoder\.patch_embed\.proj\.", "vision_model.embeddings.patch_embedding."),
-        (r"^visual_encoder\.norm\.", "vision_model.post_layernorm."),
-        (r"^visual_encoder\.blocks\.(\d+)\.attn\.qkv\.", r"vision_model.encoder.layers.\1.self_attn.qkv."),
-        (
-            r"^visual_encoder\.blocks\.(\d+)\.attn\.proj\.",
-            r"vision_model.encoder.layers.\1.self_attn.projection.",
-        ),
-        (r"^visual_encoder\.blocks\.(\d+)\.norm([12])\.", r"vision_model.encoder.layers.\1.layer_norm\2."),
-        (r"^visual_encoder\.blocks\.(\d+)\.mlp\.", r"vision_model.encoder.layers.\1.mlp."),
-    )
-)
-"""Names of the authors' that transformers changed; those of texts it kept."""
+IMAGE_SIDE, OURS = "visual_encoder.", "image_encoder.vit."  # timm's vision transformer in both
 OWN_OF_DECODER = re.compile(r"^text_decoder\.bert\.encoder\.layer\.\d+\.attention\.")
 DECODER, ENCODER = "text_decoder.bert.", "text_encoder."
 
@@ -142,8 +127,8 @@ def read_original(path: Path) -> Original:
             left_out[what] = left_out.get(what, 0) + 1
         else:
             weights[_renamed(key)] = tensor
-    temperature = weights.pop("temp", None)
     kind = _kind(path, weights)
+    temperature = weights.pop("temp", None) if kind in (PRETRAINED, RETRIEVAL) else None
     if kind == PRETRAINED:
         weights = _tied_once(path, weights)
     return Original(
@@ -155,17 +140,15 @@ def read_original(path: Path) -> Original:
 
 
 def _renamed(key: str) -> str:
-    for theirs, published in RULES:
-        key = theirs.sub(published, key)
-    return key
+    """Return the name in transformers, which changed those of the image side and kept those of texts."""
+    return published_name(key.replace(IMAGE_SIDE, OURS, 1)) if key.startswith(IMAGE_SIDE) else key
 
 
 def _temperature(path: Path, found: Tensor) -> float:
-    value = float(found) if found.numel() == 1 else -1.0
+    value = float(found) if found.numel() == 1 else float("nan")
     if not 0 < value < float("inf"):
-        raise TeacherError(
-            f"{path}, temp: got {value:g}; allowed: one number above 0. Give another checkpoint."
-        )
+        got = f"{value:g}" if found.numel() == 1 else f"{found.numel():,} numbers"
+        raise TeacherError(f"{path}, temp: got {got}; allowed: one number above 0. Give another checkpoint.")
     return value
 
 
@@ -216,7 +199,7 @@ def _tied_once(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         del found[key]
     head, words = "text_decoder.cls.predictions.decoder.weight", f"{ENCODER}embeddings.word_embeddings.weight"
     tied = found.pop(head, None)
-    if tied is not None and not torch.equal(tied, found[words]):
+    if tied is not None and words in found and not torch.equal(tied, found[words]):
         raise TeacherError(
             f"{path}: {head} differs from {words}; allowed: equal ones. Give another checkpoint."
         )
@@ -239,7 +222,7 @@ def _architecture(path: Path, found: Original) -> BlipArchitecture:
         "image": _shape(path, weights, "vision_model.encoder.layers.0.mlp.fc1.weight", 2)[0],
         "text": _shape(path, weights, f"{text}encoder.layer.0.intermediate.dense.weight", 2)[0],
     }
-    grid = round((places[1] - 1) ** 0.5)
+    joint, grid = "vision_proj.weight", round((places[1] - 1) ** 0.5)
     if grid**2 + 1 != places[1]:
         raise TeacherError(
             f"{path}, visual_encoder.pos_embed: got {places[1]} places; allowed: a square and one."
@@ -266,9 +249,7 @@ def _architecture(path: Path, found: Original) -> BlipArchitecture:
             image=sides["image"],
             text=sides["text"],
             fusion=tuple(range(depth["text"])),
-            embedding=weights["vision_proj.weight"].shape[0]
-            if "vision_proj.weight" in weights
-            else width["text"],
+            embedding=_shape(path, weights, joint, 2)[0] if joint in weights else width["text"],
             image_size=grid * patches[2],
             patch_size=patches[2],
             max_tokens=min(longest, LONGEST_TEXT),

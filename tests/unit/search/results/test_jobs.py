@@ -78,3 +78,19 @@ def test_what_is_gone_is_told_with_the_command_that_mends_it(run: Run, tmp_path:
         teacher_of(run, job)
     with pytest.raises(InputsChanged, match=rf"--resume {run.folder} --dataset KIND:FILE"):
         check_data(run, job)
+
+
+@pytest.mark.parametrize("name", ["{copy},temperature=0.05", "retrieval={copy}/a.pth,vqa=embedded"])
+def test_copies_of_a_teacher_with_more_to_its_name_are_used_while_they_are_there(
+    run: Run, tmp_path: Path, name: str
+) -> None:
+    copy = tmp_path / "storage" / "teacher-files" / "a1"
+    told = name.format(copy=copy)
+    made = make_job(Path(told), tmp_path, teacher_fingerprint="aaaa", storage=str(tmp_path / "storage"))
+    made.write(tmp_path / "candidate.json")
+    own = "/only/on/the/head"
+    there = knowing(run, teacher={"fingerprints": {"t": "aaaa"}, "places": {"t": own}})
+    assert read_job(there, tmp_path).teacher == own
+    copy.mkdir(parents=True)
+    (copy / "a.pth").write_bytes(b"")
+    assert read_job(there, tmp_path).teacher == told

@@ -12,7 +12,7 @@ from search.run_folder.resume import check_in_place, check_same_inputs, moved
 from search.start import Request, chosen_space
 from spaces.errors import RunError
 from spaces.load import Override, load_space
-from spaces.paths import settled, user_path
+from spaces.paths import is_there, settled, user_path
 from tests.unit.search.earlier_run import SPACE, prepare, write_run
 from tests.unit.trainables.small import write_teacher
 from trainables.teachers.loading import load_teacher
@@ -209,3 +209,8 @@ def test_the_space_of_a_run_is_read_with_the_new_place(run: Path, tmp_path: Path
     request = Request(space=Path(), resume=run, changes=(Override("--teacher small", "teacher", "small"),))
     space, places, _ = chosen_space(request, say=print)
     assert (space.teacher, places) == (str(small), {})
+
+
+def test_a_name_that_no_disk_can_hold_is_not_there() -> None:
+    assert not is_there("a" * 300)
+    assert not is_there(f"{'a' * 300}/*.jsonl")

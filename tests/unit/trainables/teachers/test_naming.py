@@ -15,6 +15,13 @@ from trainables.teachers.naming import TeacherName, checkpoints_of, of_checkpoin
         ("retrieval=a,captioning=b", "", {"retrieval": "a", "captioning": "b"}, None),
         ("vqa=c,d,retrieval=a,temperature=5e-2", "", {"retrieval": "a", "vqa": "c,d"}, 0.05),
         ("vqa=c", "", {"vqa": "c"}, None),
+        (
+            "retrieval=a, vqa=b , temperature=0.1",
+            "",
+            {"retrieval": "a", "vqa": "b"},
+            0.1,
+        ),  # as people write lists
+        ("a, temperature=0.05", "a", {}, 0.05),
     ],
 )
 def test_a_name_is_taken_apart_and_put_together_again(
@@ -34,6 +41,12 @@ def test_a_name_is_taken_apart_and_put_together_again(
         ("retrieval=", "got 'retrieval='"),
         ("retrieval=/no/such,captionin=/nor/this", "got 'captionin'; allowed: NAME, or"),
         ("embedded,temprature=0.1", "Did you mean 'temperature'?"),
+        ("embedded, temprature = 0.1", "Did you mean 'temperature'?"),
+        ("Retrieval=embedded", "Did you mean 'retrieval'?"),
+        ("captionin=embedded,vqa=embedded", "Did you mean 'captioning'?"),
+        (f"vqa=x/{'a' * 256}/y", "got a name of 256 bytes; allowed: 255"),
+        ("é" * 128, "got a name of 256 bytes; allowed: 255"),
+        (f"a,foo={'a' * 5000}", "got 'foo'"),
         ("temperature=0.1", "names no checkpoint"),
         ("", "names no checkpoint"),
         ("a,temperature=hot", "temperature: got 'hot'; allowed: a number above 0"),

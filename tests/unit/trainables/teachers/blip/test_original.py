@@ -96,6 +96,12 @@ LAYER = "text_decoder.bert.encoder.layer.0.output.dense.bias"
         (lambda w: w.update({"itm_head.bias": torch.zeros(3)}), "itm_head.bias (3,) instead of (2,)"),
         (lambda w: w.update({"surprise": torch.zeros(3)}), "unknown surprise"),
         (lambda w: w.update({"temp": torch.tensor(-1.0)}), "temp: got -1; allowed: one number above 0"),
+        (lambda w: w.update({"temp": torch.ones(2)}), "temp: got 2 numbers; allowed: one number above 0"),
+        (lambda w: w.pop("text_encoder.embeddings.word_embeddings.weight"), "word_embeddings.weight: got nothing"),
+        (lambda w: w.update({"vision_proj.weight": torch.tensor(1.0)}), "vision_proj.weight: got shape ()"),
+        (lambda w: w.update({7: torch.zeros(1)}), "allowed: a mapping of names to dense, real tensors"),
+        (lambda w: w.update({"itm_head.bias": torch.zeros(2).to_sparse()}), "allowed: a mapping of names to dense"),
+        (lambda w: w.update({"itm_head.bias": torch.zeros(2, dtype=torch.cfloat)}), "allowed: a mapping of names"),
         (lambda w: w.pop("visual_encoder.pos_embed"), "position_embedding: got nothing; allowed: a tensor of 3 axes"),
     ],
 )  # fmt: skip
@@ -105,6 +111,14 @@ def test_what_is_wrong_with_a_file_is_told_by_key(whole: Path, tmp_path: Path, s
         load_teacher(str(path))
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_temperature_where_nothing_is_compared_is_an_unknown_weight(tmp_path: Path) -> None:
+    path, _ = written(tmp_path, "captioning")
+    weights = torch.load(path, weights_only=True)["model"]
+    torch.save({"model": weights | {"temp": torch.tensor(0.07)}}, path)
+    with pytest.raises(TeacherError, match="unknown temp"):
+        load_teacher(str(path))
 
 
 def test_a_file_that_asks_for_code_is_refused_and_runs_none(whole: Path, tmp_path: Path) -> None:
