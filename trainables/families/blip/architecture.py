@@ -31,6 +31,14 @@ def fusion_positions(depth: int, num_layers: int, placement: str) -> tuple[int, 
     raise ShapeError(f"fusion placement: got {placement!r}; allowed: {', '.join(PLACEMENTS)}.")
 
 
+def merged_layers(depth: int, fusion: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the fusion layers that merge two pictures by a linear layer: those in the upper half of the text side.
+
+    Of BLIP's 12 layers those are 6 to 11 (Li et al. 2022, section 5.4); the layers below take the mean.
+    """
+    return tuple(index for index in fusion if 2 * index >= depth)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
     """Width D, number of layers, attention heads and feed-forward ratio of one encoder."""
@@ -53,7 +61,9 @@ class BlipArchitecture:
 
     `fusion` lists the text layers that hold cross-attention; with none the model is a dual encoder without
     ITM head and decoder. `decoder` is False where there is no language-model head, `matching` where there is no ITM head.
-    `side` is `image` or `text` where the model has that side alone, which happens to what is deployed only.
+    `side` is `image` or `text` where the model has that side alone, which happens to what is deployed only. `merged` is None
+    where no statement is read with two pictures; else the fusion layers that merge what they see of both by a linear layer, the
+    others taking the mean.
     """
 
     image: EncoderConfig
@@ -69,6 +79,7 @@ class BlipArchitecture:
     image_norm_eps: float = 1e-6
     text_norm_eps: float = 1e-12
     side: str = ""
+    merged: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if any(not 0 <= i < self.text.depth for i in self.fusion):
@@ -95,6 +106,11 @@ class BlipArchitecture:
         return self.decoder and bool(self.fusion) and self.vocabulary.dec is not None
 
     @property
+    def has_pairs(self) -> bool:
+        """Whether it reads statements about two pictures."""
+        return self.merged is not None and bool(self.fusion)
+
+    @property
     def image_tokens(self) -> int:
         """Number P of image tokens, class token included."""
         return self.grid**2 + 1
@@ -111,6 +127,10 @@ class BlipArchitecture:
             del fields["matching"]
         if not self.side:
             del fields["side"]
+        if self.merged is None:
+            del fields["merged"]
+        else:
+            fields["merged"] = list(self.merged)
         return fields
 
     @classmethod
@@ -125,4 +145,6 @@ class BlipArchitecture:
         parts["text"] = EncoderConfig(**parts["text"])
         parts["vocabulary"] = VocabularyConfig(**parts["vocabulary"])
         parts["fusion"] = tuple(parts["fusion"])
+        if "merged" in parts:
+            parts["merged"] = tuple(parts["merged"])
         return cls(**parts)

@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.families.base import Block, Family, Resolved, Sample, Surroundings
-from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig, fusion_positions
+from trainables.families.blip.architecture import BlipArchitecture
 from trainables.families.blip.asked import Texts, first_of, spread, texts_of
 from trainables.families.blip.blocks import BLOCKS, blocks, run_block
+from trainables.families.blip.decoding import CachedDecoding, decoder_state
+from trainables.families.blip.drafting import drafted
 from trainables.families.blip.image_encoder import ImageEncoder
 from trainables.families.blip.inherit import inherit_image, inherit_text
 from trainables.families.blip.offers import (
@@ -24,19 +26,22 @@ from trainables.families.blip.offers import (
     IMAGE_TOKENS,
     LABELS,
     MATCH,
+    PAIRED,
     TEMPERATURE,
     TEXT_EMBEDDING,
     TEXT_JOINT,
     TEXT_POOLED,
     offers_of,
 )
-from trainables.families.blip.options import BlipOptions, absolute, resolved
+from trainables.families.blip.options import BlipOptions, resolved
 from trainables.families.blip.pairs import FusedPairs, fused_pairs
 from trainables.families.blip.passes import layer_sample, pass_inputs
 from trainables.families.blip.text_network import TextNetwork, TraceLayers, keep_trace, trace_layers
+from trainables.families.blip.two_pictures import pair_head, told_of_batch, told_of_two, with_second
 from trainables.signals import (
     CAPTION,
     PIXELS,
+    PIXELS_2,
     QUESTION,
     Batch,
     Inputs,
@@ -53,7 +58,6 @@ TEMPERATURE_RANGE = (
     0.01,
     0.5,
 )  # CLIP stops at 0.01 (BLIP at 0.001, where one step of a small student diverges)
-PATCH_SIZE = 16  # of a student whose teacher is of another family
 
 
 @final
@@ -86,6 +90,7 @@ class Blip(Family):
         if architecture.side != "image":
             self.text_projection = nn.Linear(architecture.text.width, architecture.embedding)
         self.itm_head = nn.Linear(architecture.text.width, 2) if architecture.has_matching else None
+        self.pair_head = pair_head(architecture)
         self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE))
         self.reset_parameters()
 
@@ -101,28 +106,7 @@ class Blip(Family):
         Raises:
             ShapeError: sizes that do not fit together, or a teacher without texts.
         """
-        sides = {
-            name: EncoderConfig(
-                width=absolute(side.width, f"{name}.width"),
-                depth=absolute(side.depth, f"{name}.depth"),
-                heads=absolute(side.heads or 1, f"{name}.heads"),
-                mlp_ratio=side.mlp_ratio,
-            )
-            for name, side in (("image", config.image), ("text", config.text))
-        }
-        layers = absolute(config.fusion.layers, "fusion.layers")
-        fusion = fusion_positions(sides["text"].depth, layers, config.fusion.placement)
-        embedding = absolute(config.embedding, "embedding")
-        parts: dict[str, Any] = {**sides, "fusion": fusion, "embedding": embedding}
-        if isinstance(around.teacher, BlipArchitecture):
-            return replace(around.teacher, **parts, matching=True)
-        return BlipArchitecture(
-            **parts,
-            image_size=around.image_size,
-            patch_size=PATCH_SIZE,
-            max_tokens=around.max_tokens,
-            vocabulary=around.texts(),
-        )
+        return drafted(config, around)
 
     @classmethod
     def sizes(cls, architecture: BlipArchitecture) -> dict[str, int]:
@@ -157,6 +141,7 @@ class Blip(Family):
             fusion=architecture.fusion if asked & GROUNDED else (),
             decoder=architecture.decoder and bool(asked & ANSWERS),
             matching=architecture.matching and "fused" in asked,
+            merged=architecture.merged if PAIRED.mode in asked else None,
         )
 
     @classmethod
@@ -190,6 +175,10 @@ class Blip(Family):
         for tokens in (self.image_encoder.vit.pos_embed, self.image_encoder.vit.cls_token):
             assert tokens is not None
             nn.init.normal_(tokens, std=0.02)
+
+    def extended(self, wants: Wants) -> Family:
+        """Return this model, with the head for statements on two pictures where that is wanted and lacking."""
+        return Family.extended(with_second(self) if PAIRED in wants else self, wants)
 
     def inherit(self, teacher: nn.Module, config: BlipOptions) -> None:
         """Overwrite those sides that are to begin with the teacher's layers and width slices."""
@@ -227,6 +216,8 @@ class Blip(Family):
             fields.add("caption.key")
         if "answer" in asked:
             fields |= {"question.ids", "question.mask"}
+        if PAIRED in wants:
+            fields |= {PIXELS_2, "statement.ids", "statement.mask"}
         by_teacher = mined and self.negatives == "teacher"
         source = (
             frozenset({IMAGE_EMBEDDING, TEXT_EMBEDDING, TEMPERATURE}) if by_teacher else frozenset[Want]()
@@ -253,6 +244,8 @@ class Blip(Family):
         if "fused" in asked:
             pairs = self._pairs(batch, given if self.negatives == "teacher" else found) if mined else None
             self._fused(batch, _made(tokens), wants, found, pairs)
+        if PAIRED in wants:
+            found[PAIRED] = told_of_batch(self, batch, _made(tokens))
         for mode, kind in (("decoder", CAPTION), ("answer", QUESTION)):
             if mode in asked:
                 texts = texts_of(batch, kind, training=self.training)
@@ -271,11 +264,17 @@ class Blip(Family):
             tokens, _, _ = self.image_encoder(inputs["pixels"])
             return self.embed(self.image_projection, tokens)
         ids, mask, image = inputs["ids"], inputs["mask"], inputs.get("tokens")
+        if mode == PAIRED.mode:
+            return told_of_two(self, ids, mask, _made(image), inputs["tokens_2"])
         decode = mode in ANSWERS
         states, _ = self.text_network(ids, mask, image, decode=decode, trace=TraceLayers())
         if mode == "text":
             return self.embed(self.text_projection, states)
         return self.text_network.logits(states) if decode else self._head()(states[:, 0])
+
+    def decoder_state(self, want: Want, known: Signals) -> CachedDecoding | None:
+        """Return the decoder with its keys and values, see `decoding.CachedDecoding`."""
+        return decoder_state(self, want, known)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Return tokens (B, P, D) after the last norm of normalised images (B, 3, S, S)."""

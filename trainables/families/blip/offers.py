@@ -1,7 +1,7 @@
 """What a model of this family can say, from its architecture alone."""
 
 from trainables.families.blip.architecture import BlipArchitecture
-from trainables.signals import CAPTION, PICTURE, QUESTION, Offer, Offers, Want
+from trainables.signals import CAPTION, PICTURE, QUESTION, STATEMENT, Offer, Offers, Want
 
 IMAGE_TOKENS = Want("image", "tokens")
 IMAGE_EMBEDDING, TEXT_EMBEDDING = Want("image", "embedding"), Want("text", "embedding")
@@ -10,7 +10,8 @@ IMAGE_JOINT, TEXT_JOINT, IMAGE_MAP = Want("image", "joint"), Want("text", "joint
 TEMPERATURE = Want("contrast", "temperature")
 MATCH, LABELS = Want("fused", "logits"), Want("fused", "labels")
 ANSWERS = frozenset({"decoder", "answer"})
-GROUNDED = ANSWERS | {"fused"}
+PAIRED = Want("paired", "logits")
+GROUNDED = ANSWERS | {"fused", PAIRED.mode}
 PAIR = "pair"  # rows of the fused pass: the given pairs, and negatives behind them
 
 
@@ -42,6 +43,8 @@ def offers_of(architecture: BlipArchitecture) -> Offers:
     if a.has_matching:
         found[MATCH] = Offer(axes=("C",), sizes=(2,), rows=CAPTION, meaning="no match, match")
         found[LABELS] = Offer(rows=PAIR)
+    if a.has_pairs:
+        found[PAIRED] = Offer(axes=("C",), sizes=(2,), rows=STATEMENT, meaning="false, true")
     if a.has_decoder:
         for mode, rows in (("decoder", CAPTION), ("answer", QUESTION)):
             found |= _text(a, mode, rows)

@@ -1,0 +1,46 @@
+"""The architecture of a student: its own sizes, and all else as its teacher has it."""
+
+from dataclasses import replace
+from typing import Any
+
+from trainables.families.base import Surroundings
+from trainables.families.blip.architecture import (
+    BlipArchitecture,
+    EncoderConfig,
+    fusion_positions,
+    merged_layers,
+)
+from trainables.families.blip.options import BlipOptions, absolute
+
+PATCH_SIZE = 16  # of a student whose teacher is of another family
+
+
+def drafted(config: BlipOptions, around: Surroundings) -> BlipArchitecture:
+    """Return the candidate's widths, depths and fusion; all else as the teacher has it.
+
+    Raises:
+        ShapeError: sizes that do not fit together, or a teacher without texts.
+    """
+    sides = {
+        name: EncoderConfig(
+            width=absolute(side.width, f"{name}.width"),
+            depth=absolute(side.depth, f"{name}.depth"),
+            heads=absolute(side.heads or 1, f"{name}.heads"),
+            mlp_ratio=side.mlp_ratio,
+        )
+        for name, side in (("image", config.image), ("text", config.text))
+    }
+    layers, depth = absolute(config.fusion.layers, "fusion.layers"), sides["text"].depth
+    fusion = fusion_positions(depth, layers, config.fusion.placement)
+    embedding = absolute(config.embedding, "embedding")
+    merged = merged_layers(depth, fusion) if config.fusion.two_pictures else None
+    parts: dict[str, Any] = {**sides, "fusion": fusion, "embedding": embedding, "merged": merged}
+    if isinstance(around.teacher, BlipArchitecture):
+        return replace(around.teacher, **parts, matching=True)
+    return BlipArchitecture(
+        **parts,
+        image_size=around.image_size,
+        patch_size=PATCH_SIZE,
+        max_tokens=around.max_tokens,
+        vocabulary=around.texts(),
+    )
