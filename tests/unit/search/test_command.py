@@ -55,7 +55,10 @@ def test_help_names_all_commands(flag: str, capsys: pytest.CaptureFixture[str]) 
             ["reprot"],
             "error: got 'reprot'; allowed: run, report, control, export, simulate, grid, ablation. Did you mean report?\n",
         ),
-        (["--trials"], "error: got '--trials'; allowed: run, report, control, export, simulate, grid, ablation.\n"),
+        (
+            ["--trials"],
+            "error: got '--trials'; allowed: run, report, control, export, simulate, grid, ablation.\n",
+        ),
     ],
 )
 def test_a_wrong_word_is_told_with_the_near_miss(
