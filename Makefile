@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-EXTRAS := test,png,onnx
+EXTRAS := test,png,onnx,caption
 RUN := runs/dlip
 CAMPAIGN_LIMIT := 45m
 NEEDED_GB := 7
@@ -88,7 +88,7 @@ setup:
 	echo "compiling it: half a minute, once" >&2
 	packages=$$("$$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 	env -u PYTHONDONTWRITEBYTECODE "$$venv/bin/python" -m compileall -q -j 0 "$$packages" > /dev/null 2>&1 || true
-	{ key test,png,onnx; key $(EXTRAS); } > "$$stamp" # the dev tools come on top of the rest
+	{ key test,png,onnx,caption; key $(EXTRAS); } > "$$stamp" # the dev tools come on top of the rest
 
 # ended_by stands in run.json when a search came to its end; a run without it, or interrupted, goes on. Each session has one, too,
 # further to the right.
@@ -121,7 +121,7 @@ campaign: setup
 bench: setup
 	exec "$(VENV)/bin/python" tests/benchmarks/bench.py $(ARGS)
 
-check: EXTRAS := test,png,onnx,dev
+check: EXTRAS := test,png,onnx,caption,dev
 check: setup
 	bin="$(VENV)/bin"
 	"$$bin/ruff" check .

@@ -22,7 +22,17 @@ LABELS = {
     "ir_at_5": "image recall at 5",
     "ir_at_10": "image recall at 10",
     "vqa_accuracy": "VQA accuracy",
+    "vqa_official_accuracy": "official VQA accuracy",
+    "nlvr2_accuracy": "NLVR2 accuracy",
     "caption_token_accuracy": "caption token accuracy",
+    "cider": "CIDEr",
+    "bleu_4": "BLEU-4",
+    "rouge_l": "ROUGE-L",
+    "meteor": "METEOR",
+    "spice": "SPICE",
+    "cider_plain": "CIDEr (plain words)",
+    "bleu_4_plain": "BLEU-4 (plain words)",
+    "rouge_l_plain": "ROUGE-L (plain words)",
     "loss": "training loss",
 }
 

@@ -32,11 +32,15 @@ from torch import Tensor
 from spaces.errors import DatasetError
 from trainables.transfer import to_device
 
-PICTURE, CAPTION, QUESTION, LABEL = "picture", "caption", "question", "label"
-"""Kinds of rows that the shipped data sets have; another data set may have others. A label is one of a picture's own."""
-TEXTS = frozenset({CAPTION, QUESTION})
+PICTURE, CAPTION, QUESTION, LABEL, STATEMENT = "picture", "caption", "question", "label", "statement"
+"""Kinds of rows that data sets have; another one may have others. A label is one of a picture's own; a statement is about a
+picture and a second one, and belongs to the first."""
+TEXTS = frozenset({CAPTION, QUESTION, STATEMENT})
 PIXELS = "picture.pixels"
 CLASS = "picture.label"
+SECOND = "picture_2"
+PIXELS_2 = f"{SECOND}.pixels"
+HOLDS = "statement.label"
 
 
 class Want(NamedTuple):
@@ -141,10 +145,12 @@ class Batch:
 
     Attributes:
         fields: name -> tensor (B, ...). The shipped data sets give `picture.pixels` (B, 3, S, S) float, normalised as
-            the teacher's preprocessing says; `picture.label` (B,) int64, the class among the data's `classes`; of captions
-            and questions `.ids` (B, T) int64, padded and trimmed to the longest of the batch, `.mask` (B, T) True on real
-            tokens, and `.targets` (B, T) True at positions whose *next* token is to be predicted; `caption.key` (B,) int64,
-            equal for equal captions.
+            the teacher's preprocessing says; `picture.label` (B,) int64, the class among the data's `classes`; of
+            captions, questions and statements `.ids` (B, T) int64, padded and trimmed to the longest of the batch, `.mask` (B, T)
+            True on real tokens, and `.targets` (B, T) True at positions whose *next* token is to be predicted; `caption.key` (B,)
+            int64,
+            equal for equal captions; beside statements `picture_2.pixels`, of their second pictures, and `statement.label` (B,)
+            int64, 1 for a true one, 0 for a false one, -1 where an example has none.
         rows: kind of row -> (B,) int64, its number in the split: the keys of the teacher cache. -1 where an example has
             no such row.
         split: name of the split that the rows are numbers in; "" for examples of none.
@@ -206,9 +212,10 @@ class Batch:
 
     def blinded(self) -> "Batch":
         """Return the batch with black pictures, for the baseline that sees nothing; see `Signals.blinded`, too."""
-        if PIXELS not in self.fields:
-            return self
-        return replace(self, fields={**self.fields, PIXELS: torch.zeros_like(self.fields[PIXELS])})
+        black = {
+            name: torch.zeros_like(self.fields[name]) for name in (PIXELS, PIXELS_2) if name in self.fields
+        }
+        return replace(self, fields={**self.fields, **black}) if black else self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,4 +282,4 @@ class NoSource:
 
 def looks_at_pictures(fields: Iterable[str]) -> bool:
     """Return whether some of these fields of a batch are what pictures look like."""
-    return any(name.startswith(f"{PICTURE}.") and name != CLASS for name in fields)
+    return any(name.startswith((f"{PICTURE}.", f"{SECOND}.")) and name != CLASS for name in fields)

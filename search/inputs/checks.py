@@ -60,6 +60,7 @@ def chosen_tasks(space: Space, teachers: Mapping[str, Ability]) -> tuple[dict[st
     if space.tasks is None and not any(CLASS in ability.fields for ability in teachers.values()):
         # pictures without classes lack nothing that need be told
         made = {name: task for name, task in made.items() if CLASS not in task.fields}
+    _check_machine(space, made)
     lacks = {
         name: {one: ability.lack(task) for one, ability in teachers.items()} for name, task in made.items()
     }
@@ -90,6 +91,17 @@ def chosen_tasks(space: Space, teachers: Mapping[str, Ability]) -> tuple[dict[st
         return able, partial
     left_out = "".join(f"; without {name}: {why}" for name, why in broken.items())
     return able, [f"tasks: {', '.join(able)} (all that teacher and data allow{left_out})", *partial]
+
+
+def _check_machine(space: Space, tasks: Mapping[str, Task]) -> None:
+    """Refuse tasks that this machine cannot measure.
+
+    Raises:
+        SpaceError: all of them at once.
+    """
+    lacking = {name: lack for name, task in tasks.items() if (lack := task.machine_lack())}
+    if lacking:
+        raise SpaceError([f"{space.place(f'tasks.{name}')}: {lack}" for name, lack in lacking.items()])
 
 
 def _possible(teachers: Mapping[str, Ability]) -> str:

@@ -137,7 +137,7 @@ class Inputs:
     def task_settings(self) -> dict[str, dict[str, Any]]:
         """Task -> its options, as a job carries them."""
         named = self.space.tasks or {}
-        return {name: dict(named.get(name, {})) for name in self.students.made}
+        return {name: {**named.get(name, {}), **task.settled()} for name, task in self.students.made.items()}
 
     def trial_teacher(self, name: str) -> str:
         """Return a teacher's name as a trial on any node can load it: its copy in the storage where there is one."""

@@ -16,6 +16,7 @@ from trainables.datasets import DATASETS
 from trainables.families import FAMILIES
 from trainables.losses import LOSSES
 from trainables.tasks import DEFAULT, TASKS
+from trainables.tasks.evaluation import make_tasks
 from trainables.tasks.retention import ABOVE_BLIND, ACCURACY, RETENTION
 
 
@@ -100,8 +101,8 @@ def _sections(space: Space) -> Iterable[tuple[Mapping[str, str], str, str, Mappi
 
 def _objectives(space: Space) -> Iterator[Problem]:
     """Yield a problem for each objective that no task of the space, and no cost, is called like."""
-    tasks = space.tasks if space.tasks is not None else DEFAULT
-    metrics = {name for task in tasks for name in resolve(TASKS, task, "tasks").metrics}
+    tasks = space.tasks if space.tasks is not None else {name: {} for name in DEFAULT}
+    metrics = {name for task in make_tasks(tasks).values() for name in task.metrics}
     names = sorted({RETENTION, ABOVE_BLIND, ACCURACY, *metrics, *COSTS})
     for name in [name for name in space.objectives if name not in names]:
         text = f"got {name!r}, which nothing produces; allowed: {listed(names)}. {meant(name, names, 'Use one of these.')}"

@@ -35,6 +35,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 """Options of a family whose drafted ones will not do, by its name; nested as in its `Config`."""
 
+MORE: dict[str, dict[str, dict[str, Any]]] = {"blip": {"fusion": {"two_pictures": True}}}
+"""Options with a default without which a family cannot do one of the tasks, laid over the drafted ones."""
+
 ROUNDINGS = 128  # products of 24 channels through 2 + 3 layers
 ROWS = 4
 TEACHER = Blueprint(
@@ -44,6 +47,7 @@ TEACHER = Blueprint(
         text=EncoderConfig(width=32, depth=6, heads=4),
         fusion=(1, 3, 4, 5),
         embedding=20,
+        merged=(3, 4, 5),
     ),
 )
 _GRID = TEACHER.architecture.image_size // TEACHER.architecture.patch_size
@@ -158,7 +162,8 @@ def shape_of(offer: Offer, batch: Batch) -> tuple[int, ...]:
 def example(kind: str, factor: str = "0.5x") -> dict[str, Any]:
     """Return a value for every option that has no default: so much of the teacher's, or the least that is allowed."""
     family: type[Family] = resolve(FAMILIES, kind, "families")
-    return EXAMPLES.get(kind) or _example(family.Config, factor, f"family {kind!r}: option ")
+    found = EXAMPLES.get(kind) or _example(family.Config, factor, f"family {kind!r}: option ")
+    return found | {name: found[name] | more for name, more in MORE.get(kind, {}).items()}
 
 
 def _example(config: type[Any], factor: str, path: str) -> dict[str, Any]:

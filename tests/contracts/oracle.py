@@ -15,7 +15,9 @@ from trainables.signals import (
     CAPTION,
     PICTURE,
     PIXELS,
+    PIXELS_2,
     QUESTION,
+    STATEMENT,
     Batch,
     Offer,
     Offers,
@@ -26,6 +28,8 @@ from trainables.signals import (
 )
 
 CLASSES = tuple(f"class {number}" for number in range(24))
+
+READ = {"answer": QUESTION, "paired": STATEMENT}
 
 Say = Callable[[Batch], Tensor]
 
@@ -48,6 +52,7 @@ class Oracle(Answering):
             Want("image", "logits"): lambda batch: self.classify(batch.rows[PICTURE]),
             Want("fused", "logits"): self.match,
             Want("decoder", "logits"): lambda batch: self.speak(batch, CAPTION),
+            Want("paired", "logits"): self.hold,
             Want("answer", "logits"): lambda batch: self.speak(batch, QUESTION),
         }
 
@@ -75,6 +80,11 @@ class Oracle(Answering):
         true = owners == batch.rows[PICTURE]
         return one_hot(torch.where(self.knows(owners), true, ~true).long(), 2).float()
 
+    def hold(self, batch: Batch) -> Tensor:
+        """Return logits of false and true."""
+        true = torch.from_numpy(self.split.holds(batch.rows[STATEMENT].numpy()))
+        return one_hot(torch.where(self.knows(batch.rows[PICTURE]), true, ~true).long(), 2).float()
+
     def speak(self, batch: Batch, kind: str) -> Tensor:
         """Return logits of each text's next tokens; of the ones behind them where it is wrong."""
         following = batch[f"{kind}.ids"].roll(-1, dims=1)
@@ -87,7 +97,7 @@ class Oracle(Answering):
         """Return all that tasks may ask it, without sizes; or what it is said to be able to."""
         if architecture is not None:
             return dict(architecture)
-        spoken = {Want(mode, "logits"): Offer() for mode in ("fused", "decoder", "answer")}
+        spoken = {Want(mode, "logits"): Offer() for mode in ("fused", "paired", "decoder", "answer")}
         spoken[Want("image", "logits")] = Offer(meaning=classes_meaning(CLASSES))
         return spoken | {Want(mode, "embedding"): Offer() for mode in ("image", "text")}
 
@@ -98,7 +108,9 @@ class Oracle(Answering):
         fields = {PIXELS} if any(want.mode != "text" for want in wants) else set[str]()
         for want in wants:
             if want.mode != "image":
-                fields.add(f"{QUESTION if want.mode == 'answer' else CAPTION}.ids")
+                fields.add(f"{READ.get(want.mode, CAPTION)}.ids")
+            if want.mode == "paired":
+                fields.add(PIXELS_2)
         return Inputs(fields=frozenset(fields))
 
     def forward(

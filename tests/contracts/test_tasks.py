@@ -17,7 +17,7 @@ from spaces.errors import PluginError
 from spaces.plugins import resolve
 from tests.contracts import models
 from tests.contracts.oracle import CLASSES, Oracle
-from trainables.datasets.base import Split
+from trainables.datasets.base import Split, Statements
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families import FAMILIES
 from trainables.preprocess import PreprocessConfig
@@ -46,10 +46,11 @@ def make_split(
     captions: bool = True,
     questions: bool = True,
     labels: bool = True,
+    statements: bool = True,
     first: int = 0,
     name: str = "val",
 ) -> EncodedSplit:
-    """Return pictures with two captions, two questions and a class each, but those before `first`.
+    """Return pictures with two captions, questions and statements and a class each, but those before `first`.
 
     Tasks read the first caption. Every picture is a class of its own, the same ones in every split.
     """
@@ -64,6 +65,13 @@ def make_split(
         questions=["which a ?", "which b c ?"] * (texts // 2) if questions else [],
         answers=[words(n, least=1) for n in range(texts)] if questions else [],
         question_images=owners if questions else owners[:0],
+        statements=Statements(
+            texts=[words(n, least=0) for n in range(texts)],
+            images=np.stack([owners, (owners + 1) % NUM], axis=1),
+            holds=np.arange(texts) % 3 == 0,
+        )
+        if statements
+        else Statements(),
         labels=np.where(np.arange(NUM) < first, -1, np.arange(NUM)) if labels else None,
     )
     tokenizer = Tokenizer.from_folder(folder, vocabulary, MAX_TOKENS)
@@ -185,7 +193,8 @@ class TestEveryTask:
                 task.data_lack(split.fields - {field})
                 == f"needs {field}, which not every split of this data has"
             )
-        for lacking in ({"captions": False}, {"questions": False}, {"captions": False, "questions": False}):
+        texts = ("captions", "questions", "statements")
+        for lacking in (*({text: False} for text in texts), dict.fromkeys(texts, False)):
             bare = make_split(tmp_path, **lacking)
             expected = {} if task.data_lack(bare.fields) else measured(name, split, 0.5)
             assert measured(name, bare, 0.5) == expected

@@ -28,7 +28,7 @@ def make(place: Path, *words: str, python: str) -> subprocess.CompletedProcess[s
     program.write_text(f"#!/bin/sh\n{python}\n")
     program.chmod(0o755)
     parts = [(ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
-    key = hashlib.sha256(b"".join([*parts, f"test,png,onnx {ROOT} compiled\n".encode()])).hexdigest()
+    key = hashlib.sha256(b"".join([*parts, f"test,png,onnx,caption {ROOT} compiled\n".encode()])).hexdigest()
     (place / "venv/.installed").write_text(key + "\n")
     return subprocess.run(
         ["make", "-C", str(ROOT), "--no-print-directory", *words, f"VENV={place / 'venv'}"],

@@ -12,7 +12,20 @@ from spaces.errors import DatasetError
 from trainables.datasets.base import Split
 from trainables.datasets.live import LivePixels
 from trainables.preprocess import PreprocessConfig
-from trainables.signals import CAPTION, CLASS, LABEL, PICTURE, PIXELS, QUESTION, TEXTS, Batch
+from trainables.signals import (
+    CAPTION,
+    CLASS,
+    HOLDS,
+    LABEL,
+    PICTURE,
+    PIXELS,
+    PIXELS_2,
+    QUESTION,
+    SECOND,
+    STATEMENT,
+    TEXTS,
+    Batch,
+)
 from trainables.tokenizer import Tokenizer
 from trainables.transfer import to_device
 
@@ -48,7 +61,8 @@ def fields_of(kinds: Iterable[str]) -> frozenset[str]:
     """Return the fields that batches can have of data with rows of these kinds."""
     had = set(kinds)
     texts = {f"{kind}.{part}" for kind in had & TEXTS for part in ("ids", "mask", "targets", "key")}
-    return frozenset({PIXELS, *texts, *([CLASS] if LABEL in had else [])})
+    pairs = [PIXELS_2, HOLDS] if STATEMENT in had else []
+    return frozenset({PIXELS, *texts, *pairs, *([CLASS] if LABEL in had else [])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +99,11 @@ class TextTable:
         rows: np.ndarray = np.where(counts > 0, self.order[np.minimum(places, len(self.order) - 1)], -1)
         return rows
 
+    def rows_of(self, image: int) -> np.ndarray:
+        """Return all rows of one image."""
+        found: np.ndarray = self.order[self.offsets[image] : self.offsets[image + 1]]
+        return found
+
     def first(self, images: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the first rows of every image, at most `most`, and the place in `images` that each belongs to."""
         rows, owners = [], []
@@ -104,6 +123,8 @@ class EncodedSplit:
         classes: names of the classes in the order of the labels; () without labels.
         tables: kind of row -> its token table; only kinds that the data set has and the teacher can read.
         texts: kind of row -> its texts, those without a tokenizer too; of questions, question and answer in a row.
+        tokenizer: of the teacher; None without one.
+        answers: to each question; `answer_sets` those of all people who were asked, empty where the data has one each.
     """
 
     def __init__(
@@ -120,6 +141,9 @@ class EncodedSplit:
         self.num_images = split.num_images
         self.labels = split.labels
         self.preprocess = preprocess
+        self.tokenizer = tokenizer
+        self.answers, self.answer_sets = split.answers, split.answer_sets
+        self._statements = split.statements
         self._contents: dict[int, bytes] = {}
         self.tables: dict[str, TextTable] = {}
         self.texts: dict[str, list[str]] = {CAPTION: split.captions}
@@ -133,6 +157,10 @@ class EncodedSplit:
             rows, starts = tokenizer.questions(split.questions, split.answers)
             self.tables[QUESTION] = self._table(rows, starts, split.question_images)
             self.texts[QUESTION] = [f"{q} {a}" for q, a in zip(split.questions, split.answers, strict=True)]
+        if split.statements.texts:
+            rows = tokenizer.captions(split.statements.texts)
+            self.tables[STATEMENT] = self._table(rows, [1] * len(rows), split.statements.images[:, 0])
+            self.texts[STATEMENT] = split.statements.texts
 
     @property
     def fields(self) -> frozenset[str]:
@@ -198,12 +226,29 @@ class EncodedSplit:
         for kind, numbers in rows.items():
             if kind in self.tables:
                 hosted |= {f"{kind}.{part}": one for part, one in self._tokens(kind, numbers).items()}
+        rows = {**rows, **self._second(rows, hosted)}
+        if pixels and SECOND in rows:
+            fields[PIXELS_2] = self.images(rows[SECOND], device)
         if PICTURE in rows and self.labels is not None:
             hosted[CLASS] = self.labels[rows[PICTURE]].astype(np.int64)
         fields |= {name: to_device(torch.from_numpy(one), device) for name, one in hosted.items()}
         numbers_of = {kind: one.astype(np.int64) for kind, one in rows.items()}
         numbered = {kind: to_device(torch.from_numpy(one), device) for kind, one in numbers_of.items()}
         return Batch(fields=fields, rows=numbered, split=self.name, hosted=hosted | numbers_of)
+
+    def _second(self, rows: Rows, hosted: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the second pictures of statements, and note which hold; of no statement the picture itself, and -1."""
+        if STATEMENT not in self.tables or STATEMENT not in rows:
+            return {}
+        numbers = rows[STATEMENT]
+        there, known = numbers >= 0, np.maximum(numbers, 0)
+        hosted[HOLDS] = np.where(there, self._statements.holds[known], -1).astype(np.int64)
+        return {SECOND: np.where(there, self._statements.images[known, 1], rows.get(PICTURE, 0))}
+
+    def holds(self, rows: np.ndarray) -> np.ndarray:
+        """Return whether statements are true of their pictures, (n,) bool."""
+        found: np.ndarray = self._statements.holds[rows]
+        return found
 
     def _table(self, rows: list[list[int]], starts: list[int], images: np.ndarray) -> TextTable:
         ids, lengths = _padded(rows, self.vocabulary.pad)

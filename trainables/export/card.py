@@ -17,6 +17,7 @@ CALLS = {
     "captioning": "student.caption(pictures)",
     "vqa": 'student.answer(pictures, ["how many are there ?"])',
     "matching": 'student.match(pictures, ["a caption"])',
+    "nlvr2": 'student.holds(pictures, other_pictures, ["a statement"])',
 }
 CLASSIFY = "student.classify(pictures, k=5)  # names with their probabilities"
 EMBED = "student.embed_images(pictures)"

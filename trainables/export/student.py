@@ -25,12 +25,24 @@ from trainables.datasets.pictures import square
 from trainables.families.base import Blueprint, Family
 from trainables.model_folder import READS, ModelFolder, read_model_folder
 from trainables.preprocess import Framing, PreprocessConfig
-from trainables.signals import CAPTION, NOTHING, PIXELS, QUESTION, Batch, Signals, Want, Wants
+from trainables.signals import (
+    CAPTION,
+    NOTHING,
+    PIXELS,
+    PIXELS_2,
+    QUESTION,
+    STATEMENT,
+    Batch,
+    Signals,
+    Want,
+    Wants,
+)
+from trainables.tasks.beams import Beams, beam_search
 from trainables.tasks.decoding import ANSWERS, LOGITS, Decoder, padded
 from trainables.tokenizer import Tokenizer
 
 IMAGE, TEXT, MATCH = Want("image", "embedding"), Want("text", "embedding"), Want("fused", "logits")
-CLASSES = Want("image", "logits")
+CLASSES, PAIRED = Want("image", "logits"), Want("paired", "logits")
 
 Picture = Image.Image | np.ndarray
 Pictures = Sequence[Picture] | np.ndarray
@@ -156,18 +168,41 @@ class Student:
         _same_number("match", images, texts)
         return self.signals(images, texts, wants={MATCH})[MATCH].softmax(dim=-1)[:, 1]
 
-    def caption(self, images: Pictures) -> list[str]:
-        """Return a caption per image, decoded greedily.
+    def holds(self, images: Pictures, others: Pictures, statements: Sequence[str]) -> Tensor:
+        """Return the probability (N,) that statement i is true of image i and the other one i.
 
         Raises:
-            ExportError: a student without decoder.
+            ExportError: a student that was not made for the task `nlvr2`.
+        """
+        if PAIRED not in self.blueprint.offers:
+            raise ExportError(
+                "holds: this student was not made for the task 'nlvr2'; search with `tasks: [nlvr2, ...]` and "
+                "`student.fusion.two_pictures: true`."
+            )
+        _same_number("holds", images, statements)
+        _same_number("holds", others, statements)
+        ids, mask = self._captions(statements)
+        fields = {f"{STATEMENT}.ids": ids, f"{STATEMENT}.mask": mask}
+        fields |= {PIXELS: self._pixels(images), PIXELS_2: self._pixels(others)}
+        with torch.inference_mode():
+            found: Tensor = self.model(Batch(fields=fields, rows={}), frozenset({PAIRED}))[PAIRED]
+        return found.float().softmax(dim=-1)[:, 1]
+
+    def caption(self, images: Pictures, *, beams: int = 1) -> list[str]:
+        """Return a caption per image, decoded greedily, or by a search with several beams, of 5 to 20 tokens.
+
+        Raises:
+            ExportError: a student without decoder, or a number of beams that is none.
         """
         tokenizer = self._need_decoder("caption", LOGITS)
+        if isinstance(beams, bool) or not isinstance(beams, int) or beams < 1:
+            raise ExportError(f"caption: beams: got {beams!r}; allowed: a whole number from 1 on.")
         pixels = self._pixels(images)
         prompts = [tokenizer.prompt() for _ in range(len(pixels))]
-        return [
-            tokenizer.decode(ids) for ids in self._decoder(LOGITS, CAPTION, tokenizer).greedy(prompts, pixels)
-        ]
+        decoder = self._decoder(LOGITS, CAPTION, tokenizer)
+        searched = beam_search(decoder, prompts, pixels, Beams(width=beams)) if beams > 1 else None
+        rows = decoder.greedy(prompts, pixels) if searched is None else searched
+        return [tokenizer.decode(ids) for ids in rows]
 
     def answer(self, images: Pictures, questions: Sequence[str]) -> list[str]:
         """Return the answer to question i about image i, decoded greedily.

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from spaces.errors import ShapeError
 from spaces.plugins import resolve
 from trainables.families import FIRST, table_of
-from trainables.signals import NOTHING, Batch, Inputs, Offers, Signals, Wants
+from trainables.signals import NOTHING, Batch, Inputs, Offers, Signals, Want, Wants
 from trainables.tokenizer import VocabularyConfig
 
 DRAWING = frozenset(
@@ -102,6 +102,22 @@ class Block:
     architecture: Any
     mode: str
     repeats: int = 1
+
+
+class DecoderState(Protocol):
+    """A decoder in the middle of N texts: it keeps what it has read of them, so that each step costs one token.
+
+    The texts of one picture stand behind one another, and each picture has as many.
+    """
+
+    def read(self, ids: Tensor) -> Tensor:
+        """Return next-token logits (N, T, V) of tokens (N, T) that come behind all that was read before.
+
+        Texts are equally long so far; what was read is not masked.
+        """
+
+    def keep(self, rows: Tensor, width: int) -> None:
+        """Go on from the texts at some rows, any of them several times, (n,); `width` of each picture that is left."""
 
 
 class Family(nn.Module, ABC):
@@ -204,6 +220,29 @@ class Family(nn.Module, ABC):
     @abstractmethod
     def run_pass(self, mode: str, inputs: Mapping[str, Tensor]) -> object:
         """Run one pass as a deployed model runs it: image tokens that another pass has made are an input."""
+
+    def decoder_state(self, want: Want, known: Signals) -> DecoderState | None:
+        """Return what reads texts token by token, one text for each picture to begin with.
+
+        None of a family that keeps nothing of a text: whoever asks shows it the whole text at each step.
+
+        Args:
+            want: the logits that predict next tokens.
+            known: all of `reusable` about the pictures.
+        """
+        return None
+
+    def extended(self, wants: Wants) -> "Family":
+        """Return a model with these weights that answers `wants`, too: what a task needs beside may be drawn afresh.
+
+        Raises:
+            ShapeError: it cannot be made to.
+        """
+        if missing := sorted(str(want) for want in wants if want not in self.offers(self.architecture)):
+            raise ShapeError(
+                f"model: cannot be made to say {', '.join(missing)}. Leave out what needs it, or take another model."
+            )
+        return self
 
     def inherit(self, teacher: nn.Module, config: Any) -> None:
         """Overwrite fresh weights by what the config asks to take from the teacher's model."""

@@ -24,6 +24,7 @@ LOSSES = Table(
         "itm": "trainables.losses.logits.itm:Itm",
         "lm": "trainables.losses.logits.tokens:Lm",
         "lm_logit": "trainables.losses.logits.token_logits:TokenLogits",
+        "nlvr2": "trainables.losses.logits.nlvr2:Nlvr2",
         "text_attention": "trainables.losses.features.attention:Attention",
         "text_embedding": "trainables.losses.features.embedding:Embedding",
         "text_hidden": "trainables.losses.features.hidden:Hidden",

@@ -10,6 +10,7 @@ TASKS = Table(
         "classification": "trainables.tasks.classification:Classification",
         "matching": "trainables.tasks.matching:Matching",
         "neighbours": "trainables.tasks.neighbours:Neighbours",
+        "nlvr2": "trainables.tasks.nlvr2:Nlvr2",
         "retrieval": "trainables.tasks.retrieval:Retrieval",
         "vqa": "trainables.tasks.vqa:Vqa",
     },

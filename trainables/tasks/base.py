@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from trainables.signals import NOTHING, Offers, Serving, Wants
 from trainables.tasks.chance import Chance
@@ -25,13 +25,13 @@ class Task(ABC):
         version: to be raised whenever a change moves a metric: kept figures of a teacher are measured anew then.
     """
 
-    metrics: ClassVar[tuple[str, ...]]
-    counts: ClassVar[str]
-    wants: ClassVar[Wants]
-    taught: ClassVar[Wants] = NOTHING
-    fields: ClassVar[frozenset[str]]
-    losses: ClassVar[tuple[str, ...]] = ()
-    banked: ClassVar[bool] = False
+    metrics: tuple[str, ...]
+    counts: str
+    wants: Wants
+    taught: Wants = NOTHING
+    fields: frozenset[str]
+    losses: tuple[str, ...] = ()
+    banked: bool = False
     version: ClassVar[int] = 1
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +73,14 @@ class Task(ABC):
         """Return why data with these fields cannot measure it, or None."""
         missing = sorted(self.fields - set(fields))
         return f"needs {', '.join(missing)}, which not every split of this data has" if missing else None
+
+    def machine_lack(self) -> str | None:
+        """Return why this machine cannot measure it, such as a package that is not installed, and what to do; or None."""
+        return None
+
+    def settled(self) -> dict[str, Any]:
+        """Return those options that were left to the machine which makes the task, as a job takes them to others."""
+        return {}
 
     def remark(self) -> str | None:
         """Return what its options make of its figures, where a user should know; the plan says it. None for nothing."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -44,12 +44,12 @@ class Classification(Task):
 
         train_images: int = field(default=5000, metadata=PICTURES)
 
-    metrics: ClassVar[tuple[str, ...]] = ("top1", "top5", "knn_top1", "probe_top1")
-    counts: ClassVar[str] = "top1"
-    wants: ClassVar[Wants] = frozenset({LOGITS, EMBEDDING})
-    fields: ClassVar[frozenset[str]] = frozenset({PIXELS, CLASS})
-    losses: ClassVar[tuple[str, ...]] = ("class_label",)
-    banked: ClassVar[bool] = True
+    metrics: tuple[str, ...] = ("top1", "top5", "knn_top1", "probe_top1")
+    counts: str = "top1"
+    wants: Wants = frozenset({LOGITS, EMBEDDING})
+    fields: frozenset[str] = frozenset({PIXELS, CLASS})
+    losses: tuple[str, ...] = ("class_label",)
+    banked: bool = True
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

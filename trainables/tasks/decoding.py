@@ -23,13 +23,17 @@ def longest_text(offers: Offers, mode: str) -> int:
     return max(lengths, default=0)
 
 
-def caption_steps(offers: Offers) -> tuple[int, int]:
+def caption_steps(offers: Offers, longest: int | None = None) -> tuple[int, int]:
     """Return how many decoding steps a caption takes, and how long its text is in a middle one.
 
     Each step reads the whole text so far, which is as long as step number says: n steps cost what n steps of the middle
     length cost, but for the products of self-attention, which are a few per cent.
+
+    Args:
+        offers: of the model.
+        longest: tokens of a caption where it is known, the first included.
     """
-    steps = min(longest_text(offers, "decoder") - 1, CAPTION_STEPS)
+    steps = min(longest_text(offers, "decoder") - 1, CAPTION_STEPS if longest is None else longest - 1)
     return steps, (steps + 1) // 2
 
 
@@ -52,32 +56,62 @@ class Decoder:
     longest: int
 
     @torch.no_grad()
+    def known(self, pixels: Tensor) -> Signals:
+        """Return what the model can use again of normalised pictures (B, 3, S, S)."""
+        reusable = self.model.reusable
+        found: Signals = (
+            self.model(Batch(fields={PIXELS: pixels}, rows={}), reusable) if reusable else Signals()
+        )
+        return found
+
+    @torch.no_grad()
+    def next_logits(
+        self, texts: list[list[int]], pictures: Signals, pixels: Tensor, *, begun: list[int]
+    ) -> Tensor:
+        """Return the logits (N, V) of what follows each text, see `all_logits`."""
+        logits = self.all_logits(texts, pictures, pixels, begun=begun)
+        ends = torch.tensor([len(text) - 1 for text in texts], device=logits.device)
+        found: Tensor = logits[torch.arange(len(texts), device=logits.device), ends]
+        return found
+
+    @torch.no_grad()
+    def all_logits(
+        self, texts: list[list[int]], pictures: Signals, pixels: Tensor, *, begun: list[int]
+    ) -> Tensor:
+        """Return next-token logits (N, T, V) of texts that the model reads from their beginning.
+
+        Rows are padded on the right: the causal mask hides what stands behind.
+
+        Args:
+            texts: a row of ids for each picture.
+            pictures: see `known`.
+            pixels: (N, 3, S, S), looked at where nothing is known.
+            begun: tokens of each row that are given: what is behind them was predicted, or is to be.
+        """
+        ids, mask = padded(texts, self.vocabulary.pad, pixels.device)
+        given = torch.tensor(begun, device=pixels.device)[:, None]
+        targets = mask & (torch.arange(ids.shape[1], device=pixels.device)[None, :] >= given - 1)
+        fields = {f"{self.rows}.ids": ids, f"{self.rows}.mask": mask, f"{self.rows}.targets": targets}
+        batch = Batch(fields=fields if pictures else {**fields, PIXELS: pixels}, rows={})
+        found: Tensor = self.model(batch, frozenset({self.logits}), None, pictures or None)[self.logits]
+        return found
+
+    @torch.no_grad()
     def greedy(self, prompts: list[list[int]], pixels: Tensor) -> list[list[int]]:
         """Return the ids that follow each prompt up to [SEP], each the most likely one after those before.
-
-        Rows are padded on the right and each goes on from its own end: the causal mask hides what stands behind.
 
         Args:
             prompts: a row per picture, beginning with [DEC].
             pixels: (B, 3, S, S) normalised pictures.
         """
-        reusable = self.model.reusable
-        pictures = Batch(fields={PIXELS: pixels}, rows={})
-        known: Signals = self.model(pictures, reusable) if reusable else Signals()
+        known = self.known(pixels)
         rows = [list(prompt) for prompt in prompts]
         done = [False] * len(rows)
-        begins = torch.tensor([[len(row)] for row in prompts], dtype=torch.long, device=pixels.device).view(
-            -1, 1
-        )
         while left := [i for i, row in enumerate(rows) if not done[i] and len(row) < self.longest]:
-            ids, mask = padded([rows[i] for i in left], self.vocabulary.pad, pixels.device)
-            said = torch.arange(ids.shape[1], device=ids.device)[None, :] >= begins[left] - 1
-            fields = {f"{self.rows}.ids": ids, f"{self.rows}.mask": mask, f"{self.rows}.targets": said & mask}
-            batch = Batch(fields=fields if known else {**fields, PIXELS: pixels[left]}, rows={})
-            kept = Signals({want: value[left] for want, value in known.items()}) if known else None
-            logits = self.model(batch, frozenset({self.logits}), None, kept)[self.logits]
-            ends = mask.sum(dim=1) - 1
-            chosen = logits[torch.arange(len(left), device=logits.device), ends].argmax(dim=-1).tolist()
+            kept = Signals({want: value[left] for want, value in known.items()})
+            begun = [len(prompts[i]) for i in left]
+            logits = self.next_logits([rows[i] for i in left], kept, pixels[left], begun=begun)
+            chosen = logits.argmax(dim=-1).tolist()
             for i, token in zip(left, chosen, strict=True):
                 done[i] = token == self.vocabulary.sep
                 if not done[i]:

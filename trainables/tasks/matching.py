@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
 import torch
@@ -28,11 +28,11 @@ class Matching(Task):
     has no caption like it: guessing scores 50. A caption that all pictures have tells nothing and is left out of both.
     """
 
-    metrics: ClassVar[tuple[str, ...]] = ("match_accuracy",)
-    counts: ClassVar[str] = "match_accuracy"
-    wants: ClassVar[Wants] = frozenset({LOGITS})
-    fields: ClassVar[frozenset[str]] = frozenset({PIXELS, "caption.ids"})
-    losses: ClassVar[tuple[str, ...]] = ("itm",)
+    metrics: tuple[str, ...] = ("match_accuracy",)
+    counts: str = "match_accuracy"
+    wants: Wants = frozenset({LOGITS})
+    fields: frozenset[str] = frozenset({PIXELS, "caption.ids"})
+    losses: tuple[str, ...] = ("itm",)
 
     def evaluate(self, pool: Pool) -> dict[str, float]:
         """Return the share of pairs that are told right; {} without captions, or where each fits all pictures."""
@@ -81,11 +81,11 @@ class BatchMatching(Task):
 
         batch_size: int = field(default=100, metadata=SIZE)
 
-    metrics: ClassVar[tuple[str, ...]] = ("batch_matching_top1",)
-    counts: ClassVar[str] = "batch_matching_top1"
-    wants: ClassVar[Wants] = frozenset({IMAGE, TEXT})
-    fields: ClassVar[frozenset[str]] = frozenset({PIXELS, "caption.ids"})
-    losses: ClassVar[tuple[str, ...]] = ("itc",)
+    metrics: tuple[str, ...] = ("batch_matching_top1",)
+    counts: str = "batch_matching_top1"
+    wants: Wants = frozenset({IMAGE, TEXT})
+    fields: frozenset[str] = frozenset({PIXELS, "caption.ids"})
+    losses: tuple[str, ...] = ("itc",)
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -26,11 +26,11 @@ class Neighbours(Task):
     teacher agrees with itself. A picture is no neighbour of its own. NaN is nobody's neighbour.
     """
 
-    metrics: ClassVar[tuple[str, ...]] = ("neighbours",)
-    counts: ClassVar[str] = "neighbours"
-    wants: ClassVar[Wants] = frozenset({IMAGE})
-    taught: ClassVar[Wants] = frozenset({IMAGE})
-    fields: ClassVar[frozenset[str]] = frozenset({PIXELS})
+    metrics: tuple[str, ...] = ("neighbours",)
+    counts: str = "neighbours"
+    wants: Wants = frozenset({IMAGE})
+    taught: Wants = frozenset({IMAGE})
+    fields: frozenset[str] = frozenset({PIXELS})
 
     @dataclass(frozen=True, kw_only=True, slots=True)
     class Config(Task.Config):

@@ -15,7 +15,9 @@ from trainables.signals import (
     CAPTION,
     NOTHING,
     PICTURE,
+    PIXELS_2,
     QUESTION,
+    STATEMENT,
     Batch,
     NoSource,
     Signals,
@@ -77,7 +79,7 @@ def _count(rows: int) -> int:
     return -(-rows // CHUNK)
 
 
-def _chunk(number: int) -> slice:
+def chunk(number: int) -> slice:
     """Return the rows of a chunk."""
     return slice(number * CHUNK, (number + 1) * CHUNK)
 
@@ -104,6 +106,8 @@ class PoolRows:
         count = min(size.images, split.num_images)
         self.pictures = np.arange(count) if split.labels is None else drawn(split.num_images, count)
         self._most = {CAPTION: size.captions_per_image, QUESTION: size.questions_per_image}
+        if STATEMENT in split.tables:  # all of them: a split has few of each picture
+            self._most[STATEMENT] = int(np.diff(split.tables[STATEMENT].offsets).max(initial=1))
 
     def rows(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the first texts of each picture, and the place of the picture that each belongs to, both (m,)."""
@@ -194,9 +198,7 @@ class Pool:
         Raises:
             ValueError: whoever made the pool gave no train split.
         """
-        train = self._showing.get("bank")
-        if train is None:
-            raise ValueError("the pool has no train split to compare with: give `bank`, see `Task.banked`")
+        train = self.train
         if images not in self._banks:
             rows, asked = drawn(train.num_images, images), set(self.split.contents(self.pictures))
             new = np.array([digest not in asked for digest in train.contents(rows)], dtype=bool)
@@ -205,6 +207,18 @@ class Pool:
             made._along = NOTHING  # no text is asked about, and tokens of many pictures take gigabytes
             self._banks[images] = made
         return self._banks[images]
+
+    @property
+    def train(self) -> EncodedSplit:
+        """The train split.
+
+        Raises:
+            ValueError: whoever made the pool gave none.
+        """
+        train = self._showing.get("bank")
+        if train is None:
+            raise ValueError("the pool has no train split to compare with: give `bank`, see `Task.banked`")
+        return train
 
     @property
     def labels(self) -> Tensor:
@@ -217,8 +231,8 @@ class Pool:
         """Return a signal about all pictures, (n, ...)."""
         if want not in self._kept:
             count = len(self.pictures)
-            mine = [self._look(number, frozenset({want}))[want] for number in self._part(count)]
-            self._kept[want] = self._joined(torch.cat(mine), count)
+            mine = [self._look(number, frozenset({want}))[want] for number in self.part(count)]
+            self._kept[want] = self.joined(torch.cat(mine), count)
         return self._kept[want]
 
     def taught_of_pictures(self, want: Want) -> Tensor:
@@ -227,10 +241,10 @@ class Pool:
             return self.of_pictures(want)
         wants, said, count = frozenset({want}), [], len(self.pictures)
         looks = looks_at_pictures(self.source.fields(self.split.name, wants))
-        for number in self._part(count):
-            rows = {PICTURE: self.pictures[_chunk(number)]}
+        for number in self.part(count):
+            rows = {PICTURE: self.pictures[chunk(number)]}
             said.append(self.source.signals(self.split.batch(rows, self.device, pixels=looks), wants)[want])
-        return self._joined(torch.cat(said), count)
+        return self.joined(torch.cat(said), count)
 
     def rows(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the first texts of each picture, and the place of the picture that each belongs to, both (m,)."""
@@ -239,8 +253,8 @@ class Pool:
     def of_texts(self, kind: str, want: Want) -> Tensor:
         """Return a signal about the texts alone, (m, ...) in the order of `rows`; of one size whatever the text."""
         count = len(self.rows(kind)[0])
-        mine = self._chunks(kind, frozenset({want}), part=self._part(count))
-        return self._joined(torch.cat([signals[want] for _, signals in mine]), count)
+        mine = self._chunks(kind, frozenset({want}), part=self.part(count))
+        return self.joined(torch.cat([signals[want] for _, signals in mine]), count)
 
     def chunks(
         self, kind: str, wants: Wants, *, places: np.ndarray | None = None
@@ -254,6 +268,22 @@ class Pool:
         """
         yield from self._chunks(kind, wants, places=places)
 
+    def of_pairs(self, kind: str, want: Want, *, texts: np.ndarray, places: np.ndarray) -> Tensor:
+        """Return a signal about texts that are read together with pictures, (n, ...): any pairs, in any order.
+
+        Neighbours should share pictures: what may be used again of one is looked up for each chunk.
+
+        Args:
+            kind: of the texts.
+            want: what is asked; of one size whatever the text.
+            texts: (n,) places of the texts in `rows`.
+            places: (n,) places of the pictures.
+        """
+        count, rows = len(texts), self.rows(kind)[0][texts]
+        asked = frozenset({want})
+        mine = [signals[want] for _, signals in self._of(kind, asked, (rows, places), part=self.part(count))]
+        return self.joined(torch.cat(mine), count)
+
     def counted(
         self, kind: str, wants: Wants, count: Count, *, places: np.ndarray | None = None
     ) -> tuple[int, ...]:
@@ -265,7 +295,7 @@ class Pool:
         """
         asked = len(self.rows(kind)[0]) if places is None else int((places >= 0).sum())
         sums: Tensor | None = None
-        for batch, signals in self._chunks(kind, wants, places=places, part=self._part(asked)):
+        for batch, signals in self._chunks(kind, wants, places=places, part=self.part(asked)):
             found = [
                 torch.as_tensor(one, dtype=torch.int64, device=self.device) for one in count(batch, signals)
             ]
@@ -279,18 +309,25 @@ class Pool:
         rows, owners = self.rows(kind)
         if places is not None:
             rows, owners = rows[places >= 0], places[places >= 0]
+        yield from self._of(kind, wants, (rows, owners), part=part)
+
+    def _of(
+        self, kind: str, wants: Wants, pairs: tuple[np.ndarray, np.ndarray], *, part: range | None = None
+    ) -> Iterator[tuple[Batch, Signals]]:
+        """Yield what is said of texts and the pictures they are shown with, both (m,), some at a time."""
+        rows, owners = pairs
         grounded = looks_at_pictures(self.model.inputs(wants).fields)
         for number in range(_count(len(rows))) if part is None else part:
-            seen = owners[_chunk(number)]
+            seen = owners[chunk(number)]
             known = self._known(seen) if grounded and self.model.reusable else None
-            yield self._signals({PICTURE: self.pictures[seen], kind: rows[_chunk(number)]}, wants, known)
+            yield self._signals({PICTURE: self.pictures[seen], kind: rows[chunk(number)]}, wants, known)
 
-    def _part(self, rows: int) -> range:
+    def part(self, rows: int) -> range:
         """Return which chunks of so many rows this worker looks at."""
         return self._sharing.part(_count(rows))
 
-    def _joined(self, mine: Tensor, rows: int) -> Tensor:
-        """Return the rows of all workers."""
+    def joined(self, mine: Tensor, rows: int) -> Tensor:
+        """Return the rows of all workers, of which each made those of its `part`."""
         parts = self._sharing.parts(_count(rows))
         held = [min(part.stop * CHUNK, rows) - part.start * CHUNK for part in parts]
         return self._sharing.joined(mine, held)
@@ -298,7 +335,7 @@ class Pool:
     def _look(self, number: int, wants: Wants) -> Signals:
         """Return what the model says about a chunk of pictures; what it can use again is kept along the way."""
         more = NOTHING if number in self._reused else self._along
-        found = self._signals({PICTURE: self.pictures[_chunk(number)]}, wants | more)[1]
+        found = self._signals({PICTURE: self.pictures[chunk(number)]}, wants | more)[1]
         if more:
             kept = self._reused[number] = found.only(more)
             room = max(FEWEST_KEPT, LARGEST_KEPT // max(1, sum(one.nbytes for one in kept.values())))
@@ -321,12 +358,16 @@ class Pool:
                 found[want][rows] = value[chosen]
         return found
 
+    def first(self, make: Callable[[], Sequence[float]], count: int) -> list[float]:
+        """Return numbers that one worker makes for all, see `Sharing.first`."""
+        return self._sharing.first(make, count, self.device)
+
     @torch.no_grad()
     def _signals(
         self, rows: dict[str, np.ndarray], wants: Wants, known: Signals | None = None
     ) -> tuple[Batch, Signals]:
         needs = self.model.inputs(wants)
-        looks = known is None and looks_at_pictures(needs.fields)
+        looks = (known is None and looks_at_pictures(needs.fields)) or PIXELS_2 in needs.fields
         read = looks_at_pictures(self.source.fields(self.split.name, needs.source))
         batch = self.split.batch(rows, self.device, pixels=looks or read)
         given = self.source.signals(batch, needs.source)

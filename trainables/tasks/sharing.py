@@ -4,7 +4,7 @@ Chunks of a pool stay what they are, and each is computed by one worker: the num
 rows it has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -58,6 +58,33 @@ class Sharing:
         if len(self.parts(count)) > 1:
             dist.all_reduce(mine)
         return mine
+
+    def first(self, make: Callable[[], Sequence[float]], count: int, device: torch.device) -> list[float]:
+        """Return numbers that one worker makes for all, since they cost much, or programs that not every node has.
+
+        Args:
+            make: gives so many numbers; called by the first worker alone.
+            count: of numbers.
+            device: over which workers talk.
+
+        Raises:
+            RuntimeError: to the other workers, where the first one failed with an error of its own.
+        """
+        if self.world == 1:
+            return list(make())
+        told = torch.full((1 + count,), float("nan"), dtype=torch.float64, device=device)
+        failure: Exception | None = None
+        if self.rank == 0:
+            try:
+                told = torch.tensor([0.0, *make()], dtype=torch.float64, device=device)
+            except Exception as error:  # the others wait for an answer whatever it was
+                failure = error
+        dist.broadcast(told, 0)
+        if failure is not None:
+            raise failure
+        if bool(told[0].isnan()):
+            raise RuntimeError("the first worker could not work out what it owes the others; it says why")
+        return told[1:].tolist()
 
 
 ALONE = Sharing()

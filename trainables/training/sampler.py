@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from trainables.datasets.encoded import EncodedSplit, Rows
-from trainables.signals import CAPTION, PICTURE, QUESTION
+from trainables.signals import CAPTION, PICTURE, QUESTION, STATEMENT
 
 CHUNK_BATCHES = (
     8  # captions are sorted by length inside chunks of so many batches: less padding, order still random
@@ -19,7 +19,7 @@ TEXTS = (
 class ExampleSampler:
     """Walk through the pictures without replacement, pass after pass, a fixed number of pairs per epoch.
 
-    Each visit draws one caption and one question of the picture. Every worker computes the same global
+    Each visit draws one caption, one question and one statement of the picture. Every worker computes the same global
     batches and takes every world-th row, so that N workers see what one would see.
     """
 
@@ -57,6 +57,9 @@ class ExampleSampler:
             numbers = rng.integers(0, 1 << 30, len(rows[PICTURE]))
             if kind in self.split.tables:
                 rows[kind] = self.split.tables[kind].row(rows[PICTURE], numbers)
+        if STATEMENT in self.split.tables:  # drawn apart: what older data draws stays as it is
+            numbers = np.random.default_rng([self.seed, 3, epoch]).integers(0, 1 << 30, len(rows[PICTURE]))
+            rows[STATEMENT] = self.split.tables[STATEMENT].row(rows[PICTURE], numbers)
         order = rng.random(len(rows[PICTURE]))
         if CAPTION in rows:
             order = self.split.tables[CAPTION].lengths[rows[CAPTION]] + order

@@ -28,7 +28,7 @@ from trainables.datasets.prepared import Prepared, broken, mapped, owners
 from trainables.datasets.texts import normalised
 from trainables.datasets.twins import Twin, told_twins, twins
 from trainables.preprocess import Framing
-from trainables.signals import CAPTION, PICTURE, QUESTION
+from trainables.signals import CAPTION, PICTURE, QUESTION, STATEMENT
 
 WHOLE = {"rule": Number(whole=True, low=0)}
 COMMAND = "python -m trainables.datasets.prepare --kind KIND --root DATA --out"
@@ -153,11 +153,13 @@ class PreparedDataset(Dataset):
 
     @property
     def kinds(self) -> frozenset[str]:
-        """Pictures; captions where every picture has some, questions where every split asks some."""
+        """Pictures; captions where every picture has some, questions and statements where every split has some."""
         rows = self._rows.values()
         captioned = all(all(one.captions) for one in rows)
         asked = all(any(one.questions) for one in rows)
-        return frozenset({PICTURE, *([CAPTION] if captioned else []), *([QUESTION] if asked else [])})
+        stated = all(one.statements for one in rows)
+        has = {CAPTION: captioned, QUESTION: asked, STATEMENT: stated}
+        return frozenset({PICTURE, *(kind for kind, there in has.items() if there)})
 
     def caption_counts(self, name: str, *, images: int, captions_per_image: int) -> tuple[int, int] | None:
         """Return how many pictures, and how many different captions, the first of a split have; None without captions."""

@@ -34,6 +34,14 @@ def fusion_positions(depth: int, num_layers: int, placement: str) -> tuple[int, 
     raise ShapeError(f"fusion placement: got {placement!r}; allowed: {', '.join(PLACEMENTS)}.")
 
 
+def merged_layers(depth: int, fusion: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the fusion layers that merge two pictures by a linear layer: those in the upper half of the text side.
+
+    Of BLIP's 12 layers those are 6 to 11 (Li et al. 2022, section 5.4); the layers below take the mean.
+    """
+    return tuple(index for index in fusion if 2 * index >= depth)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
     """Width D, number of layers, attention heads and feed-forward ratio of one encoder."""
@@ -56,7 +64,9 @@ class BlipArchitecture:
 
     `fusion` lists the text layers that hold cross-attention; with none the model is a dual encoder without
     ITM head and decoder. `decoder` is False where there is no language-model head, `matching` where there is no ITM head.
-    `side` is `image` or `text` where the model has that side alone, which happens to what is deployed only.
+    `side` is `image` or `text` where the model has that side alone, which happens to what is deployed only. `merged` is None
+    where no statement is read with two pictures; else the fusion layers that merge what they see of both by a linear layer, the
+    others taking the mean.
 
     The rest is for published checkpoints, none of which holds every part.
 
@@ -89,6 +99,7 @@ class BlipArchitecture:
     answerer: bool = False
     temperature_given: bool = False
     positions: int = 0
+    merged: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if any(not 0 <= i < self.text.depth for i in self.fusion):
@@ -156,6 +167,11 @@ class BlipArchitecture:
         )
 
     @property
+    def has_pairs(self) -> bool:
+        """Whether it reads statements about two pictures."""
+        return self.merged is not None and self.encoder and bool(self.fusion)
+
+    @property
     def image_tokens(self) -> int:
         """Number P of image tokens, class token included."""
         return self.grid**2 + 1
@@ -171,6 +187,8 @@ class BlipArchitecture:
         for name in YOUNGER:  # than the fingerprints of published folders
             if getattr(self, name) == type(self).__dataclass_fields__[name].default:
                 del fields[name]
+        if self.merged is not None:
+            fields["merged"] = list(self.merged)
         return fields
 
     @classmethod
@@ -187,6 +205,8 @@ class BlipArchitecture:
         parts["fusion"] = tuple(parts["fusion"])
         if "decodes" in parts:
             parts["decodes"] = tuple(parts["decodes"])
+        if "merged" in parts:
+            parts["merged"] = tuple(parts["merged"])
         return cls(**parts)
 
 
@@ -199,5 +219,6 @@ YOUNGER = (
     "answerer",
     "temperature_given",
     "positions",
+    "merged",
 )
 """Fields that are written only where they differ from their defaults."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from trainables.families.base import Block
 from trainables.families.blip.architecture import DECODES, BlipArchitecture, EncoderConfig
+from trainables.families.blip.offers import PAIRED
 
 IMAGE_ENDS, IMAGE_LAYER = "image.ends", "image.layer"
 TEXT_ENDS, FUSED_ENDS, DECODER_ENDS = "text.ends", "fused.ends", "decoder.ends"
@@ -25,10 +26,12 @@ def blocks(architecture: BlipArchitecture, mode: str) -> Sequence[Block]:
 
     Args:
         architecture: of the model.
-        mode: image, text, fused, decoder or answer.
+        mode: image, text, fused, paired, decoder or answer.
     """
     a = architecture
-    bare = replace(a, fusion=(), decoder=False, matching=False, answerer=False, positions=0)
+    if mode == PAIRED.mode:  # of finalists alone: measured as a whole
+        return (Block(architecture=a, mode=mode),)
+    bare = replace(a, fusion=(), decoder=False, matching=False, merged=None, answerer=False, positions=0)
     bare = replace(bare, decodes=DECODES, temperature_given=False)
     if mode == "image":
         small = replace(bare, side="image", text=_NONE, image=replace(a.image, depth=1))

@@ -4,7 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 from trainables.families.base import Surroundings
-from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig, fusion_positions
+from trainables.families.blip.architecture import (
+    BlipArchitecture,
+    EncoderConfig,
+    fusion_positions,
+    merged_layers,
+)
 from trainables.families.blip.options import BlipOptions, absolute
 
 PATCH_SIZE = 16  # of a student whose teacher is of another family
@@ -25,10 +30,11 @@ def drafted(config: BlipOptions, around: Surroundings) -> BlipArchitecture:
         )
         for name, side in (("image", config.image), ("text", config.text))
     }
-    layers = absolute(config.fusion.layers, "fusion.layers")
-    fusion = fusion_positions(sides["text"].depth, layers, config.fusion.placement)
+    layers, depth = absolute(config.fusion.layers, "fusion.layers"), sides["text"].depth
+    fusion = fusion_positions(depth, layers, config.fusion.placement)
     embedding = absolute(config.embedding, "embedding")
-    parts: dict[str, Any] = {**sides, "fusion": fusion, "embedding": embedding}
+    merged = merged_layers(depth, fusion) if config.fusion.two_pictures else None
+    parts: dict[str, Any] = {**sides, "fusion": fusion, "embedding": embedding, "merged": merged}
     taught = getattr(around.teacher, "taught", None)
     if isinstance(taught, BlipArchitecture):
         return replace(taught, **parts)

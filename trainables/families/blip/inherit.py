@@ -28,6 +28,13 @@ def _copy(target: nn.Module, source: nn.Module) -> None:
         if ".qkv." in f".{name}":  # timm fuses query, key and value: slice each third by itself
             for part, part_source in zip(parameter.chunk(3), origin[name].chunk(3), strict=True):
                 _overlap(part, part_source)
+        elif f".{name}".endswith(
+            ".merge.weight"
+        ):  # its inputs are what is seen of two pictures, side by side
+            for part, part_source in zip(
+                parameter.chunk(2, dim=1), origin[name].chunk(2, dim=1), strict=True
+            ):
+                _overlap(part, part_source)
         else:
             _overlap(parameter, origin[name])
 
@@ -70,6 +77,14 @@ def inherit_text(student: Any, teacher: Any, *, decoding: Any = None) -> None:
             nearest = originals[_nearest(origin, teacher.architecture.fusion)].cross_attention
             assert nearest is not None
             _copy(layer.cross_attention, nearest)
+        if (
+            layer.second is not None
+            and layer.cross_attention is not None
+            and originals[origin].second is None
+        ):
+            _copy(layer.second.attention, layer.cross_attention)
+    if student.pair_head is not None and teacher.pair_head is not None:
+        _copy(student.pair_head, teacher.pair_head)
     decoding = teacher if decoding is None else decoding
     decoder = decoding.answer_network if decoding.architecture.has_answerer else decoding.text_network
     if target.has_decoder and decoder.has_decoder:

@@ -13,6 +13,7 @@ from trainables.families.blip.answers import Asked, answer_pass, answered
 from trainables.families.blip.architecture import BlipArchitecture
 from trainables.families.blip.asked import Texts, first_of, spread, texts_of
 from trainables.families.blip.blocks import BLOCKS, blocks, run_block
+from trainables.families.blip.decoding import CachedDecoding, decoder_state
 from trainables.families.blip.drafting import drafted
 from trainables.families.blip.image_encoder import ImageEncoder
 from trainables.families.blip.inherit import inherit_image, inherit_text
@@ -26,6 +27,7 @@ from trainables.families.blip.offers import (
     IMAGE_TOKENS,
     LABELS,
     MATCH,
+    PAIRED,
     TEMPERATURE,
     TEXT_EMBEDDING,
     TEXT_JOINT,
@@ -33,12 +35,14 @@ from trainables.families.blip.offers import (
     offers_of,
 )
 from trainables.families.blip.options import BlipOptions, resolved
-from trainables.families.blip.pairs import FusedPairs, fused_pairs
+from trainables.families.blip.pairs import FusedPairs, pairs_drawn_by
 from trainables.families.blip.passes import layer_sample, pass_inputs
 from trainables.families.blip.text_network import TextNetwork, TraceLayers, keep_trace, trace_layers
+from trainables.families.blip.two_pictures import pair_head, told_of_batch, told_of_two, with_second
 from trainables.signals import (
     CAPTION,
     PIXELS,
+    PIXELS_2,
     QUESTION,
     Batch,
     Inputs,
@@ -90,6 +94,7 @@ class Blip(Family):
         if architecture.side != "image" and architecture.contrast:
             self.text_projection = nn.Linear(architecture.text.width, architecture.embedding)
         self.itm_head = nn.Linear(architecture.text.width, 2) if architecture.has_matching else None
+        self.pair_head = pair_head(architecture)
         if architecture.side != "image" and architecture.has_answerer:
             self.answer_network = TextNetwork(architecture.answering)
         if architecture.temperature_given:
@@ -146,6 +151,7 @@ class Blip(Family):
             decoder=architecture.decoder and bool(asked & ANSWERS),
             matching=architecture.matching and "fused" in asked,
             answerer=architecture.answerer and "answer" in asked,
+            merged=architecture.merged if PAIRED.mode in asked else None,
         )
 
     @classmethod
@@ -181,6 +187,10 @@ class Blip(Family):
         for tokens in (self.image_encoder.vit.pos_embed, self.image_encoder.vit.cls_token):
             assert tokens is not None
             nn.init.normal_(tokens, std=0.02)
+
+    def extended(self, wants: Wants) -> Family:
+        """Return this model, with the head for statements on two pictures where that is wanted and lacking."""
+        return Family.extended(with_second(self) if PAIRED in wants else self, wants)
 
     def inherit(self, teacher: nn.Module, config: BlipOptions) -> None:
         """Overwrite those sides that are to begin with the teacher's layers and width slices.
@@ -225,11 +235,11 @@ class Blip(Family):
             fields |= {"question.ids", "question.mask"}
             if self.architecture.has_answerer:  # question and answer are read apart
                 fields.add("question.targets")
+        if PAIRED in wants:
+            fields |= {PIXELS_2, "statement.ids", "statement.mask"}
         by_teacher = mined and self.negatives == "teacher"
-        source = (
-            frozenset({IMAGE_EMBEDDING, TEXT_EMBEDDING, TEMPERATURE}) if by_teacher else frozenset[Want]()
-        )
-        return Inputs(fields=frozenset(fields), source=source)
+        source = {IMAGE_EMBEDDING, TEXT_EMBEDDING, TEMPERATURE} if by_teacher else set[Want]()
+        return Inputs(fields=frozenset(fields), source=frozenset(source))
 
     def forward(
         self, batch: Batch, wants: Wants, given: Signals | None = None, known: Signals | None = None
@@ -249,10 +259,15 @@ class Blip(Family):
         if "text" in asked or similar:
             self._text(batch, wants | similar, found)
         if "fused" in asked:
-            pairs = self._pairs(batch, given if self.negatives == "teacher" else found) if mined else None
+            pairs = pairs_drawn_by(given if self.negatives == "teacher" else found, batch) if mined else None
             self._fused(batch, _made(tokens), wants, found, pairs)
+        if PAIRED in wants:
+            found[PAIRED] = told_of_batch(self, batch, _made(tokens))
         if "answer" in asked and self.architecture.has_answerer:
-            found[Want("answer", "logits")] = self._answered(batch, _made(tokens))
+            words = self.architecture.vocabulary
+            asked_of = Asked.of(batch, enc=_there(words.enc), dec=_there(words.dec), sep=words.sep)
+            told = answered(self.text_network, self.answer_network, asked_of, _made(tokens))
+            found[Want("answer", "logits")] = told
         for mode, kind in (("decoder", CAPTION), ("answer", QUESTION)):
             if mode in asked and Want(mode, "logits") not in found:
                 texts = texts_of(batch, kind, training=self.training)
@@ -273,11 +288,17 @@ class Blip(Family):
         ids, mask, image = inputs["ids"], inputs["mask"], inputs.get("tokens")
         if mode == "answer" and self.architecture.has_answerer:
             return answer_pass(self.text_network, self.answer_network, ids, mask, _made(image))
+        if mode == PAIRED.mode:
+            return told_of_two(self, ids, mask, _made(image), inputs["tokens_2"])
         decode = mode in ANSWERS
         states, _ = self.text_network(ids, mask, image, decode=decode, trace=TraceLayers())
         if mode == "text":
             return self.embed(self.text_projection, states)
         return self.text_network.logits(states) if decode else self._head()(states[:, 0])
+
+    def decoder_state(self, want: Want, known: Signals) -> CachedDecoding | None:
+        """Return the decoder with its keys and values, see `decoding.CachedDecoding`."""
+        return decoder_state(self, want, known)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Return tokens (B, P, D) after the last norm of normalised images (B, 3, S, S)."""
@@ -324,19 +345,6 @@ class Blip(Family):
         """Return the unit-norm embedding (B, E) of the first token."""
         return F.normalize(projection(tokens[:, 0]).float(), dim=-1)
 
-    @staticmethod
-    @torch.no_grad()
-    def _pairs(batch: Batch, by: Signals | None) -> FusedPairs:
-        """Return the given pairs and hard negatives, drawn by the similarities of teacher or student."""
-        if by is None:
-            raise ValueError(
-                "negatives are drawn by the teacher's similarities; hand `inputs().source` to `forward`."
-            )
-        generator = torch.Generator(device=batch.device)
-        generator.manual_seed(batch.seed)
-        similarity_BB = by[IMAGE_EMBEDDING] @ by[TEXT_EMBEDDING].T / by[TEMPERATURE]
-        return fused_pairs(similarity_BB, batch, generator)
-
     def _fused(
         self, batch: Batch, tokens: Tensor, wants: Wants, found: Signals, pairs: FusedPairs | None
     ) -> None:
@@ -362,14 +370,6 @@ class Blip(Family):
         if self.itm_head is None:
             raise ValueError("this model has no ITM head: it is a dual encoder, or was deployed without")
         return self.itm_head
-
-    def _answered(self, batch: Batch, tokens: Tensor) -> Tensor:
-        """Return what an answerer predicts at the places of the answers, see `answers.answered`."""
-        a = self.architecture
-        asked = Asked.of(
-            batch, enc=_there(a.vocabulary.enc), dec=_there(a.vocabulary.dec), sep=a.vocabulary.sep
-        )
-        return answered(self.text_network, self.answer_network, asked, tokens)
 
     def _decoder(self, texts: Texts, tokens: Tensor, *, mode: str, wants: Wants, found: Signals) -> None:
         """Run the causal decoder over token ids grounded in image tokens (B, P, D); the first becomes [DEC].

@@ -1,7 +1,7 @@
 """What a model of this family can say, from its architecture alone."""
 
 from trainables.families.blip.architecture import ANSWER, DECODER, BlipArchitecture
-from trainables.signals import CAPTION, PICTURE, QUESTION, Offer, Offers, Want
+from trainables.signals import CAPTION, PICTURE, QUESTION, STATEMENT, Offer, Offers, Want
 
 IMAGE_TOKENS = Want("image", "tokens")
 IMAGE_EMBEDDING, TEXT_EMBEDDING = Want("image", "embedding"), Want("text", "embedding")
@@ -11,7 +11,8 @@ TEMPERATURE = Want("contrast", "temperature")
 MATCH, LABELS = Want("fused", "logits"), Want("fused", "labels")
 ROWS_OF = {DECODER: CAPTION, ANSWER: QUESTION}
 ANSWERS = frozenset(ROWS_OF)
-GROUNDED = ANSWERS | {"fused"}
+PAIRED = Want("paired", "logits")
+GROUNDED = ANSWERS | {"fused", PAIRED.mode}
 PAIR = "pair"  # rows of the fused pass: the given pairs, and negatives behind them
 
 
@@ -48,6 +49,8 @@ def offers_of(architecture: BlipArchitecture) -> Offers:
     if a.has_matching:
         found[MATCH] = Offer(axes=("C",), sizes=(2,), rows=CAPTION, meaning="no match, match")
         found[LABELS] = Offer(rows=PAIR)
+    if a.has_pairs:
+        found[PAIRED] = Offer(axes=("C",), sizes=(2,), rows=STATEMENT, meaning="false, true")
     for mode, rows in ROWS_OF.items():
         if a.has_decoder and mode in a.decodes:
             found |= _text(a, mode, rows)

@@ -56,10 +56,12 @@ class FusionOptions:
     Attributes:
         layers: how many; 0 is a dual encoder, which neither answers nor captions.
         placement: the first, the last, or evenly spread.
+        two_pictures: statements are read with two pictures, too, which the task `nlvr2` needs.
     """
 
     layers: Size = field(metadata=LAYERS)
     placement: Literal["last", "first", "even"] = "last"
+    two_pictures: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,10 @@ def resolved(options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
                 "Lower student.fusion.layers or raise student.text.depth.",
             )
         )
+    second = given["fusion"]["two_pictures"] and layers > 0
     given["fusion"] = {"layers": layers, "placement": given["fusion"]["placement"] if layers else "last"}
+    if second:  # what is switched off does not enter the id of a candidate
+        given["fusion"]["two_pictures"] = True
     given["embedding"] = _count(given["embedding"], "embedding", sizes, notes)
     if problems:
         path, text = problems[0]

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.signals import PICTURE, Batch
+from trainables.families.blip.offers import IMAGE_EMBEDDING, TEMPERATURE, TEXT_EMBEDDING
+from trainables.signals import PICTURE, Batch, Signals
 from trainables.transfer import to_device
 
 
@@ -80,3 +81,24 @@ def fused_pairs(similarity_BB: Tensor, batch: Batch, generator: torch.Generator)
     labels_N = torch.zeros(len(captions_N), dtype=torch.long, device=rows.device)
     labels_N[: len(rows)] = 1
     return FusedPairs(captions_N=captions_N, images_N=images_N, labels_N=labels_N)
+
+
+@torch.no_grad()
+def pairs_drawn_by(by: Signals | None, batch: Batch) -> FusedPairs:
+    """Return the given pairs and hard negatives, drawn by the similarities of teacher or student.
+
+    Args:
+        by: embeddings and temperature of who draws.
+        batch: with its seed.
+
+    Raises:
+        ValueError: nobody draws.
+    """
+    if by is None:
+        raise ValueError(
+            "negatives are drawn by the teacher's similarities; hand `inputs().source` to `forward`."
+        )
+    generator = torch.Generator(device=batch.device)
+    generator.manual_seed(batch.seed)
+    similarity_BB = by[IMAGE_EMBEDDING] @ by[TEXT_EMBEDDING].T / by[TEMPERATURE]
+    return fused_pairs(similarity_BB, batch, generator)

@@ -9,6 +9,7 @@ from torch import Tensor
 from trainables.families.base import Sample, noise
 from trainables.families.blip.architecture import BlipArchitecture
 from trainables.families.blip.blocks import BLOCKS, needs
+from trainables.families.blip.offers import PAIRED
 
 
 def pass_inputs(architecture: BlipArchitecture, mode: str, tokens: int, like: Tensor) -> dict[str, Tensor]:
@@ -16,7 +17,7 @@ def pass_inputs(architecture: BlipArchitecture, mode: str, tokens: int, like: Te
 
     Args:
         architecture: of the model.
-        mode: image, text, fused, decoder or answer; or that of a block, which reads states, too.
+        mode: image, text, fused, paired, decoder or answer; or that of a block, which reads states, too.
         tokens: length of the text.
         like: a weight of the model, for device and dtype.
     """
@@ -33,6 +34,7 @@ def pass_inputs(architecture: BlipArchitecture, mode: str, tokens: int, like: Te
         "ids": ids,
         "mask": lambda: torch.ones((1, tokens), dtype=torch.bool, device=like.device),
         "tokens": lambda: noise(like, 1, a.image_tokens, a.image.width),
+        "tokens_2": lambda: noise(like, 1, a.image_tokens, a.image.width),
         "image_states": lambda: noise(like, 1, a.image_tokens, a.image.width),
         "states": lambda: noise(like, 1, tokens, a.text.width),
     }
@@ -42,6 +44,7 @@ def pass_inputs(architecture: BlipArchitecture, mode: str, tokens: int, like: Te
         names = ["pixels"]
     else:
         names = ["ids", "mask"] if mode == "text" else ["ids", "mask", "tokens"]
+        names += ["tokens_2"] if mode == PAIRED.mode else []
     return {name: made[name]() for name in names}
 
 
@@ -52,20 +55,20 @@ def layer_sample(architecture: BlipArchitecture) -> Sample:
     count.
     """
     a = architecture
-    kinds = Counter(index in a.fusion for index in range(a.text.depth))
+    merged = a.merged or ()
+    kinds = Counter((index in a.fusion, index in merged) for index in range(a.text.depth))
     ordered = sorted(kinds)  # text-only layers first, then fusion layers
     small = replace(
         a,
         image=replace(a.image, depth=1),
         text=replace(a.text, depth=len(ordered)),
-        fusion=tuple(index for index, fused in enumerate(ordered) if fused),
+        fusion=tuple(index for index, (fused, _) in enumerate(ordered) if fused),
+        merged=None if a.merged is None else tuple(i for i, (_, merges) in enumerate(ordered) if merges),
     )
     image = {"image_encoder.vit.blocks.0": a.image.depth}
     networks = ("text_network", *(["answer_network"] if a.has_answerer else []))
     text = {
-        f"{network}.layers.{index}": kinds[fused]
-        for network in networks
-        for index, fused in enumerate(ordered)
+        f"{network}.layers.{index}": kinds[kind] for network in networks for index, kind in enumerate(ordered)
     }
     repeats = {"": {**image, **text}, "image": image, "text": text}[a.side]
     return Sample(architecture=small, repeats=repeats)

@@ -66,6 +66,62 @@ class AttentionBlock(nn.Module):
         mixed = mixed.transpose(1, 2).reshape(states.shape)
         return self.norm(states + self.output(mixed)), attention
 
+    def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values (B, H, keys, D / H) of what is attended to (B, keys, D): to be kept, see `go_on`."""
+        return self._split(self.key(source)), self._split(self.value(source))
+
+    def go_on(
+        self, states: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None, causal: bool = False
+    ) -> Tensor:
+        """Return new states (B, T, D) of tokens that attend to keys and values which are there already.
+
+        Args:
+            states: (B, T, D) queries.
+            keys, values: (B, H, keys, D / H).
+            mask: (T, keys) bool, True where a key may be seen, or None.
+            causal: each token sees itself and earlier ones only; of T keys.
+        """
+        query = self._split(self.query(states))
+        mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, is_causal=causal)
+        found: Tensor = self.norm(states + self.output(mixed.transpose(1, 2).reshape(states.shape)))
+        return found
+
+    def seen(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """Return what states (B, T, D) see of a picture's tokens, before residual and norm (B, T, D)."""
+        keys, values = self.keys_values(tokens)
+        mixed = F.scaled_dot_product_attention(self._split(self.query(states)), keys, values)
+        found: Tensor = self.output(mixed.transpose(1, 2).reshape(states.shape))
+        return found
+
+
+class SecondPicture(nn.Module):
+    """Cross-attention to two pictures, each by a block of its own (Li et al. 2022, section 5.4).
+
+    What both see is merged by a linear layer, or is their mean; residual and norm are those of the first block.
+    """
+
+    def __init__(self, config: BlipArchitecture, *, merges: bool) -> None:
+        super().__init__()
+        width = config.text.width
+        self.attention = AttentionBlock(
+            width, config.text.heads, context_width=config.image.width, eps=config.text_norm_eps
+        )
+        self.attention.norm = nn.Identity()  # type: ignore[assignment]
+        self.merge = nn.Linear(2 * width, width) if merges else None
+
+    def forward(self, states: Tensor, first: AttentionBlock, tokens: Tensor, tokens_2: Tensor) -> Tensor:
+        """Return new states (B, T, D).
+
+        Args:
+            states: (B, T, D) queries.
+            first: the block that looks at the first picture.
+            tokens, tokens_2: (B, P, image width) of the two pictures.
+        """
+        left, right = first.seen(states, tokens), self.attention.seen(states, tokens_2)
+        both = (left + right) / 2 if self.merge is None else self.merge(torch.cat([left, right], dim=-1))
+        found: Tensor = first.norm(states + both)
+        return found
+
 
 class TextLayer(nn.Module):
     """One MED layer: self-attention, maybe cross-attention, feed-forward; each with residual, post-norm."""
@@ -83,6 +139,11 @@ class TextLayer(nn.Module):
         self.cross_attention = (
             AttentionBlock(width, heads, context_width=config.image.width, eps=eps)
             if index in config.fusion
+            else None
+        )
+        self.second = (
+            SecondPicture(config, merges=index in (config.merged or ()))
+            if config.has_pairs and index in config.fusion
             else None
         )
         self.intermediate = nn.Linear(width, inner)
@@ -199,9 +260,31 @@ class TextNetwork(nn.Module):
                 kept.hidden[index] = states
         return states, kept
 
-    def embed(self, ids_BT: Tensor) -> Tensor:
-        """Return what the first layer reads (B, T, D): words and positions, with their norm."""
-        places = torch.arange(ids_BT.shape[1], device=ids_BT.device)
+    def read_with_two(self, ids_BT: Tensor, mask_BT: Tensor, tokens: Tensor, tokens_2: Tensor) -> Tensor:
+        """Return states (B, T, D) after the last layer of texts that are read with two pictures.
+
+        Args:
+            ids_BT: token ids.
+            mask_BT: True on real tokens.
+            tokens, tokens_2: (B, P, image width) of the two pictures.
+        """
+        states, mask = self.embed(ids_BT), mask_BT[:, None, None, :]
+        for layer in cast("list[TextLayer]", self.layers):
+            states, _ = layer.attend(states, mask, decode=False)
+            if layer.second is not None:
+                assert layer.cross_attention is not None
+                states = layer.second(states, layer.cross_attention, tokens, tokens_2)
+            states = layer.feed_forward(states)
+        return states
+
+    def embed(self, ids_BT: Tensor, first: int = 0) -> Tensor:
+        """Return what the first layer reads (B, T, D): words and positions, with their norm.
+
+        Args:
+            ids_BT: token ids.
+            first: position of the first of them.
+        """
+        places = torch.arange(first, first + ids_BT.shape[1], device=ids_BT.device)
         embedded: Tensor = self.norm(self.words(ids_BT) + self.positions(places))
         return embedded
 

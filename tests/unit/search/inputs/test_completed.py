@@ -79,7 +79,7 @@ def test_every_option_of_every_plugin_stands_there(space: Space) -> None:
     assert "soft_targets" in found["losses"]["itc"]
     assert found["search"]["scheduler"] == {"kind": "moasha", "rungs": [1, 3], "reduction_factor": 3}
     assert "population" in found["search"]["searcher"]
-    assert found["tasks"] == {"retrieval": {}}
+    assert found["tasks"] == {"retrieval": {"rerank": 0, "rerank_texts": None, "rerank_pictures": None}}
 
 
 def test_it_loads_back_to_the_same_space_and_the_same_candidates(

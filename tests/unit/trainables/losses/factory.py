@@ -14,7 +14,19 @@ from trainables.families.base import Blueprint
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
 from trainables.losses import LOSSES
 from trainables.losses.base import Ends, Loss, Needs
-from trainables.signals import CLASS, PICTURE, PIXELS, Batch, Offer, Offers, Signals, Want, classes_meaning
+from trainables.signals import (
+    CLASS,
+    HOLDS,
+    PICTURE,
+    PIXELS,
+    PIXELS_2,
+    Batch,
+    Offer,
+    Offers,
+    Signals,
+    Want,
+    classes_meaning,
+)
 from trainables.tokenizer import VocabularyConfig
 
 VOCABULARY = VocabularyConfig(size=23, pad=0, cls=1, sep=2, dec=3, enc=4)
@@ -36,6 +48,7 @@ def teacher_architecture(**changes: Any) -> BlipArchitecture:
         patch_size=8,
         max_tokens=12,
         vocabulary=VOCABULARY,
+        merged=(3, 4, 5),
     )
     return replace(architecture, **changes)
 
@@ -43,7 +56,8 @@ def teacher_architecture(**changes: Any) -> BlipArchitecture:
 def student_architecture(**changes: Any) -> BlipArchitecture:
     """Return a student of 3 layers, 64 wide, 2 heads, with fusion layers 0 and 2 only."""
     encoder = EncoderConfig(width=64, depth=3, heads=2)
-    return replace(teacher_architecture(image=encoder, text=encoder, fusion=(0, 2), embedding=16), **changes)
+    teacher = teacher_architecture(image=encoder, text=encoder, fusion=(0, 2), embedding=16, merged=(2,))
+    return replace(teacher, **changes)
 
 
 def offers_of(architecture: BlipArchitecture) -> Offers:
@@ -111,8 +125,17 @@ def make_batch(num_pairs: int = 5, *, tokens: int = 7, seed: int = 0) -> Batch:
         "question.mask": mask.clone(),
         "question.targets": answers,
         "question.key": torch.arange(num_pairs) + 200,
+        "statement.ids": captions.clone(),
+        "statement.mask": mask.clone(),
+        "statement.targets": position < -1,
+        "statement.key": torch.arange(num_pairs) + 300,
     }
-    rows = {"picture": pictures, "caption": torch.arange(num_pairs), "question": torch.arange(num_pairs)}
+    others = torch.Generator().manual_seed(seed + 1)  # what was drawn before them stays as it is
+    fields[PIXELS_2] = torch.randn(num_pairs, 3, 24, 24, generator=others)
+    fields[HOLDS] = torch.arange(num_pairs) % 2
+    fields[HOLDS][2:3] = -1
+    rows = {kind: torch.arange(num_pairs) for kind in ("caption", "question", "statement")}
+    rows |= {"picture": pictures, "picture_2": pictures.flip(0)}
     return Batch(fields=fields, rows=rows)
 
 

@@ -17,15 +17,16 @@ from trainables.signals import NOTHING, Want
 DUAL = offers_of(student_architecture(fusion=()))
 OF_FUSION = {
     "itm", "lm", "vqa", "fused_hidden", "decoder_hidden", "cross_attention", "decoder_attention", "lm_logit",
-    "answer_logit",
+    "answer_logit", "nlvr2",
 }  # fmt: skip
 OF_THE_TEACHERS_DECODER = {"decoder_hidden", "decoder_attention", "lm_logit", "answer_logit"}
-OF_NO_TEACHER = {"class_label", "itc", "itm", "lm", "vqa"}
+OF_NO_TEACHER = {"class_label", "itc", "itm", "lm", "nlvr2", "vqa"}
 FIELDS = {
     "class_label": {"picture.label"},
     "combined": {"caption.key"},
     "itc": {"caption.key"},
     "lm": {"caption.ids", "caption.targets"},
+    "nlvr2": {"statement.label"},
     "vqa": {"question.ids", "question.targets"},
     "lm_logit": {"caption.targets"},
     "answer_logit": {"question.targets"},

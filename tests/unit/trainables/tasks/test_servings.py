@@ -13,7 +13,7 @@ from trainables.tasks.base import Task, servings_of, wants_of
 from trainables.tasks.evaluation import make_tasks
 from trainables.tasks.retrieval import Retrieval
 
-LONG, SHORT = Blip.offers(small_config()), Blip.offers(small_config(max_tokens=8))
+LONG, SHORT = (Blip.offers(small_config(merged=(1,), max_tokens=length)) for length in (24, 8))
 DUAL = Blip.offers(small_config(fusion=()))
 IMAGE = Serving(mode="image")
 
@@ -47,7 +47,8 @@ def test_what_several_tasks_run_alike_is_run_once() -> None:
         Serving(mode="answer", tokens=24, repeats=2),
         Serving(mode="decoder", tokens=10, repeats=20),
         Serving(mode="fused", tokens=24),
-        IMAGE,
+        Serving(mode="image", repeats=2),
+        Serving(mode="paired", tokens=24),
         Serving(mode="text", tokens=24),
     ]
     assert servings_of(made("retrieval"), LONG) == [IMAGE, Serving(mode="text", tokens=24)]
@@ -84,6 +85,7 @@ def test_each_task_says_what_a_model_and_data_lack() -> None:
         "captioning": "needs decoder.logits",
         "matching": "needs fused.logits",
         "neighbours": None,
+        "nlvr2": "needs paired.logits",
         "retrieval": None,
         "vqa": "needs answer.logits",
     }
@@ -93,6 +95,7 @@ def test_each_task_says_what_a_model_and_data_lack() -> None:
             "vqa": "question.ids, question.targets",
             "captioning": "caption.ids, caption.targets",
             "classification": "picture.label",
+            "nlvr2": "picture_2.pixels, statement.ids, statement.label",
         }
         if name == "neighbours":  # pictures are all that it needs
             assert task.data_lack(pictures) is None
@@ -121,5 +124,5 @@ def test_unknown_tasks_and_options_are_refused() -> None:
     assert set(DEFAULT) < set(TASKS)
     with pytest.raises(PluginError, match=r"tasks: no plug-in is called 'vqaa'. Did you mean 'vqa'\?"):
         make_tasks({"vqaa": {}})
-    with pytest.raises(PluginError, match=r"tasks.vqa.beams: got an unknown option; allowed: none"):
-        make_tasks({"vqa": {"beams": 3}})
+    with pytest.raises(PluginError, match=r"tasks.vqa.rays: got an unknown option; allowed: decode, beams"):
+        make_tasks({"vqa": {"rays": 3}})

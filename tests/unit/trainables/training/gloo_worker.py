@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from tests.unit.trainables.small import CPU, candidate_config, encoded
 from trainables.tasks import pool
+from trainables.tasks.captioning import Captioning
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.sharing import Sharing
@@ -19,7 +20,14 @@ from trainables.training.build import build_step
 from trainables.training.loop import same_buffers
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
 
-EVALUATED = ("retrieval", "captioning", "vqa", "matching", "batch_matching", "neighbours")
+EVALUATED: dict[str, dict[str, Any]] = {
+    "retrieval": {"rerank": 6},
+    "captioning": {},
+    "vqa": {},
+    "matching": {},
+    "batch_matching": {},
+    "neighbours": {},
+}
 MOST = (23, 4)  # pictures of a pool
 LR, CLIP, UPDATES = 0.02, 1.0, 6
 ADAM_EPS = 0.01  # Adam divides by the gradient's size: rounding errors of idle biases would count fully
@@ -74,9 +82,25 @@ def figures(teacher_folder: Path, sharing: Sharing) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for most in MOST:  # pictures at all: more than there are workers, and one chunk of them
         size = EvaluationSize(images=most, captions_per_image=3, questions_per_image=2)
-        tasks = make_tasks({name: {} for name in EVALUATED}).values()
+        tasks = make_tasks(EVALUATED).values()
         found[str(most)] = evaluate(teacher.model, val, tasks=tasks, size=size, bank=train, sharing=sharing)
+        shown = pool.Pool(teacher.model.eval(), val, CPU, size=size, sharing=sharing)
+        found[f"said {most}"] = Captioning(Captioning.Config(decode="beam")).captions(shown)
     return found | {"passes": dict(passes)}
+
+
+def told_by_the_first(rank: int) -> list[Any]:
+    """Return what rank 0 works out for both, and what each of them raises where it fails."""
+    sharing = Sharing(rank=rank, world=2)
+
+    def broken() -> list[float]:
+        raise ValueError("no Java")
+
+    try:
+        sharing.first(broken, 2, CPU)
+    except (ValueError, RuntimeError) as error:
+        failed = str(error)
+    return [sharing.first(lambda: [rank + 0.5, float("nan")], 2, CPU)[0], failed]
 
 
 def kept_means(rank: int) -> list[float]:
@@ -93,6 +117,7 @@ def work(rank: int, teacher_folder: Path, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2)
     found = {case: trained(teacher_folder, case, rank=rank, world=2) for case in CASES}
     told = {"figures": figures(teacher_folder, Sharing(rank=rank, world=2)), "means": kept_means(rank)}
+    told["first"] = told_by_the_first(rank)
     torch.save(found | {"told": told}, folder / f"{rank}.pt")
     dist.destroy_process_group()
 

@@ -67,11 +67,23 @@ def test_two_workers_share_an_evaluation_and_both_have_the_figures_of_one_to_the
     assert together[0]["told"]["figures"] == together[1]["told"]["figures"] == alone
     assert {"mean_recall", "caption_token_accuracy", "vqa_accuracy", "match_accuracy"} < set(alone["23"])
     assert 0.0 < alone["23"]["caption_token_accuracy"] < 100.0
+    assert alone["23"]["reranked_mean_recall"] != alone["23"]["mean_recall"]
+    assert len(alone["said 23"]) == 23
     for mode in ("text", "decoder", "answer", "fused"):
         assert max(one[mode] for one in passes) <= 0.7 * whole[mode], (
             "each asks about half, and all of what is small"
         )
         assert passes[0][mode] + passes[1][mode] <= 1.3 * whole[mode]
+
+
+def test_the_first_worker_works_out_what_costs_much_and_its_failure_ends_both(
+    together: list[dict[str, Any]],
+) -> None:
+    assert together[0]["told"]["first"] == [0.5, "no Java"]
+    assert together[1]["told"]["first"] == [
+        0.5,
+        "the first worker could not work out what it owes the others; it says why",
+    ]
 
 
 def test_workers_measure_with_the_running_means_that_rank_0_keeps(together: list[dict[str, Any]]) -> None:
