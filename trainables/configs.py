@@ -72,9 +72,20 @@ def require_counts(config: Any, *names: str) -> None:
             raise PluginError(f"{name}: got {show(value)}; allowed: an integer, 1 or more. Change it.")
 
 
+YOUNGER = {"younger": True}
+"""Metadata of a field that came after candidates had their ids: it is told only where it is not at its default, so that whoever
+does not use it keeps ids."""
+
+
 def plain(config: Any) -> dict[str, Any]:
-    """Return a config as plain values, tuples as lists: what goes through JSON unchanged."""
-    return {name: _plain(value) for name, value in dataclasses.asdict(config).items()}
+    """Return a config as plain values, tuples as lists: what goes through JSON unchanged; without `YOUNGER` ones at rest."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.metadata.get("younger") and value == field.default:
+            continue
+        found[field.name] = _plain(value)
+    return found
 
 
 def _value(kind: Any, value: Any, place: str) -> Any:
@@ -115,6 +126,8 @@ def _ruled(field: dataclasses.Field[Any], value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return plain(value)
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, list | tuple) else value

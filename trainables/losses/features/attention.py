@@ -1,15 +1,15 @@
 """Attention distillation: attention maps of mapped layers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import torch
 from torch import Tensor
 
+from trainables.configs import YOUNGER
 from trainables.losses.agreement import require_one_grid, require_same_shape
 from trainables.losses.base import Ends, Loss, Needs
-from trainables.losses.features.mapping import LAYER_CHOICES, Layers, layer_needs, layer_pairs
-from trainables.losses.options import require_one_of
+from trainables.losses.features.mapping import LayerMap, layer_needs, layer_pairs, require_layers
 from trainables.losses.reduction import global_mean
 from trainables.signals import Batch, Offer, Signals
 
@@ -33,19 +33,21 @@ class Attention(Loss):
         """Options.
 
         Attributes:
-            layers: which student layers take part, see `mapping.layer_pairs`.
+            layers: which student layers take part, or pairs of layers, see `mapping.layer_pairs`.
+            map: which of the teacher's they meet.
         """
 
         weight: float = 1.0
-        layers: Layers = "last"
+        layers: str = "last"
+        map: LayerMap = field(default="uniform", metadata=YOUNGER)
 
         def __post_init__(self) -> None:
             Loss.Config.__post_init__(self)
-            require_one_of("layers", self.layers, LAYER_CHOICES)
+            require_layers(self.layers, self.map)
 
     def __init__(self, config: Config, ends: Ends) -> None:
         super().__init__(config, ends)
-        self.pairs = layer_pairs(config.layers, ends, *_looked_at(ends))
+        self.pairs = layer_pairs(config.layers, ends, *_looked_at(ends), rule=config.map)
         for pair in self.pairs:
             require_one_grid(pair.student, pair.source, ends)
         self.masks = {pair: _masks(ends.source[pair.source]) for pair in self.pairs}
@@ -54,7 +56,7 @@ class Attention(Loss):
     def needs_of(cls, config: Loss.Config, ends: Ends) -> Needs:
         """Return the maps of the mapped layers."""
         assert isinstance(config, Attention.Config)
-        return layer_needs(config.layers, ends, *_looked_at(ends))
+        return layer_needs(config.layers, ends, *_looked_at(ends), rule=config.map)
 
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return the mean KL(teacher || student) in nats over mapped layers, heads and the real query rows of all workers.

@@ -1,15 +1,18 @@
 """Representation distillation: hidden states of mapped layers."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainables.configs import YOUNGER
 from trainables.losses.agreement import require_one_grid, require_same_shape
 from trainables.losses.base import Ends, Loss, Needs
-from trainables.losses.features.mapping import LAYER_CHOICES, LayerPair, Layers, layer_needs, layer_pairs
+from trainables.losses.features.mapping import LayerMap, LayerPair, layer_needs, layer_pairs, require_layers
 from trainables.losses.options import require_one_of
 from trainables.losses.reduction import global_mean
 from trainables.signals import Batch, Signals
@@ -33,39 +36,42 @@ class Hidden(Loss):
         """Options.
 
         Attributes:
-            layers: which student layers take part, see `mapping.layer_pairs`.
+            layers: which student layers take part, or pairs of layers, see `mapping.layer_pairs`.
+            map: which of the teacher's they meet.
             kind: `mse` of layer-normed states, or `cosine` (1 - cosine).
             tokens: `all` real tokens, or the `first` one alone ([CLS], [ENC] or [DEC], which DLIP takes).
         """
 
         weight: float = 1.0
-        layers: Layers = "last"
+        layers: str = "last"
         kind: Literal["mse", "cosine"] = "mse"
         tokens: Literal["all", "first"] = "all"
+        map: LayerMap = field(default="uniform", metadata=YOUNGER)
 
         def __post_init__(self) -> None:
             Loss.Config.__post_init__(self)
-            require_one_of("layers", self.layers, LAYER_CHOICES)
+            require_layers(self.layers, self.map)
             require_one_of("kind", self.kind, KINDS)
             require_one_of("tokens", self.tokens, TOKENS)
 
     def __init__(self, config: Config, ends: Ends) -> None:
         super().__init__(config, ends)
         self.kind, self.tokens = config.kind, config.tokens
-        self.pairs = layer_pairs(config.layers, ends, _mode(ends), "hidden")
+        self.pairs = layer_pairs(config.layers, ends, _mode(ends), "hidden", rule=config.map)
         self.masks = {pair: ends.source[pair.source].mask for pair in self.pairs}
+        self.keys = _keys(self.pairs)
         self.projections = nn.ModuleDict()
         for pair in self.pairs:
             if config.tokens == "all":
                 require_one_grid(pair.student, pair.source, ends)
             mine, theirs = ends.student[pair.student].size("D"), ends.source[pair.source].size("D")
-            self.projections[_key(pair)] = nn.Identity() if mine == theirs else nn.Linear(mine, theirs)
+            self.projections[self.keys[pair]] = nn.Identity() if mine == theirs else nn.Linear(mine, theirs)
 
     @classmethod
     def needs_of(cls, config: Loss.Config, ends: Ends) -> Needs:
         """Return the states of the mapped layers."""
         assert isinstance(config, Hidden.Config)
-        return layer_needs(config.layers, ends, _mode(ends), "hidden")
+        return layer_needs(config.layers, ends, _mode(ends), "hidden", rule=config.map)
 
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return the mean over layers of the mean over the real tokens of all workers: 0 for equal states.
@@ -86,7 +92,7 @@ class Hidden(Loss):
             states, target = states_BTD[chosen], target_BTD[chosen]
         else:
             states, target = states_BTD.flatten(0, 1), target_BTD.flatten(0, 1)
-        states = self.projections[_key(pair)](states)
+        states = self.projections[self.keys[pair]](states)
         if self.kind == "cosine":
             return global_mean(1 - functional.cosine_similarity(states, target, dim=-1))
         width = target.shape[-1:]
@@ -99,5 +105,12 @@ def _mode(ends: Ends) -> str:
     return ends.name.removesuffix("_hidden")
 
 
-def _key(pair: LayerPair) -> str:
-    return str(pair.student.layer)
+def _keys(pairs: Sequence[LayerPair]) -> dict[LayerPair, str]:
+    """Return the name of each pair's projection: the student's layer, with the teacher's where that stands in several."""
+    counted = Counter(pair.student.layer for pair in pairs)
+    return {
+        pair: f"{pair.student.layer}"
+        if counted[pair.student.layer] == 1
+        else f"{pair.student.layer}>{pair.source.layer}"
+        for pair in pairs
+    }

@@ -18,8 +18,9 @@ class ItcLogit(Loss):
     """Give the student the teacher's similarities of each image with the batch's captions, and the reverse.
 
     Affinity mimicking of Wu et al. 2023 (TinyCLIP), section 3.1, which Yang et al. 2024 (CLIP-KD) call
-    contrastive relational distillation. Each model keeps its own temperature. Embeddings may differ in
-    length.
+    contrastive relational distillation. TinyCLIP's cross entropies differ by the entropy of the teacher's rows, which has no
+    gradient, and are added up where here is the mean of both directions. Each model keeps its own temperature. Embeddings may
+    differ in length.
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)

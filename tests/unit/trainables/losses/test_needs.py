@@ -17,13 +17,14 @@ from trainables.signals import NOTHING, Want
 DUAL = offers_of(student_architecture(fusion=()))
 OF_FUSION = {
     "itm", "lm", "vqa", "fused_hidden", "decoder_hidden", "cross_attention", "decoder_attention", "lm_logit",
-    "answer_logit", "nlvr2",
+    "answer_logit", "nlvr2", "itm_logit",
 }  # fmt: skip
 OF_THE_TEACHERS_DECODER = {"decoder_hidden", "decoder_attention", "lm_logit", "answer_logit"}
 OF_NO_TEACHER = {"class_label", "itc", "itm", "lm", "nlvr2", "vqa"}
 FIELDS = {
     "class_label": {"picture.label"},
     "combined": {"caption.key"},
+    "interactive": {"caption.key"},
     "itc": {"caption.key"},
     "lm": {"caption.ids", "caption.targets"},
     "nlvr2": {"statement.label"},
