@@ -115,6 +115,14 @@ class Tokenizer:
         self.max_tokens = max_tokens
         self.unknown = _unknown(backend)
 
+    def tokens(self) -> list[str]:
+        """Return the tokens by their ids; "" for an id that has none."""
+        found = [""] * self.vocabulary.size
+        for token, number in self.backend.get_vocab(with_added_tokens=True).items():
+            if number < len(found):
+                found[number] = token
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """Return what a model folder has to say beside the tokenizer's own files; JSON-able."""
         return {"vocabulary": asdict(self.vocabulary), "max_tokens": self.max_tokens}

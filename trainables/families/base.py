@@ -1,7 +1,7 @@
 """What a family is: the models that a student may be, and that a teacher may be."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from spaces.errors import ShapeError
 from spaces.plugins import resolve
 from trainables.families import FIRST, table_of
+from trainables.families.origin import Begun, Importance, Origin
 from trainables.signals import NOTHING, Batch, Inputs, Offers, Signals, Want, Wants
 from trainables.tokenizer import VocabularyConfig
 
@@ -130,12 +131,14 @@ class Family(nn.Module, ABC):
     Attributes:
         architecture: of this model.
         reusable: signals about pictures that later passes on the same pictures may take instead of computing them again.
+        begun: what a student has begun with.
     """
 
     Config: ClassVar[type]
     Architecture: ClassVar[type]
     reusable: Wants = NOTHING
     architecture: Any
+    begun: Begun = Begun()
 
     @classmethod
     @abstractmethod
@@ -246,6 +249,22 @@ class Family(nn.Module, ABC):
 
     def inherit(self, teacher: nn.Module, config: Any) -> None:
         """Overwrite fresh weights by what the config asks to take from the teacher's model."""
+
+    def begin(self, origin: Origin, config: Any) -> tuple[str, ...]:
+        """Overwrite fresh weights by what the config asks to begin with; return whence, a sentence each. By default `inherit`."""
+        self.inherit(origin.teacher, config)
+        return ()
+
+    def importances(self, batches: Iterable[Batch]) -> Importance:
+        """Return how much each part of the model matters, measured on batches by forward passes alone.
+
+        Raises:
+            ShapeError: it is no model whose parts can be told apart.
+        """
+        raise ShapeError(
+            f"student: begins with what matters most of its teacher, a {type(self).__name__}, whose parts are not ordered. "
+            "Take another `init`."
+        )
 
     @classmethod
     def reads_teacher(cls, config: Any) -> bool:

@@ -1,7 +1,7 @@
 """From a candidate's config to the objects that train it."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +19,7 @@ from trainables.datasets.contents import state_of
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families import FAMILIES
 from trainables.families.base import Blueprint, Family, Surroundings
+from trainables.families.origin import Begun, Importance, Origin, versions
 from trainables.losses import LOSSES
 from trainables.losses.base import Ends, Loss, pair_lack, source_lack
 from trainables.signals import NOTHING, Offers
@@ -139,18 +140,41 @@ def student_plan(config: Mapping[str, Any], around: Surroundings, tasks: Iterabl
 
 
 def build_student(
-    config: Mapping[str, Any], teacher: Teacher, seed: int, *, classes: tuple[str, ...] = ()
+    config: Mapping[str, Any],
+    teacher: Teacher,
+    seed: int,
+    *,
+    classes: tuple[str, ...] = (),
+    importance: Callable[[], Importance] | None = None,
 ) -> tuple[Family, Blueprint]:
-    """Return the student with its initial weights, and its blueprint.
+    """Return the student with its initial weights, and its blueprint; its `begun` says which of them were not drawn.
+
+    Args:
+        config: of a candidate.
+        teacher: its own.
+        seed: of the weights that are drawn.
+        classes: those of the data.
+        importance: measures the teacher, for students that begin with what matters most of it.
 
     Raises:
         ShapeError: sizes that do not fit together.
+        PluginError: a file of weights that cannot be used.
     """
     blueprint, options = student_plan(config, teacher.around(classes), ()).training, student_options(config)
     parent = teacher.model if blueprint.family.reads_teacher(options) else teacher.plan
+    told: dict[str, Any] = {"importance": importance} if importance else {}
+    if teacher.tokenizer:
+        told["tokens"] = teacher.tokenizer.tokens
     torch.manual_seed(seed)
     model = blueprint.build()
-    model.inherit(parent, options)
+    drawn = versions(model)
+    notes = model.begin(Origin(teacher=parent, **told), options)
+    changed = {name for name, version in versions(model).items() if version != drawn[name]}
+    model.begun = Begun(
+        notes=notes,
+        loaded=tuple(name for name in drawn if name in changed),
+        fresh=tuple(name for name in drawn if name not in changed),
+    )
     model.prepare_training(config["training"])
     return model, blueprint
 
@@ -224,10 +248,15 @@ def build_losses(
 
 
 def build_step(
-    config: Mapping[str, Any], teacher: Teacher, *, seed: int, classes: tuple[str, ...] = ()
+    config: Mapping[str, Any],
+    teacher: Teacher,
+    *,
+    seed: int,
+    classes: tuple[str, ...] = (),
+    importance: Callable[[], Importance] | None = None,
 ) -> tuple[DistillationStep, Blueprint]:
-    """Return student and losses of a candidate as one module, and the student's blueprint; classes are those of the data."""
-    student, blueprint = build_student(config, teacher, seed, classes=classes)
+    """Return student and losses of a candidate as one module, and the student's blueprint; see `build_student`."""
+    student, blueprint = build_student(config, teacher, seed, classes=classes, importance=importance)
     losses, weights = build_losses(config, blueprint.offers, teacher.offers)
     step = DistillationStep(student, losses, weights=weights, blind=bool(config.get("blind", False)))
     step.hidden = teacher.pictured(step.student_source) if step.blind else NOTHING

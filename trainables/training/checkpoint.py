@@ -296,3 +296,18 @@ def load_model(folder: Path, wants: Wants | None = None, *, name: str = FILE) ->
         model = blueprint.build()
         model.load_state_dict({name: trained[name] for name in model.state_dict()})
     return model.eval(), blueprint
+
+
+def ended(folder: Path, epochs_done: int) -> CheckpointError:
+    """Return what is told of a candidate that nobody can go on with."""
+    kept = kept_epochs(folder)
+    after = (
+        f"; or go on after an epoch that is kept ({', '.join(map(str, kept))}) with --from-epoch"
+        if kept
+        else ""
+    )
+    return CheckpointError(
+        f"{folder / FILE}: holds weights after epoch {epochs_done} alone: the candidate had ended, and what only "
+        "training needs was not kept. Train it from the start in another folder: python -m trainables.worker "
+        f"{folder / 'candidate.json'} --out NEW{after}."
+    )

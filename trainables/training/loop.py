@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,13 @@ from trainables.training import checkpoint
 from trainables.training.build import build_step, shared_dataset, shared_split, shared_teacher
 from trainables.training.control import Control, Row, append_row
 from trainables.training.health import Collapsed, Diverged, flat_metrics
+from trainables.training.importance import kept_importance
 from trainables.training.job import Job
 from trainables.training.memory import PeakMemory, keep_freed_memory
 from trainables.training.sources import Sources, copied_cache, evaluation_wants
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
 
-ROWS = "rows.jsonl"
+ROWS, BEGUN = "rows.jsonl", "initialisation.json"
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -163,21 +165,6 @@ def _check_owner(job: Job, state: Mapping[str, Any], name: str) -> None:
         )
 
 
-def _ended(folder: Path, epochs_done: int) -> CheckpointError:
-    """Return what is told of a candidate that nobody can go on with."""
-    kept = checkpoint.kept_epochs(folder)
-    after = (
-        f"; or go on after an epoch that is kept ({', '.join(map(str, kept))}) with --from-epoch"
-        if kept
-        else ""
-    )
-    return CheckpointError(
-        f"{folder / checkpoint.FILE}: holds weights after epoch {epochs_done} alone: the candidate had ended, and what only "
-        "training needs was not kept. Train it from the start in another folder: python -m trainables.worker "
-        f"{folder / 'candidate.json'} --out NEW{after}."
-    )
-
-
 class TrialLoop:
     """One candidate's training: builds it, resumes it, and tells a row per epoch."""
 
@@ -193,8 +180,13 @@ class TrialLoop:
         opened = _open(job, str(self.device), control.say)
         self.teacher, self.source, self.val = opened.teacher, opened.source, opened.val
         self.tasks = make_tasks(job.tasks)
+        data, say = shared_dataset(job.dataset), control.say
         step, self.blueprint = build_step(
-            job.config, self.teacher, seed=job.seed, classes=shared_dataset(job.dataset).classes
+            job.config,
+            self.teacher,
+            seed=job.seed,
+            classes=data.classes,
+            importance=partial(kept_importance, self.teacher, opened.train, data.fingerprint, say=say),
         )
         self.trainer = Trainer(
             step.to(self.device),
@@ -218,6 +210,7 @@ class TrialLoop:
             from_epoch: go on after this one, whose state was kept; None goes on from the last one.
         """
         self._resume(from_epoch)
+        self._tell_beginning()
         while self.progress.epochs_done < self.job.epochs:
             wall, cpu = time.monotonic(), time.process_time()
             epoch = self.progress.epochs_done
@@ -273,12 +266,21 @@ class TrialLoop:
                 self.trainer.restore(state["trainer"])
                 checkpoint.set_random_state(state["random"])
             elif self.progress.epochs_done < self.job.epochs:
-                raise _ended(self.folder, self.progress.epochs_done)
+                raise checkpoint.ended(self.folder, self.progress.epochs_done)
         if self.control.rank == 0:
             write_text(self.folder / ROWS, "".join(json.dumps(row) + "\n" for row in self.progress.rows))
         # the driver may have died before it wrote them down; it knows duplicates
         for row in self.progress.rows:
             self.control.report(row)
+
+    def _tell_beginning(self) -> None:
+        """Say what the student has begun with, and keep it beside its checkpoint."""
+        begun = self.trainer.step.student.begun
+        if self.control.rank or self.progress.epochs_done or not begun.loaded:
+            return
+        self.control.say("\n".join(begun.lines()))
+        make_folder(self.folder)
+        write_text(self.folder / BEGUN, json.dumps(begun.to_dict(), indent=1) + "\n")
 
     def _metrics(self) -> dict[str, float]:
         """Return validation metrics; workers share the pool, and each has the figures that one alone would have."""

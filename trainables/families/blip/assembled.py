@@ -4,7 +4,7 @@ Published checkpoints of BLIP were fine-tuned task by task (Li et al. 2022, sect
 its pre-training says. The image side that is matched is that of the first part.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self, cast, final
 
@@ -15,6 +15,7 @@ from trainables.families.base import Family, Resolved, Sample, Surroundings
 from trainables.families.blip.architecture import ANSWER, DECODER, DECODES, BlipArchitecture
 from trainables.families.blip.model import Blip
 from trainables.families.blip.offers import IMAGE_TOKENS, offers_of
+from trainables.families.origin import Importance
 from trainables.signals import Batch, Inputs, Offer, Offers, Signals, Want, Wants
 
 RETRIEVAL, CAPTIONING, VQA = "retrieval", "captioning", "vqa"
@@ -142,6 +143,10 @@ class Assembled(Family):
         return self.part(
             next((one for one in (CAPTIONING, VQA) if one in self.parts), self.architecture.first)
         )
+
+    def importances(self, batches: Iterable[Batch]) -> Importance:
+        """Return those of the first part, of which a student has all but its decoder."""
+        return self.first.importances(batches)
 
     @classmethod
     def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:

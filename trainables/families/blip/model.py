@@ -1,6 +1,6 @@
 """The model of teacher and student: BLIP's MED (Li et al. 2022), free in width, depth and fusion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -12,11 +12,12 @@ from trainables.families.base import Block, Family, Resolved, Sample, Surroundin
 from trainables.families.blip.answers import Asked, answer_pass, answered
 from trainables.families.blip.architecture import BlipArchitecture
 from trainables.families.blip.asked import Texts, first_of, spread, texts_of
+from trainables.families.blip.beginning import begin
 from trainables.families.blip.blocks import BLOCKS, blocks, run_block
 from trainables.families.blip.decoding import CachedDecoding, decoder_state
 from trainables.families.blip.drafting import drafted
 from trainables.families.blip.image_encoder import ImageEncoder
-from trainables.families.blip.inherit import inherit_image, inherit_text
+from trainables.families.blip.importance import measured_importance
 from trainables.families.blip.offers import (
     ANSWERS,
     GROUNDED,
@@ -34,11 +35,12 @@ from trainables.families.blip.offers import (
     TEXT_POOLED,
     offers_of,
 )
-from trainables.families.blip.options import BlipOptions, resolved
+from trainables.families.blip.options import IMPORTANCE, INHERIT, BlipOptions, resolved
 from trainables.families.blip.pairs import FusedPairs, pairs_drawn_by
 from trainables.families.blip.passes import layer_sample, pass_inputs
 from trainables.families.blip.text_network import TextNetwork, TraceLayers, keep_trace, trace_layers
 from trainables.families.blip.two_pictures import pair_head, told_of_batch, told_of_two, with_second
+from trainables.families.origin import Importance, Origin
 from trainables.signals import (
     CAPTION,
     PIXELS,
@@ -55,10 +57,7 @@ from trainables.signals import (
 )
 
 INITIAL_TEMPERATURE = 0.07  # BLIP and CLIP
-TEMPERATURE_RANGE = (
-    0.01,
-    0.5,
-)  # CLIP stops at 0.01 (BLIP at 0.001, where one step of a small student diverges)
+TEMPERATURE_RANGE = (0.01, 0.5)  # CLIP stops at 0.01; BLIP at 0.001, where one step of a small one diverges
 
 
 @final
@@ -193,20 +192,21 @@ class Blip(Family):
         return Family.extended(with_second(self) if PAIRED in wants else self, wants)
 
     def inherit(self, teacher: nn.Module, config: BlipOptions) -> None:
-        """Overwrite those sides that are to begin with the teacher's layers and width slices.
+        """Overwrite those sides that are to begin with the teacher's layers and width slices."""
+        self.begin(Origin(teacher=teacher), config)
 
-        Of a teacher of several parts the decoder is that of the part that decodes.
-        """
-        source = getattr(teacher, "first", teacher)
-        if config.image.init == "inherit":
-            inherit_image(self, source)
-        if config.text.init == "inherit":
-            inherit_text(self, source, decoding=getattr(teacher, "decoding", teacher))
+    def begin(self, origin: Origin, config: BlipOptions) -> tuple[str, ...]:
+        """Overwrite those sides that are to begin with other weights, see `beginning.begin`."""
+        return begin(self, origin, config)
+
+    def importances(self, batches: Iterable[Batch]) -> Importance:
+        """Return how much heads, neurons and channels matter, see `importance.measured_importance`."""
+        return measured_importance(self, batches)
 
     @classmethod
     def reads_teacher(cls, config: BlipOptions) -> bool:
         """Return whether a side begins with the teacher's weights."""
-        return "inherit" in (config.image.init, config.text.init)
+        return bool({config.image.init, config.text.init} & {INHERIT, IMPORTANCE})
 
     def prepare_training(self, options: Mapping[str, Any]) -> None:
         """Take whose similarities draw the hard negatives: `itm_negatives`, teacher or student."""

@@ -27,6 +27,8 @@ HEADS = {"rule": Number(whole=True, low=1, high=WIDEST, relative=True, most_time
 LAYERS = {"rule": Number(whole=True, low=0, high=DEEPEST, relative=True, most_times=TIMES, why=_WHY)}
 RATIO = {"rule": Number(low=0, open_low=True, high=64, why="4 is usual, and no model has more than 8")}
 
+RANDOM, INHERIT, IMPORTANCE = "random", "inherit", "importance"
+
 Problem = tuple[str, str]
 
 
@@ -39,14 +41,15 @@ class EncoderOptions:
         depth: layers.
         heads: null follows the teacher's head dimension.
         mlp_ratio: width of the feed-forward part over D.
-        init: `inherit` starts from the teacher's layers and width slices, and can be no larger than it.
+        init: `inherit` starts from the teacher's layers and the leading entries of its weights, `importance` from those entries
+            that matter most of its heads, neurons and channels; such a side can be no larger than the teacher's.
     """
 
     width: Size = field(metadata=WIDTH)
     depth: Size = field(metadata=DEPTH)
     heads: Size | None = field(default=None, metadata=HEADS)
     mlp_ratio: float = field(default=4.0, metadata=RATIO)
-    init: Literal["random", "inherit"] = "random"
+    init: Literal["random", "inherit", "importance"] = "random"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,12 +140,12 @@ def _encoder(
     if width % count:
         problems.append((f"{side}.heads", _indivisible(width, count)))
     most, deepest = whole, _teacher(f"{side}.depth", sizes)
-    if fields["init"] == "inherit" and (width > most or depth > deepest):
+    if fields["init"] in (INHERIT, IMPORTANCE) and (width > most or depth > deepest):
         allowed = f"at most the teacher's width {most} and depth {deepest}"
         problems.append(
             (
                 f"{side}.init",
-                f"got inherit with width {width} and depth {depth}; allowed: {allowed}. Lower them, or use random.",
+                f"got {fields['init']} with width {width} and depth {depth}; allowed: {allowed}. Lower them, or use random.",
             )
         )
     return {**fields, "width": width, "depth": depth, "heads": count}
