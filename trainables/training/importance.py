@@ -54,7 +54,7 @@ def kept_importance(teacher: Teacher, split: EncodedSplit, data: str, *, say: Sa
         return found
     make_folder(path.parent)
     with in_turn(path.parent, "importance of the teacher", say=say):
-        if (found := _read(path, say)) is None:  # another process may have measured meanwhile
+        if (found := _read(path, _unsaid)) is None:  # another process may have measured meanwhile
             say(
                 f"importance of the parts of teacher {teacher.files.name}: {PAIRS:,} pairs go through it, once"
             )
@@ -62,6 +62,10 @@ def kept_importance(teacher: Teacher, split: EncodedSplit, data: str, *, say: Sa
             _write(path, measured, parts)
             found = measured
     return found
+
+
+def _unsaid(line: str) -> None:
+    """Drop what was said before the wait."""
 
 
 def _pairs(split: EncodedSplit, device: torch.device) -> Iterator[Batch]:
