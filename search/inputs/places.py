@@ -63,10 +63,26 @@ def _settled_student(section: StudentSection) -> StudentSection:
     return section.model_copy(update=moved)
 
 
-def _there(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return the files that options of a student name and that are there, from the root."""
-    named = {name: options[name] for name in PLACES_OF_STUDENTS if isinstance(options.get(name), str)}
-    return {name: str(settled(path)) for name, path in named.items() if is_there(path)}
+def _there(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the files that options of a student name and that are there, from the root; a part that names one as a whole."""
+    found: dict[str, Any] = {}
+    for path in PLACES_OF_STUDENTS:
+        named = _named(options, path)
+        if not isinstance(named, str) or not is_there(named):
+            continue
+        part, _, option = path.rpartition(".")
+        if part:
+            found[part] = {**options[part], **found.get(part, {}), option: str(settled(named))}
+        else:
+            found[option] = str(settled(named))
+    return found
+
+
+def _named(options: Mapping[str, Any], path: str) -> Any:
+    """Return what stands at a dotted path of options; None where nothing does."""
+    part, _, option = path.rpartition(".")
+    around = options.get(part) if part else options
+    return around.get(option) if isinstance(around, Mapping) else None
 
 
 def files_of_students(space: Space) -> list[str]:
@@ -74,7 +90,7 @@ def files_of_students(space: Space) -> list[str]:
     student = space.student
     sections = [student.shared(), *(student.own(kind) for kind in student.kinds)]
     sections += [one.options for one in space.baselines.values()]
-    named = [options[name] for options in sections for name in PLACES_OF_STUDENTS if options.get(name)]
+    named = [value for options in sections for path in PLACES_OF_STUDENTS if (value := _named(options, path))]
     values = [one.corners() if isinstance(one, Domain) else [one] for one in named]
     return sorted({str(settled(str(value))) for some in values for value in some if is_there(str(value))})
 

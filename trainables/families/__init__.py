@@ -26,8 +26,8 @@ TOWERS = Table(
 )
 """Published models as they are: a Blueprint holds one as well, a space never names one."""
 
-PLACES = ("pretrained",)
-"""Options of a student that name files of the user's; a run keeps them from the root."""
+PLACES = ("pretrained", "image.weights", "text.weights")
+"""Options of a student that may name files of the user's; a run keeps them from the root."""
 
 FIRST = "blip"  # what model folders and checkpoints of version 1, which name no family, hold
 

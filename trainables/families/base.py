@@ -1,7 +1,7 @@
 """What a family is: the models that a student may be, and that a teacher may be."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from spaces.errors import ShapeError
 from spaces.plugins import resolve
 from trainables.families import FIRST, table_of
-from trainables.families.origin import Begun, Importance, Origin
+from trainables.families.origin import Begun, Importance, Open, Origin, unreadable
 from trainables.signals import NOTHING, Batch, Inputs, Offers, Signals, Want, Wants
 from trainables.tokenizer import VocabularyConfig
 
@@ -46,6 +46,7 @@ class Surroundings:
         teacher: its architecture, for students of its own family; None for a teacher that is of none.
         offers: all that the teacher can say: what students that read its signals have for input.
         classes: names of the classes of the data, in the order of their labels; () without labels.
+        tokens, published: see `Origin`.
     """
 
     image_size: int
@@ -55,6 +56,8 @@ class Surroundings:
     teacher: Any = None
     offers: Offers = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+    tokens: Callable[[], Sequence[str]] = tuple
+    published: Open = unreadable
 
     def texts(self) -> VocabularyConfig:
         """Return the vocabulary.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,6 +19,36 @@ def _unknown() -> Importance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Published:
+    """A model that others have trained, as it lies in a folder or file.
+
+    Attributes:
+        place: where.
+        config: what its `config.json` says; {} of a bare file.
+        shapes: of its weights by their published names.
+        weights: reads them, float32.
+        vocabulary: reads token -> id of its tokenizer; {} without one.
+    """
+
+    place: str
+    config: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+    weights: Callable[[], Mapping[str, Tensor]]
+    vocabulary: Callable[[], Mapping[str, int]]
+
+
+def unreadable(name: str, side: str) -> Published:
+    """Stand for what opens published models, where nobody does."""
+    raise ShapeError(
+        f"student.{side}.weights: got {name}, and nobody is there who could read it. Train it as a trial does."
+    )
+
+
+Open = Callable[[str, str], Published]
+"""Gives what lies in a place, or under a published name, for the image or the text side."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Origin:
     """What there is to begin with.
 
@@ -25,11 +56,13 @@ class Origin:
         teacher: its model; without weights where `Family.reads_teacher` says that nobody looks at them.
         tokens: tells the words of the teacher's tokenizer by their ids; () without one.
         importance: measures the teacher, or reads what was measured before.
+        published: opens a model that others have trained.
     """
 
     teacher: nn.Module
     tokens: Callable[[], Sequence[str]] = tuple
     importance: Callable[[], Importance] = _unknown
+    published: Open = unreadable
 
 
 @dataclass(frozen=True, kw_only=True)

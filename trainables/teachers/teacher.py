@@ -14,6 +14,7 @@ from trainables.families.base import Blueprint, Family, Surroundings
 from trainables.preprocess import PreprocessConfig
 from trainables.signals import Batch, Offers, Signals, Want, Wants, looks_at_pictures
 from trainables.teachers.measured import read_measured
+from trainables.teachers.published import open_published
 from trainables.tokenizer import Tokenizer
 
 TEMPERATURE = Want("contrast", "temperature")
@@ -133,6 +134,8 @@ class Teacher:
             teacher=self.blueprint.architecture,
             offers=self.offers,
             classes=classes,
+            tokens=self.tokenizer.tokens if self.tokenizer else tuple,
+            published=open_published,
         )
 
     def fields(self, split: str, wants: Wants) -> frozenset[str]:

@@ -26,6 +26,7 @@ from trainables.signals import NOTHING, Offers
 from trainables.tasks.base import Task, wants_of
 from trainables.teachers.kept import FileStates, open_teacher, state_of_teacher
 from trainables.teachers.loading import check_pairing
+from trainables.teachers.published import open_published
 from trainables.teachers.teacher import Teacher
 from trainables.training.step import DistillationStep
 
@@ -168,7 +169,7 @@ def build_student(
     torch.manual_seed(seed)
     model = blueprint.build()
     drawn = versions(model)
-    notes = model.begin(Origin(teacher=parent, **told), options)
+    notes = model.begin(Origin(teacher=parent, published=open_published, **told), options)
     changed = {name for name, version in versions(model).items() if version != drawn[name]}
     model.begun = Begun(
         notes=notes,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import safetensors
-import safetensors.torch
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spaces.errors import TeacherError
@@ -82,8 +82,8 @@ def _read(path: Path, say: Say) -> dict[str, Tensor] | None:
         TeacherError: the system refuses to read it.
     """
     try:
-        content = path.read_bytes()
-        found = safetensors.torch.load(content)
+        path.stat()  # the library tells a missing file by its own error
+        found = load_file(path)
         with safetensors.safe_open(path, "pt") as file:
             told = (file.metadata() or {}).get(CHECK, "")
         if told != _check(found):
@@ -108,7 +108,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor], parts: Mapping[str, str]) 
     """
     told = {CHECK: _check(tensors), "key": json.dumps(dict(parts), sort_keys=True)}
     with atomic_path(path) as draft:
-        draft.write_bytes(safetensors.torch.save(dict(tensors), metadata=told))
+        save_file(dict(tensors), draft, metadata=told)
 
 
 def _check(tensors: Mapping[str, Tensor]) -> str:

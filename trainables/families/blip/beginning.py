@@ -3,8 +3,10 @@
 from typing import Any
 
 from trainables.families.blip.inherit import inherit_image, inherit_text
-from trainables.families.blip.options import IMPORTANCE, INHERIT, BlipOptions
+from trainables.families.blip.options import IMPORTANCE, INHERIT, PRETRAINED, BlipOptions
 from trainables.families.blip.order import SLICES, Order, by_importance
+from trainables.families.blip.pretrained_image import load_image
+from trainables.families.blip.pretrained_text import load_text
 from trainables.families.origin import Origin
 from trainables.layers import evenly_spaced
 
@@ -38,6 +40,10 @@ def begin(student: Any, origin: Origin, config: BlipOptions) -> tuple[str, ...]:
         decoding = getattr(parent, "decoding", parent)
         seen = orders["image"].channels
         inherit_text(student, source, decoding=decoding, order=orders["text"], seen=seen)
+    if config.image.init == PRETRAINED:
+        notes += load_image(student, origin.published(str(config.image.weights), "image"))
+    if config.text.init == PRETRAINED:
+        notes += load_text(student, origin.published(str(config.text.weights), "text"), origin.tokens())
     return tuple(notes)
 
 

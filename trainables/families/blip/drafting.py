@@ -10,7 +10,9 @@ from trainables.families.blip.architecture import (
     fusion_positions,
     merged_layers,
 )
-from trainables.families.blip.options import BlipOptions, absolute
+from trainables.families.blip.options import PRETRAINED, BlipOptions, absolute
+from trainables.families.blip.pretrained_image import require_image
+from trainables.families.blip.pretrained_text import require_text
 
 PATCH_SIZE = 16  # of a student whose teacher is of another family
 
@@ -20,7 +22,18 @@ def drafted(config: BlipOptions, around: Surroundings) -> BlipArchitecture:
 
     Raises:
         ShapeError: sizes that do not fit together, or a teacher without texts.
+        PluginError: weights to begin with that are not there, or do not fit.
     """
+    found = _sized(config, around)
+    if config.image.init == PRETRAINED:
+        require_image(around.published(str(config.image.weights), "image"), found)
+    if config.text.init == PRETRAINED:
+        require_text(around.published(str(config.text.weights), "text"), found, around.tokens())
+    return found
+
+
+def _sized(config: BlipOptions, around: Surroundings) -> BlipArchitecture:
+    """Return the architecture."""
     sides = {
         name: EncoderConfig(
             width=absolute(side.width, f"{name}.width"),

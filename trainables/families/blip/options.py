@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from spaces.domains import relative
 from spaces.errors import IllegalCandidate, ShapeError
+from spaces.paths import is_there, settled
 from spaces.rules import Number, show
 from spaces.sizes import resolve_count, resolve_heads, resolve_width
-from trainables.configs import made_config, plain
+from trainables.configs import YOUNGER, made_config, plain
 from trainables.families.base import Resolved
 
 Size = int | str
@@ -27,7 +28,7 @@ HEADS = {"rule": Number(whole=True, low=1, high=WIDEST, relative=True, most_time
 LAYERS = {"rule": Number(whole=True, low=0, high=DEEPEST, relative=True, most_times=TIMES, why=_WHY)}
 RATIO = {"rule": Number(low=0, open_low=True, high=64, why="4 is usual, and no model has more than 8")}
 
-RANDOM, INHERIT, IMPORTANCE = "random", "inherit", "importance"
+INHERIT, IMPORTANCE, PRETRAINED = "inherit", "importance", "pretrained"
 
 Problem = tuple[str, str]
 
@@ -42,14 +43,18 @@ class EncoderOptions:
         heads: null follows the teacher's head dimension.
         mlp_ratio: width of the feed-forward part over D.
         init: `inherit` starts from the teacher's layers and the leading entries of its weights, `importance` from those entries
-            that matter most of its heads, neurons and channels; such a side can be no larger than the teacher's.
+            that matter most of its heads, neurons and channels; such a side can be no larger than the teacher's. `pretrained`
+            starts from `weights`, and has their width and heads.
+        weights: where they lie, for `init: pretrained`. Image: a name or folder of timm, or a file. Text: a folder or hub id of
+            the BERT kind, with its tokenizer.
     """
 
     width: Size = field(metadata=WIDTH)
     depth: Size = field(metadata=DEPTH)
     heads: Size | None = field(default=None, metadata=HEADS)
     mlp_ratio: float = field(default=4.0, metadata=RATIO)
-    init: Literal["random", "inherit", "importance"] = "random"
+    init: Literal["random", "inherit", "importance", "pretrained"] = "random"
+    weights: str | None = field(default=None, metadata=YOUNGER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +153,24 @@ def _encoder(
                 f"got {fields['init']} with width {width} and depth {depth}; allowed: {allowed}. Lower them, or use random.",
             )
         )
-    return {**fields, "width": width, "depth": depth, "heads": count}
+    sized = {**fields, "width": width, "depth": depth, "heads": count}
+    return _beginning(sized, side, problems)
+
+
+def _beginning(fields: dict[str, Any], side: str, problems: list[Problem]) -> dict[str, Any]:
+    """Return one side with its weights from the root; without any where it begins otherwise: they do not enter its id."""
+    weights = fields.pop("weights", None)
+    if fields["init"] != PRETRAINED:
+        return fields
+    if not weights:
+        text = (
+            f"got {show(weights)} with init: pretrained; allowed: where the weights lie. Name a file or folder, or a model "
+            "that is published."
+        )
+        problems.append((f"{side}.weights", text))
+    elif is_there(weights):
+        weights = str(settled(weights))
+    return {**fields, "weights": weights}
 
 
 def _indivisible(width: int, heads: int) -> str:
