@@ -54,14 +54,12 @@ def kept_importance(teacher: Teacher, split: EncodedSplit, data: str, *, say: Sa
         return found
     make_folder(path.parent)
     with in_turn(path.parent, "importance of the teacher", say=say):
-        if (found := _read(path, _unsaid)) is None:  # another process may have measured meanwhile
-            say(
-                f"importance of the parts of teacher {teacher.files.name}: {PAIRS:,} pairs go through it, once"
-            )
-            measured = teacher.model.importances(_pairs(split, teacher.model.device))
-            _write(path, measured, parts)
-            found = measured
-    return found
+        if (found := _read(path, _unsaid)) is not None:  # another process has measured meanwhile
+            return found
+        say(f"importance of the parts of teacher {teacher.files.name}: {PAIRS:,} pairs go through it, once")
+        measured = teacher.model.importances(_pairs(split, teacher.model.device))
+        _write(path, measured, parts)
+        return measured
 
 
 def _unsaid(line: str) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from spaces.errors import ShapeError
 from trainables.families.base import Surroundings
 from trainables.families.blip.architecture import (
     BlipArchitecture,
@@ -10,7 +11,7 @@ from trainables.families.blip.architecture import (
     fusion_positions,
     merged_layers,
 )
-from trainables.families.blip.options import PRETRAINED, BlipOptions, absolute
+from trainables.families.blip.options import IMPORTANCE, INHERIT, PRETRAINED, BlipOptions, absolute
 from trainables.families.blip.pretrained_image import require_image
 from trainables.families.blip.pretrained_text import require_text
 
@@ -24,7 +25,13 @@ def drafted(config: BlipOptions, around: Surroundings) -> BlipArchitecture:
         ShapeError: sizes that do not fit together, or a teacher without texts.
         PluginError: weights to begin with that are not there, or do not fit.
     """
-    found = _sized(config, around)
+    found, taught = _sized(config, around), getattr(around.teacher, "taught", None)
+    for side, asked in (("image", config.image), ("text", config.text)):
+        if asked.init in (INHERIT, IMPORTANCE) and not isinstance(taught, BlipArchitecture):
+            raise ShapeError(
+                f"student.{side}.init: got {asked.init} with a teacher of another family; allowed: random, pretrained. Use "
+                "one of those, or take a teacher of this family."
+            )
     if config.image.init == PRETRAINED:
         require_image(around.published(str(config.image.weights), "image"), found)
     if config.text.init == PRETRAINED:

@@ -95,7 +95,7 @@ def require_text(published: Published, a: BlipArchitecture, tokens: Sequence[str
             f"where {has} are found; needed are {asks} or more",
             "Change student.text, or take other weights",
         )
-    if lacking := [name for name in _needed(found[3]) if name not in names]:
+    if lacking := [name for name in _needed(int(str(found[3]))) if name not in names]:
         raise _refused(published, f"which lacks {', '.join(lacking[:3])}", "Take a whole encoder")
     _require_words(published, a, tokens)
 

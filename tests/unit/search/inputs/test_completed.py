@@ -66,15 +66,17 @@ def test_every_option_of_every_plugin_stands_there(space: Space) -> None:
         "heads": None,
         "mlp_ratio": 4.0,
         "init": "random",
+        "weights": None,
     }
     assert found["student"]["text"]["init"] == "inherit"
-    assert found["student"]["fusion"] == {"layers": 1, "placement": "last"}
+    assert found["student"]["fusion"] == {"layers": 1, "placement": "last", "two_pictures": False}
     assert found["student"]["embedding"] == "1x"
     assert found["losses"]["image_hidden"] == {
         "weight": 0.0,
         "tokens": "first",
         "layers": "last",
         "kind": "mse",
+        "map": "uniform",
     }
     assert "soft_targets" in found["losses"]["itc"]
     assert found["search"]["scheduler"] == {"kind": "moasha", "rungs": [1, 3], "reduction_factor": 3}
@@ -116,7 +118,12 @@ def test_options_of_one_of_several_kinds_stand_under_its_name(
     (tmp_path / "toy.yaml").write_text(SPACE.replace("  kind: blip\n", kinds))
     student = completed(load_space(tmp_path / "toy.yaml"), ["retrieval"]).resolved()["student"]
     assert student["convnet"] == {"width": 8, "depth": 2, "embedding": "1x"}
-    assert student["blip"]["image"] == {"heads": None, "mlp_ratio": 4.0, "init": "random"}
+    assert student["blip"]["image"] == {
+        "heads": None,
+        "mlp_ratio": 4.0,
+        "init": "random",
+        "weights": None,
+    }
     assert student["blip"]["embedding"] == "1x"
     assert "init" not in student["image"]
 

@@ -75,6 +75,11 @@ def test_a_teacher_of_another_family_gives_pictures_and_texts() -> None:
     assert (made.image.width, made.fusion, made.decoder, made.matching) == (16, (1,), True, True)
     with pytest.raises(ShapeError, match="this teacher brings no tokenizer"):
         student_plan(CONFIG, Surroundings(image_size=48), ())
+    for init in ("inherit", "importance"):
+        with pytest.raises(
+            ShapeError, match=rf"student\.text\.init: got {init} with a teacher of another family"
+        ):
+            student_plan(changed(CONFIG, "student.text.init", init), other, ())
 
 
 def test_placement_may_be_absent_where_nothing_is_placed() -> None:
