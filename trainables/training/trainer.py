@@ -3,68 +3,24 @@
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from spaces.errors import PluginError, ShapeError
-from spaces.rules import Number
-from trainables.configs import require_counts
+from spaces.errors import ShapeError
 from trainables.datasets.encoded import EncodedSplit
 from trainables.signals import Batch, NoSource, Signals, Source, looks_at_pictures
+from trainables.training.config import TrainingConfig
 from trainables.training.health import Health
 from trainables.training.micro_batches import num_rows, part_of, split_backward
 from trainables.training.sampler import ExampleSampler
 from trainables.training.step import DistillationStep, StepReport
 
 BETAS = (0.9, 0.98)
-FROM_0, ABOVE_0 = {"rule": Number(low=0)}, {"rule": Number(low=0, open_low=True)}
-STEPS = {"rule": Number(whole=True, low=0)}
 FUSED = frozenset({"fused"})  # the mode that `fused_every` and `fused_from` leave out
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How a model is trained; the `training` part of a candidate.
-
-    Attributes:
-        epochs: full fidelity; the schedule always spans it: a stopped trial is a prefix of a finished one.
-        pairs_per_epoch: image-text pairs that make one epoch.
-        batch_size: pairs per step over all workers.
-        lr: peak learning rate.
-        weight_decay: AdamW, on matrices only.
-        warmup_steps: steps of linear warm-up; cosine to zero afterwards.
-        gradient_clip: largest norm of the gradient.
-        accumulate: batches per optimiser step.
-        itm_negatives: `teacher` or `student`: whose similarities draw hard negatives; a family with such reads it.
-        fused_every: run the mode `fused`, and the losses that look at it, every so many batches.
-        fused_from: share of the training before which it is not run at all: matching teaches little until contrast has.
-
-    Raises:
-        PluginError: a number below 1, or an unknown word.
-    """
-
-    epochs: int = 9
-    pairs_per_epoch: int = 2000
-    batch_size: int = 64
-    lr: float = field(default=1.5e-3, metadata=ABOVE_0)
-    weight_decay: float = field(default=0.02, metadata=FROM_0)
-    warmup_steps: int = field(default=50, metadata=STEPS)
-    gradient_clip: float = field(default=1.0, metadata=ABOVE_0)
-    accumulate: int = 1
-    itm_negatives: str = "teacher"
-    fused_every: int = 1
-    fused_from: float = field(default=0.0, metadata=FROM_0)
-
-    def __post_init__(self) -> None:
-        require_counts(self, "epochs", "pairs_per_epoch", "batch_size", "accumulate", "fused_every")
-        if self.itm_negatives not in ("teacher", "student"):
-            raise PluginError(
-                f"itm_negatives: got {self.itm_negatives!r}; allowed: teacher, student. Use one of those."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
