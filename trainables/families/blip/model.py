@@ -16,6 +16,7 @@ from trainables.families.blip.beginning import begin
 from trainables.families.blip.blocks import BLOCKS, blocks, run_block
 from trainables.families.blip.decoding import CachedDecoding, decoder_state
 from trainables.families.blip.drafting import drafted
+from trainables.families.blip.fresh import draw_weights
 from trainables.families.blip.image_encoder import ImageEncoder
 from trainables.families.blip.importance import measured_importance
 from trainables.families.blip.offers import (
@@ -100,7 +101,7 @@ class Blip(Family):
             self.register_buffer("temperature", torch.tensor(torch.nan))
         elif architecture.contrast:
             self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE))
-        self.reset_parameters()
+        draw_weights(self)
 
     @classmethod
     def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
@@ -164,28 +165,6 @@ class Blip(Family):
         if mode == "answer" and architecture.has_answerer:
             return (Block(architecture=architecture, mode=mode),)
         return blocks(architecture, mode)
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw fresh weights.
-
-        Linear weights have standard deviation 0.6 / sqrt(fan in), at most 0.05: 0.02 at BLIP's width of 768,
-        and large enough that narrow students learn. (A checkpoint library's default of 1e-10 for the vision
-        side leaves it dead.)
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                fan_in = module.weight[0].numel()
-                nn.init.normal_(module.weight, std=min(0.05, 0.6 * fan_in**-0.5))
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, std=0.02)
-        if self.architecture.side == "text":
-            return
-        for tokens in (self.image_encoder.vit.pos_embed, self.image_encoder.vit.cls_token):
-            assert tokens is not None
-            nn.init.normal_(tokens, std=0.02)
 
     def extended(self, wants: Wants) -> Family:
         """Return this model, with the head for statements on two pictures where that is wanted and lacking."""
