@@ -8,6 +8,7 @@ from trainables.configs import require_counts
 
 FROM_0, ABOVE_0 = {"rule": Number(low=0)}, {"rule": Number(low=0, open_low=True)}
 STEPS = {"rule": Number(whole=True, low=0)}
+FLOOR = {"rule": Number(low=0, open_low=True, high=0.5)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class TrainingConfig:
         itm_negatives: `teacher` or `student`: whose similarities draw hard negatives; a family with such reads it.
         fused_every: run the mode `fused`, and the losses that look at it, every so many batches.
         fused_from: share of the training before which it is not run at all: matching teaches little until contrast has.
+        negatives: of several workers, whether hard negatives are drawn among the pairs of each `rank` or of all `workers`.
+        temperature_floor: below which a temperature that is learned does not go; 0.01 of CLIP, 0.001 of BLIP.
 
     Raises:
         PluginError: a number below 1, or an unknown word.
@@ -42,10 +45,11 @@ class TrainingConfig:
     itm_negatives: str = "teacher"
     fused_every: int = 1
     fused_from: float = field(default=0.0, metadata=FROM_0)
+    negatives: str = "rank"
+    temperature_floor: float = field(default=0.01, metadata=FLOOR)
 
     def __post_init__(self) -> None:
         require_counts(self, "epochs", "pairs_per_epoch", "batch_size", "accumulate", "fused_every")
-        if self.itm_negatives not in ("teacher", "student"):
-            raise PluginError(
-                f"itm_negatives: got {self.itm_negatives!r}; allowed: teacher, student. Use one of those."
-            )
+        for name, allowed in (("itm_negatives", ("teacher", "student")), ("negatives", ("rank", "workers"))):
+            if (got := getattr(self, name)) not in allowed:
+                raise PluginError(f"{name}: got {got!r}; allowed: {', '.join(allowed)}. Use one of those.")

@@ -18,6 +18,7 @@ from trainables.training.health import Health
 from trainables.training.micro_batches import num_rows, part_of, split_backward
 from trainables.training.sampler import ExampleSampler
 from trainables.training.step import DistillationStep, StepReport
+from trainables.training.twin import Twin
 
 BETAS = (0.9, 0.98)
 FUSED = frozenset({"fused"})  # the mode that `fused_every` and `fused_from` leave out
@@ -90,6 +91,7 @@ class Trainer:
             self.optimizer, lambda update: warmup_cosine(update, warmup=config.warmup_steps, total=updates)
         )
         self.batches_done = 0
+        self.twin = None if step.twin is None else Twin(step.student, step.twin)
         self.micro_batches = 1
         self._unfinished: list[tuple[Batch, Signals, frozenset[str]]] = []
         self.health = Health(
@@ -164,6 +166,7 @@ class Trainer:
         for number, rows in enumerate(batches, done):
             batch = self.split.batch(rows, self.placement.device, pixels=looks)
             batch.seed = (self.seed << 24) + number * self.placement.world + self.placement.rank
+            batch.epochs = number / self.sampler.num_batches
             yield batch, self.source.signals(batch, self.step.source_wants)
 
     def _over_workers(self, means: dict[str, Tensor]) -> dict[str, float]:
@@ -184,12 +187,15 @@ class Trainer:
         """
         due = self.batches_done >= self.config.fused_from * self.config.epochs * self.sampler.num_batches
         skipped = FUSED if not due or self.batches_done % self.config.fused_every else frozenset[str]()
+        given = self._beside_twin(batch, given)
         self._unfinished.append((batch, given, skipped))
         left = self._unfinished[-1:]
         while True:
             try:
                 for one in left:
                     report = self._pass(*one, number)
+                if self.twin is not None:
+                    self.twin.remember()
                 return report
             except torch.OutOfMemoryError as error:
                 reason = str(error).partition("\n")[
@@ -199,6 +205,14 @@ class Trainer:
             left = (
                 self._unfinished
             )  # gradients of a pass that broke off lie among those of the batches before
+
+    def _beside_twin(self, batch: Batch, given: Signals) -> Signals:
+        """Return what the source says, and beside it what the student's twin does: with the weights of this very step."""
+        if self.twin is None:
+            return given
+        with self._cast():
+            said = self.twin.signals(batch.blinded() if self.step.blind else batch, given)
+        return Signals({**given, **said})
 
     def _take_in_parts(self, batch: Batch, given: Signals, reason: str) -> None:
         """Take twice as many parts of a batch from here on, without any gradient so far.
@@ -291,6 +305,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
         self.step.student.after_step()
+        if self.twin is not None:
+            self.twin.follow(self.step.student)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on, besides the global generators."""
@@ -301,6 +317,7 @@ class Trainer:
             "batches_done": self.batches_done,
             "micro_batches": self.micro_batches,
             "health": self.health.state(),
+            **({} if self.twin is None else {"twin": self.twin.state()}),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -309,6 +326,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.batches_done = state["batches_done"]
+        if self.twin is not None:
+            self.twin.restore(state["twin"])
         self.micro_batches = state.get("micro_batches", 1)  # an older checkpoint took whole ones
         if "health" in state:  # an older checkpoint has none: its training is watched from here on
             self.health.restore(state["health"])

@@ -37,7 +37,7 @@ from trainables.families.blip.offers import (
     offers_of,
 )
 from trainables.families.blip.options import IMPORTANCE, INHERIT, BlipOptions, resolved
-from trainables.families.blip.pairs import FusedPairs, pairs_drawn_by
+from trainables.families.blip.pairs import RANK, FusedPairs, of_all_workers, pairs_drawn_by
 from trainables.families.blip.passes import layer_sample, pass_inputs
 from trainables.families.blip.text_network import TextNetwork, TraceLayers, keep_trace, trace_layers
 from trainables.families.blip.two_pictures import pair_head, told_of_batch, told_of_two, with_second
@@ -58,7 +58,7 @@ from trainables.signals import (
 )
 
 INITIAL_TEMPERATURE = 0.07  # BLIP and CLIP
-TEMPERATURE_RANGE = (0.01, 0.5)  # CLIP stops at 0.01; BLIP at 0.001, where one step of a small one diverges
+FLOOR, CEILING = 0.01, 0.5  # CLIP stops at 0.01 (BLIP at 0.001, where one step of a small student diverges)
 
 
 @final
@@ -84,7 +84,7 @@ class Blip(Family):
     def __init__(self, architecture: BlipArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.negatives = "teacher"
+        self.negatives, self.drawn_from, self.floor = "teacher", RANK, FLOOR
         if architecture.side != "text":
             self.image_encoder = ImageEncoder(architecture)
         if architecture.side != "image":
@@ -188,8 +188,10 @@ class Blip(Family):
         return bool({config.image.init, config.text.init} & {INHERIT, IMPORTANCE})
 
     def prepare_training(self, options: Mapping[str, Any]) -> None:
-        """Take whose similarities draw the hard negatives: `itm_negatives`, teacher or student."""
+        """Take whose similarities draw the hard negatives, `itm_negatives`, and from where; how low the temperature may go."""
         self.negatives = str(options.get("itm_negatives", "teacher"))
+        self.drawn_from = str(options.get("negatives", RANK))
+        self.floor = float(options.get("temperature_floor", FLOOR))
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -198,7 +200,7 @@ class Blip(Family):
         In place, as BLIP does: a clamp in the graph would stop its gradient.
         """
         if self.architecture.contrast and not self.architecture.temperature_given:
-            self.temperature.clamp_(*TEMPERATURE_RANGE)
+            self.temperature.clamp_(self.floor, CEILING)
 
     def inputs(self, wants: Wants) -> Inputs:
         """Return pixels, captions and questions as far as the passes read them, and by what negatives are drawn."""
@@ -238,7 +240,8 @@ class Blip(Family):
         if "text" in asked or similar:
             self._text(batch, wants | similar, found)
         if "fused" in asked:
-            pairs = pairs_drawn_by(given if self.negatives == "teacher" else found, batch) if mined else None
+            by = given if self.negatives == "teacher" else found
+            pairs = pairs_drawn_by(by, batch, self.drawn_from) if mined else None
             self._fused(batch, _made(tokens), wants, found, pairs)
         if PAIRED in wants:
             found[PAIRED] = told_of_batch(self, batch, _made(tokens))
@@ -332,7 +335,10 @@ class Blip(Family):
         The first token becomes [ENC], as in BLIP's retrieval evaluation (not in its demo head).
         """
         ids, mask = batch["caption.ids"], batch["caption.mask"]
+        length = ids.shape[1]
         if pairs is not None:
+            if pairs.of_all:
+                ids, mask, tokens = of_all_workers(ids, mask, tokens, pad=self.architecture.vocabulary.pad)
             ids, mask, tokens = ids[pairs.captions_N], mask[pairs.captions_N], tokens[pairs.images_N]
             found[LABELS] = pairs.labels_N
         grounded = ids.clone()
@@ -343,7 +349,7 @@ class Blip(Family):
         )
         if MATCH in wants:
             found[MATCH] = self._head()(states[:, 0])
-        keep_trace(trace, "fused", found)
+        keep_trace(trace.trimmed(length), "fused", found)
 
     def _head(self) -> nn.Module:
         if self.itm_head is None:

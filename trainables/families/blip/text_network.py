@@ -182,6 +182,14 @@ class TextTrace:
     attention: dict[int, Tensor] = field(default_factory=dict)
     cross_attention: dict[int, Tensor] = field(default_factory=dict)
 
+    def trimmed(self, length: int) -> "TextTrace":
+        """Return what is about the first tokens of texts that were padded further, which saw none of the padding."""
+        return TextTrace(
+            hidden={index: one[:, :length] for index, one in self.hidden.items()},
+            attention={index: one[:, :, :length, :length] for index, one in self.attention.items()},
+            cross_attention={index: one[:, :, :length] for index, one in self.cross_attention.items()},
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class TraceLayers:
