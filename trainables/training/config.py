@@ -28,7 +28,7 @@ class TrainingConfig:
         fused_every: run the mode `fused`, and the losses that look at it, every so many batches.
         fused_from: share of the training before which it is not run at all: matching teaches little until contrast has.
         negatives: of several workers, whether hard negatives are drawn among the pairs of each `rank` or of all `workers`.
-        temperature_floor: below which a temperature that is learned does not go; 0.01 of CLIP, 0.001 of BLIP.
+        temperature_floor: below which a temperature that is learned does not go; 0.01 of CLIP, 0.001 in Li et al. 2022.
 
     Raises:
         PluginError: a number below 1, or an unknown word.

@@ -6,12 +6,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from spaces.errors import ShapeError
 from trainables.datasets.encoded import EncodedSplit
+from trainables.families.base import drops
 from trainables.signals import Batch, NoSource, Signals, Source, looks_at_pictures
 from trainables.training.config import TrainingConfig
 from trainables.training.health import Health
@@ -90,9 +92,8 @@ class Trainer:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda update: warmup_cosine(update, warmup=config.warmup_steps, total=updates)
         )
-        self.batches_done = 0
+        self.batches_done, self.micro_batches, self._drops = 0, 1, drops(step)
         self.twin = None if step.twin is None else Twin(step.student, step.twin)
-        self.micro_batches = 1
         self._unfinished: list[tuple[Batch, Signals, frozenset[str]]] = []
         self.health = Health(
             step.weights,
@@ -210,8 +211,11 @@ class Trainer:
         """Return what the source says, and beside it what the student's twin does: with the weights of this very step."""
         if self.twin is None:
             return given
+        seen, told = batch, given
+        if self.step.blind:
+            seen, told = batch.blinded(), given.blinded(self.step.hidden)
         with self._cast():
-            said = self.twin.signals(batch.blinded() if self.step.blind else batch, given)
+            said = self.twin.signals(seen, told)
         return Signals({**given, **said})
 
     def _take_in_parts(self, batch: Batch, given: Signals, reason: str) -> None:
@@ -262,6 +266,8 @@ class Trainer:
     def _pass(self, batch: Batch, given: Signals, skipped: frozenset[str], number: int) -> StepReport:
         """Run forward and backward over one batch of the group of the `number`-th."""
         update, group = self._group(number)
+        if self._drops:
+            torch.manual_seed(mask_seed(batch))
         if self.micro_batches > 1:
             parts, share = self.micro_batches, 1 / group
             return split_backward(
@@ -331,6 +337,11 @@ class Trainer:
         self.micro_batches = state.get("micro_batches", 1)  # an older checkpoint took whole ones
         if "health" in state:  # an older checkpoint has none: its training is watched from here on
             self.health.restore(state["health"])
+
+
+def mask_seed(batch: Batch) -> int:
+    """Return the seed of what is dropped at a batch: that of no other step and no other worker, and the same after a resume."""
+    return int(np.random.SeedSequence(batch.seed).generate_state(1, np.uint64)[0])
 
 
 def _optimizer(step: DistillationStep, config: TrainingConfig) -> torch.optim.Optimizer:

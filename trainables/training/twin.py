@@ -1,8 +1,8 @@
 """The student's momentum twin: a moving average of its weights, and a queue of what it has said lately, as a source of signals.
 
-He et al. 2020 (MoCo), section 3.2; Li et al. 2022 (BLIP), section 3.2. It lies outside of the module that DistributedDataParallel
+He et al. 2020 (MoCo), section 3.2; Li et al. 2022, section 3.2. It lies outside of the module that DistributedDataParallel
 sees, so that nothing of it is sent at each step: every worker holds the same, since all begin alike, average their gradients and
-remember the rows of all, in order of rank. Where BLIP leaves its twin in training mode, this one answers without dropout.
+remember the rows of all, in order of rank. Where the latter leave their twin in training mode, this one answers without dropout.
 """
 
 import copy
@@ -57,7 +57,8 @@ class Twin:
 
     Attributes:
         model: in eval mode, without gradient.
-        queue: want -> (queue, E), the rows that were said last; at first vectors of unit norm that stand for nobody, as in BLIP.
+        queue: want -> (queue, E), the rows that were said last; at first, as in Li et al. 2022, vectors of unit norm that
+            stand for nobody.
         numbers: kind -> (queue,) which picture, and which caption, each of them is of.
         place: of the next row; the oldest one goes.
     """

@@ -47,11 +47,11 @@ class Itc(Loss):
 
         Attributes:
             soft_targets: share of the target that is the source's softmax: alpha in Li et al. 2022, there 0.4.
-            ramp_epochs: over which that share grows from 0; BLIP takes 1 in fine-tuning and 2 in pre-training.
+            ramp_epochs: over which that share grows from 0; in Li et al. 2022 1 in fine-tuning, 2 in pre-training.
             taught_by: whose soft targets these are: the `teacher`'s, or the student's own `twin`'s, whose features it is then
                 compared with.
-            queue: features that the twin remembers beside those of the batch; BLIP 57,600.
-            decay: share of its weights that the twin keeps at each update; BLIP 0.995.
+            queue: features that the twin remembers beside those of the batch; there 57,600.
+            decay: share of its weights that the twin keeps at each update; there 0.995.
             same_image: what rows with the same image or caption are beside their own: `positive`, or `masked`, neither one nor
                 the other.
         """

@@ -1,4 +1,4 @@
-"""Image-text contrast against the keys of the student's momentum twin, as Li et al. 2021 (ALBEF) and 2022 (BLIP) have it."""
+"""Image-text contrast against the keys of the student's momentum twin, as Li et al. 2021 (ALBEF) and 2022 have it."""
 
 import torch
 from torch import Tensor
