@@ -33,7 +33,7 @@ from spaces.sections import (
     Text,
     TrainingSection,
     Truth,
-    training_defaults,
+    trained_as,
 )
 from spaces.start_points import complete, filled
 from spaces.switches import KIND, structural, when_findings
@@ -255,7 +255,7 @@ class Space(Section):
         config: dict[str, Any] = {
             "student": plugins.student(*self._student(point)),
             "losses": {name: self._loss(name, point, plugins=plugins) for name in self.losses},
-            "training": {**training_defaults(), **at(located(self.training, "training"), point)},
+            "training": trained_as(at(located(self.training, "training"), point)),
             "tasks": sorted(plugins.tasks),
             "blind": False,
         }

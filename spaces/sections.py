@@ -1,5 +1,6 @@
 """The sections of a space file: pydantic models, each field a literal or, where searchable, a domain."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -40,6 +41,7 @@ _CONCURRENT = Number(
 _LARGEST = Number(whole=True, low=0, high=100_000, why="no vocabulary is larger")
 _RETRIES = Number(whole=True, low=0, high=1000, why="what is lost that often is no matter of chance")
 _POSITIVE = Number(low=0, open_low=True)
+_FLOOR = Number(low=0, open_low=True, high=0.5, why="above it the temperature of a model does not go")
 _BOUND = Number(low=0, relative=True, null=True)
 _HOURS = Number(
     low=0, open_low=True, high=10**6, null=True, why="it is more than a hundred years; null is no such rule"
@@ -58,6 +60,7 @@ SearchedNatural = Annotated[int | Domain, searched(Number(whole=True, low=0, hig
 Positive = Annotated[float | Domain, searched(_POSITIVE)]
 NotNegative = Annotated[float | Domain, searched(Number(low=0))]
 Negatives = Annotated[str | Domain, searched(Word(options=("teacher", "student")))]
+NegativesFrom = Annotated[str | Domain, searched(Word(options=("rank", "workers")))]
 StartPoints = Annotated[tuple[dict[str, Any], ...], fixed(Points())]
 FixedOption = Annotated[Any, option(searched=False)]
 SearchedOption = Annotated[Any, option(searched=True)]
@@ -162,12 +165,25 @@ class TrainingSection(Section):
     itm_negatives: Negatives = "teacher"
     fused_every: SearchedCount = 1
     fused_from: Annotated[float | Domain, searched(Number(low=0))] = 0.0
+    negatives: NegativesFrom = "rank"
+    temperature_floor: Annotated[float | Domain, searched(_FLOOR)] = 0.01
 
 
-def training_defaults() -> dict[str, Any]:
-    """Return the defaults of the training section, for fields that do not count at a point."""
-    fields = TrainingSection.model_fields.items()
-    return {name: field.default for name, field in fields if not field.is_required()}
+YOUNGER = ("negatives", "temperature_floor")
+"""Fields of `training` that came later than candidates which are kept: at their defaults they enter neither config nor id."""
+
+
+def trained_as(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the training section of a candidate, with the defaults of fields that do not count at its point.
+
+    Args:
+        values: literals by field.
+    """
+    fields = TrainingSection.model_fields
+    found = {name: field.default for name, field in fields.items() if not field.is_required()} | dict(values)
+    return {
+        name: value for name, value in found.items() if name not in YOUNGER or value != fields[name].default
+    }
 
 
 class LimitSection(Section):

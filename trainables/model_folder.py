@@ -266,11 +266,12 @@ def _tokenizer(folder: Path, settings: dict[str, Any]) -> Tokenizer | None:
         return None
     try:
         vocabulary, longest = VocabularyConfig(**fields["vocabulary"]), int(fields["max_tokens"])
+        prompt = str(fields.get("prompt", ""))
     except WRONG as error:
         raise TeacherError(
             f"{folder / CONFIG}: no tokenizer settings ({error}). Export the model again."
         ) from error
-    return Tokenizer.from_folder(folder, vocabulary, longest)
+    return Tokenizer.from_folder(folder, vocabulary, longest).prompting(prompt)
 
 
 def check_keys(path: Path, *, expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor]) -> None:

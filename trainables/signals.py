@@ -17,6 +17,10 @@ kinds are open words: a new family may say `statement.hidden.2` without an edit 
 | `text.joint`, `text.hidden.3`, `text.attention.3` | T, E; T, D; H, T, T | masked by `caption.mask` |
 | `decoder.logits`, `answer.logits` | T, V | of the next token; in training zeros may stand where that is no target |
 | `contrast.temperature` | | what similarities of embeddings are divided by |
+| `twin.image.embedding` | E | the same, said by the student's own twin: a moving average of its weights |
+| `keys.image.embedding` | E | what the twin says of the batches of all workers, in order of rank, and has said lately |
+| `keys.picture`, `keys.caption` | | of each key, the number of its picture, and `caption.key`; below -1 of one of nobody |
+| `keys.own` | | of each example of this worker, the place of its own key |
 """
 
 import hashlib
@@ -63,6 +67,18 @@ class Want(NamedTuple):
 
 Wants = frozenset[Want]
 NOTHING: Wants = frozenset()
+TWIN, KEYS = "twin", "keys"
+KEY_PICTURE, KEY_CAPTION, KEY_OWN = Want(KEYS, PICTURE), Want(KEYS, CAPTION), Want(KEYS, "own")
+
+
+def of_twin(want: Want) -> Want:
+    """Return how a want is called that the student's twin answers."""
+    return want._replace(mode=f"{TWIN}.{want.mode}")
+
+
+def of_keys(want: Want) -> Want:
+    """Return how what the twin says of all workers' batches, and has said lately, is called."""
+    return want._replace(mode=f"{KEYS}.{want.mode}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,13 +164,14 @@ class Batch:
             the teacher's preprocessing says; `picture.label` (B,) int64, the class among the data's `classes`; of
             captions, questions and statements `.ids` (B, T) int64, padded and trimmed to the longest of the batch, `.mask` (B, T)
             True on real tokens, and `.targets` (B, T) True at positions whose *next* token is to be predicted; `caption.key` (B,)
-            int64,
-            equal for equal captions; beside statements `picture_2.pixels`, of their second pictures, and `statement.label` (B,)
+            int64, equal for equal captions; `caption.prompt` (B, N) int64 where a decoder reads one before the caption; beside
+            statements `picture_2.pixels`, of their second pictures, and `statement.label` (B,)
             int64, 1 for a true one, 0 for a false one, -1 where an example has none.
         rows: kind of row -> (B,) int64, its number in the split: the keys of the teacher cache. -1 where an example has
             no such row.
         split: name of the split that the rows are numbers in; "" for examples of none.
         seed: of all that is random about this view of the examples: negatives, and augmentations where there are any.
+        epochs: that were trained before it, the begun one in part: what grows over a training goes by it.
         hosted: fields and rows, by name and kind, as the host has them that made the batch: what is asked of them there
             needs no value from the device, for which the host would wait. It may lack any.
     """
@@ -163,6 +180,7 @@ class Batch:
     rows: dict[str, Tensor]
     split: str = ""
     seed: int = 0
+    epochs: float = 0.0
     hosted: dict[str, np.ndarray] = field(default_factory=dict)
     _chosen: dict[tuple[str, int, int], tuple[Tensor, ...]] = field(default_factory=dict, repr=False)
 

@@ -2,6 +2,7 @@
 `transformers` reads from `vocab.json` and `merges.txt`.
 """
 
+import copy
 import hashlib
 import json
 import shutil
@@ -105,7 +106,13 @@ def read_published(folder: Path) -> Published:
 
 
 class Tokenizer:
-    """Encode captions and questions for a text network."""
+    """Encode captions and questions for a text network.
+
+    Attributes:
+        words: of the prompt that the captions which a decoder says go on from (Li et al. 2022: `a picture of`); "" for none.
+            In training it is read before the caption, and is not in the loss.
+        begun: ids of these words.
+    """
 
     def __init__(
         self, backend: Backend | BaseTokenizer, vocabulary: VocabularyConfig, max_tokens: int
@@ -114,6 +121,7 @@ class Tokenizer:
         self.vocabulary = vocabulary
         self.max_tokens = max_tokens
         self.unknown = _unknown(backend)
+        self.words, self.begun = "", list[int]()
 
     def tokens(self) -> list[str]:
         """Return the tokens by their ids; "" for an id that has none."""
@@ -125,7 +133,8 @@ class Tokenizer:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a model folder has to say beside the tokenizer's own files; JSON-able."""
-        return {"vocabulary": asdict(self.vocabulary), "max_tokens": self.max_tokens}
+        told = {"vocabulary": asdict(self.vocabulary), "max_tokens": self.max_tokens}
+        return told | ({"prompt": self.words} if self.words else {})
 
     @property
     def digest(self) -> str:
@@ -171,8 +180,8 @@ class Tokenizer:
         return [item.ids for item in encoded]
 
     def captions(self, texts: list[str]) -> list[list[int]]:
-        """Return `[CLS] words [SEP]` per text, cut to max_tokens (the [SEP] stays)."""
-        v, room = self.vocabulary, self.max_tokens - 2
+        """Return `[CLS] words [SEP]` per text, cut to max_tokens less the prompt (the [SEP] stays)."""
+        v, room = self.vocabulary, self.max_tokens - 2 - len(self.begun)
         return [[v.cls, *ids[:room], v.sep] for ids in self._words(texts)]
 
     def questions(self, questions: list[str], answers: list[str]) -> tuple[list[list[int]], list[int]]:
@@ -184,7 +193,7 @@ class Tokenizer:
             TeacherError: the vocabulary has no [DEC].
         """
         v, rows, starts = self.vocabulary, [], []
-        (begin,) = self.prompt()
+        begin = self._first()
         for question, answer in zip(self._words(questions), self._words(answers), strict=True):
             answer = answer[: self.max_tokens - 2]
             room = self.max_tokens - 2 - len(answer)
@@ -204,12 +213,34 @@ class Tokenizer:
         Raises:
             TeacherError: the vocabulary has no token for it.
         """
+        return [self._first(), *self.begun]
+
+    def prompting(self, words: str) -> "Tokenizer":
+        """Return a tokenizer with a prompt; itself for "".
+
+        Raises:
+            TeacherError: nothing decodes, the prompt leaves no room, or its words are not known.
+        """
+        if not words:
+            return self
+        made = copy.copy(self)
+        begun, _ = self._words([words])[0], self._first()
+        unknown, _, example = self.unknown_words([words])
+        if unknown or not begun or len(begun) > self.max_tokens - 3:
+            wrong = f"{example!r} is no word of this tokenizer" if unknown else f"{len(begun)} tokens"
+            raise TeacherError(
+                f"prompt: got {words!r}, {wrong}; allowed: known words, 1 to {self.max_tokens - 3} tokens. Change or shorten it."
+            )
+        made.words, made.begun = words, begun
+        return made
+
+    def _first(self) -> int:
         if self.vocabulary.dec is None:
             raise TeacherError(
                 "tokenizer: has no token with which a decoder begins a text, so that there are neither captions nor answers "
                 "of it. Leave out what decodes, or take a teacher whose tokenizer has one."
             )
-        return [self.vocabulary.dec]
+        return self.vocabulary.dec
 
     def unknown_share(self, texts: list[str]) -> float:
         """Return the share of words that this vocabulary does not have."""

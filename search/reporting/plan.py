@@ -10,6 +10,7 @@ from search.inputs.inputs import FLOPS_PER_CPU_S, Inputs
 from search.inputs.plugins import rungs_of
 from search.inputs.teacher_figures import notes_of
 from search.proposal import Rejected
+from search.reporting.recipe import recipe_lines
 from search.stopping.stop_rules import described
 from spaces.baselines import without_default
 from spaces.candidate import Candidate
@@ -51,6 +52,7 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
         *(f"task {name}: {said}" for name, task in inputs.students.made.items() if (said := task.remark())),
         f"full fidelity {training.epochs} epochs of {training.pairs_per_epoch} pairs, rungs {list(rungs_of(space))}; "
         f"scheduler {space.search.scheduler.kind}, searcher {space.search.searcher.kind}",
+        *recipe_lines(space),
         f"latency of students and teachers on: {_target(inputs)}",
         f"limits: {', '.join(limits) or 'none'}; {_teacher_outputs(space)}",
     ]

@@ -284,4 +284,6 @@ class EncodedSplit:
         targets = (
             (places >= table.starts[known][:, None] - 1) & (places < lengths[:, None] - 1) & there[:, None]
         )
-        return {"ids": ids, "mask": mask, "targets": targets, "key": np.where(there, table.keys[known], -1)}
+        found = {"ids": ids, "mask": mask, "targets": targets, "key": np.where(there, table.keys[known], -1)}
+        begun = self.tokenizer.begun if kind == CAPTION and self.tokenizer is not None else []
+        return found | ({"prompt": np.tile(np.array(begun, dtype=np.int64), (len(rows), 1))} if begun else {})

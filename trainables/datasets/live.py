@@ -21,10 +21,11 @@ from trainables.preprocess import Framing
 from trainables.share import usable_cores
 
 AHEAD = 2  # batches that each process is ahead
-RAND_OPS = (
-    "AutoContrast", "Brightness", "Equalize", "Identity", "Rotate", "Sharpness", "ShearX", "ShearY", "TranslateX", "TranslateY",
-)  # fmt: skip
-RAND_LEVELS = 11  # a magnitude of 5 is half of what each operation can do
+LEVELS = 11  # a magnitude of 5 is half of what each operation can do
+ROTATED, SHEARED, MOVED, ENHANCED = 30.0, 0.3, 10.0, 0.9
+"""At the highest level: degrees, share of the side, pixels, and by how much a factor differs from 1, which it is half way up."""
+APPLIED = 0.5  # of the operations that are drawn
+GREY = 128  # of what comes into the picture from outside
 
 Rows = TypeVar("Rows", bound=Mapping[str, np.ndarray])
 
@@ -45,14 +46,16 @@ class Variation:
     """How pictures to train on are varied (Li et al. 2022): a part of it, mirrored or not, and a few changes of colour and shape.
 
     Attributes:
-        least: share of its area that the part has at least; 1 with no changes is no variation but mirroring.
-        changes: of `RAND_OPS`, how many in a row (RandAugment, Cubuk et al. 2020); 0 for none.
+        least: share of its area that the part has at least.
+        changes: of `operations`, how many are drawn in a row (RandAugment, Cubuk et al. 2020); 0 for none.
         magnitude: of them, of 10.
+        flip: whether every second one is mirrored: not where texts tell left from right.
     """
 
     least: float = 0.5
     changes: int = 2
     magnitude: int = 5
+    flip: bool = True
 
     def varied(self, picture: Image.Image, framing: Framing, seed: int) -> np.ndarray:
         """Return (S, S, 3) uint8 of a picture in one of its ways."""
@@ -67,19 +70,59 @@ class Variation:
             crop = v2.RandomResizedCrop(
                 side, scale=(self.least, 1.0), interpolation=v2.InterpolationMode.BICUBIC
             )
-            found = v2.RandomHorizontalFlip()(crop(picture))
+            found = crop(picture)
+            if self.flip:
+                found = v2.RandomHorizontalFlip()(found)
             if self.changes:
                 found = _changes(self.changes, self.magnitude)(found)
         return np.asarray(found, dtype=np.uint8)
 
 
+def operations() -> dict[str, tuple[Callable[[int, int, int], Any], bool]]:
+    """Return the operations of Li et al. 2022 as torchvision takes them: their levels, and whether the sign is drawn, too.
+
+    Two differ from torchvision's own: pictures move by pixels and not by a share of their width, and brightness and sharpness go
+    from 0.1 to 1.9, so that they do nothing at half of the levels.
+    """
+    import torch
+
+    def up_to(most: float) -> Callable[[int, int, int], Any]:
+        return lambda levels, height, width: torch.linspace(0.0, most, levels)
+
+    def around(most: float) -> Callable[[int, int, int], Any]:
+        return lambda levels, height, width: torch.linspace(-most, most, levels)
+
+    def nothing(levels: int, height: int, width: int) -> None:
+        return None
+
+    return {
+        **dict.fromkeys(("Identity", "AutoContrast", "Equalize"), (nothing, False)),
+        **dict.fromkeys(("Brightness", "Sharpness"), (around(ENHANCED), False)),
+        **dict.fromkeys(("ShearX", "ShearY"), (up_to(SHEARED), True)),
+        **dict.fromkeys(("TranslateX", "TranslateY"), (up_to(MOVED), True)),
+        "Rotate": (up_to(ROTATED), True),
+    }
+
+
 def _changes(count: int, magnitude: int) -> Callable[[Image.Image], Image.Image]:
+    import torch
     from torchvision.transforms import v2
 
     class Some(v2.RandAugment):
-        _AUGMENTATION_SPACE: ClassVar = {name: v2.RandAugment._AUGMENTATION_SPACE[name] for name in RAND_OPS}
+        _AUGMENTATION_SPACE: ClassVar = operations()
 
-    return Some(num_ops=count, magnitude=magnitude, num_magnitude_bins=RAND_LEVELS)
+        def _apply_image_or_video_transform(self, image: Any, *args: Any, **options: Any) -> Any:
+            if torch.rand(()) > APPLIED:
+                return image
+            return super()._apply_image_or_video_transform(image, *args, **options)
+
+    return Some(
+        num_ops=count,
+        magnitude=magnitude,
+        num_magnitude_bins=LEVELS,
+        interpolation=v2.InterpolationMode.BILINEAR,
+        fill=GREY,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Captions in a plain form, as image-text models are usually trained on (Li et al. 2022, code: 30 words at most)."""
+"""Texts in a plain form, as image-text models are usually trained on (Li et al. 2022, code: captions of 30 words at most)."""
 
 import re
 
@@ -20,3 +20,13 @@ def normalised(text: str, form: str, most_words: int = 0) -> str:
     if most_words and len(words) > most_words:
         return " ".join(words[:most_words])
     return " ".join(words) if form == PLAIN else text
+
+
+def asked(text: str, form: str) -> str:
+    """Return a question as a data set's options ask for it: `plain` ones are lower case, too, and lose the signs without a blank.
+
+    One of which nothing is left stays as it is, since its answer would be left alone.
+    """
+    if form != PLAIN:
+        return text
+    return " ".join(_DROPPED.sub("", text.lower()).split()) or text

@@ -103,6 +103,9 @@ class Student:
         if texts is not None:
             ids, mask = self._captions(texts)
             fields |= {f"{CAPTION}.ids": ids, f"{CAPTION}.mask": mask}
+            if self.tokenizer and self.tokenizer.begun:  # read by the decoder alone, as in training
+                begun = torch.tensor(self.tokenizer.begun, device=ids.device)
+                fields[f"{CAPTION}.prompt"] = begun.expand(len(ids), -1)
         if images is not None and texts is not None:
             _same_number("signals", images, texts)
         self._require_given(frozenset(wants), fields, given or {})

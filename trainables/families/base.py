@@ -250,6 +250,20 @@ class Family(nn.Module, ABC):
             )
         return self
 
+    def at_size(self, side: int) -> "Family":
+        """Return a model with these weights for pictures of another side: what it knows of positions is interpolated.
+
+        Raises:
+            ShapeError: it cannot be made to.
+        """
+        raise ShapeError(
+            f"image_size: got {side}, and a model of this family sees pictures of one size. Leave it out, or take another."
+        )
+
+    def fitted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights of a model that differs in the size of its pictures alone, for this one."""
+        return dict(weights)
+
     def inherit(self, teacher: nn.Module, config: Any) -> None:
         """Overwrite fresh weights by what the config asks to take from the teacher's model."""
 
@@ -277,6 +291,9 @@ class Family(nn.Module, ABC):
     def prepare_training(self, options: Mapping[str, Any]) -> None:
         """Take those options of `training:` that concern this family."""
 
+    def begin_training(self, config: Any) -> None:
+        """Take those of the student's own options that hold in training alone, such as dropout."""
+
     def indivisible(self, wants: Wants) -> str | None:
         """Return why what it says of an example in training hangs on more than that example, or None."""
         if any(want.what == "labels" for want in wants):  # of pairs that the model itself puts together
@@ -284,9 +301,7 @@ class Family(nn.Module, ABC):
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 return "its batch norms look at the whole batch"
-            if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
-                return "its dropout would fall otherwise in parts"
-        return None
+        return "its dropout would fall otherwise in parts" if drops(self) else None
 
     def after_step(self) -> None:
         """Keep weights in range after the optimiser has changed them."""
@@ -295,6 +310,16 @@ class Family(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.parameters()).device
+
+
+def drops(model: nn.Module) -> bool:
+    """Return whether a model leaves out some of what it computes in training, at random: dropout, or whole layers."""
+    return any(
+        (isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0)
+        or float(getattr(module, "drop_prob", None) or 0)
+        > 0  # timm's DropPath, which is not imported for that
+        for module in model.modules()
+    )
 
 
 class _Undrawn(TorchFunctionMode):

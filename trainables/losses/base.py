@@ -29,18 +29,35 @@ class Ends:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TwinNeeds:
+    """What a loss reads of the student's own twin, a source of signals beside the teacher (He et al. 2020, MoCo).
+
+    Attributes:
+        wants: of the student's, each with one row for an example.
+        decay: share of its weights that the twin keeps at each update.
+        queue: rows that it remembers of what it has said of earlier batches.
+    """
+
+    wants: Wants
+    decay: float
+    queue: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Needs:
     """What a loss reads: signals of the student, signals of its source, fields of the batch.
 
     Attributes:
         shortened: of the source, logits over a vocabulary of which the largest are enough, the others sharing the rest of the
             probability evenly: a cache may keep them so, where a space asks for it (`teacher_cache.top_k`).
+        twin: what it reads of the student's twin; None for nothing.
     """
 
     student: Wants
     source: Wants = NOTHING
     fields: frozenset[str] = frozenset()
     shortened: Wants = NOTHING
+    twin: TwinNeeds | None = None
 
 
 class Loss(nn.Module, ABC):

@@ -44,7 +44,8 @@ class Captioning(Task):
             decode: `teacher_forced`, each token from the true ones before it; or `beam`, the whole caption.
             beams: texts that are followed at a time.
             shortest, longest: tokens of a caption, [DEC], prompt and [SEP] included; at most what the model reads.
-            prompt: words that every caption goes on from, and that are not part of it: Li et al. 2022 take `a picture of`.
+            prompt: words that every caption goes on from, and that are not part of it; "" for those of the teacher, with which
+                its students are trained and exported, too (`teacher: NAME,prompt=a picture of`).
             tokenizer: `ptb`, that of published figures, which needs Java; `plain`; `auto` takes the first where there is Java.
             spice: path of spice-1.0.jar, with which SPICE is measured; null for none.
         """
@@ -137,7 +138,14 @@ class Captioning(Task):
         """
         tokenizer = pool.split.tokenizer
         assert tokenizer is not None  # there are captions in ids
-        prompt = [*tokenizer.prompt(), *tokenizer.captions([self._prompt])[0][1:-1]]
+        prompt = tokenizer.prompt()
+        if self._prompt and self._prompt != tokenizer.words:
+            if tokenizer.words:
+                raise PluginError(
+                    f"tasks.captioning.prompt: got {self._prompt!r}, and students are trained with {tokenizer.words!r}; allowed: "
+                    "the same. Leave it out: the prompt of the teacher is taken."
+                )
+            prompt = [*prompt, *tokenizer.captions([self._prompt])[0][1:-1]]
         longest = min(self._beams.longest, tokenizer.max_tokens)
         if len(prompt) >= longest:
             raise PluginError(
@@ -163,11 +171,12 @@ class Captioning(Task):
         if not self._says:
             return None
         b, jar = self._beams, f", SPICE by {Path(self._scores.spice).name}" if self._scores.spice else ""
+        prompt = f"prompt {self._prompt!r}" if self._prompt else "the teacher's prompt if it has one"
         words = "by the Penn Treebank tokeniser, METEOR, too"
         if self._scores.tokenizer == PLAIN:
             words = "plainly and not by the Penn Treebank tokeniser, so that figures are no published ones, without METEOR"
         return (
-            f"says captions with {b.width} beams, {b.shortest} to {b.longest} tokens, prompt {self._prompt!r}; words are taken "
+            f"says captions with {b.width} beams, {b.shortest} to {b.longest} tokens, {prompt}; words are taken "
             f"{words}{jar}; {self.counts} is what counts"
         )
 

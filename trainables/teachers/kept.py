@@ -165,7 +165,8 @@ def _tokenizer(fields: Mapping[str, Any] | None) -> Tokenizer | None:
     if fields is None:
         return None
     vocabulary = VocabularyConfig(**fields["vocabulary"])
-    return Tokenizer(Backend.from_str(fields["backend"]), vocabulary, int(fields["max_tokens"]))
+    made = Tokenizer(Backend.from_str(fields["backend"]), vocabulary, int(fields["max_tokens"]))
+    return made.prompting(str(fields.get("prompt", "")))
 
 
 def _keep(name: str, teacher: Teacher, began: float) -> None:

@@ -1,14 +1,16 @@
 """One door for teachers: a name of the table, a folder in any known format, or a hub id."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from spaces.errors import PluginError, TeacherError
+from spaces.errors import PluginError, ShapeError, TeacherError
 from spaces.paths import user_path
 from spaces.plugins import meant, resolve, unknown
 from spaces.rules import show
 from trainables.datasets.base import Dataset
+from trainables.families.base import Blueprint
 from trainables.model_folder import is_model_folder
 from trainables.signals import QUESTION
 from trainables.teachers import LOADERS, OTHER_FORMS, TEACHERS
@@ -16,8 +18,9 @@ from trainables.teachers.embedded import folder_teacher
 from trainables.teachers.hub import CONFIG, hub_folder
 from trainables.teachers.json_file import read_object
 from trainables.teachers.naming import TeacherName
-from trainables.teachers.teacher import Teacher
+from trainables.teachers.teacher import Teacher, TeacherFiles
 from trainables.teachers.weights import PLACES
+from trainables.tokenizer import Tokenizer
 
 ORIGINAL, SEVERAL = "original", "several"  # rows of what the authors saved, and of what is made of parts
 ORIGINAL_ENDINGS = (".pth", ".pt")  # of a folder's files, the first
@@ -30,8 +33,8 @@ def load_teacher(name: str) -> Teacher:
 
     Args:
         name: `embedded`, a folder (our export format, Hugging Face or timm), a hub id such as `owner/model`, or a name
-            of timm such as `timm/vit_small_patch14_dinov2`, with or without a tag; or several of these, and a temperature, see
-            `naming`.
+            of timm such as `timm/vit_small_patch14_dinov2`, with or without a tag; or several of these, with a temperature or a
+            prompt, see `naming`.
 
     Raises:
         TeacherError: nothing of that name, or files that cannot be used.
@@ -39,11 +42,63 @@ def load_teacher(name: str) -> Teacher:
     """
     told = TeacherName.parsed(name)
     teacher = _loader(SEVERAL)(name) if told.parts else _one(told.whole)
+    if told.image_size and told.image_size != teacher.preprocess.image_size:
+        teacher = _sized(teacher, told.image_size)
     if told.temperature is not None:
         teacher.tell_temperature(told.temperature, origin="as its name says")
+    if told.prompt:
+        teacher.tokenizer = _prompting(teacher, told.prompt)
+        note = f"captions go on from {told.prompt!r}, in training, evaluation and exported students; it is not in the loss"
+        teacher.files = _another(teacher.files, f"prompt {told.prompt}", note)
     if told.whole != name:
         teacher.files = replace(teacher.files, name=name)
     return teacher
+
+
+def _another(files: TeacherFiles, change: str, note: str) -> TeacherFiles:
+    """Return where a teacher came from that says other things now: it has another fingerprint, and a note tells why."""
+    told = hashlib.sha256(f"{files.fingerprint} {change}".encode()).hexdigest()[:16]
+    return replace(files, fingerprint=told, notes=(*files.notes, note))
+
+
+def _sized(teacher: Teacher, side: int) -> Teacher:
+    """Return a teacher that is shown pictures of another side; what is known of its quality was measured at its own.
+
+    Raises:
+        TeacherError: its family cannot, or its patches do not fill them.
+    """
+    before, files = teacher.preprocess, teacher.files
+    try:
+        model = teacher.model.at_size(side)
+    except ShapeError as error:
+        raise TeacherError(f"teacher {files.name}, {error}") from error
+    note = f"is shown pictures of {side} px instead of {before.image_size}: its table of positions is interpolated"
+    shorter = before.resize and round(before.resize * side / before.image_size)
+    made = Teacher(
+        model,
+        teacher.tokenizer,
+        replace(before, image_size=side, resize=shorter),
+        _another(files, f"image_size {side}", note),
+        blueprint=Blueprint(teacher.blueprint.kind, model.architecture),
+    )
+    made.temperature = teacher.temperature
+    return made
+
+
+def _prompting(teacher: Teacher, prompt: str) -> Tokenizer:
+    """Return a teacher's tokenizer with a prompt.
+
+    Raises:
+        TeacherError: it has none, or cannot say the prompt.
+    """
+    if teacher.tokenizer is None:
+        raise TeacherError(
+            f"teacher {teacher.files.name}, prompt: got {prompt!r}, and this teacher reads no texts. Leave it out."
+        )
+    try:
+        return teacher.tokenizer.prompting(prompt)
+    except TeacherError as error:
+        raise TeacherError(f"teacher {teacher.files.name}, {error}") from error
 
 
 def _one(name: str) -> Teacher:

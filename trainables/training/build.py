@@ -177,6 +177,7 @@ def build_student(
         fresh=tuple(name for name in drawn if name not in changed),
     )
     model.prepare_training(config["training"])
+    model.begin_training(options)
     return model, blueprint
 
 

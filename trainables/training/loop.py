@@ -42,13 +42,14 @@ from trainables.tasks.sharing import Sharing
 from trainables.teachers.teacher import Teacher
 from trainables.training import checkpoint
 from trainables.training.build import build_step, shared_dataset, shared_split, shared_teacher
+from trainables.training.config import TrainingConfig
 from trainables.training.control import Control, Row, append_row
 from trainables.training.health import Collapsed, Diverged, flat_metrics
 from trainables.training.importance import kept_importance
 from trainables.training.job import Job
 from trainables.training.memory import PeakMemory, keep_freed_memory
 from trainables.training.sources import Sources, copied_cache, evaluation_wants
-from trainables.training.trainer import Placement, Trainer, TrainingConfig
+from trainables.training.trainer import Placement, Trainer
 
 ROWS, BEGUN = "rows.jsonl", "initialisation.json"
 DEVICES = ("auto", "cpu", "cuda")

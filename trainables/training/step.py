@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from trainables.families.base import Family
 from trainables.losses.base import Loss, Needs
 from trainables.signals import NOTHING, Batch, Signals, Wants, modes
+from trainables.training.twin import twin_needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class DistillationStep(nn.Module):
         source_wants: what the source is asked for at each step.
         student_source: what of it the student itself reads.
         fields: what of a batch student and losses read.
+        twin: what losses read of the student's twin, or None.
         hidden: what the student sees as zeros where it is to be blind: signals of its teacher that tell of pictures.
     """
 
@@ -49,6 +51,7 @@ class DistillationStep(nn.Module):
         inputs = student.inputs(_student_wants(self._needs))
         self.student_source, self.source_wants = inputs.source, taught | inputs.source
         self.fields = inputs.fields.union(*(needs.fields for needs in self._needs.values()))
+        self.twin = twin_needs(self._needs)
         self.hidden: Wants = NOTHING
 
     def indivisible(self) -> str | None:

@@ -3,68 +3,27 @@
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from spaces.errors import PluginError, ShapeError
-from spaces.rules import Number
-from trainables.configs import require_counts
+from spaces.errors import ShapeError
 from trainables.datasets.encoded import EncodedSplit
+from trainables.families.base import drops
 from trainables.signals import Batch, NoSource, Signals, Source, looks_at_pictures
+from trainables.training.config import TrainingConfig
 from trainables.training.health import Health
 from trainables.training.micro_batches import num_rows, part_of, split_backward
 from trainables.training.sampler import ExampleSampler
 from trainables.training.step import DistillationStep, StepReport
+from trainables.training.twin import Twin
 
 BETAS = (0.9, 0.98)
-FROM_0, ABOVE_0 = {"rule": Number(low=0)}, {"rule": Number(low=0, open_low=True)}
-STEPS = {"rule": Number(whole=True, low=0)}
 FUSED = frozenset({"fused"})  # the mode that `fused_every` and `fused_from` leave out
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How a model is trained; the `training` part of a candidate.
-
-    Attributes:
-        epochs: full fidelity; the schedule always spans it: a stopped trial is a prefix of a finished one.
-        pairs_per_epoch: image-text pairs that make one epoch.
-        batch_size: pairs per step over all workers.
-        lr: peak learning rate.
-        weight_decay: AdamW, on matrices only.
-        warmup_steps: steps of linear warm-up; cosine to zero afterwards.
-        gradient_clip: largest norm of the gradient.
-        accumulate: batches per optimiser step.
-        itm_negatives: `teacher` or `student`: whose similarities draw hard negatives; a family with such reads it.
-        fused_every: run the mode `fused`, and the losses that look at it, every so many batches.
-        fused_from: share of the training before which it is not run at all: matching teaches little until contrast has.
-
-    Raises:
-        PluginError: a number below 1, or an unknown word.
-    """
-
-    epochs: int = 9
-    pairs_per_epoch: int = 2000
-    batch_size: int = 64
-    lr: float = field(default=1.5e-3, metadata=ABOVE_0)
-    weight_decay: float = field(default=0.02, metadata=FROM_0)
-    warmup_steps: int = field(default=50, metadata=STEPS)
-    gradient_clip: float = field(default=1.0, metadata=ABOVE_0)
-    accumulate: int = 1
-    itm_negatives: str = "teacher"
-    fused_every: int = 1
-    fused_from: float = field(default=0.0, metadata=FROM_0)
-
-    def __post_init__(self) -> None:
-        require_counts(self, "epochs", "pairs_per_epoch", "batch_size", "accumulate", "fused_every")
-        if self.itm_negatives not in ("teacher", "student"):
-            raise PluginError(
-                f"itm_negatives: got {self.itm_negatives!r}; allowed: teacher, student. Use one of those."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +92,8 @@ class Trainer:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda update: warmup_cosine(update, warmup=config.warmup_steps, total=updates)
         )
-        self.batches_done = 0
-        self.micro_batches = 1
+        self.batches_done, self.micro_batches, self._drops = 0, 1, drops(step)
+        self.twin = None if step.twin is None else Twin(step.student, step.twin)
         self._unfinished: list[tuple[Batch, Signals, frozenset[str]]] = []
         self.health = Health(
             step.weights,
@@ -208,6 +167,7 @@ class Trainer:
         for number, rows in enumerate(batches, done):
             batch = self.split.batch(rows, self.placement.device, pixels=looks)
             batch.seed = (self.seed << 24) + number * self.placement.world + self.placement.rank
+            batch.epochs = number / self.sampler.num_batches
             yield batch, self.source.signals(batch, self.step.source_wants)
 
     def _over_workers(self, means: dict[str, Tensor]) -> dict[str, float]:
@@ -228,12 +188,15 @@ class Trainer:
         """
         due = self.batches_done >= self.config.fused_from * self.config.epochs * self.sampler.num_batches
         skipped = FUSED if not due or self.batches_done % self.config.fused_every else frozenset[str]()
+        given = self._beside_twin(batch, given)
         self._unfinished.append((batch, given, skipped))
         left = self._unfinished[-1:]
         while True:
             try:
                 for one in left:
                     report = self._pass(*one, number)
+                if self.twin is not None:
+                    self.twin.remember()
                 return report
             except torch.OutOfMemoryError as error:
                 reason = str(error).partition("\n")[
@@ -243,6 +206,17 @@ class Trainer:
             left = (
                 self._unfinished
             )  # gradients of a pass that broke off lie among those of the batches before
+
+    def _beside_twin(self, batch: Batch, given: Signals) -> Signals:
+        """Return what the source says, and beside it what the student's twin does: with the weights of this very step."""
+        if self.twin is None:
+            return given
+        seen, told = batch, given
+        if self.step.blind:
+            seen, told = batch.blinded(), given.blinded(self.step.hidden)
+        with self._cast():
+            said = self.twin.signals(seen, told)
+        return Signals({**given, **said})
 
     def _take_in_parts(self, batch: Batch, given: Signals, reason: str) -> None:
         """Take twice as many parts of a batch from here on, without any gradient so far.
@@ -292,6 +266,8 @@ class Trainer:
     def _pass(self, batch: Batch, given: Signals, skipped: frozenset[str], number: int) -> StepReport:
         """Run forward and backward over one batch of the group of the `number`-th."""
         update, group = self._group(number)
+        if self._drops:
+            torch.manual_seed(mask_seed(batch))
         if self.micro_batches > 1:
             parts, share = self.micro_batches, 1 / group
             return split_backward(
@@ -335,6 +311,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
         self.step.student.after_step()
+        if self.twin is not None:
+            self.twin.follow(self.step.student)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on, besides the global generators."""
@@ -345,6 +323,7 @@ class Trainer:
             "batches_done": self.batches_done,
             "micro_batches": self.micro_batches,
             "health": self.health.state(),
+            **({} if self.twin is None else {"twin": self.twin.state()}),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -353,9 +332,16 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.batches_done = state["batches_done"]
+        if self.twin is not None:
+            self.twin.restore(state["twin"])
         self.micro_batches = state.get("micro_batches", 1)  # an older checkpoint took whole ones
         if "health" in state:  # an older checkpoint has none: its training is watched from here on
             self.health.restore(state["health"])
+
+
+def mask_seed(batch: Batch) -> int:
+    """Return the seed of what is dropped at a batch: that of no other step and no other worker, and the same after a resume."""
+    return int(np.random.SeedSequence(batch.seed).generate_state(1, np.uint64)[0])
 
 
 def _optimizer(step: DistillationStep, config: TrainingConfig) -> torch.optim.Optimizer:

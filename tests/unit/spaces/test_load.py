@@ -35,7 +35,8 @@ def test_a_sound_space_loads_with_numbers_as_numbers(load: Load) -> None:
             "epochs: 9",
             "epohcs: 9, epochs: 9",
             "13, training.epohcs: got an unknown key; allowed: epochs, pairs_per_epoch, batch_size, lr, "
-            "weight_decay, warmup_steps, gradient_clip, accumulate, itm_negatives, fused_every, fused_from. "
+            "weight_decay, warmup_steps, gradient_clip, accumulate, itm_negatives, fused_every, fused_from, "
+            "negatives, temperature_floor. "
             "Did you mean 'epochs'?",
         ),
         (

@@ -8,6 +8,7 @@ import pytest
 from spaces.domains import Choice, Log
 from spaces.errors import IllegalCandidate
 from spaces.schema import Space
+from spaces.sections import trained_as
 from tests.unit.spaces.toy import ToyPlugins
 
 Load = Callable[..., Space]
@@ -145,3 +146,14 @@ def test_a_space_pickles_with_its_marks(load: Load) -> None:
     again = pickle.loads(pickle.dumps(space))
     assert again == space
     assert again.where("losses.itc") == space.where("losses.itc")
+
+
+def test_fields_of_training_that_came_later_enter_no_config_at_their_defaults() -> None:
+    plain = trained_as({"epochs": 9, "negatives": "rank", "temperature_floor": 0.01})
+    earlier = {"epochs", "weight_decay", "warmup_steps", "gradient_clip", "accumulate"}
+    assert set(plain) == earlier | {"itm_negatives", "fused_every", "fused_from"}
+    other = trained_as({"epochs": 9, "negatives": "workers", "temperature_floor": 0.001})
+    assert {name: other[name] for name in other.keys() - plain.keys()} == {
+        "negatives": "workers",
+        "temperature_floor": 0.001,
+    }

@@ -25,12 +25,14 @@ from trainables.datasets.pictures import read_square
 from trainables.datasets.prepare.form import AGAIN, MANIFEST, PROGRESS, SHARDS, VERSION, Shard
 from trainables.datasets.prepare.reading import Place, Rows, read_rows
 from trainables.datasets.prepared import Prepared, broken, mapped, owners
-from trainables.datasets.texts import normalised
+from trainables.datasets.texts import asked, normalised
 from trainables.datasets.twins import Twin, told_twins, twins
 from trainables.preprocess import Framing
 from trainables.signals import CAPTION, PICTURE, QUESTION, STATEMENT
 
 WHOLE = {"rule": Number(whole=True, low=0)}
+PLAIN_FORM = {"plain": "plain 2"}  # raise it whenever a text gets another plain form
+VARIED = "operations 2"  # raise it whenever a picture is varied another way
 COMMAND = "python -m trainables.datasets.prepare --kind KIND --root DATA --out"
 
 
@@ -43,14 +45,15 @@ class PreparedDataset(Dataset):
 
         Attributes:
             root: the folder that was prepared.
-            text: `as_is`; or `plain`: lower case and without the signs . ! " ( ) * # : ; ~
-            max_words: of a caption, cut behind; 0 for all.
+            text: `as_is`; or `plain`: lower case and without the signs . ! " ( ) * # : ; ~ (Li et al. 2022; questions, too).
+            max_words: of a caption or statement, cut behind; 0 for all; in Li et al. 2022 30, 40 of a statement.
             pixels: `mapped`: pictures are decoded once, into one array of the cache folder; `live`: at each look, for data of
                 which that array would be too large.
             workers: of `live`: processes beside each worker of a training that decode ahead of it; 0: it decodes itself.
             vary: of `live`: pictures to train on are shown another way at each visit: a part, mirrored, changed a little.
             least_part, changes, magnitude: of that: the share of its area that a part has at least; changes of colour and shape
-                in a row (RandAugment), and how strong they are, of 10.
+                in a row (RandAugment), and how strong they are, of 10. Li et al. 2022 show 0.2 in pre-training, 0.5 after it.
+            flip: of that: every second one is mirrored; false where texts tell left from right.
         """
 
         root: str
@@ -62,6 +65,7 @@ class PreparedDataset(Dataset):
         least_part: float = field(default=0.5, metadata={"rule": Number(low=0, high=1, open_low=True)})
         changes: int = field(default=2, metadata=WHOLE)
         magnitude: int = field(default=5, metadata={"rule": Number(low=0, high=10, whole=True)})
+        flip: bool = True
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -92,8 +96,8 @@ class PreparedDataset(Dataset):
         """
         self._verify(progress)
         c = self.config
-        told = [str(self._manifest["fingerprint"]), PIXELS, c.text, c.max_words]
-        told += [c.least_part, c.changes, c.magnitude] if c.vary else []
+        told = [str(self._manifest["fingerprint"]), PIXELS, PLAIN_FORM.get(c.text, c.text), c.max_words]
+        told += [VARIED, c.least_part, c.changes, c.magnitude, c.flip] if c.vary else []
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
     def _verify(self, progress: Progress) -> None:
@@ -126,7 +130,9 @@ class PreparedDataset(Dataset):
             shards = [shard for shard in self._shards if shard.split == name]
             if shards:
                 rows = read_rows(self.root, shards)
-                found[name] = rows.with_texts(lambda text: normalised(text, c.text, c.max_words))
+                found[name] = rows.with_texts(
+                    lambda text: normalised(text, c.text, c.max_words), lambda text: asked(text, c.text)
+                )
         for name in dict.fromkeys(("train", "val", *self.split_names)):
             if name not in found or not len(found[name].places):
                 raise DatasetError(
@@ -193,8 +199,11 @@ class PreparedDataset(Dataset):
         c = self.config
         if c.pixels == "mapped":
             return "decoded once"
+        mirrored = "not mirrored"
+        if c.flip:
+            mirrored = "every second one mirrored (dataset.flip: false where texts tell left from right)"
         how = (
-            f"shown {c.least_part:g} to 1 of, {c.changes} changes of strength {c.magnitude}"
+            f"shown {c.least_part:g} to 1 of, {mirrored}, {c.changes} changes of strength {c.magnitude}"
             if c.vary
             else "as they are"
         )
@@ -284,7 +293,7 @@ class PreparedDataset(Dataset):
     def _live(self, name: str, framing: Framing) -> LivePixels:
         """Return the pictures of a split as they are decoded at each look."""
         c = self.config
-        varied = Variation(least=c.least_part, changes=c.changes, magnitude=c.magnitude)
+        varied = Variation(least=c.least_part, changes=c.changes, magnitude=c.magnitude, flip=c.flip)
         decoder = Decoder(
             places=self._rows[name].places,
             framing=framing,

@@ -103,8 +103,13 @@ class Rows:
     pairs: np.ndarray
     emptied: list[str] = field(default_factory=list)
 
-    def with_texts(self, form: Callable[[str], str]) -> "Rows":
-        """Return the rows with captions in another form; pictures whose only texts are gone with it are left out."""
+    def with_texts(self, form: Callable[[str], str], ask: Callable[[str], str]) -> "Rows":
+        """Return the rows with texts in another form; pictures whose only texts are gone with it are left out.
+
+        Args:
+            form: of captions and statements; a statement of which it leaves nothing stays as it is.
+            ask: of questions.
+        """
         told = [[(text, form(text)) for text in texts] for texts in self.captions]
         emptied = [text for texts in told for text, new in texts if not new]
         captions = [tuple(new for _, new in texts if new) for texts in told]
@@ -113,7 +118,13 @@ class Rows:
             for place, (before, after) in enumerate(zip(self.captions, captions, strict=True))
             if before and not after and not self.questions[place]
         ]
-        rows = replace(self, captions=captions, emptied=emptied)
+        rows = replace(
+            self,
+            captions=captions,
+            questions=[tuple(replace(q, text=ask(q.text)) for q in some) for some in self.questions],
+            statements=[replace(one, text=form(one.text) or one.text) for one in self.statements],
+            emptied=emptied,
+        )
         return rows._without(set(gone)) if gone else rows
 
     def _without(self, gone: set[int]) -> "Rows":

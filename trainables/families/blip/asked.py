@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.signals import Batch
@@ -14,17 +15,30 @@ from trainables.transfer import to_device
 
 
 class Texts(NamedTuple):
-    """Token ids and mask (B, T) of texts, and (B, A) the positions that are asked for; None for all."""
+    """Token ids and mask (B, T) of texts, (B, A) the positions that are asked for, None for all, and (B, N) a prompt or None."""
 
     ids_BT: Tensor
     mask_BT: Tensor
     asked_BA: Tensor | None = None
+    prompt_BN: Tensor | None = None
+
+    def behind(self, first: int) -> "tuple[Tensor, Tensor, Tensor | None, int]":
+        """Return what a decoder reads: ids that begin with a token, then the prompt, then the texts; its mask, the positions that
+        are asked for, and how many of the first ones are the prompt's.
+        """
+        begun = torch.full_like(self.ids_BT[:, :1], first)
+        if self.prompt_BN is None:
+            return torch.cat([begun, self.ids_BT[:, 1:]], dim=1), self.mask_BT, self.asked_BA, 0
+        more = self.prompt_BN.shape[1]
+        ids = torch.cat([begun, self.prompt_BN, self.ids_BT[:, 1:]], dim=1)
+        mask = F.pad(self.mask_BT, (more, 0), value=True)
+        return ids, mask, None if self.asked_BA is None else self.asked_BA + more, more
 
 
 def texts_of(batch: Batch, kind: str, *, training: bool) -> Texts:
     """Return the texts of a kind; in training with the positions whose next token is to be predicted, where these are few."""
     asked = _predicted(batch, kind) if training else None
-    return Texts(batch[f"{kind}.ids"], batch[f"{kind}.mask"], asked)
+    return Texts(batch[f"{kind}.ids"], batch[f"{kind}.mask"], asked, batch.fields.get(f"{kind}.prompt"))
 
 
 def _predicted(batch: Batch, kind: str) -> Tensor | None:
@@ -66,3 +80,15 @@ def seen_from(asked_BA: Tensor, length: int) -> Tensor:
     """Return (B, 1, A, T) bool: what a causal position sees, itself and those before it."""
     places = torch.arange(length, device=asked_BA.device)
     return (places <= asked_BA[..., None])[:, None]
+
+
+def there(token: int | None) -> int:
+    """Return a special token that the architecture refuses to do without."""
+    assert token is not None
+    return token
+
+
+def made_of(tokens: Tensor | None) -> Tensor:
+    """Return image tokens, which a grounded pass has made or was given."""
+    assert tokens is not None
+    return tokens

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self, cast, final
 
+import torch
 from torch import Tensor, nn
 
 from spaces.errors import IllegalCandidate, ShapeError
@@ -127,6 +128,21 @@ class Assembled(Family):
         self.architecture = architecture
         self.parts = nn.ModuleDict({task: Blip(one) for task, one in architecture.parts.items()})
         self.reusable = frozenset(architecture.tokens_of(task) for task in architecture.parts)
+
+    def at_size(self, side: int) -> Family:
+        """Return the same parts for pictures of another side.
+
+        Raises:
+            ShapeError: the patches of one do not fill them.
+        """
+        parts = {task: self.part(task).at_size(side) for task in self.architecture.parts}
+        with torch.device("meta"):
+            made = Assembled(
+                AssembledArchitecture(parts={task: one.architecture for task, one in parts.items()})
+            )
+        for task, one in parts.items():
+            made.parts[task] = one
+        return made.train(self.training)
 
     def part(self, task: str) -> Blip:
         """Return a part."""

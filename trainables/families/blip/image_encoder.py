@@ -10,6 +10,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from trainables.families.blip.architecture import BlipArchitecture
+from trainables.families.blip.regular import run
 
 
 def attention_maps(attention: Attention, states_BPD: Tensor) -> Tensor:
@@ -30,6 +31,7 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, config: BlipArchitecture) -> None:
         super().__init__()
+        self.recomputed = False
         self.vit = VisionTransformer(
             img_size=config.image_size,
             patch_size=config.patch_size,
@@ -59,7 +61,7 @@ class ImageEncoder(nn.Module):
         for index, block in enumerate(cast("list[Block]", self.vit.blocks)):  # torch types it as bare modules
             if index in attention:
                 maps[index] = attention_maps(cast(Attention, block.attn), block.norm1(tokens))
-            tokens = block(tokens)
+            tokens = run(self.recomputed, block, tokens)
             if index in hidden:
                 states[index] = tokens
         return self.vit.norm(tokens), states, maps

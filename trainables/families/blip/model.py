@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from trainables.families.base import Block, Family, Resolved, Sample, Surroundings
 from trainables.families.blip.answers import Asked, answer_pass, answered
 from trainables.families.blip.architecture import BlipArchitecture
-from trainables.families.blip.asked import Texts, first_of, spread, texts_of
+from trainables.families.blip.asked import Texts, first_of, made_of, spread, texts_of, there
 from trainables.families.blip.beginning import begin
 from trainables.families.blip.blocks import BLOCKS, blocks, run_block
 from trainables.families.blip.decoding import CachedDecoding, decoder_state
 from trainables.families.blip.drafting import drafted
+from trainables.families.blip.fresh import draw_weights
 from trainables.families.blip.image_encoder import ImageEncoder
 from trainables.families.blip.importance import measured_importance
 from trainables.families.blip.offers import (
@@ -36,8 +37,10 @@ from trainables.families.blip.offers import (
     offers_of,
 )
 from trainables.families.blip.options import IMPORTANCE, INHERIT, BlipOptions, resolved
-from trainables.families.blip.pairs import FusedPairs, pairs_drawn_by
+from trainables.families.blip.pairs import RANK, FusedPairs, of_all_workers, pairs_drawn_by
 from trainables.families.blip.passes import layer_sample, pass_inputs
+from trainables.families.blip.positions import at_size, fitted
+from trainables.families.blip.regular import Regular, make_regular
 from trainables.families.blip.text_network import TextNetwork, TraceLayers, keep_trace, trace_layers
 from trainables.families.blip.two_pictures import pair_head, told_of_batch, told_of_two, with_second
 from trainables.families.origin import Importance, Origin
@@ -57,7 +60,7 @@ from trainables.signals import (
 )
 
 INITIAL_TEMPERATURE = 0.07  # BLIP and CLIP
-TEMPERATURE_RANGE = (0.01, 0.5)  # CLIP stops at 0.01; BLIP at 0.001, where one step of a small one diverges
+FLOOR, CEILING = 0.01, 0.5  # CLIP stops at 0.01 (BLIP at 0.001, where one step of a small student diverges)
 
 
 @final
@@ -83,7 +86,7 @@ class Blip(Family):
     def __init__(self, architecture: BlipArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.negatives = "teacher"
+        self.negatives, self.drawn_from, self.floor, self.regular = "teacher", RANK, FLOOR, Regular()
         if architecture.side != "text":
             self.image_encoder = ImageEncoder(architecture)
         if architecture.side != "image":
@@ -100,7 +103,7 @@ class Blip(Family):
             self.register_buffer("temperature", torch.tensor(torch.nan))
         elif architecture.contrast:
             self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE))
-        self.reset_parameters()
+        draw_weights(self)
 
     @classmethod
     def resolve(cls, options: Mapping[str, Any], sizes: Mapping[str, int]) -> Resolved:
@@ -165,27 +168,14 @@ class Blip(Family):
             return (Block(architecture=architecture, mode=mode),)
         return blocks(architecture, mode)
 
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw fresh weights.
+    def at_size(self, side: int) -> "Blip":
+        """Return this model for pictures of another side, see `positions.at_size`."""
+        made: Blip = at_size(self, side)
+        return made
 
-        Linear weights have standard deviation 0.6 / sqrt(fan in), at most 0.05: 0.02 at BLIP's width of 768,
-        and large enough that narrow students learn. (A checkpoint library's default of 1e-10 for the vision
-        side leaves it dead.)
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                fan_in = module.weight[0].numel()
-                nn.init.normal_(module.weight, std=min(0.05, 0.6 * fan_in**-0.5))
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, std=0.02)
-        if self.architecture.side == "text":
-            return
-        for tokens in (self.image_encoder.vit.pos_embed, self.image_encoder.vit.cls_token):
-            assert tokens is not None
-            nn.init.normal_(tokens, std=0.02)
+    def fitted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights of a model that saw pictures of another size, for this one."""
+        return fitted(weights, self.architecture)
 
     def extended(self, wants: Wants) -> Family:
         """Return this model, with the head for statements on two pictures where that is wanted and lacking."""
@@ -209,8 +199,20 @@ class Blip(Family):
         return bool({config.image.init, config.text.init} & {INHERIT, IMPORTANCE})
 
     def prepare_training(self, options: Mapping[str, Any]) -> None:
-        """Take whose similarities draw the hard negatives: `itm_negatives`, teacher or student."""
+        """Take whose similarities draw the hard negatives, `itm_negatives`, and from where; how low the temperature may go."""
         self.negatives = str(options.get("itm_negatives", "teacher"))
+        self.drawn_from = str(options.get("negatives", RANK))
+        self.floor = float(options.get("temperature_floor", FLOOR))
+
+    def begin_training(self, config: BlipOptions) -> None:
+        """Take dropout, drop-path, and which sides are computed again in the backward pass."""
+        again = {f"{name}_again": getattr(config, name).checkpoint_activations for name in ("image", "text")}
+        self.train_with(Regular(dropout=config.text.dropout, drop_path=config.image.drop_path, **again))
+
+    def train_with(self, how: Regular) -> None:
+        """Be trained so."""
+        self.regular = how
+        make_regular(self, how)
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -219,7 +221,7 @@ class Blip(Family):
         In place, as BLIP does: a clamp in the graph would stop its gradient.
         """
         if self.architecture.contrast and not self.architecture.temperature_given:
-            self.temperature.clamp_(*TEMPERATURE_RANGE)
+            self.temperature.clamp_(self.floor, CEILING)
 
     def inputs(self, wants: Wants) -> Inputs:
         """Return pixels, captions and questions as far as the passes read them, and by what negatives are drawn."""
@@ -259,19 +261,20 @@ class Blip(Family):
         if "text" in asked or similar:
             self._text(batch, wants | similar, found)
         if "fused" in asked:
-            pairs = pairs_drawn_by(given if self.negatives == "teacher" else found, batch) if mined else None
-            self._fused(batch, _made(tokens), wants, found, pairs)
+            by = given if self.negatives == "teacher" else found
+            pairs = pairs_drawn_by(by, batch, self.drawn_from) if mined else None
+            self._fused(batch, made_of(tokens), wants, found, pairs)
         if PAIRED in wants:
-            found[PAIRED] = told_of_batch(self, batch, _made(tokens))
+            found[PAIRED] = told_of_batch(self, batch, made_of(tokens))
         if "answer" in asked and self.architecture.has_answerer:
             words = self.architecture.vocabulary
-            asked_of = Asked.of(batch, enc=_there(words.enc), dec=_there(words.dec), sep=words.sep)
-            told = answered(self.text_network, self.answer_network, asked_of, _made(tokens))
+            asked_of = Asked.of(batch, enc=there(words.enc), dec=there(words.dec), sep=words.sep)
+            told = answered(self.text_network, self.answer_network, asked_of, made_of(tokens))
             found[Want("answer", "logits")] = told
         for mode, kind in (("decoder", CAPTION), ("answer", QUESTION)):
             if mode in asked and Want(mode, "logits") not in found:
                 texts = texts_of(batch, kind, training=self.training)
-                self._decoder(texts, _made(tokens), mode=mode, wants=wants, found=found)
+                self._decoder(texts, made_of(tokens), mode=mode, wants=wants, found=found)
         return found.only(wants)
 
     def pass_inputs(self, mode: str, tokens: int) -> dict[str, Tensor]:
@@ -287,9 +290,9 @@ class Blip(Family):
             return self.embed(self.image_projection, tokens) if self.architecture.contrast else tokens
         ids, mask, image = inputs["ids"], inputs["mask"], inputs.get("tokens")
         if mode == "answer" and self.architecture.has_answerer:
-            return answer_pass(self.text_network, self.answer_network, ids, mask, _made(image))
+            return answer_pass(self.text_network, self.answer_network, ids, mask, made_of(image))
         if mode == PAIRED.mode:
-            return told_of_two(self, ids, mask, _made(image), inputs["tokens_2"])
+            return told_of_two(self, ids, mask, made_of(image), inputs["tokens_2"])
         decode = mode in ANSWERS
         states, _ = self.text_network(ids, mask, image, decode=decode, trace=TraceLayers())
         if mode == "text":
@@ -353,18 +356,21 @@ class Blip(Family):
         The first token becomes [ENC], as in BLIP's retrieval evaluation (not in its demo head).
         """
         ids, mask = batch["caption.ids"], batch["caption.mask"]
+        length = ids.shape[1]
         if pairs is not None:
+            if pairs.of_all:
+                ids, mask, tokens = of_all_workers(ids, mask, tokens, pad=self.architecture.vocabulary.pad)
             ids, mask, tokens = ids[pairs.captions_N], mask[pairs.captions_N], tokens[pairs.images_N]
             found[LABELS] = pairs.labels_N
         grounded = ids.clone()
-        grounded[:, 0] = _there(self.architecture.vocabulary.enc)
+        grounded[:, 0] = there(self.architecture.vocabulary.enc)
         asked, trace_of = first_of(mask) if self.training else None, trace_layers(wants, "fused")
         states, trace = self.text_network(
             grounded, mask, tokens, decode=False, trace=trace_of, asked_BA=asked
         )
         if MATCH in wants:
             found[MATCH] = self._head()(states[:, 0])
-        keep_trace(trace, "fused", found)
+        keep_trace(trace.trimmed(length), "fused", found)
 
     def _head(self) -> nn.Module:
         if self.itm_head is None:
@@ -372,29 +378,22 @@ class Blip(Family):
         return self.itm_head
 
     def _decoder(self, texts: Texts, tokens: Tensor, *, mode: str, wants: Wants, found: Signals) -> None:
-        """Run the causal decoder over token ids grounded in image tokens (B, P, D); the first becomes [DEC].
+        """Run the causal decoder over token ids grounded in image tokens (B, P, D); the first becomes [DEC], and the prompt.
 
-        Logits are zeros at positions that nobody asks for.
+        Logits are zeros at positions that nobody asks for. What is said of a prompt's own tokens is left out.
         """
         if not self.architecture.has_decoder:
             raise ValueError("a model without fusion layers or language-model head cannot decode")
-        (_, length), (causal, mask, asked) = texts.ids_BT.shape, texts._replace(ids_BT=texts.ids_BT.clone())
-        causal[:, 0] = _there(self.architecture.vocabulary.dec)
+        length = texts.ids_BT.shape[1]
+        causal, mask, asked, begun = texts.behind(there(self.architecture.vocabulary.dec))
         trace_of = trace_layers(wants, mode)
         states, trace = self.text_network(causal, mask, tokens, decode=True, trace=trace_of, asked_BA=asked)
         if Want(mode, "logits") in wants:
-            logits = self.text_network.logits(states)
-            if asked is not None and states.shape[1] < length:  # not where the last layer is traced
-                logits = spread(logits, asked, length)
+            some = (
+                asked is not None and states.shape[1] < causal.shape[1]
+            )  # not where the last layer is traced
+            logits = self.text_network.logits(states if some else states[:, begun:])
+            if some and texts.asked_BA is not None:
+                logits = spread(logits, texts.asked_BA, length)
             found[Want(mode, "logits")] = logits
-        keep_trace(trace, mode, found)
-
-
-def _there(token: int | None) -> int:
-    assert token is not None  # the architecture refuses to do without
-    return token
-
-
-def _made(tokens: Tensor | None) -> Tensor:
-    assert tokens is not None  # a grounded pass has made them, or was given them
-    return tokens
+        keep_trace(trace.behind(begun) if begun else trace, mode, found)

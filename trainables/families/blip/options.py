@@ -29,6 +29,7 @@ LAYERS = {"rule": Number(whole=True, low=0, high=DEEPEST, relative=True, most_ti
 RATIO = {"rule": Number(low=0, open_low=True, high=64, why="4 is usual, and no model has more than 8")}
 
 INHERIT, IMPORTANCE, PRETRAINED = "inherit", "importance", "pretrained"
+DROPPED = {"rule": Number(low=0, high=1, open_high=True), **YOUNGER}
 
 Problem = tuple[str, str]
 
@@ -47,6 +48,7 @@ class EncoderOptions:
             starts from `weights`, and has their width and heads.
         weights: where they lie, for `init: pretrained`. Image: a name or folder of timm, or a file. Text: a folder or hub id of
             the BERT kind, with its tokenizer.
+        checkpoint_activations: layers are computed again in the backward pass instead of kept: the same gradients, less memory.
     """
 
     width: Size = field(metadata=WIDTH)
@@ -55,6 +57,30 @@ class EncoderOptions:
     mlp_ratio: float = field(default=4.0, metadata=RATIO)
     init: Literal["random", "inherit", "importance", "pretrained"] = "random"
     weights: str | None = field(default=None, metadata=YOUNGER)
+    checkpoint_activations: bool = field(default=False, metadata=YOUNGER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(EncoderOptions):
+    """Image side of the student.
+
+    Attributes:
+        drop_path: share of examples that skip the last layer in training, growing from 0 of the first; BLIP 0, and 0.1 in
+            fine-tuning for questions and statements.
+    """
+
+    drop_path: float = field(default=0.0, metadata=DROPPED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions(EncoderOptions):
+    """Text side of the student.
+
+    Attributes:
+        dropout: of states and attention maps in training, where BERT has it; BLIP 0.1.
+    """
+
+    dropout: float = field(default=0.0, metadata=DROPPED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +108,8 @@ class BlipOptions:
         embedding: width E of the joint embedding.
     """
 
-    image: EncoderOptions
-    text: EncoderOptions
+    image: ImageOptions
+    text: TextOptions
     fusion: FusionOptions
     embedding: Size = field(default="1x", metadata=WIDTH)
 

@@ -1,7 +1,8 @@
 """Which image meets which caption in the fused pass: the given pairs, and two hard negatives for each.
 
 BLIP (Li et al. 2022, section 3.2) as coded upstream: one image per caption and one caption per image, drawn
-by the ITC softmax. Pairs of the same caption or the same image are no negatives.
+by the ITC softmax. Pairs of the same caption or the same image are no negatives. Of several workers each draws among its own
+pairs, as upstream for Flickr30k, or among those of all, as for COCO: then gradients flow to the pictures of the others, too.
 """
 
 from dataclasses import dataclass
@@ -9,20 +10,29 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.families.blip.offers import IMAGE_EMBEDDING, TEMPERATURE, TEXT_EMBEDDING
+from trainables.gather import first_row, gather_counted, num_workers, worker_rows
 from trainables.signals import PICTURE, Batch, Signals
 from trainables.transfer import to_device
+
+RANK, WORKERS = "rank", "workers"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FusedPairs:
-    """Rows (N,) of captions and images that meet, with label 1 for the B given pairs, which come first."""
+    """Rows (N,) of captions and images that meet, with label 1 for the B given pairs, which come first.
+
+    Attributes:
+        of_all: whether rows count those of all workers, in order of rank; else those of this one.
+    """
 
     captions_N: Tensor
     images_N: Tensor
     labels_N: Tensor
+    of_all: bool = False
 
 
 def allowed_negatives(batch: Batch) -> Tensor:
@@ -32,7 +42,12 @@ def allowed_negatives(batch: Batch) -> Tensor:
 
 def _differ(captions_B: Any, images_B: Any) -> Any:
     """Return (B, B) bool, True where neither caption nor image are the same; tensors and arrays alike."""
-    return ~((captions_B[:, None] == captions_B[None, :]) | (images_B[:, None] == images_B[None, :]))
+    return _apart(captions_B, images_B, captions_B, images_B)
+
+
+def _apart(captions_B: Any, images_B: Any, captions_W: Any, images_W: Any) -> Any:
+    """Return (B, W) bool, the same of B pairs and W others."""
+    return ~((captions_B[:, None] == captions_W[None, :]) | (images_B[:, None] == images_W[None, :]))
 
 
 def _with_negative(batch: Batch, allowed_BB: Tensor) -> Tensor:
@@ -83,13 +98,48 @@ def fused_pairs(similarity_BB: Tensor, batch: Batch, generator: torch.Generator)
     return FusedPairs(captions_N=captions_N, images_N=images_N, labels_N=labels_N)
 
 
+def _among_all(by: Signals, batch: Batch, generator: torch.Generator) -> FusedPairs:
+    """Return the given pairs and their negatives, drawn among the pairs of all workers; they meet at least one another's."""
+    image_BE, text_BE = by[IMAGE_EMBEDDING].float(), by[TEXT_EMBEDDING].float()
+    captions_B, images_B = batch["caption.key"], batch.rows[PICTURE]
+    counts = worker_rows(len(image_BE), image_BE.device)
+    image_WE, text_WE, captions_W, images_W = gather_counted(counts, image_BE, text_BE, captions_B, images_B)
+    allowed_BW = _apart(captions_B, images_B, captions_W, images_W)
+    captions = draw_negatives(image_BE @ text_WE.T / by[TEMPERATURE], allowed_BW, generator)
+    images = draw_negatives(text_BE @ image_WE.T / by[TEMPERATURE], allowed_BW, generator)
+    possible = allowed_BW.any(dim=1).nonzero()[:, 0]
+    first = first_row(counts)
+    rows = torch.arange(first, first + len(image_BE), device=image_BE.device)
+    captions_N = torch.cat([rows, rows[possible], captions[possible]])
+    images_N = torch.cat([rows, images[possible], rows[possible]])
+    labels_N = torch.zeros(len(captions_N), dtype=torch.long, device=rows.device)
+    labels_N[: len(rows)] = 1
+    return FusedPairs(captions_N=captions_N, images_N=images_N, labels_N=labels_N, of_all=True)
+
+
+def of_all_workers(ids: Tensor, mask: Tensor, tokens: Tensor, *, pad: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return texts and image tokens of all workers, in order of rank; texts as long as the longest of all.
+
+    Args:
+        ids, mask: (B, T) of this worker.
+        tokens: (B, P, D) of its pictures; those of the others get gradients, too.
+        pad: the id of padding.
+    """
+    counts = worker_rows(len(ids), ids.device)
+    longest = max(worker_rows(ids.shape[1], ids.device))
+    more = (0, longest - ids.shape[1])
+    whole, real, seen = gather_counted(counts, F.pad(ids, more, value=pad), F.pad(mask, more), tokens)
+    return whole, real, seen
+
+
 @torch.no_grad()
-def pairs_drawn_by(by: Signals | None, batch: Batch) -> FusedPairs:
+def pairs_drawn_by(by: Signals | None, batch: Batch, drawn_from: str = RANK) -> FusedPairs:
     """Return the given pairs and hard negatives, drawn by the similarities of teacher or student.
 
     Args:
         by: embeddings and temperature of who draws.
         batch: with its seed.
+        drawn_from: the pairs of this `rank` or of all `workers`.
 
     Raises:
         ValueError: nobody draws.
@@ -100,5 +150,7 @@ def pairs_drawn_by(by: Signals | None, batch: Batch) -> FusedPairs:
         )
     generator = torch.Generator(device=batch.device)
     generator.manual_seed(batch.seed)
+    if drawn_from == WORKERS and num_workers() > 1:
+        return _among_all(by, batch, generator)
     similarity_BB = by[IMAGE_EMBEDDING] @ by[TEXT_EMBEDDING].T / by[TEMPERATURE]
     return fused_pairs(similarity_BB, batch, generator)

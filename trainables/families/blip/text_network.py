@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trainables.families.blip.architecture import BlipArchitecture
 from trainables.families.blip.asked import chosen, seen_from
+from trainables.families.blip.regular import run
 from trainables.signals import Signals, Want, Wants, layers
 
 
@@ -28,6 +29,7 @@ class AttentionBlock(nn.Module):
         self.value = nn.Linear(context_width, width)
         self.output = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=eps)
+        self.dropout, self.map_dropout = nn.Dropout(0.0), nn.Dropout(0.0)
 
     def _split(self, states: Tensor) -> Tensor:
         batch, tokens, width = states.shape
@@ -60,11 +62,17 @@ class AttentionBlock(nn.Module):
             if mask is not None:
                 logits = logits.masked_fill(~mask, float("-inf"))
             attention = logits.softmax(dim=-1)
-            mixed = attention @ value
+            mixed = self.map_dropout(attention) @ value  # the map that is told is whole
         else:
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+            mixed = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=mask, is_causal=causal, dropout_p=self._dropped
+            )
         mixed = mixed.transpose(1, 2).reshape(states.shape)
-        return self.norm(states + self.output(mixed)), attention
+        return self.norm(states + self.dropout(self.output(mixed))), attention
+
+    @property
+    def _dropped(self) -> float:
+        return self.map_dropout.p if self.training else 0.0
 
     def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values (B, H, keys, D / H) of what is attended to (B, keys, D): to be kept, see `go_on`."""
@@ -89,7 +97,9 @@ class AttentionBlock(nn.Module):
     def seen(self, states: Tensor, tokens: Tensor) -> Tensor:
         """Return what states (B, T, D) see of a picture's tokens, before residual and norm (B, T, D)."""
         keys, values = self.keys_values(tokens)
-        mixed = F.scaled_dot_product_attention(self._split(self.query(states)), keys, values)
+        mixed = F.scaled_dot_product_attention(
+            self._split(self.query(states)), keys, values, dropout_p=self._dropped
+        )
         found: Tensor = self.output(mixed.transpose(1, 2).reshape(states.shape))
         return found
 
@@ -119,7 +129,7 @@ class SecondPicture(nn.Module):
         """
         left, right = first.seen(states, tokens), self.attention.seen(states, tokens_2)
         both = (left + right) / 2 if self.merge is None else self.merge(torch.cat([left, right], dim=-1))
-        found: Tensor = first.norm(states + both)
+        found: Tensor = first.norm(states + first.dropout(both))
         return found
 
 
@@ -149,6 +159,22 @@ class TextLayer(nn.Module):
         self.intermediate = nn.Linear(width, inner)
         self.output = nn.Linear(inner, width)
         self.norm = nn.LayerNorm(width, eps=eps)
+        self.dropout = nn.Dropout(0.0)
+
+    def forward(self, states: Tensor, mask: Tensor | None, tokens: Tensor | None, how: "Pass") -> "Seen":
+        """Return the states (B, T, D) after the layer, and the maps of its two attentions where they are asked for.
+
+        Args:
+            states: (B, T, D); some of a text where `how.among` is all of it.
+            mask: of the keys of self-attention, see `attend`.
+            tokens: (B, P, image width) for the image-grounded modes, else None.
+            how: the pass.
+        """
+        states, own = self.attend(states, mask, decode=how.decode, want_map=how.own_map, among=how.among)
+        seen: Tensor | None = None
+        if tokens is not None and self.cross_attention is not None:
+            states, seen = self.cross_attention(states, tokens, None, causal=False, want_map=how.cross_map)
+        return self.feed_forward(states), own, seen
 
     def attend(
         self,
@@ -171,7 +197,26 @@ class TextLayer(nn.Module):
 
     def feed_forward(self, states: Tensor) -> Tensor:
         """Return the states (B, T, D) after the feed-forward sub-layer."""
-        return self.norm(states + self.output(F.gelu(self.intermediate(states))))
+        return self.norm(states + self.dropout(self.output(F.gelu(self.intermediate(states)))))
+
+
+Seen = tuple[Tensor, Tensor | None, Tensor | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """How a layer is run.
+
+    Attributes:
+        decode: by the decoder's own self-attention, a causal one.
+        own_map, cross_map: which maps are wanted.
+        among: all states of the texts, where those of some positions are wanted.
+    """
+
+    decode: bool
+    own_map: bool
+    cross_map: bool
+    among: Tensor | None = None
 
 
 @dataclass(kw_only=True)
@@ -181,6 +226,23 @@ class TextTrace:
     hidden: dict[int, Tensor] = field(default_factory=dict)
     attention: dict[int, Tensor] = field(default_factory=dict)
     cross_attention: dict[int, Tensor] = field(default_factory=dict)
+
+    def trimmed(self, length: int) -> "TextTrace":
+        """Return what is about the first tokens of texts that were padded further, which saw none of the padding."""
+        return TextTrace(
+            hidden={index: one[:, :length] for index, one in self.hidden.items()},
+            attention={index: one[:, :, :length, :length] for index, one in self.attention.items()},
+            cross_attention={index: one[:, :, :length] for index, one in self.cross_attention.items()},
+        )
+
+    def behind(self, first: int) -> "TextTrace":
+        """Return what is about the tokens behind the first ones; of their self-attention the part among one another, of sum 1."""
+        own = {index: one[:, :, first:, first:] for index, one in self.attention.items()}
+        return TextTrace(
+            hidden={index: one[:, first:] for index, one in self.hidden.items()},
+            attention={index: one / one.sum(-1, keepdim=True) for index, one in own.items()},
+            cross_attention={index: one[:, :, first:] for index, one in self.cross_attention.items()},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +267,7 @@ class TextNetwork(nn.Module):
         self.words = nn.Embedding(vocabulary.size, width, padding_idx=vocabulary.pad)
         self.positions = nn.Embedding(config.positions or config.max_tokens, width)
         self.norm = nn.LayerNorm(width, eps=config.text_norm_eps)
+        self.dropout, self.recomputed = nn.Dropout(0.0), False
         self.layers = nn.ModuleList(TextLayer(config, index) for index in range(config.text.depth))
         self.has_decoder = config.has_decoder
         if config.has_decoder:
@@ -244,18 +307,18 @@ class TextNetwork(nn.Module):
             if asked_BA is not None and index == last and not trace.has(last):
                 among, states = states, chosen(states, asked_BA)
                 key_mask = seen_from(asked_BA, ids_BT.shape[1]) if decode else key_mask
-            states, seen = layer.attend(
-                states, key_mask, decode=decode, want_map=index in trace.attention, among=among
+            how = Pass(
+                decode=decode,
+                own_map=index in trace.attention,
+                cross_map=index in trace.cross_attention,
+                among=among,
             )
-            if seen is not None:
-                kept.attention[index] = seen
-            if image_tokens is not None and layer.cross_attention is not None:
-                states, seen = layer.cross_attention(
-                    states, image_tokens, None, causal=False, want_map=index in trace.cross_attention
-                )
-                if seen is not None:
-                    kept.cross_attention[index] = seen
-            states = layer.feed_forward(states)
+            seen: Seen = run(self.recomputed, layer, states, key_mask, image_tokens, how)
+            states, own, crossed = seen
+            if own is not None:
+                kept.attention[index] = own
+            if crossed is not None:
+                kept.cross_attention[index] = crossed
             if index in trace.hidden:
                 kept.hidden[index] = states
         return states, kept
@@ -285,7 +348,7 @@ class TextNetwork(nn.Module):
             first: position of the first of them.
         """
         places = torch.arange(first, first + ids_BT.shape[1], device=ids_BT.device)
-        embedded: Tensor = self.norm(self.words(ids_BT) + self.positions(places))
+        embedded: Tensor = self.dropout(self.norm(self.words(ids_BT) + self.positions(places)))
         return embedded
 
     def logits(self, states: Tensor) -> Tensor:

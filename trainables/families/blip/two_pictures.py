@@ -53,7 +53,8 @@ def with_second(model: Any) -> Any:
         return model
     made = type(model)(replace(a, merged=merged_layers(a.text.depth, a.fusion))).to(model.device)
     made.load_state_dict(model.state_dict(), strict=False)
-    made.negatives = model.negatives
+    made.negatives, made.drawn_from, made.floor = model.negatives, model.drawn_from, model.floor
+    made.train_with(model.regular)
     begin_second(made)
     return made.train(model.training)
 

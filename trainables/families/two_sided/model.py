@@ -26,7 +26,7 @@ from trainables.families.two_sided.options import resolved
 from trainables.signals import PIXELS, Batch, Inputs, Offers, Signals, Want, Wants, modes
 
 INITIAL_TEMPERATURE = 0.07  # CLIP (Radford et al. 2021, section 2.5)
-LARGEST_LOGIT_SCALE = math.log(100)  # the same
+FLOOR = 0.01  # the same: the logit scale is at most ln 100
 
 
 def projection(kind: str, width: int, bottleneck: int, embedding: int) -> nn.Module:
@@ -50,6 +50,7 @@ class TwoSided(Family, ABC):
     def __init__(self, architecture: TwoSidedArchitecture) -> None:
         super().__init__()
         self.architecture = a = architecture
+        self.floor = FLOOR
         self.image = None if a.image is None else a.image.build()
         self.text = None if a.text is None else a.text.build()
         self.image_projection = self.text_projection = None
@@ -190,11 +191,15 @@ class TwoSided(Family, ABC):
         wants = frozenset({Want(mode, "pooled"), Want(mode, "embedding"), Want(mode, "logits")})
         return self._side(mode, read, inputs.get(MASKS[mode]), wants)
 
+    def prepare_training(self, options: Mapping[str, Any]) -> None:
+        """Take how low the temperature may go: `temperature_floor`."""
+        self.floor = float(options.get("temperature_floor", FLOOR))
+
     @torch.no_grad()
     def after_step(self) -> None:
-        """Keep the logit scale at most ln 100, in place as CLIP does: a clamp in the graph would stop its gradient."""
+        """Keep the temperature in range, in place as CLIP does: a clamp in the graph would stop its gradient."""
         if self.logit_scale is not None:
-            self.logit_scale.clamp_(max=LARGEST_LOGIT_SCALE)
+            self.logit_scale.clamp_(max=math.log(1 / self.floor))
 
     def _network(self, mode: str) -> Any:
         network = self.image if mode == IMAGE else self.text

@@ -1,5 +1,6 @@
 """Image-text similarities over the batch of all workers, shared by `itc`, `itc_logit` and `combined`."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,11 +25,26 @@ def similarities(signals: Signals) -> Tensor:
     return image_BE @ text_BE.T / signals[TEMPERATURE].float()
 
 
+def same(batch: Batch) -> Tensor:
+    """Return (B, B) bool, True where rows have the same image or the same caption."""
+    captions_B, images_B = gather_rows(batch["caption.key"], batch.rows[PICTURE])
+    found: Tensor = (captions_B[:, None] == captions_B) | (images_B[:, None] == images_B)
+    return found
+
+
+def shared(same_BK: Tensor) -> Tensor:
+    """Return (B, K) shares of the target: those that are the same share it evenly."""
+    return same_BK.float() / same_BK.sum(1, keepdim=True)
+
+
 def positives(batch: Batch) -> Tensor:
     """Return (B, B) shares of the target: rows with the same image or the same caption share it evenly."""
-    captions_B, images_B = gather_rows(batch["caption.key"], batch.rows[PICTURE])
-    same_BB = (captions_B[:, None] == captions_B) | (images_B[:, None] == images_B)
-    return same_BB.float() / same_BB.sum(1, keepdim=True)
+    return shared(same(batch))
+
+
+def left_out(logits: Tensor, hidden: Tensor) -> Tensor:
+    """Return logits of which some have no share in the softmax: the lowest number there is, since 0 x -inf is none."""
+    return logits.masked_fill(hidden, torch.finfo(logits.dtype).min)
 
 
 def contrast(logits_BB: Tensor, to_text_BB: Tensor, to_image_BB: Tensor) -> Tensor:

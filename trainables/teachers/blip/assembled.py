@@ -4,14 +4,13 @@ import hashlib
 from dataclasses import replace
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from spaces.errors import TeacherError
 from trainables.families.base import Blueprint
 from trainables.families.blip.architecture import BlipArchitecture
 from trainables.families.blip.assembled import MODES, RETRIEVAL, Assembled, AssembledArchitecture
 from trainables.families.blip.model import Blip
+from trainables.families.blip.positions import interpolated
 from trainables.signals import Want
 from trainables.teachers.loading import load_teacher
 from trainables.teachers.naming import TeacherName
@@ -156,14 +155,3 @@ def _resized(model: object, part: BlipArchitecture) -> Blip:
     made = Blip(part)
     made.load_state_dict(weights, assign=True)
     return made.eval()
-
-
-def interpolated(table_1PD: Tensor, grid: int) -> Tensor:
-    """Return a table of positions for another number of patches a side: bicubic, the class token's row kept, as BLIP does."""
-    first, patches = table_1PD[:, :1], table_1PD[:, 1:]
-    before = round(patches.shape[1] ** 0.5)
-    if before == grid:
-        return table_1PD
-    square = patches.reshape(1, before, before, -1).permute(0, 3, 1, 2)
-    spread = functional.interpolate(square, size=(grid, grid), mode="bicubic", align_corners=False)
-    return torch.cat([first, spread.flatten(2).transpose(1, 2)], dim=1)

@@ -33,8 +33,9 @@ from trainables.teachers.blip.scene_captions import exact_captions
 from trainables.teachers.pretraining import run, say
 from trainables.tokenizer import Tokenizer, write_word_tokenizer
 from trainables.training.build import build_losses
+from trainables.training.config import TrainingConfig
 from trainables.training.step import DistillationStep
-from trainables.training.trainer import Placement, Trainer, TrainingConfig
+from trainables.training.trainer import Placement, Trainer
 
 MAX_TOKENS = 24
 CHECK_EVERY = 5

@@ -33,7 +33,7 @@ from trainables.teachers.objects.pretrain import DATA, measure
 from trainables.teachers.objects.recipe import MEAN, PATCH, STD, short_caption
 from trainables.teachers.pretraining import run, say
 from trainables.tokenizer import Tokenizer, write_word_tokenizer
-from trainables.training.trainer import TrainingConfig
+from trainables.training.config import TrainingConfig
 
 MAX_TOKENS = 24
 CHECK_EVERY = 15

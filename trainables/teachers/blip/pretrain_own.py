@@ -37,7 +37,7 @@ from trainables.teachers.blip.pretrain import LOSSES, say_metrics, train_epochs
 from trainables.teachers.pretraining import run, say
 from trainables.tokenizer import Tokenizer, write_word_tokenizer
 from trainables.training.build import make_dataset
-from trainables.training.trainer import TrainingConfig
+from trainables.training.config import TrainingConfig
 
 PROGRAM = "python -m trainables.teachers.pretrain"
 EPOCHS, CHECK_EVERY = 38, 5

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 from torchvision.transforms import v2
 
 from spaces.errors import DatasetError
 from tests.unit.trainables.datasets.formats.made_data import read
 from tests.unit.trainables.datasets.prepare import public
 from trainables.datasets.base import Split
-from trainables.datasets.live import RAND_OPS, LivePixels, Variation
+from trainables.datasets.live import GREY, LEVELS, LivePixels, Variation, operations
 from trainables.preprocess import Framing
 
 SEED = (5, 0)
@@ -100,8 +100,90 @@ def test_variation_is_what_torchvision_does(out: Path) -> None:
     )
     want = v2.RandomHorizontalFlip()(want)
     assert np.array_equal(way.varied(picture, Framing(16), 11), np.asarray(want))
-    assert set(RAND_OPS) <= set(v2.RandAugment._AUGMENTATION_SPACE)
+    unmirrored = Variation(least=1.0, changes=0, flip=False).varied(picture.resize((16, 16)), Framing(16), 11)
+    torch.manual_seed(11)
+    want = v2.RandomResizedCrop([16, 16], scale=(1.0, 1.0), interpolation=v2.InterpolationMode.BICUBIC)(
+        picture.resize((16, 16))
+    )
+    assert np.array_equal(unmirrored, np.asarray(want))
     assert len({Variation().varied(picture, Framing(16), seed).tobytes() for seed in range(8)}) == 8
+
+
+def at(name: str, level: int, picture: Image.Image) -> Image.Image:
+    """Return what an operation of ours does at a level, in its positive direction."""
+    levels, _ = operations()[name]
+    magnitudes = levels(LEVELS, picture.height, picture.width)
+    magnitude = 0.0 if magnitudes is None else float(magnitudes[level])
+    found: Image.Image = v2.RandAugment()._apply_image_or_video_transform(
+        picture, name, magnitude, interpolation=v2.InterpolationMode.BILINEAR, fill={Image.Image: GREY}
+    )
+    return found
+
+
+def sheared(picture: Image.Image, *coefficients: float) -> Image.Image:
+    grey = (GREY, GREY, GREY)
+    return picture.transform(
+        picture.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR, fillcolor=grey
+    )
+
+
+def test_operations_are_as_strong_as_in_blip() -> None:
+    soft = Image.fromarray(np.add.outer(np.arange(60), np.arange(80)).astype(np.uint8)).convert("RGB")
+    pixels = np.asarray(soft)
+    assert set(operations()) == {
+        *("Identity", "AutoContrast", "Equalize", "Brightness", "Sharpness"),
+        *("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"),
+    }
+    assert np.array_equal(np.asarray(at("Identity", 5, soft)), pixels)
+    assert np.array_equal(np.asarray(at("AutoContrast", 5, soft)), np.asarray(ImageOps.autocontrast(soft)))
+    assert np.array_equal(np.asarray(at("Equalize", 5, soft)), np.asarray(ImageOps.equalize(soft)))
+    for level, factor in ((5, 1.0), (10, 1.9), (0, 0.1)):  # level / 10 x 1.8 + 0.1
+        for name, enhance in (("Brightness", ImageEnhance.Brightness), ("Sharpness", ImageEnhance.Sharpness)):
+            want = np.asarray(enhance(soft).enhance(factor)).astype(int)
+            assert np.abs(np.asarray(at(name, level, soft)).astype(int) - want).max() <= 1, (name, level)
+    moved = np.asarray(at("TranslateX", 5, soft))  # level / 10 x 10 pixels, whatever the width
+    assert np.array_equal(moved[:, 5:], pixels[:, :-5])
+    assert (moved[:, :5] == GREY).all()
+    down = np.asarray(at("TranslateY", 5, soft))
+    assert np.array_equal(down[5:], pixels[:-5])
+    inside = (slice(12, -12), slice(22, -22))
+    ways = {  # each in both directions, since half of the time the sign is turned
+        "Rotate": [
+            soft.rotate(sign * 15, Image.Resampling.BILINEAR) for sign in (1, -1)
+        ],  # level / 10 x 30 degrees
+        "ShearX": [sheared(soft, 1, sign * 0.15, 0, 0, 1, 0) for sign in (1, -1)],  # level / 10 x 0.3
+        "ShearY": [sheared(soft, 1, 0, 0, sign * 0.15, 1, 0) for sign in (1, -1)],
+    }
+    for name, both in ways.items():
+        found = np.asarray(at(name, 5, soft)).astype(int)[inside]
+        off = [int(np.abs(found - np.asarray(one).astype(int)[inside]).max()) for one in both]
+        assert min(off) <= 2 < max(off), (name, off)  # of a slope of 1 a pixel: half a pixel, and rounding
+    assert [name for name, (_, signed) in operations().items() if signed] == [
+        *("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
+    ]
+
+
+def test_half_of_the_operations_that_are_drawn_are_applied() -> None:
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    way = Variation(least=1.0, changes=1, magnitude=10, flip=False)
+    plain = Variation(least=1.0, changes=0, flip=False)
+    same = [
+        np.array_equal(way.varied(picture, Framing(16), seed), plain.varied(picture, Framing(16), seed))
+        for seed in range(200)
+    ]
+    # unchanged: half, and of the other half the identity, a tenth; four standard deviations of 200 draws
+    assert abs(sum(same) - 200 * 0.55) < 4 * (200 * 0.55 * 0.45) ** 0.5 + 10
+
+
+def test_mirroring_is_told_and_can_be_left_out(out: Path) -> None:
+    mirrored = public.opened(out, pixels="live", vary=True)
+    upright = public.opened(out, pixels="live", vary=True, flip=False)
+    assert (
+        "every second one mirrored (dataset.flip: false where texts tell left from right)"
+        in mirrored.describe()
+    )
+    assert "not mirrored" in upright.describe()
+    assert mirrored.fingerprint != upright.fingerprint
 
 
 def test_a_disk_that_fails_later_is_told_with_its_place(out: Path) -> None:

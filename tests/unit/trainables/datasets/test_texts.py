@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.trainables.datasets.formats.made_data import read
 from tests.unit.trainables.datasets.prepare import public
-from trainables.datasets.texts import normalised
+from trainables.datasets.texts import asked, normalised
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,20 @@ from trainables.datasets.texts import normalised
 )
 def test_plain(text: str, most: int, want: str) -> None:
     assert normalised(text, "plain", most) == want
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ('Is the "man-made" thing (left) red/blue?', "is the man-made thing left red/blue?"),
+        ("What time is it, 10:30 or 11:00?", "what time is it, 1030 or 1100?"),
+        ("?", "?"),
+        ("...", "..."),
+    ],
+)
+def test_plain_questions_lose_signs_without_a_blank(text: str, want: str) -> None:
+    assert asked(text, "plain") == want
+    assert asked(text, "as_is") == text
 
 
 def test_as_they_are() -> None:

@@ -99,7 +99,9 @@ def test_costs_words_and_names() -> None:
     assert list(task(beams=2, longest=9).serving(offers))[1] == Serving(mode="decoder", tokens=4, repeats=16)
     assert made.metrics == ("caption_token_accuracy", *PLAIN)
     assert made.counts == "cider_plain"
-    assert "3 beams, 5 to 20 tokens, prompt ''; words are taken plainly" in str(made.remark())
+    assert "3 beams, 5 to 20 tokens, the teacher's prompt if it has one; words are taken plainly" in str(
+        made.remark()
+    )
     assert made.settled() == {"tokenizer": "plain"}
     published = task(tokenizer="ptb")
     assert published.metrics[1:] == ("cider", "bleu_4", "rouge_l", "meteor")

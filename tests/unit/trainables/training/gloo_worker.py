@@ -10,6 +10,9 @@ import torch
 import torch.distributed as dist
 
 from tests.unit.trainables.small import CPU, candidate_config, encoded
+from trainables.families.blip.offers import IMAGE_EMBEDDING, TEMPERATURE, TEXT_EMBEDDING
+from trainables.families.blip.pairs import of_all_workers, pairs_drawn_by
+from trainables.signals import Batch, Signals
 from trainables.tasks import pool
 from trainables.tasks.captioning import Captioning
 from trainables.tasks.evaluation import evaluate, make_tasks
@@ -46,10 +49,30 @@ CASES: dict[str, dict[str, Any]] = {
         "batch": 6,
         "accumulate": 3,
     },  # of 4 batches an epoch: the last group is 1
+    "twin": {  # 3 batches of 7 an epoch: the queue holds two whole ones
+        "losses": {
+            "itc": {
+                "weight": 1.0,
+                "soft_targets": 0.4,
+                "ramp_epochs": 1.0,
+                "taught_by": "twin",
+                "queue": 14,
+                "decay": 0.5,
+            }
+        },
+        "batch": 8,
+        "accumulate": 1,
+    },
     "matching": {
         "losses": LOSSES | {"itm": {"weight": 1.0}, "fused_hidden": {"weight": 1.0}},
         "batch": 8,
         "accumulate": 1,
+    },
+    "matching_of_all": {
+        "losses": LOSSES | {"itm": {"weight": 1.0}, "fused_hidden": {"weight": 1.0}},
+        "batch": 8,
+        "accumulate": 1,
+        "negatives": "workers",
     },
 }
 
@@ -61,14 +84,16 @@ def trained(teacher_folder: Path, case: str, *, rank: int, world: int) -> dict[s
     start = {name: value.clone() for name, value in step.state_dict().items()}
     config = TrainingConfig(
         epochs=2, pairs_per_epoch=21, batch_size=options["batch"], accumulate=options["accumulate"],
-        lr=LR, warmup_steps=1, gradient_clip=CLIP,
+        lr=LR, warmup_steps=1, gradient_clip=CLIP, negatives=options.get("negatives", "rank"),
     )  # fmt: skip
+    step.student.prepare_training({"negatives": config.negatives})
     placement = Placement(device=CPU, rank=rank, world=world)
     trainer = Trainer(step, encoded(teacher, "train"), teacher, config, seed=3, placement=placement)
     for group in trainer.optimizer.param_groups:
         group["eps"] = ADAM_EPS
     losses = [trainer.run_epoch(epoch) for epoch in range(2)]
-    return {"losses": losses, "start": start, "weights": step.state_dict()}
+    twin = None if trainer.twin is None else {str(want): rows for want, rows in trainer.twin.queue.items()}
+    return {"losses": losses, "start": start, "weights": step.state_dict(), "queue": twin}
 
 
 def figures(teacher_folder: Path, sharing: Sharing) -> dict[str, Any]:
@@ -112,12 +137,41 @@ def kept_means(rank: int) -> list[float]:
     return norm.running_mean.tolist()
 
 
+PAIRS = {"captions": ((0, 1, 2), (3, 0, 4)), "pictures": ((0, 1, 2), (3, 4, 1)), "lengths": (3, 5)}
+
+
+def shown(rank: int) -> tuple[Batch, Signals]:
+    """Return three pairs of a worker, some of whose captions or pictures the other one has, too, and how similar they are."""
+    random = torch.Generator().manual_seed(rank)
+    length = PAIRS["lengths"][rank]
+    fields = {
+        "caption.key": torch.tensor(PAIRS["captions"][rank]),
+        "caption.ids": torch.full((3, length), rank + 1),
+        "caption.mask": torch.ones(3, length, dtype=torch.bool),
+    }
+    said = {want: torch.randn(3, 4, generator=random) for want in (IMAGE_EMBEDDING, TEXT_EMBEDDING)}
+    said[TEMPERATURE] = torch.tensor(1e-3)  # so that the most similar one is drawn
+    return Batch(fields=fields, rows={"picture": torch.tensor(PAIRS["pictures"][rank])}), Signals(said)
+
+
+def met(rank: int) -> dict[str, Any]:
+    """Return the pairs that a worker draws among those of both, what they are made of, and the gradient of its image tokens."""
+    batch, said = shown(rank)
+    pairs = pairs_drawn_by(said, batch, "workers")
+    tokens = torch.full((3, 1, 2), 10.0 + rank, requires_grad=True)
+    ids, mask, seen = of_all_workers(batch["caption.ids"], batch["caption.mask"], tokens, pad=0)
+    seen[pairs.images_N].sum().backward()
+    assert tokens.grad is not None
+    made = {"ids": ids, "mask": mask, "seen": seen.detach(), "gradient": tokens.grad}
+    return made | {"captions": pairs.captions_N, "images": pairs.images_N, "labels": pairs.labels_N}
+
+
 def work(rank: int, teacher_folder: Path, folder: Path) -> None:
     """Run one of two workers."""
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2)
     found = {case: trained(teacher_folder, case, rank=rank, world=2) for case in CASES}
     told = {"figures": figures(teacher_folder, Sharing(rank=rank, world=2)), "means": kept_means(rank)}
-    told["first"] = told_by_the_first(rank)
+    told["first"], told["met"] = told_by_the_first(rank), met(rank)
     torch.save(found | {"told": told}, folder / f"{rank}.pt")
     dist.destroy_process_group()
 

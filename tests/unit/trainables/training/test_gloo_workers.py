@@ -15,7 +15,7 @@ from tests.unit.trainables.training import gloo_worker
 from trainables.tasks import pool
 from trainables.tasks.sharing import ALONE
 
-EXACT = ("means", "accumulated")  # with negatives, each worker draws its own among its own pairs
+EXACT = ("means", "accumulated", "twin")  # with negatives, each worker draws its own among its own pairs
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,52 @@ def test_two_workers_learn_what_one_learns(
     torch.testing.assert_close(shared["weights"], alone["weights"], atol=rounding, rtol=0)
     for mine, theirs in zip(shared["losses"], alone["losses"], strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4)
+
+
+def test_the_queue_of_a_twin_is_the_same_on_both_workers_and_holds_what_one_would_hold(
+    together: list[dict[str, Any]], teacher_folder: Path
+) -> None:
+    first, second = (found["twin"]["queue"] for found in together)
+    alone = gloo_worker.trained(teacher_folder, "twin", rank=0, world=1)["queue"]
+    assert set(first) == {"image.embedding", "text.embedding"}
+    for want, rows in first.items():
+        assert torch.equal(rows, second[want])
+        # of each batch of 7 the first worker has every second row, and its rows come first; 42 rows were said in all
+        order = [batch + place for batch in (0, 7) for place in (0, 2, 4, 6, 1, 3, 5)]
+        torch.testing.assert_close(rows, alone[want][order], atol=1e-3, rtol=0)
+
+
+def test_negatives_of_all_workers_are_the_most_similar_of_both_that_have_neither_picture_nor_caption(
+    together: list[dict[str, Any]],
+) -> None:
+    captions = [key for one in gloo_worker.PAIRS["captions"] for key in one]
+    pictures = [key for one in gloo_worker.PAIRS["pictures"] for key in one]
+    said = [gloo_worker.shown(rank)[1] for rank in range(2)]
+    image, text = (
+        torch.cat([one[want] for one in said])
+        for want in (gloo_worker.IMAGE_EMBEDDING, gloo_worker.TEXT_EMBEDDING)
+    )
+    counts, from_the_other = torch.zeros(6), 0
+    for rank in range(2):
+        found = together[rank]["told"]["met"]
+        expected_captions, expected_images = [], []
+        for own in range(3 * rank, 3 * rank + 3):
+            other = [j for j in range(6) if captions[j] != captions[own] and pictures[j] != pictures[own]]
+            expected_captions.append(max(other, key=lambda j: float(image[own] @ text[j])))
+            expected_images.append(max(other, key=lambda j: float(text[own] @ image[j])))
+        rows = list(range(3 * rank, 3 * rank + 3))
+        assert found["captions"].tolist() == [*rows, *rows, *expected_captions]
+        assert found["images"].tolist() == [*rows, *expected_images, *rows]
+        assert found["labels"].tolist() == [1] * 3 + [0] * 6
+        counts += torch.bincount(found["images"], minlength=6)
+        from_the_other += sum(row not in rows for row in expected_captions + expected_images)
+        assert found["ids"].tolist() == [[1, 1, 1, 0, 0]] * 3 + [[2] * 5] * 3
+        assert found["mask"].sum(1).tolist() == [3, 3, 3, 5, 5, 5]
+        assert found["seen"][:, 0, 0].tolist() == [10.0] * 3 + [11.0] * 3
+    assert from_the_other > 0
+    for rank in range(2):  # each picture gets the gradient of every pair that it is in, on whichever worker
+        gradient = together[rank]["told"]["met"]["gradient"]
+        assert gradient[:, 0, 0].tolist() == counts[3 * rank : 3 * rank + 3].tolist()
 
 
 def test_two_workers_share_an_evaluation_and_both_have_the_figures_of_one_to_the_bit(

@@ -1,6 +1,7 @@
 """Parts of several checkpoints as one teacher: each says what it was trained for, as it would alone."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from trainables.costs.flops import flops_by_mode
 from trainables.costs.subject import Subject
 from trainables.families.base import Blueprint
 from trainables.families.blip.architecture import BlipArchitecture
-from trainables.families.blip.options import BlipOptions, EncoderOptions, FusionOptions
+from trainables.families.blip.options import BlipOptions, FusionOptions, ImageOptions, TextOptions
 from trainables.signals import PIXELS, Serving, Signals, Want, modes
 from trainables.teachers.blip.assembled import interpolated
 from trainables.teachers.kept import open_teacher
@@ -100,8 +101,10 @@ def test_a_student_has_all_that_the_parts_say(parts: dict[str, str]) -> None:
 
 
 def options(init: str) -> object:
-    side = EncoderOptions(width="1x", depth="1x", init=init)  # type: ignore[arg-type]
-    return BlipOptions(image=side, text=side, fusion=FusionOptions(layers="1x"))
+    side: dict[str, Any] = {"width": "1x", "depth": "1x", "init": init}
+    return BlipOptions(
+        image=ImageOptions(**side), text=TextOptions(**side), fusion=FusionOptions(layers="1x")
+    )
 
 
 def test_costs_are_of_the_parts_that_are_deployed(parts: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
@@ -11,7 +12,7 @@ from tests.unit.trainables.teachers.clip.small_clip import POSITIONS, Published
 from trainables.families.base import Blueprint
 from trainables.families.blip.architecture import EncoderConfig
 from trainables.families.blip.model import Blip
-from trainables.families.blip.options import BlipOptions, EncoderOptions, FusionOptions
+from trainables.families.blip.options import BlipOptions, FusionOptions, ImageOptions, TextOptions
 from trainables.model_folder import Reading, read_model_folder, write_model_folder
 from trainables.teachers.loading import load_teacher
 from trainables.tokenizer import FILES, PAIR, Tokenizer
@@ -120,12 +121,15 @@ def test_questions_need_a_token_with_which_a_decoder_begins(small_clip: Publishe
 
 def test_a_student_of_it_is_a_dual_encoder(small_clip: Published) -> None:
     around = load_teacher(str(small_clip.folder)).surroundings
-    side = EncoderOptions(width=16, depth=1, heads=2)
-    made = Blip.draft(BlipOptions(image=side, text=side, fusion=FusionOptions(layers=0), embedding=8), around)
+    sides: dict[str, Any] = {
+        "image": ImageOptions(width=16, depth=1, heads=2),
+        "text": TextOptions(width=16, depth=1, heads=2),
+    }
+    made = Blip.draft(BlipOptions(**sides, fusion=FusionOptions(layers=0), embedding=8), around)
     assert (made.text, made.has_decoder) == (EncoderConfig(width=16, depth=1, heads=2), False)
     assert {want.mode for want in Blueprint("blip", made).offers} == {"image", "text", "contrast"}
     assert Blueprint.from_dict(json.loads(json.dumps(Blueprint("blip", made).to_dict()))).architecture == made
     with pytest.raises(
         ShapeError, match=r"student.fusion.layers: got 1 with a tokenizer that has no token .* allowed: 0"
     ):
-        Blip.draft(BlipOptions(image=side, text=side, fusion=FusionOptions(layers=1), embedding=8), around)
+        Blip.draft(BlipOptions(**sides, fusion=FusionOptions(layers=1), embedding=8), around)
