@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, final
@@ -33,6 +34,9 @@ class RungScheduler(FIFOScheduler, ABC):
       of the n, itself counted in n: (1 - 1/eta) n >= n / eta as eta >= 2. (That share of the n - 1 others is not enough
       with eta = 2: one that one of two others dominates may hold place 2 of 3, and two go on.)
 
+    A searcher that learns proposes better and better candidates: ranked among all that came, nearly every one is in the better
+    part. Under a quota no more than ceil(n / eta) go on in all; one that nobody dominates is not counted out.
+
     With fewer than eta candidates nobody is stopped, but one whose objectives are not finite always is. A candidate
     that lacks an objective is left alone: it is not ranked, and fails at its end.
 
@@ -53,12 +57,13 @@ class RungScheduler(FIFOScheduler, ABC):
         """
         super().__init__()
         self.fault: StorageError | None = None
-        self.reduction_factor = config.reduction_factor
+        self.reduction_factor, self.quota = config.reduction_factor, config.quota
         self.objectives = self.judged(objectives)
         self.rungs = config.rungs
         self.book = RungBook(folder, scheduler=self.name, rungs=self.rungs)
         ratios = cost_columns(self.objectives)
         self._ranks = {rung: GrowingRank(len(self.objectives), ratios=ratios) for rung in self.rungs}
+        self._stopped = Counter(one.rung for one in self.book.decisions if one.stopped)
         for rung, ranks in self._ranks.items():
             for values in self.book.rungs[rung].values():
                 ranks.add(to_minimise(values, self.objectives))
@@ -83,6 +88,7 @@ class RungScheduler(FIFOScheduler, ABC):
         self._record(rung, candidate_id, values)
         decision = self._decide(candidate_id, rung, values)
         self.book.decide(decision)
+        self._stopped[rung] += decision.stopped
         return decision
 
     @final
@@ -94,15 +100,19 @@ class RungScheduler(FIFOScheduler, ABC):
         Args:
             rows: epochs with candidate_id, costs and role, see `Recorder.result_rows`.
         """
-        added = 0
+        added: list[tuple[str, int]] = []
+        ends: dict[str, int] = {}
         for row in rows:
-            values = self._values(row)
-            if values is not None and not self.book.holds(int(row["epoch"]), row["candidate_id"]):
-                self._record(int(row["epoch"]), row["candidate_id"], values)
-                added += 1
+            candidate_id, epoch, values = str(row["candidate_id"]), int(row["epoch"]), self._values(row)
+            ends[candidate_id] = max(ends.get(candidate_id, 0), epoch)
+            if values is not None and not self.book.holds(epoch, candidate_id):
+                self._record(epoch, candidate_id, values)
+                added.append((candidate_id, epoch))
+        for candidate_id, rung in added:
+            self._stopped[rung] += ends[candidate_id] == rung  # who goes on has a later row
         if added:
             self.book.save()
-        return added
+        return len(added)
 
     @final
     def verdict(self, candidate_id: str) -> Decision | None:
@@ -178,10 +188,16 @@ class RungScheduler(FIFOScheduler, ABC):
         unusable = [name for name, value in values.items() if not math.isfinite(value)]
         if unusable:
             return decision(STOP, None, f"{', '.join(unusable)} is not a finite number at epoch {rung}")
-        rank = ranks.rank(to_minimise(values, self.objectives))
+        point = to_minimise(values, self.objectives)
+        rank = ranks.rank(point)
         go_on = math.ceil(size / self.reduction_factor)
         if size < self.reduction_factor:
             few = f"only {size} candidate{'s' * (size > 1)} at epoch {rung} yet"
             return decision(CONTINUE, rank, few)
-        verdict = STOP if rank >= go_on else CONTINUE
-        return decision(verdict, rank, f"place {rank + 1} of {size} at epoch {rung}, the best {go_on} go on")
+        place = f"place {rank + 1} of {size} at epoch {rung}"
+        if rank >= go_on or not self.quota:
+            return decision(STOP if rank >= go_on else CONTINUE, rank, f"{place}, the best {go_on} go on")
+        gone = size - 1 - self._stopped[rung]
+        if gone >= go_on and ranks.is_dominated(point):
+            return decision(STOP, rank, f"{place}, where it is dominated and {gone} have gone on")
+        return decision(CONTINUE, rank, f"{place}, where {gone} have gone on")

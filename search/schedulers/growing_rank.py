@@ -66,6 +66,10 @@ class GrowingRank:
         ahead = self._ahead(own, np.flatnonzero(fronts == fronts[own]))
         return int(counts[fronts < fronts[own]].sum() + counts[ahead].sum())
 
+    def is_dominated(self, point: Sequence[float]) -> bool:
+        """Return whether a point dominates one that was entered and is finite."""
+        return bool(self._fronts[self._places[tuple(point)]] > 0)
+
     def _ahead(self, own: int, front: Places) -> Places:
         """Return who stands before a point in its front."""
         if len(front) < KEPT:

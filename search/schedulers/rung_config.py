@@ -12,10 +12,12 @@ class RungConfig:
     Attributes:
         rungs: epochs at which metrics are evaluated and candidates judged, rising.
         reduction_factor: the best 1 / reduction_factor of a rung go on; 1 measures there and stops nobody.
+        quota: no more than that go on in all, but for those that nobody of the rung dominates.
     """
 
     rungs: tuple[int, ...] = (1, 3)
     reduction_factor: int = 3
+    quota: bool = False
 
     def __post_init__(self) -> None:
         if any(rung < 1 for rung in self.rungs) or list(self.rungs) != sorted(set(self.rungs)):

@@ -87,6 +87,7 @@ class Trainer:
                 f"of {smallest} for {placement.world} workers; allowed: {2 * placement.world} or more, since ITC "
                 "needs two pairs on each."
             )
+        self._parameters = list(step.parameters())  # a walk through all modules, of some ms
         self.optimizer = _optimizer(step, config)
         updates = -(-self.sampler.num_batches // config.accumulate) * config.epochs
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -301,7 +302,7 @@ class Trainer:
         update, _ = self._group(number)
         norm = None
         if update:
-            norm = torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.config.gradient_clip)
+            norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.gradient_clip)
         self.batches_done += 1
         self.health.watch(self.batches_done, report.total, report.losses, self.lr, norm)
         if not update:

@@ -138,4 +138,4 @@ PEER_SCHEDULERS = {
 
 def register() -> None:
     """Add the peers to the table of schedulers, for this process only."""
-    SCHEDULERS.update(PEER_SCHEDULERS)
+    SCHEDULERS._own.update(PEER_SCHEDULERS)

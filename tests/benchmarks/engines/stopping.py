@@ -41,16 +41,21 @@ class Contender:
         scheduler: its name as a plug-in.
         keep: the best 1 / keep go on; 0 for nobody is stopped.
         rungs: ours; a peer's follow from `keep`.
+        quota: no more go on in all, but those that nobody dominates; ours alone has that.
     """
 
     scheduler: str
     keep: int = 0
     rungs: tuple[int, ...] = ()
+    quota: bool = False
 
 
 CONTENDERS = {
     "no stopping": Contender(scheduler=NONE),
     "**moasha**, rungs 1 2, best half": Contender(scheduler="moasha", keep=2, rungs=(1, 2)),
+    "**moasha**, rungs 1 2, best half, under a quota": Contender(
+        scheduler="moasha", keep=2, rungs=(1, 2), quota=True
+    ),
     "**moasha**, rungs 1 3, best half": Contender(scheduler="moasha", keep=2, rungs=(1, 3)),
     "**moasha**, rungs 1 3, best third": Contender(scheduler="moasha", keep=3, rungs=(1, 3)),
     "**asha**, quality alone, rungs 1 3, best third": Contender(scheduler="asha", keep=3, rungs=(1, 3)),
@@ -84,6 +89,8 @@ def run(path: str, objectives: tuple[str, ...], workers: int, name: str, order: 
     register()
     problem, contender = curves(path, objectives), CONTENDERS[name]
     options: dict[str, int] = {"reduction_factor": contender.keep} if contender.keep else {}
+    if contender.quota:
+        options["quota"] = True
     rungs = contender.rungs
     if contender.scheduler in PEER_SCHEDULERS:
         options["max_epochs"] = int(problem.table.lengths.max())

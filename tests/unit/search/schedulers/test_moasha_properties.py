@@ -27,19 +27,25 @@ FACTORS = st.integers(2, 4)
 UNUSABLE = st.sampled_from([math.nan, math.inf, -math.inf])
 
 
-def scheduler(factor: int, ways: dict[str, str] = WAYS) -> MOAsha:
-    return MOAsha(RungConfig(rungs=(1, 3), reduction_factor=factor), ways, folder=None)
+def scheduler(factor: int, ways: dict[str, str] = WAYS, *, quota: bool = False) -> MOAsha:
+    return MOAsha(RungConfig(rungs=(1, 3), reduction_factor=factor, quota=quota), ways, folder=None)
 
 
 def row(vector: Vector, ways: dict[str, str] = WAYS, epoch: int = 1) -> dict[str, object]:
     return {"epoch": epoch, **dict(zip(ways, vector, strict=True))}
 
 
+def all_verdicts(
+    vectors: list[Vector], factor: int, ways: dict[str, str] = WAYS, *, quota: bool = False
+) -> list[str]:
+    """Return the verdict on each of the vectors, those before it recorded."""
+    judge = scheduler(factor, ways, quota=quota)
+    return [judge.judge(f"c{number}", row(one, ways)).verdict for number, one in enumerate(vectors)]
+
+
 def last_verdict(vectors: list[Vector], factor: int, ways: dict[str, str] = WAYS) -> str:
     """Return the verdict on the last of the vectors, the others recorded before it."""
-    judge = scheduler(factor, ways)
-    decisions = [judge.judge(f"c{number}", row(one, ways)) for number, one in enumerate(vectors)]
-    return decisions[-1].verdict
+    return all_verdicts(vectors, factor, ways)[-1]
 
 
 def as_costs(vector: Vector) -> Vector:
@@ -81,6 +87,29 @@ def test_a_share_of_one_minus_one_over_the_factor_is_enough_when_the_newcomer_co
         assert num >= math.ceil(size / factor), (factor, size)
     # of the others alone that share would not be enough: one of two dominates, and two of three go on
     assert last_verdict([(3.0, 3.0, 1.0), (0.0, 9.0, 9.0), (3.0, 3.0, 2.0)], 2) == CONTINUE
+
+
+@PATIENT
+@given(RECORDS, FACTORS, st.lists(UNUSABLE, max_size=2))
+def test_under_a_quota_no_more_than_the_best_share_go_on_but_those_that_nobody_dominates(
+    record, factor, unusable
+) -> None:
+    vectors = [*((value, 0.0, 0.0) for value in unusable), *record]
+    found = all_verdicts(vectors, factor, quota=True)
+    for number in range(len(unusable), len(vectors)):
+        before, own = vectors[len(unusable) : number], vectors[number]
+        full = found[:number].count(CONTINUE) >= math.ceil((number + 1) / factor)
+        out = full and any(dominates(one, own) for one in before) and number + 1 >= factor
+        alone = last_verdict(vectors[: number + 1], factor)
+        assert found[number] == (STOP if out else alone), number
+
+
+def test_a_search_that_learns_trains_its_share_to_the_end_under_a_quota_only() -> None:
+    # every fourth is worse than the one before it and better than all earlier ones; two of four equal the best
+    qualities = [3 * (number // 4) + (0, 2, 1, 2)[number % 4] for number in range(80)]
+    record = [(float(quality), 5.0, 5.0) for quality in qualities]
+    assert all_verdicts(record, 2).count(CONTINUE) == 80
+    assert all_verdicts(record, 2, quota=True).count(CONTINUE) == 60
 
 
 @PATIENT

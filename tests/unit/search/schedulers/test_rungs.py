@@ -55,6 +55,36 @@ def test_the_decision_tells_place_and_size(tmp_path: Path) -> None:
     assert decision.reason == "place 3 of 3 at epoch 1, the best 1 go on"
 
 
+QUOTA = RungConfig(rungs=(1, 3), reduction_factor=2, quota=True)
+LEARNING = [(10, 100), (20, 100), (15, 100), (30, 100), (25, 100), (40, 100), (35, 100), (5, 1), (38, 100)]
+
+
+def test_under_a_quota_the_decision_tells_who_has_gone_on(tmp_path: Path) -> None:
+    judge = MOAsha(QUOTA, OBJECTIVES, folder=tmp_path)
+    found = verdicts(judge, [row(*student) for student in LEARNING])
+    assert found == ["continue"] * 2 + ["stop", "continue", "stop"] + ["continue"] + ["stop", "continue", "stop"]
+    assert judge.verdict("c2").reason == "place 2 of 3 at epoch 1, where it is dominated and 2 have gone on"
+    assert judge.verdict("c7").reason == "place 2 of 8 at epoch 1, where 4 have gone on"
+
+
+def test_a_quota_is_resumed_with_its_record_and_refilled_from_the_history_without_one(tmp_path: Path) -> None:
+    judge = MOAsha(QUOTA, OBJECTIVES, folder=tmp_path)
+    for number, student in enumerate(LEARNING[:6]):
+        if judge.judge(f"c{number}", row(*student)).verdict == "continue":
+            judge.judge(f"c{number}", row(*student, epoch=3))
+    judge.close()
+    resumed = MOAsha(QUOTA, OBJECTIVES, folder=tmp_path)
+    rows = [
+        row(*student, epoch=epoch, candidate_id=f"c{number}")
+        for number, student in enumerate(LEARNING[:6])
+        for epoch in ((1,) if number in (2, 4) else (1, 2, 3, 4))
+    ]
+    refilled = MOAsha(QUOTA, OBJECTIVES, folder=None)
+    assert refilled.refill(reversed(rows)) == 6 + 4
+    for one in (judge, resumed, refilled):
+        assert one.judge("new", row(38, 100)).reason.endswith("where it is dominated and 4 have gone on")
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(points=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=12))
 def test_who_dominates_all_recorded_is_never_stopped(tmp_path_factory, points) -> None:
