@@ -14,7 +14,9 @@ Points = NDArray[np.float64]  # (N, objectives), every column to be minimised
 Order = NDArray[np.int64]
 LONG = 512  # points of a front from which on it is ordered by cells: farthest-first, it would take the square of that
 STEP_BITS = 16
-STEPS = 2.0**STEP_BITS  # from 0 to 1 of a scaled objective; sums and squared distances are rounded to 1 / STEPS^2
+STEPS = (
+    2.0**STEP_BITS
+)  # from 0 to 1 of a scaled objective; sums and squared distances are rounded to 1 / STEPS^2
 
 
 def ahead(front: Points, own: int, *, ratios: Sequence[int] = ()) -> Order:
@@ -53,7 +55,9 @@ def ahead_by_cells(front: Points, own: int, *, ratios: Sequence[int] = ()) -> Or
         return order[:0]
     cells = np.minimum(np.rint(steps[:, order]).astype(np.int64), 2**STEP_BITS - 1) >> (STEP_BITS - levels)
     apart = np.bitwise_or.reduce(cells[:, :place] ^ cells[:, place, None], axis=0)
-    level = levels - int(apart.min()).bit_length() + 1  # the coarsest at which it shares a cell with nobody before it
+    level = (
+        levels - int(apart.min()).bit_length() + 1
+    )  # the coarsest at which it shares a cell with nobody before it
     before = _standing(_names(cells, levels, level - 1))
     if level > levels:  # it stands for nothing
         before[:place] = True

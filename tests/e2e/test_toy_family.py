@@ -15,7 +15,7 @@ from tests.e2e.snapshots import Snapshot, check_nothing_was_lost
 from tests.house.tree import short, walk
 
 TOY = runs.ROOT / "tests" / "toy"
-TRIALS, MORE = 6, 9
+TRIALS, MORE = 4, 6
 SETTINGS = (
     "dataset.train_images=256",
     "training.pairs_per_epoch=128",
