@@ -56,8 +56,9 @@ def _driver(asked: Asked, searcher: str, repeats: Mapping[int, int]) -> list[Row
         name = f"driver, one {kind}, the last 100 of {first} trials ({searcher})"
         rows.append(row_of(name, [one[what] for one in told[first]], command, unit="CPU ms"))
         for size in larger:
-            name = f"  {kind}, of {size:,} trials / of {first} ({searcher})"
-            rows.append(row_of(name, grown(what, size), command))
+            for how, key in (("mean", what), ("median", f"{kind}_middle_cpu_ms")):
+                name = f"  {kind}, of {size:,} trials / of {first} ({searcher}, {how})"
+                rows.append(row_of(name, grown(key, size), command))
     for size in larger:
         name = f"driver, memory after {size:,} trials / after {first} ({searcher})"
         rows.append(row_of(name, grown("memory_mib", size), command))
