@@ -77,6 +77,7 @@ RUN: Mapping[str, Form] = {
             "hypervolume",
             "target",
             "whole_latency",
+            "whole_latency_of_students",
         ),
         MAPPING,
     ),
@@ -158,6 +159,10 @@ def check_facts(path: Path, facts: Mapping[str, Any]) -> None:
     _check(path, "dataset.", facts.get("dataset") or {}, DATASET)
     _check(path, "target.", facts.get("target") or {}, TARGET)
     whole = {f"whole_latency.{name}": one for name, one in (facts.get("whole_latency") or {}).items()}
+    whole |= {
+        f"whole_latency_of_students.{name}": one
+        for name, one in (facts.get("whole_latency_of_students") or {}).items()
+    }
     composed = (facts.get("teacher") or {}).get("latency") or {}
     for place, latency in {"teacher.latency": composed, **whole}.items():
         if not MAPPING.holds(latency):

@@ -3,6 +3,7 @@
 import math
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import TypeGuard
 
 Scalar = bool | int | float | str
@@ -12,7 +13,13 @@ _RELATIVE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})x")
 
 def relative(value: object) -> Fraction | None:
     """Return the factor of a value relative to the teacher (`0.5x`), or None for any other value."""
-    match = _RELATIVE.fullmatch(value) if isinstance(value, str) else None
+    return _factor(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=1024)
+def _factor(text: str) -> Fraction | None:
+    """Return the factor that a text names; the same texts are asked for by each candidate."""
+    match = _RELATIVE.fullmatch(text)
     return Fraction(match.group(1)) if match else None
 
 

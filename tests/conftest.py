@@ -15,11 +15,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 SKIP_MARKERS = ("browser", "gpu", "java", "weights")
 ORDER = ("unit", "house", "contracts", "integration", "e2e")  # what answers soonest comes first
-RAY = ("integration", "e2e", "campaign")  # start Ray: one at a time, and mostly waiting
+RAY = ("integration", "e2e", "campaign")  # start Ray, and mostly wait
 WITHOUT_RAY = (  # of those: never come so far, or read what the one search of the session has left
     *("test_bad_data.py", "test_bad_run.py", "test_bad_space.py", "test_export.py"),
     *("test_search.py", "test_simulate.py", "test_toy_plans.py", "test_worker.py"),
+    *("test_cache_kills.py", "test_compiled_latency.py", "test_data_memory.py", "test_prepare_kills.py"),
 )
+LAST = ("e2e", "campaign")  # with Ray, of these: for whichever process has nothing else to do
 RAY_TIMEOUT_S = 1800  # of one test there with its fixtures, and of 5,000 examples; `timeout` in pyproject.toml is of all others
 
 collect_ignore = [] if os.environ.get("CAMPAIGN") else ["campaign"]
@@ -71,32 +73,58 @@ def pytest_configure() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
+def _starts_ray(path: str) -> bool:
+    """Return whether the tests of a file, told from here, start Ray."""
+    return path.partition("/")[0] in RAY and not path.endswith(WITHOUT_RAY)
+
+
+def _turn(path: str) -> tuple[int, int]:
+    """Return when the tests of a file have their turn: what answers soonest comes first.
+
+    Between two processes what takes longest comes first, since one of them has the folders with Ray for the most part of the
+    time; and Ray's tests of `LAST` come last.
+    """
+    folder = path.partition("/")[0]
+    order = ORDER.index(folder) if folder in ORDER else len(ORDER)
+    ray = "PYTEST_XDIST_WORKER" in os.environ and _starts_ray(path)
+    return (0 if not ray else 1 if folder in LAST else -1), order
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the quick folders first; inside a folder the order stays. What starts Ray may take longer."""
     here = Path(__file__).parent
 
-    def folder(item: pytest.Item) -> str:
-        return item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
+    def path(item: pytest.Item) -> str:
+        return item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
 
-    items.sort(key=lambda item: ORDER.index(folder(item)) if folder(item) in ORDER else len(ORDER))
+    items.sort(key=lambda item: _turn(path(item)))
     for item in items:
+        folder = path(item).partition("/")[0]
         drawn_often = os.environ.get("CAMPAIGN") and item.get_closest_marker("properties")
-        if folder(item) in RAY or drawn_often:
+        if folder in RAY or drawn_often:
             item.add_marker(pytest.mark.timeout(RAY_TIMEOUT_S))
+        if folder == "campaign":
+            item.add_marker("campaign")
 
 
-class OneRay(LoadScopeScheduling):  # type: ignore[misc]
-    """With `-n 2`: one process takes all that starts Ray, from the beginning, since it mostly waits; the other the rest."""
+class FewRays(LoadScopeScheduling):  # type: ignore[misc]
+    """With `-n 2`: one process takes the folders that start Ray, from the beginning, since they mostly wait; the other the rest.
+
+    Then whichever is through takes Ray's tests of `LAST`, file by file: each file has searches of its own.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0].removeprefix("tests/")
-        with_ray = path.partition("/")[0] in RAY and not path.endswith(WITHOUT_RAY)
-        return "ray" if with_ray else nodeid
+        name = nodeid.partition("::")[0]
+        path = name.removeprefix("tests/")
+        if not _starts_ray(path):
+            return nodeid
+        return name if path.partition("/")[0] in LAST else "ray"
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneRay:
-    """Give xdist the order above; the largest group begins."""
-    return OneRay(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FewRays:
+    """Give xdist the order above, as it is."""
+    config.option.loadscopereorder = False
+    return FewRays(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -26,6 +26,7 @@ SHOWN_ELSEWHERE = (
     "hypervolume",
     "target",
     "whole_latency",
+    "whole_latency_of_students",
 )
 
 

@@ -29,7 +29,7 @@ def measure_finalists(inputs: Inputs, recorder: Recorder, rows: Sequence[Row], *
     Teachers are measured in the same way, on the same target and, on a cluster, by the same process.
 
     Returns:
-        For run.json: `whole_latency`, teacher -> its figures.
+        For run.json: `whole_latency`, teacher -> its figures, and `whole_latency_of_students`, candidate -> its own.
 
     Raises:
         ResourceError: the target does not exist where it is measured.
@@ -52,7 +52,13 @@ def measure_finalists(inputs: Inputs, recorder: Recorder, rows: Sequence[Row], *
             if str(subject) == key:
                 teacher = found[str(inputs.measures[name].subject)]
                 recorder.update(row["candidate_id"], _cells(latency, teacher))
-    return {"whole_latency": {name: found[str(inputs.measures[name].subject)].to_dict() for name in teachers}}
+    own_subjects = zip(rows, subjects[len(teachers) :], strict=True)
+    return {
+        "whole_latency": {name: found[str(inputs.measures[name].subject)].to_dict() for name in teachers},
+        "whole_latency_of_students": {
+            row["candidate_id"]: found[str(subject)].to_dict() for row, subject in own_subjects
+        },
+    }
 
 
 def _measured(

@@ -77,8 +77,13 @@ def describe(inputs: Inputs, *, measure: bool = True) -> list[str]:
 def _gpu_lines(space: Space) -> list[str]:
     """Return what of a GPU a trial gets, where it may get one."""
     resources = space.resources
-    if resources.packs:
-        told = "the share of one that the largest students need, measured before the first trial (gpus_per_worker: auto)"
+    if resources.packs and resources.workers_per_trial > 1:
+        told = "a whole one for each worker where there are any (gpus_per_worker: auto lets trials of one worker alone share one)"
+    elif resources.packs:
+        told = (
+            "where there are any, the share of one that the largest students need, measured before the first trial "
+            "(gpus_per_worker: auto)"
+        )
     elif resources.gpus is None:
         told = "a whole one for each worker where there are any (gpus_per_worker: auto lets small trials share one)"
     else:

@@ -133,10 +133,11 @@ def run_control(run: Run, made: Sequence[Order], *, address: str | None) -> list
 
 def _train_all(run: Run, made: Sequence[Order]) -> list[str]:
     """Train what is not through yet; return a line for each training that failed."""
-    from search.tune.shared import check_run
+    from search.tune.shared import check_copies, check_run
     from search.tune.tasks import Tasks
 
     check_run(run.folder.absolute(), [order.job for order in made])
+    check_copies()
     takes = _takes(run)
     rows = ControlRows(run.folder, {order.trial.candidate_id: order.trial for order in made}.values())
     waiting: list[tuple[Order, Path]] = []

@@ -7,13 +7,10 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from search.schedulers.rank import farthest_first
-from search.schedulers.spread_order import SpreadOrder
+from search.schedulers.rank import ahead
 
 Places = NDArray[np.int64]  # of distinct points, in the order in which they came
 Flags = NDArray[np.bool_]
-NOWHERE = -1
-KEPT = 512  # points of a front from which on its order is kept; a smaller one is ordered anew in 3 ms
 
 
 @final
@@ -22,8 +19,7 @@ class GrowingRank:
 
     A newcomer's front is the one behind its last dominator. Of the points that it dominates, those of its own
     front move one front back, then those of the next front that these dominate, and so on (the efficient
-    non-domination level update, Li et al. 2017, IEEE Trans. Cybernetics 47(9), section III). A front's order
-    is kept from one question to the next, and brought up to date by the points that came and went.
+    non-domination level update, Li et al. 2017, IEEE Trans. Cybernetics 47(9), section III).
     """
 
     def __init__(self, num_objectives: int, *, ratios: Sequence[int] = ()) -> None:
@@ -33,8 +29,6 @@ class GrowingRank:
         self._counts = np.zeros(64, dtype=np.int64)
         self._fronts = np.zeros(64, dtype=np.int64)
         self._places: dict[tuple[float, ...], int] = {}
-        self._orders: dict[int, SpreadOrder] = {}
-        self._in_order = np.full(64, NOWHERE)  # in which of them a point was last
         self._num_unusable = 0
         self._num = 0
 
@@ -63,33 +57,15 @@ class GrowingRank:
             return self._num
         own, size = self._places[tuple(point)], len(self._places)
         fronts, counts = self._fronts[:size], self._counts[:size]
-        ahead = self._ahead(own, np.flatnonzero(fronts == fronts[own]))
-        return int(counts[fronts < fronts[own]].sum() + counts[ahead].sum())
+        front = np.flatnonzero(fronts == fronts[own])
+        # its row there: places rise
+        row = int(np.searchsorted(front, own))
+        before = front[ahead(self._columns[:, front].T, row, ratios=self._ratios)]
+        return int(counts[fronts < fronts[own]].sum() + counts[before].sum())
 
     def is_dominated(self, point: Sequence[float]) -> bool:
         """Return whether a point dominates one that was entered and is finite."""
         return bool(self._fronts[self._places[tuple(point)]] > 0)
-
-    def _ahead(self, own: int, front: Places) -> Places:
-        """Return who stands before a point in its front."""
-        if len(front) < KEPT:
-            until = int(np.searchsorted(front, own))
-            order = farthest_first(self._columns[:, front].T, ratios=self._ratios, until=until)
-            return np.asarray(front[order[:-1]])
-        known, sizes = np.unique(self._in_order[front], return_counts=True)
-        sizes[known == NOWHERE] = 0
-        name = int(
-            known[sizes.argmax()]
-        )  # a front has the order that most of it was in, whatever its number was then
-        if name == NOWHERE:
-            name = min(set(range(len(self._orders) + 1)) - set(self._orders))
-            self._orders[name] = SpreadOrder(self._ratios)
-        self._in_order[self._in_order == name] = NOWHERE
-        self._in_order[front] = name
-        for left in set(known.tolist()) & set(self._orders):
-            if not (self._in_order == left).any():
-                del self._orders[left]
-        return self._orders[name].ahead(own, front, self._columns)
 
     def _enter(self, key: tuple[float, ...]) -> None:
         """Add a point unlike all others and bring the fronts up to date."""
@@ -97,7 +73,6 @@ class GrowingRank:
         if size == len(self._counts):
             self._columns = np.hstack([self._columns, np.empty_like(self._columns)])
             self._counts, self._fronts = (np.append(old, old * 0) for old in (self._counts, self._fronts))
-            self._in_order = np.append(self._in_order, np.full(size, NOWHERE))
         point = np.asarray(key)
         others, fronts = self._columns[:, :size], self._fronts[:size]
         # it equals none of them, so being nowhere worse is dominance

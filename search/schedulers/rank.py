@@ -1,4 +1,4 @@
-"""Total order of points under several objectives: non-dominated fronts, farthest-first inside a front."""
+"""Total order of points under several objectives: non-dominated fronts, well spread points first inside a front."""
 
 import math
 from bisect import bisect_left, bisect_right
@@ -12,9 +12,89 @@ from numpy.typing import NDArray
 
 Points = NDArray[np.float64]  # (N, objectives), every column to be minimised
 Order = NDArray[np.int64]
+LONG = 512  # points of a front from which on it is ordered by cells: farthest-first, it would take the square of that
+STEP_BITS = 16
 STEPS = (
-    2.0**16
-)  # from 0 to 1 of a scaled objective; sums and squared distances are rounded to 1 / STEPS^2, a grain
+    2.0**STEP_BITS
+)  # from 0 to 1 of a scaled objective; sums and squared distances are rounded to 1 / STEPS^2
+
+
+def ahead(front: Points, own: int, *, ratios: Sequence[int] = ()) -> Order:
+    """Return which of the distinct points of one front stand before row `own`, well spread ones before a crowd.
+
+    A front of up to 511 points is ordered farthest first, a longer one by cells. Neither hangs on the order of the rows.
+
+    Args:
+        front: distinct points, none of which dominates another.
+        own: row.
+        ratios: columns that are scaled by their logarithm, see `farthest_first`.
+    """
+    if len(front) < LONG:
+        return farthest_first(front, ratios=ratios, until=own)[:-1]
+    return ahead_by_cells(front, own, ratios=ratios)
+
+
+def ahead_by_cells(front: Points, own: int, *, ratios: Sequence[int] = ()) -> Order:
+    """Return which points stand before row `own` where the best of every cell comes first, of ever finer cells.
+
+    The box of the scaled front is halved along all objectives again and again; a cell that holds points has one that stands for
+    it (the boxes of Laumanns et al. 2002, doi 10.1162/106365602760234108), the one with the smallest sum, which also stands for a
+    cell within at every finer level. So first come those that stand for the coarsest cells, and nobody is farther from one of
+    them than the diagonal of a cell. Cells of one level come in an order of chance that hangs on their places alone. The work is
+    that of sorting.
+
+    Args:
+        front: distinct points.
+        own: row.
+        ratios: see `farthest_first`.
+    """
+    steps = Scale.of(front, ratios).steps(front)
+    order = _smallest_sum_first(front, sums(steps))
+    place, levels = int(np.flatnonzero(order == own)[0]), min(STEP_BITS, 62 // len(steps))
+    if place == 0:
+        return order[:0]
+    cells = np.minimum(np.rint(steps[:, order]).astype(np.int64), 2**STEP_BITS - 1) >> (STEP_BITS - levels)
+    apart = np.bitwise_or.reduce(cells[:, :place] ^ cells[:, place, None], axis=0)
+    level = (
+        levels - int(apart.min()).bit_length() + 1
+    )  # the coarsest at which it shares a cell with nobody before it
+    before = _standing(_names(cells, levels, level - 1))
+    if level > levels:  # it stands for nothing
+        before[:place] = True
+    else:
+        names = _names(cells, levels, level)
+        turns = _by_chance(names)
+        before |= _standing(names) & (turns < turns[place])
+    return order[before]
+
+
+def _smallest_sum_first(front: Points, totals: Points) -> Order:
+    """Return the order of rows by their sums, of equal ones the lexicographically smaller first."""
+    order = np.argsort(totals)
+    if (np.diff(totals[order]) == 0).any():
+        return np.lexsort((*front.T[::-1], totals))
+    return order
+
+
+def _names(cells: Order, levels: int, level: int) -> Order:
+    """Return the names of cells, (N,), at a coarser level: the upper bits of their numbers, (objectives, N), side by side."""
+    shifts = level * np.arange(len(cells))[:, None]
+    return np.asarray(((cells >> (levels - level)) << shifts).sum(axis=0), dtype=np.int64)
+
+
+def _standing(names: Order) -> NDArray[np.bool_]:
+    """Return which places are the first of their name."""
+    first = np.zeros(len(names), dtype=np.bool_)
+    first[np.unique(names, return_index=True)[1]] = True
+    return first
+
+
+def _by_chance(names: Order) -> NDArray[np.uint64]:
+    """Return numbers without pattern, a different one for each name (the finaliser of MurmurHash3, which can be undone)."""
+    mixed = names.astype(np.uint64)
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(factor)
+    return np.asarray(mixed ^ (mixed >> np.uint64(33)))
 
 
 def farthest_first(front: Points, *, ratios: Sequence[int] = (), until: int | None = None) -> Order:
@@ -123,9 +203,8 @@ def rank_of(points: Sequence[Sequence[float]], index: int, *, ratios: Sequence[i
     own = int(np.flatnonzero((distinct == table[index]).all(axis=1))[0])
     fronts = moocore.pareto_rank(distinct)
     front = np.flatnonzero(fronts == fronts[own])
-    order = front[farthest_first(distinct[front], ratios=ratios)]
-    ahead = order[: int(np.flatnonzero(order == own)[0])]
-    return int(counts[fronts < fronts[own]].sum() + counts[ahead].sum())
+    before = front[ahead(distinct[front], int(np.flatnonzero(front == own)[0]), ratios=ratios)]
+    return int(counts[fronts < fronts[own]].sum() + counts[before].sum())
 
 
 def _spread(points: Points, logarithms: Sequence[int]) -> Points:

@@ -115,7 +115,9 @@ class Proposer(ABC):
     @final
     def key(self, values: Values) -> tuple[object, ...]:
         """Return what is equal for values that mean the same candidate: those switched off are left out."""
-        return tuple((path, identity(value)) for path, value in sorted(self.active(values).items()))
+        active = sorted(self.active(values).items())
+        # one flat tuple: a searcher keeps one for each candidate
+        return tuple(part for path, value in active for part in (path, *identity(value)))
 
     @final
     def active(self, values: Values) -> dict[str, Scalar]:

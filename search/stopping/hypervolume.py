@@ -7,11 +7,14 @@ from typing import Any, final
 
 import moocore
 import numpy as np
+from numpy.typing import NDArray
 
 from spaces.objectives import COSTS, Objectives
 
 Row = Mapping[str, Any]
+Points = NDArray[np.float64]  # (N, objectives), 0 ideal to 1 worst
 GROWS = ("finished", "stopped")  # how a candidate ended that the hypervolume is told of
+WHOLE = 256  # points of a front beyond which only what a newcomer adds is computed: the whole takes 13 ms of a front of 3,000
 
 
 @final
@@ -55,13 +58,24 @@ class TeacherBox:
             point.append(min((float(value) - ideal) / (worst - ideal), 1.0))
         return point
 
-    def percent(self, points: Iterable[list[float]]) -> float:
+    def percent(self, points: Points) -> float:
         """Return the volume that the points dominate, in per cent of the box.
 
         Zitzler and Thiele 1998, doi 10.1007/BFb0056872.
         """
-        array = np.asarray(list(points), dtype=float).reshape(-1, len(self.ends))
-        return 100.0 * float(moocore.hypervolume(array, ref=[1.0] * len(self.ends))) if len(array) else 0.0
+        return 100.0 * float(moocore.hypervolume(points, ref=[1.0] * len(self.ends))) if len(points) else 0.0
+
+    def gain(self, point: Points, front: Points) -> float:
+        """Return what a point, (objectives,), adds to the volume of a front that does not dominate it, in per cent of the box.
+
+        That is its own volume less what the front has of it, and few points of a front have a part of it that no other has
+        (the exclusive hypervolume of While et al. 2012, doi 10.1109/TEVC.2010.2077298, section III).
+        """
+        within = np.maximum(front, point)
+        within = within[(within < 1.0).all(axis=1)]
+        if len(within):
+            within = within[moocore.is_nondominated(within)]
+        return self.percent(point[None]) - self.percent(within)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +101,7 @@ class Growth:
         self.best: dict[str, Best] = {}
         self.series: list[tuple[int, float]] = []
         self._box, self._objectives = box, dict(objectives)
-        self._front: list[list[float]] = []
+        self._front: Points = np.empty((0, len(box.ends)))
         self._after_end: list[float] = []
 
     @property
@@ -101,9 +115,18 @@ class Growth:
             self._note_best(row)
             point = self._box.point(row) if self._box.known else None
             if point is not None:
-                self._front = _front([*self._front, point])
-                self.series.append((len(self.series) + 1, self._box.percent(self._front)))
+                self.series.append((len(self.series) + 1, self._with(np.asarray(point))))
         self._after_end.append(self.percent or 0.0)
+
+    def _with(self, point: Points) -> float:
+        """Take a point, (objectives,), into the front; return the volume with it."""
+        front, before = self._front, self.percent or 0.0
+        if (front <= point).all(axis=1).any():
+            return before
+        self._front = np.vstack([front[~(point <= front).all(axis=1)], point])
+        if len(front) < WHOLE:
+            return self._box.percent(self._front)
+        return before + self._box.gain(point, front)
 
     def gain(self, ends: int) -> tuple[float, float] | None:
         """Return the hypervolume before and after the last `ends` candidates that ended.
@@ -146,9 +169,3 @@ def growth_of(objectives: Objectives, teacher: Mapping[str, float], ended: Itera
         if row["status"] in GROWS and row["role"] == "search":
             growth.add(row)
     return growth
-
-
-def _front(points: list[list[float]]) -> list[list[float]]:
-    """Return the points that no other one dominates: the rest adds no volume."""
-    flags = moocore.is_nondominated(np.asarray(points))
-    return [point for point, kept in zip(points, flags, strict=True) if kept]

@@ -177,7 +177,7 @@ def found_resources(
 ) -> Resources:
     """Return what a trial takes of this cluster, see `fitted`; of one that has just been started, once it is known how it grows.
 
-    A cluster that seems full is looked at for some seconds: work of our own that has just ended, such as filling a cache, is told
+    A cluster that seems busy is looked at for some seconds: work of our own that has just ended, such as filling a cache, is told
     as busy for a moment.
 
     Raises:
@@ -186,8 +186,10 @@ def found_resources(
     deadline, left = time.monotonic() + MONITOR_S, time.monotonic() + LEFT_S
     while True:
         try:
-            found = fitted(look(), workers=workers, cpus=cpus, gpus=gpus, most=most)
-            if not found.waits or time.monotonic() >= left:
+            seen = look()
+            found = fitted(seen, workers=workers, cpus=cpus, gpus=gpus, most=most)
+            wanted = seen.could_hold(found) if most is None else min(most, seen.could_hold(found))
+            if (not found.waits and found.slots >= wanted) or time.monotonic() >= left:
                 return found
         except ResourceError:
             silent = _internal_kv_get(MONITOR_KEY) is not None and _internal_kv_get(STATUS_KEY) is None

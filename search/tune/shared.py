@@ -41,6 +41,7 @@ def at_work(inputs: Inputs, address: str | None, *, say: Say) -> Iterator[None]:
     """
     with cluster.joined(address):
         check_seen({"--storage": Path(storage())} if storage() else {})
+        check_copies()
         _check_data(inputs.dataset_settings)
         for file in files_of_students(inputs.space):
             if blind := unseen([file]):

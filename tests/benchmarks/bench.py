@@ -1,6 +1,6 @@
 """What the parts of a search cost beside what they are for: a table of ratios on the terminal, and a JSON beside it.
 
-    make bench                                # all rows, about an hour on two quiet cores
+    make bench                                # all rows, about 25 minutes on two quiet cores
     make bench ARGS=--quick                   # fewer repeats on small data: is it about right?
     make bench ARGS='--only 1,4'              # some rows
     make bench ARGS='--only 3 --run runs/dlip'  # of a search that was made

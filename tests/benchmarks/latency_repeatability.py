@@ -50,7 +50,7 @@ SIZES = (
     (64, 2, 32, 4, 1),
 )
 """Width and depth of the image side, of the text side, and number of fusion layers."""
-TRAININGS, PAUSE_S = 2, 20.0
+TRAININGS, PAUSE_S = 2, 8.0
 
 
 def students(num: int) -> list[Subject]:

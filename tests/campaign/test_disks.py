@@ -11,7 +11,7 @@ from tests.campaign import faults
 from tests.e2e import runs
 from tests.e2e.snapshots import Snapshot, check_nothing_was_lost
 
-DISKS = 5
+DISKS = 3
 TRIALS = 6
 
 

@@ -8,26 +8,24 @@ from tests.e2e import runs
 from tests.integration import rays
 from tests.integration.test_two_nodes import SECRET, SPACE, home
 
-EPOCHS = 80  # about twenty seconds of training
+EPOCHS = 40  # about ten seconds of training
 
 
 def test_its_trials_go_on_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lose_a_node(tmp_path, monkeypatch, cpus=(1, 1), workers=1)
 
 
-@pytest.mark.parametrize("cpus", [(2, 2), (3, 1)], ids=["a-group-on-each-node", "a-group-over-both-nodes"])
-def test_groups_of_two_workers_go_on_elsewhere(
-    cpus: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lose_a_node(tmp_path, monkeypatch, cpus=cpus, workers=2)
+def test_groups_of_two_workers_go_on_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose_a_node(tmp_path, monkeypatch, cpus=(3, 1), workers=2)  # one group has a worker on each node
 
 
 def lose_a_node(place: Path, monkeypatch: pytest.MonkeyPatch, *, cpus: tuple[int, int], workers: int) -> None:
     """Search with two trials at a time on two nodes of so many CPUs, and kill the second one's raylet under one of them."""
     for name, value in SECRET.items():
         monkeypatch.setenv(name, value)
-    space = runs.write_space(place, SPACE.replace("epochs: 24", f"epochs: {EPOCHS}"))
+    space = runs.write_space(place, SPACE)
     arguments = (runs.script("search/run.py"), "--space", str(space), "--workers-per-trial", str(workers))
+    arguments += (f"--set=training.epochs={EPOCHS}",)
     title = runs.TRAIN_WORKER if workers > 1 else runs.TRIAL
     with (
         rays.head(num_cpus=cpus[0], **home(place, "one")) as first,
@@ -39,8 +37,9 @@ def lose_a_node(place: Path, monkeypatch: pytest.MonkeyPatch, *, cpus: tuple[int
 
             def trained_there() -> bool:
                 there = runs.processes_called(title, second.process.pid)
-                told = runs.ledgers(folder)
-                return bool(there) and len(told) == 2 and all(2 <= len(one) < EPOCHS for one in told.values())
+                # one may be through before the processes of another have come up
+                open_ones = [one for one in runs.ledgers(folder).values() if len(one) < EPOCHS]
+                return bool(there) and len(open_ones) == 2 and all(len(one) >= 2 for one in open_ones)
 
             command.wait_for(trained_there, "trials on both nodes")
             lost = second.kill_raylet()

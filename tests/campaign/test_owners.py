@@ -12,7 +12,7 @@ from tests.e2e import runs
 from tests.e2e.snapshots import Snapshot, check_nothing_was_lost, check_rungs_follow_the_trace
 from tests.e2e.test_bad_data import make_rows, write_rows
 
-SECOND = 5
+SECOND = 2
 
 
 def test_a_second_owner_is_refused_at_any_moment_and_the_first_goes_on(

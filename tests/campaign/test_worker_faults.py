@@ -1,4 +1,4 @@
-"""Workers that are killed, and disks that fill up, five times over: what was trained stays, bit for bit."""
+"""Workers that are killed, and disks that fill up, three times over: what was trained stays, bit for bit."""
 
 import os
 import random
@@ -16,7 +16,7 @@ from tests.e2e import runs
 from tests.e2e.test_export import finished_id
 from tests.integration.test_cluster import TWO_WORKERS
 
-REPEATS = 5
+REPEATS = 3
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(
     assert "Traceback" not in command.text
     kept = runs.ledger_of(out)
     assert 1 <= len(kept) < runs.EPOCHS
-    assert sorted(path.name for path in out.iterdir()) == ["checkpoint.pt", "rows.jsonl"]
+    assert {path.name for path in out.iterdir()} - {"best.pt"} == {"checkpoint.pt", "rows.jsonl"}  # no draft
     with worker(finished, out) as command:
         assert command.wait() == 0, command.text
     assert runs.ledger_of(out)[: len(kept)] == kept

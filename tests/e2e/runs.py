@@ -187,6 +187,19 @@ def end_processes(pids: Sequence[int]) -> None:
     wait_for_end(pids, patience_s=10.0)
 
 
+@contextmanager
+def held(pids: Sequence[int]) -> Iterator[None]:
+    """Let processes stand still as long as the block lasts."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
 def processes_called(title: bytes, pid: int) -> list[int]:
     """Return the processes below one whose command line holds a piece of text."""
     found = []

@@ -18,7 +18,7 @@ import pytest
 from tests.e2e import runs
 from tests.e2e.snapshots import Snapshot, check_nothing_was_lost, check_rungs_follow_the_trace
 
-TRIALS = 24  # more than a quick machine tries before the last of the signals comes
+TRIALS = 14  # more than a quick machine tries before the last of the signals comes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,8 @@ def story(finished: runs.Finished, tmp_path_factory: pytest.TempPathFactory) -> 
 
     with runs.started((*search, "--trials", str(TRIALS)), folder=place, env=finished.env) as command:
         command.wait_for(lambda: new_epochs(first), "an epoch of the extended run")
-        second_code, second_text = runs.run(search, folder=place, env=finished.env)
+        with runs.held(runs.processes_called(runs.TRIAL, command.pid)):
+            second_code, second_text = runs.run(search, folder=place, env=finished.env)
         second_text = second_text.replace(f" {command.pid} ", " PID ")
         interrupted_at = time.time()
         command.interrupt()

@@ -15,10 +15,13 @@ from tests.e2e.snapshots import Snapshot, check_nothing_was_lost
 from tests.house.tree import short, walk
 
 TOY = runs.ROOT / "tests" / "toy"
-TRIALS, MORE = 6, 9
+TRIALS, MORE = 4, 6
 SETTINGS = (
     "dataset.train_images=256",
     "training.pairs_per_epoch=128",
+    "dataset.val_images=128",
+    "dataset.test_images=128",
+    "evaluation.images=128",
 )  # what it is good at is of no matter here
 LOAD = """\
 import json, sys

@@ -1,6 +1,6 @@
 """A test may be left out for four reasons only, each with its marker, so that nothing is skipped unseen.
 
-One more marker, `properties`, leaves out nothing: it chooses the tests that draw their inputs.
+Two more leave out nothing: `properties` chooses the tests that draw their inputs, `campaign` the fault tests at full count.
 """
 
 import ast
@@ -30,10 +30,10 @@ def unmarked(path: Path) -> list[str]:
     return found
 
 
-def test_only_the_four_skip_markers_and_that_of_drawn_inputs_are_registered():
+def test_only_the_four_skip_markers_and_those_of_the_campaign_are_registered():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert sorted(line.partition(":")[0] for line in settings["markers"]) == sorted(
-        [*SKIP_MARKERS, "properties"]
+        [*SKIP_MARKERS, "campaign", "properties"]
     )
     assert "--strict-markers" in settings["addopts"]
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,14 +120,8 @@ def hold_the_first_for_the_second(command: runs.Command) -> None:
     def trials() -> list[int]:
         return runs.processes_called(runs.TRIAL, os.getpid())  # both nodes are ours
 
-    held = command.wait_for(trials, "a trial")
-    for pid in held:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with runs.held(command.wait_for(trials, "a trial")):
         command.wait_for(lambda: len(trials()) >= 2, "a trial on the other node")
-    finally:
-        for pid in held:
-            os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")

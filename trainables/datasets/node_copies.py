@@ -36,8 +36,8 @@ _listeners: list[
 
 
 def node_copies() -> str:
-    """Return the folder of this node's copies, "" where it keeps none."""
-    return os.environ.get(NODE_COPIES, "")
+    """Return the folder of this node's copies, `~` being the home of whoever reads it; "" where it keeps none."""
+    return os.path.expanduser(os.environ.get(NODE_COPIES, ""))
 
 
 @contextmanager

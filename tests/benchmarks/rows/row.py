@@ -2,10 +2,11 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+STEADY = 0.02  # of a figure: where the quartiles of some repeats lie no farther apart, no more are made
 ROOT = Path(__file__).resolve().parents[3]
 SPACE = ROOT / "spaces" / "dlip.yaml"
 
@@ -23,7 +24,7 @@ class Asked:
     run: Path | None = None
 
     def repeats(self, full: int) -> int:
-        """Return how often to measure: `full` times, or three times where that is enough."""
+        """Return how often to measure at most: `full` times, or three times where that is enough."""
         return min(3, full) if self.quick else full
 
 
@@ -71,6 +72,14 @@ def row_of(name: str, values: Sequence[float], command: str, *, unit: str = "", 
         n=n or len(values),
         command=command,
     )
+
+
+def steady(measure: Callable[[], float], least: int, most: int) -> list[float]:
+    """Return repeats of a figure: `least`, and more until they are steady, `most` at most."""
+    values = [measure() for _ in range(least)]
+    while len(values) < most and not spread(values) <= STEADY:
+        values.append(measure())
+    return values
 
 
 def spread(values: Sequence[float]) -> float:

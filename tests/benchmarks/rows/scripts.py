@@ -5,14 +5,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.rows.row import ROOT, Asked, Row, again, row_of
 
-REPEATS = {100: 3, 1_000: 3, 10_000: 1}
-"""Trials of a search -> how often it is measured; the largest takes a quarter of an hour."""
-QUICK_REPEATS = {100: 2, 1_000: 2}
+REPEATS = {"evolution": {100: 3, 1_000: 2, 10_000: 1}, "hyperopt": {100: 1, 1_000: 1}}
+"""Searcher -> trials of a search -> how often it is measured; hyperopt's proposals after 10,000 take a quarter of an hour."""
+QUICK_REPEATS = {"evolution": {100: 2, 1_000: 2}}
 KINDS = ("proposal", "epoch", "end")
 
 
@@ -33,7 +34,12 @@ def latency(asked: Asked) -> list[Row]:
 
 def driver(asked: Asked) -> list[Row]:
     """Return what an event costs the driver after 100 trials, and how that and its memory grow."""
-    searcher, repeats = ("evolution", QUICK_REPEATS) if asked.quick else ("hyperopt", REPEATS)
+    chosen = QUICK_REPEATS if asked.quick else REPEATS
+    return [row for searcher, repeats in chosen.items() for row in _driver(asked, searcher, repeats)]
+
+
+def _driver(asked: Asked, searcher: str, repeats: Mapping[int, int]) -> list[Row]:
+    """Return the rows of one searcher."""
     told: dict[int, list[dict[str, Any]]] = {size: [] for size in repeats}
     for number in range(max(repeats.values())):
         for size in [size for size, count in repeats.items() if number < count]:
@@ -50,10 +56,11 @@ def driver(asked: Asked) -> list[Row]:
         name = f"driver, one {kind}, the last 100 of {first} trials ({searcher})"
         rows.append(row_of(name, [one[what] for one in told[first]], command, unit="CPU ms"))
         for size in larger:
-            name = f"  {kind}, of {size:,} trials / of {first}"
-            rows.append(row_of(name, grown(what, size), command))
+            for how, key in (("mean", what), ("median", f"{kind}_middle_cpu_ms")):
+                name = f"  {kind}, of {size:,} trials / of {first} ({searcher}, {how})"
+                rows.append(row_of(name, grown(key, size), command))
     for size in larger:
-        name = f"driver, memory after {size:,} trials / after {first}"
+        name = f"driver, memory after {size:,} trials / after {first} ({searcher})"
         rows.append(row_of(name, grown("memory_mib", size), command))
     return rows
 

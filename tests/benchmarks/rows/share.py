@@ -17,7 +17,7 @@ from spaces.load import load_space
 from tests.benchmarks.rows.row import SPACE, Asked, Row, again, row_of
 
 WINDOWS = 8
-TRIALS, QUICK_TRIALS = 16, 4
+TRIALS, QUICK_TRIALS = 12, 4
 QUICK = [
     "training.epochs=3",
     "training.pairs_per_epoch=640",

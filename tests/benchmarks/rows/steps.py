@@ -17,14 +17,14 @@ from search.inputs.inputs import Inputs
 from search.inputs.teacher_cache import fill_teacher_caches
 from spaces.candidate import Candidate
 from tests.benchmarks.rows.device import busy_share, flops_of, most_flops
-from tests.benchmarks.rows.row import Asked, Row, again, row_of
+from tests.benchmarks.rows.row import Asked, Row, again, row_of, steady
 from tests.benchmarks.rows.students import FEW_PICTURES, WIDTHS, prepared, student_of_width
 from trainables.signals import Batch, Signals, Source, Wants
 from trainables.teachers.cache.read import TeacherCache
 from trainables.training.build import build_step
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
 
-REPEATS, STEPS, QUICK_STEPS, BATCH = 9, 10, 4, 64
+REPEATS, STEPS, QUICK_STEPS, BATCH = 9, 8, 4, 64
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -135,10 +135,12 @@ def _against_constants(
         steps = Steps(inputs, student_of_width(inputs, width), count)
         recorded = Recorded(made())
         steps.seconds(recorded)  # also warms up
-        ratios, base = [], []
-        for _ in range(repeats):
-            base.append(steps.seconds(Constant(recorded.said)))
-            ratios.append(steps.seconds(made()) / base[-1])
+
+        def ratio(steps: Steps = steps, said: list[Signals] = recorded.said) -> float:
+            base = steps.seconds(Constant(said))
+            return steps.seconds(made()) / base
+
+        ratios = steady(ratio, min(3, repeats), repeats)
         name = f"step {how} / constant tensors, student {width}"
         rows.append(row_of(name, ratios, again(number, asked)))
         if DEVICE.type == "cuda":

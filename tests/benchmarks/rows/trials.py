@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from tests.benchmarks.trial_overhead import SKIPPED, TINY, TRIALS, measure, proc
 from trainables.share import usable_cores
 
 QUICK_TRIALS = 9
+HELD_S = 300.0  # as long as the first trials wait for the others
 TRIAL = b"ray::ImplicitFunc"  # as Ray calls the process of a function that Tune runs
 
 
@@ -25,7 +28,7 @@ def overhead(asked: Asked) -> list[Row]:
     rows, whole = list[Row](), []
     for workers in (1, 2):
         with contextlib.redirect_stdout(sys.stderr):
-            told = measure(workers, QUICK_TRIALS + workers - 1 if asked.quick else 2 * TRIALS)
+            told = measure(workers, QUICK_TRIALS + workers - 1 if asked.quick else TRIALS + TRIALS // 2)
         if told["code"]:
             raise RuntimeError(f"the search of {workers} workers ended with exit code {told['code']}")
         each = told["overhead_cpu_s"]
@@ -38,20 +41,30 @@ def overhead(asked: Asked) -> list[Row]:
 
 
 class Memory(threading.Thread):
-    """Samples the memory of the trials below this process, and how many there were, twice a second."""
+    """Samples the memory of the trials below this process, and how many there were, twice a second.
 
-    def __init__(self) -> None:
+    The first trials are held until as many as are wanted have a process: on a busy machine they would be through before.
+    """
+
+    def __init__(self, wanted: int) -> None:
         super().__init__(daemon=True)
+        self.wanted, self.held = wanted, wanted > 1
         self.samples: list[tuple[int, float]] = []
         self.driver = 0.0
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
         """Sample."""
+        patience = time.monotonic() + HELD_S
         while not self._stop_asked.wait(0.5):
-            found = list(memory_of_trials())
-            self.samples.append((len(found), sum(found)))
+            found = dict(memory_of_trials())
+            self.samples.append((len(found), sum(found.values())))
             self.driver = max(self.driver, pss_mib(os.getpid()) or 0.0)
+            if self.held:
+                self.held = len(found) < self.wanted and time.monotonic() < patience
+                for pid in found:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGSTOP if self.held else signal.SIGCONT)
 
     def end(self) -> None:
         """Sample no more."""
@@ -74,7 +87,7 @@ class Memory(threading.Thread):
 
 def memory(asked: Asked) -> list[Row]:
     """Return the proportional memory (Pss) of one trial's process, and of as many as there are cores."""
-    cores, repeats = usable_cores(), 1 if asked.quick else 3
+    cores, repeats = usable_cores(), 1 if asked.quick else 2
     alone, together, driver = list[float](), list[float](), list[float]()
     for _ in range(repeats):
         alone.append(_searched(1).most(1))
@@ -90,13 +103,13 @@ def memory(asked: Asked) -> list[Row]:
     ]
 
 
-def memory_of_trials() -> Iterator[float]:
-    """Yield the memory of each process below this one that runs a trial, in MiB."""
+def memory_of_trials() -> Iterator[tuple[int, float]]:
+    """Yield each process below this one that runs a trial, and its memory in MiB."""
     for pid in processes_below():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):  # it has just ended
             title = Path(f"/proc/{pid}/cmdline").read_bytes()
             if title.startswith(TRIAL) and (mib := pss_mib(pid)):
-                yield mib
+                yield pid, mib
 
 
 def pss_mib(pid: int) -> float | None:
@@ -109,7 +122,7 @@ def pss_mib(pid: int) -> float | None:
 
 def _searched(concurrent: int) -> Memory:
     """Return what was sampled while a search ran so many trials at once."""
-    watch = Memory()
+    watch = Memory(concurrent)
     with tempfile.TemporaryDirectory() as place:
         watch.start()
         words = [word for one in TINY for word in ("--set", one)]

@@ -87,6 +87,12 @@ def test_each_model_is_measured_once_and_the_teacher_in_the_same_way(
         assert {name: row[name] for name in expected(inputs, row)} == expected(inputs, row)
     teacher = of_size(inputs.measures["embedded"].subject).latency_ms
     assert facts["whole_latency"]["embedded"]["latency_ms"] == 2 * teacher
+    own = facts["whole_latency_of_students"]
+    assert set(own) == {row["candidate_id"] for row in finished(recorder)}
+    for row in finished(recorder):  # with how often it was measured, which the table does not hold
+        told = {"wall_latency_ms": own[row["candidate_id"]]["latency_ms"]}
+        assert told == {"wall_latency_ms": row["wall_latency_ms"]}
+        assert "samples" in own[row["candidate_id"]]
     assert said == ["latency of 3 models as a whole, one at a time: cpu, eager, float32, batch 1, 1 thread"]
 
 

@@ -6,6 +6,7 @@ import moocore
 import numpy as np
 import pytest
 
+from search.stopping import hypervolume
 from search.stopping.hypervolume import Growth, TeacherBox
 
 TEACHER = {"retention": 100.0, "params": 1000.0, "latency_ms": 10.0}
@@ -44,6 +45,23 @@ def test_three_objectives_agree_with_the_volume_in_plain_numbers() -> None:
     plain = np.array([[one["retention"], one["params"], one["latency_ms"]] for one in rows])
     volume = moocore.hypervolume(plain, ref=[0, 1000, 10], maximise=[True, False, False])
     assert grown(rows, THREE).percent == pytest.approx(100 * volume / (100 * 1000 * 10))
+
+
+@pytest.mark.parametrize("known", [0, 5])
+def test_what_a_newcomer_adds_to_a_long_front_comes_to_the_volume_in_plain_numbers(
+    known: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hypervolume, "WHOLE", known)  # points from which on only that is computed
+    rng = np.random.default_rng(3)
+    figures = rng.uniform((0, 0, 0), (130, 1100, 11), size=(80, 3))
+    figures[40:60] = figures[20:40] * (1.05, 0.9, 0.9)  # drive others off
+    figures[60:] = figures[:20]  # again
+    rows = [row(str(i), one[0], one[1], latency_ms=one[2]) for i, one in enumerate(figures)]
+    growth = grown(rows, THREE)
+    for count, percent in growth.series:
+        volume = moocore.hypervolume(figures[:count], ref=[0, 1000, 10], maximise=[True, False, False])
+        # a sum of at most 80 parts of double precision, each at most the box
+        assert percent == pytest.approx(100 * volume / (100 * 1000 * 10), rel=1e-12, abs=1e-11)
 
 
 def test_the_volume_does_not_depend_on_the_order_and_never_falls() -> None:

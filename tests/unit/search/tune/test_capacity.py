@@ -252,11 +252,12 @@ def test_a_cluster_without_a_monitor_is_refused_at_once(monkeypatch: pytest.Monk
         capacity.found_resources(workers=1, cpus=1, gpus=0)
 
 
+@pytest.mark.parametrize("left", [{}, {"CPU": 1.0}], ids=["nothing is free", "a half is free"])
 @pytest.mark.parametrize("ours", [True, False])
 def test_what_our_own_work_has_just_left_is_not_called_busy(
-    monkeypatch: pytest.MonkeyPatch, ours: bool
+    monkeypatch: pytest.MonkeyPatch, ours: bool, left: dict[str, float]
 ) -> None:
-    full, empty = cluster({"CPU": 2}, free={}), cluster({"CPU": 2})
+    full, empty = cluster({"CPU": 2}, free=left), cluster({"CPU": 2})
     now, looks = [0.0], list[Cluster]()
 
     def look() -> Cluster:
@@ -270,5 +271,5 @@ def test_what_our_own_work_has_just_left_is_not_called_busy(
     monkeypatch.setattr(capacity.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(capacity.time, "sleep", sleep)
     found = capacity.found_resources(workers=1, cpus=1, gpus=0)
-    assert (found.slots, bool(found.waits)) == ((2, False) if ours else (1, True))
+    assert (found.slots, bool(found.waits)) == ((2, False) if ours else (1, not left))
     assert now[0] == (2.0 if ours else capacity.LEFT_S)

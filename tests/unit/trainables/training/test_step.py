@@ -9,7 +9,7 @@ import torch
 
 from tests.unit.trainables.small import CPU, candidate_config, watched_passes
 from trainables.datasets.encoded import EncodedSplit
-from trainables.families.blip import model as module
+from trainables.families.blip import pairs as module
 from trainables.signals import Batch, Signals, Want
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import build_step

@@ -92,6 +92,15 @@ def test_without_the_setting_the_storage_is_read(
     assert NODE_COPIES not in os.environ
 
 
+def test_a_home_in_the_setting_is_that_of_whoever_reads_it(
+    storage: Path, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(NODE_COPIES, "~/copies")
+    assert node_copy(storage, told.append).is_relative_to(tmp_path / "home" / "copies")
+    assert not Path("~").exists()
+
+
 def test_caches_of_the_same_name_have_copies_of_their_own(
     storage: Path, tmp_path: Path, told: list[str]
 ) -> None:
