@@ -7,20 +7,14 @@ from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import init
-from torch.overrides import TorchFunctionMode
 
 from spaces.errors import ShapeError
 from spaces.plugins import resolve
 from trainables.families import FIRST, table_of
 from trainables.families.origin import Begun, Importance, Open, Origin, unreadable
+from trainables.families.undrawn import Undrawn
 from trainables.signals import NOTHING, Batch, Inputs, Offers, Signals, Want, Wants
 from trainables.tokenizer import VocabularyConfig
-
-DRAWING = frozenset(
-    {Tensor.normal_, Tensor.uniform_, Tensor.erfinv_, init.normal_, init.uniform_, init.kaiming_uniform_}
-)
-"""What fills a tensor with random numbers, and the function of them by which a normal distribution is cut off."""
 
 
 class Architecture(Protocol):
@@ -322,20 +316,6 @@ def drops(model: nn.Module) -> bool:
     )
 
 
-class _Undrawn(TorchFunctionMode):
-    """Leaves weights without memory undrawn: on the meta device each drawing takes milliseconds, and a plan builds hundreds."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Give back what would be drawn into, and run all else."""
-        if func in DRAWING:
-            filled: Tensor = args[0] if args else (kwargs or {})["tensor"]
-            if filled.is_meta:
-                return filled
-        return func(*args, **(kwargs or {}))
-
-
 @dataclass(frozen=True)
 class Blueprint:
     """A model before it exists: the name of its family, and its architecture."""
@@ -357,7 +337,7 @@ class Blueprint:
 
     def on_meta(self) -> Family:
         """Return the model on the meta device, in eval mode: all shapes, no memory, no random number drawn."""
-        with torch.device("meta"), _Undrawn():
+        with torch.device("meta"), Undrawn():
             return self.build().eval()
 
     @property

@@ -62,7 +62,11 @@ LEARNING = [(10, 100), (20, 100), (15, 100), (30, 100), (25, 100), (40, 100), (3
 def test_under_a_quota_the_decision_tells_who_has_gone_on(tmp_path: Path) -> None:
     judge = MOAsha(QUOTA, OBJECTIVES, folder=tmp_path)
     found = verdicts(judge, [row(*student) for student in LEARNING])
-    assert found == ["continue"] * 2 + ["stop", "continue", "stop"] + ["continue"] + ["stop", "continue", "stop"]
+    assert found == ["continue"] * 2 + ["stop", "continue", "stop"] + ["continue"] + [
+        "stop",
+        "continue",
+        "stop",
+    ]
     assert judge.verdict("c2").reason == "place 2 of 3 at epoch 1, where it is dominated and 2 have gone on"
     assert judge.verdict("c7").reason == "place 2 of 8 at epoch 1, where 4 have gone on"
 
