@@ -69,17 +69,17 @@ def _sized(teacher: Teacher, side: int) -> Teacher:
     """
     before, files = teacher.preprocess, teacher.files
     try:
-        model = teacher.model.at_size(side)
+        sized = teacher.plan.at_size(side).architecture
     except ShapeError as error:
         raise TeacherError(f"teacher {files.name}, {error}") from error
     note = f"is shown pictures of {side} px instead of {before.image_size}: its table of positions is interpolated"
     shorter = before.resize and round(before.resize * side / before.image_size)
     made = Teacher(
-        model,
+        lambda: teacher.model.at_size(side),  # read when somebody asks
         teacher.tokenizer,
         replace(before, image_size=side, resize=shorter),
         _another(files, f"image_size {side}", note),
-        blueprint=Blueprint(teacher.blueprint.kind, model.architecture),
+        blueprint=Blueprint(teacher.blueprint.kind, sized),
     )
     made.temperature = teacher.temperature
     return made

@@ -54,7 +54,8 @@ def at_size(model: Any, side: int) -> Any:
     Raises:
         ShapeError: its patches do not fill them.
     """
-    made = type(model)(sized(model.architecture, side)).to(model.device)
+    with torch.device(model.device):  # also the meta device, where nothing is drawn
+        made = type(model)(sized(model.architecture, side))
     made.load_state_dict(fitted(model.state_dict(), made.architecture))
     made.negatives, made.drawn_from, made.floor = model.negatives, model.drawn_from, model.floor
     made.train_with(model.regular)

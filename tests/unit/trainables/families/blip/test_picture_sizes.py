@@ -67,6 +67,7 @@ def test_a_side_that_patches_do_not_fill_is_refused(side: int) -> None:
 def test_a_teacher_is_shown_pictures_of_another_size_and_says_so(tmp_path: Path) -> None:
     plain = load_teacher(str(write_teacher(tmp_path / "small")))
     larger = load_teacher(f"{plain.files.folder},image_size=96,prompt=there is a")
+    assert not larger.is_read, "its sizes need no weights"
     assert larger.preprocess.image_size == larger.around(()).image_size == 96
     assert larger.preprocess.framing.side == 96
     assert larger.blueprint.architecture.image_tokens == 10
