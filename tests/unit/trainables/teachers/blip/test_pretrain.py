@@ -68,7 +68,7 @@ def test_the_second_recipe_tells_what_it_taught(tmp_path: Path, capsys: pytest.C
     told = made[0].measured
     assert told["training"]["recipe"] == "second"
     assert told["training"]["images"] == 2 * FEW.train_images
-    assert told["training"]["questions"] == ["relation"]
+    assert told["training"]["questions"] == ["relation", "relation", "where"]
     assert told["training"]["falsehoods"] is True
     assert "--recipe second" in told["command"]
     assert made[0].fingerprint == made[1].fingerprint
