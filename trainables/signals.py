@@ -40,6 +40,8 @@ PICTURE, CAPTION, QUESTION, LABEL, STATEMENT = "picture", "caption", "question",
 """Kinds of rows that data sets have; another one may have others. A label is one of a picture's own; a statement is about a
 picture and a second one, and belongs to the first."""
 TEXTS = frozenset({CAPTION, QUESTION, STATEMENT})
+FALSEHOOD = "falsehood"
+"""Of fields `.ids` and `.mask` beside those of captions: each caption made false of its picture, where a batch has that."""
 PIXELS = "picture.pixels"
 CLASS = "picture.label"
 SECOND = "picture_2"

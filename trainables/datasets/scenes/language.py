@@ -93,9 +93,10 @@ def _exist(stream: IntegerStream, scene: list[Shape], item: Shape) -> tuple[str,
     return f"is there a {COLOR_NAMES[color]} {SHAPES[shape]} ?", answer
 
 
-def _relation_question(
+def relation_question(
     stream: IntegerStream, scene: list[Shape], item: Shape, kind: str
 ) -> tuple[str, str] | None:
+    """Return question and answer of the kind `relation` or `where` about a shape; None where the draw gives no clear one."""
     other = stream.choose(scene)
     if other is item:
         return None
@@ -135,6 +136,6 @@ def question(stream: IntegerStream, scene: list[Shape]) -> tuple[str, str, str]:
         if kind == "exist":
             return kind, *_exist(stream, scene, item)
         if kind in ("relation", "where") and len(scene) > 1:
-            asked = _relation_question(stream, scene, item, kind)
+            asked = relation_question(stream, scene, item, kind)
             if asked is not None:
                 return kind, *asked

@@ -37,7 +37,7 @@ from trainables.families.blip.offers import (
     offers_of,
 )
 from trainables.families.blip.options import IMPORTANCE, INHERIT, BlipOptions, resolved
-from trainables.families.blip.pairs import RANK, FusedPairs, of_all_workers, pairs_drawn_by
+from trainables.families.blip.pairs import RANK, FusedPairs, met, pairs_drawn_by
 from trainables.families.blip.passes import layer_sample, pass_inputs
 from trainables.families.blip.positions import at_size, fitted
 from trainables.families.blip.regular import Regular, make_regular
@@ -248,7 +248,7 @@ class Blip(Family):
     ) -> Signals:
         """Return the signals; only the passes that they need are run.
 
-        The rows of `fused` are the given pairs; where `fused.labels` is wanted, hard negatives follow them.
+        The rows of `fused` are the given pairs; where `fused.labels` is wanted, negatives follow them, see `pairs.met`.
         """
         asked, found = modes(wants), Signals()
         mined = LABELS in wants
@@ -358,10 +358,7 @@ class Blip(Family):
         ids, mask = batch["caption.ids"], batch["caption.mask"]
         length = ids.shape[1]
         if pairs is not None:
-            if pairs.of_all:
-                ids, mask, tokens = of_all_workers(ids, mask, tokens, pad=self.architecture.vocabulary.pad)
-            ids, mask, tokens = ids[pairs.captions_N], mask[pairs.captions_N], tokens[pairs.images_N]
-            found[LABELS] = pairs.labels_N
+            ids, mask, tokens, found[LABELS] = met(batch, pairs, tokens, pad=self.architecture.vocabulary.pad)
         grounded = ids.clone()
         grounded[:, 0] = there(self.architecture.vocabulary.enc)
         asked, trace_of = first_of(mask) if self.training else None, trace_layers(wants, "fused")

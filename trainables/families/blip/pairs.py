@@ -3,6 +3,7 @@
 BLIP (Li et al. 2022, section 3.2) as coded upstream: one image per caption and one caption per image, drawn
 by the ITC softmax. Pairs of the same caption or the same image are no negatives. Of several workers each draws among its own
 pairs, as upstream for Flickr30k, or among those of all, as for COCO: then gradients flow to the pictures of the others, too.
+A batch may bring captions made false, which are negatives as well.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from trainables.families.blip.offers import IMAGE_EMBEDDING, TEMPERATURE, TEXT_EMBEDDING
 from trainables.gather import first_row, gather_counted, num_workers, worker_rows
-from trainables.signals import PICTURE, Batch, Signals
+from trainables.signals import FALSEHOOD, PICTURE, Batch, Signals
 from trainables.transfer import to_device
 
 RANK, WORKERS = "rank", "workers"
@@ -154,3 +155,33 @@ def pairs_drawn_by(by: Signals | None, batch: Batch, drawn_from: str = RANK) -> 
         return _among_all(by, batch, generator)
     similarity_BB = by[IMAGE_EMBEDDING] @ by[TEXT_EMBEDDING].T / by[TEMPERATURE]
     return fused_pairs(similarity_BB, batch, generator)
+
+
+def met(
+    batch: Batch, pairs: FusedPairs, tokens_BPD: Tensor, *, pad: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return ids and mask (M, T) of the texts, tokens (M, P, D) of the images that they meet, and labels (M,).
+
+    Behind the pairs, each image meets its own caption made false, where a batch has those: `falsehood.ids` and `.mask`, (B, T) as
+    its captions. No drawing finds negatives that are so near.
+
+    Args:
+        batch: with captions.
+        pairs: which meet.
+        tokens_BPD: of the batch's images.
+        pad: token that fills shorter texts.
+    """
+    ids, mask, tokens, labels = batch["caption.ids"], batch["caption.mask"], tokens_BPD, pairs.labels_N
+    if pairs.of_all:
+        ids, mask, tokens = of_all_workers(ids, mask, tokens, pad=pad)
+    ids, mask, tokens = ids[pairs.captions_N], mask[pairs.captions_N], tokens[pairs.images_N]
+    if f"{FALSEHOOD}.ids" not in batch:
+        return ids, mask, tokens, labels
+    false_ids, false_mask = batch[f"{FALSEHOOD}.ids"], batch[f"{FALSEHOOD}.mask"]
+    longer = ids.shape[1] - false_ids.shape[1]  # another worker's captions may be
+    return (
+        torch.cat([ids, F.pad(false_ids, (0, longer), value=pad)]),
+        torch.cat([mask, F.pad(false_mask, (0, longer), value=False)]),
+        torch.cat([tokens, tokens_BPD]),
+        torch.cat([labels, labels.new_zeros(len(tokens_BPD))]),
+    )

@@ -2,14 +2,15 @@
 
     python -m trainables.teachers.blip.pretrain --out teacher/
 
-reproduces the shipped folder on one CPU core; the figures that it reached are kept in the folder's config.
+reproduces the shipped folder on one CPU core; the figures that it reached are kept in the folder's config. `--recipe second`
+trains longer, on more scenes and questions, with captions made false as negatives.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from trainables.tasks import DEFAULT
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
 from trainables.teachers.blip.scene_captions import exact_captions
+from trainables.teachers.blip.scene_lessons import FalseCaptions, with_questions
 from trainables.teachers.pretraining import run, say
 from trainables.tokenizer import Tokenizer, write_word_tokenizer
 from trainables.training.build import build_losses
@@ -42,6 +44,43 @@ CHECK_EVERY = 5
 PREPROCESS = PreprocessConfig(image_size=SIZE, mean=(110 / 255,) * 3, std=(60 / 255,) * 3)
 LOSSES = {"itc": {}, "itm": {}, "lm": {"label_smoothing": 0.0}, "vqa": {}}
 CLEAN = ScenesDataset.Config(train_images=20_000, mismatched=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the teacher is trained.
+
+    Attributes:
+        about: what it is, for the help text.
+        times: so many times the pictures of `CLEAN`.
+        questions: kinds of which each scene gets one question more, see `scene_lessons`.
+        falsehoods: whether each caption made false is a negative, too.
+        training: options of `TrainingConfig`.
+    """
+
+    about: str
+    times: int = 1
+    questions: tuple[str, ...] = ()
+    falsehoods: bool = False
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+USUAL = {"lr": 1.2e-3, "warmup_steps": 100, "itm_negatives": "student"}
+RECIPES = {
+    "first": Recipe(
+        about="matching every other step, from 35 %% on",
+        training={**USUAL, "epochs": 38, "fused_every": 2, "fused_from": 0.35},
+    ),
+    "second": Recipe(
+        about="twice as many pictures, more questions about relations, and matching at every step from 15 %% on, "
+        "against captions made false, too",
+        times=2,
+        questions=("relation", "relation", "where"),
+        falsehoods=True,
+        training={**USUAL, "epochs": 84, "fused_from": 0.15},
+    ),
+}
+SHIPPED = "first"
 
 
 def teacher_config(folder: Path) -> BlipArchitecture:
@@ -120,15 +159,33 @@ def train_epochs(
     return round(time.process_time() - start)
 
 
-def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, Any]:
-    """Train the teacher, write its folder, and return its measured figures."""
+def lessons(dataset: ScenesDataset, tokenizer: Tokenizer, recipe: Recipe, *, seed: int) -> EncodedSplit:
+    """Return what the teacher learns from."""
+    split = dataset.split("train", framing=PREPROCESS.framing, progress=say)
+    scenes = dataset.scenes("train", say)
+    split = with_questions(split, scenes, recipe.questions, seed=seed)
+    if recipe.falsehoods:
+        return FalseCaptions(split, tokenizer, PREPROCESS, scenes=scenes)
+    return EncodedSplit(split, tokenizer, PREPROCESS)
+
+
+def _told(name: str, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "recipe": name,
+        "images": recipe.times * CLEAN.train_images,
+        "questions": list(recipe.questions),
+        "falsehoods": recipe.falsehoods,
+    }
+
+
+def pretrain(folder: Path, name: str, recipe: Recipe, *, seed: int) -> dict[str, Any]:
+    """Train the teacher by a recipe of that name, write its folder, and return its measured figures."""
     torch.manual_seed(seed)
-    dataset = ScenesDataset(CLEAN)
+    config = TrainingConfig(**recipe.training)
+    dataset = ScenesDataset(replace(CLEAN, train_images=recipe.times * CLEAN.train_images))
     sizes = teacher_config(folder)
     tokenizer = Tokenizer.from_folder(folder, sizes.vocabulary, sizes.max_tokens)
-    split = EncodedSplit(
-        dataset.split("train", framing=PREPROCESS.framing, progress=say), tokenizer, PREPROCESS
-    )
+    split = lessons(dataset, tokenizer, recipe, seed=seed)
     val = EncodedSplit(dataset.split("val", framing=PREPROCESS.framing, progress=say), tokenizer, PREPROCESS)
     model = Blip(sizes)
 
@@ -139,9 +196,9 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
     cpu_s = train_epochs(model, split, LOSSES, config=config, seed=seed, check=check)
     measured = {
         "data_specification": dataset.specification,
-        "training": {**asdict(config), "seed": seed, "cpu_s": cpu_s},
+        "training": {**asdict(config), **_told(name, recipe), "seed": seed, "cpu_s": cpu_s},
         "metrics": measure(model.half().float(), dataset, tokenizer),
-        "command": "python -m trainables.teachers.blip.pretrain --out DIR",
+        "command": f"python -m trainables.teachers.blip.pretrain --recipe {name} --out DIR",
     }
     write_model_folder(
         folder,
@@ -160,18 +217,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m trainables.teachers.blip.pretrain", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--epochs", type=int, default=38, help="epochs of 2,000 pairs (default 38)")
+    parser.add_argument(
+        "--recipe",
+        choices=tuple(RECIPES),
+        default=SHIPPED,
+        help="; ".join(
+            f"{name}: {one.training['epochs']} epochs, {one.about}" for name, one in RECIPES.items()
+        )
+        + f" (default {SHIPPED}, which made the shipped one)",
+    )
+    parser.add_argument("--epochs", type=int, help="epochs of 2,000 pairs (default: as the recipe says)")
 
     def train(told: argparse.Namespace) -> dict[str, Any]:
-        config = TrainingConfig(
-            epochs=told.epochs,
-            lr=1.2e-3,
-            warmup_steps=100,
-            itm_negatives="student",
-            fused_every=2,
-            fused_from=0.35,
-        )
-        return pretrain(told.out, config, seed=told.seed)
+        recipe = RECIPES[told.recipe]
+        if told.epochs is not None:
+            recipe = replace(recipe, training={**recipe.training, "epochs": told.epochs})
+        return pretrain(told.out, told.recipe, recipe, seed=told.seed)
 
     return run(parser, arguments, train)
 

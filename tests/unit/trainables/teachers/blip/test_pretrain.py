@@ -57,6 +57,24 @@ def test_command_writes_a_teacher_with_its_measured_quality(
 
 
 @pytest.mark.usefixtures("few")
+def test_the_second_recipe_tells_what_it_taught(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = []
+    for name in ("a", "b"):
+        torch.manual_seed(len(made))
+        assert pretrain.main(["--out", str(tmp_path / name), "--recipe", "second", "--epochs", "1"]) == 0, (
+            capsys.readouterr().err
+        )
+        made.append(load_teacher(str(tmp_path / name)).files)
+    told = made[0].measured
+    assert told["training"]["recipe"] == "second"
+    assert told["training"]["images"] == 2 * FEW.train_images
+    assert told["training"]["questions"] == ["relation", "relation", "where"]
+    assert told["training"]["falsehoods"] is True
+    assert "--recipe second" in told["command"]
+    assert made[0].fingerprint == made[1].fingerprint
+
+
+@pytest.mark.usefixtures("few")
 def test_the_same_seed_makes_the_same_teacher(tmp_path: Path) -> None:
     prints = []
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
@@ -67,7 +85,14 @@ def test_the_same_seed_makes_the_same_teacher(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--epochs", "0"), ("--seed", "-1"), ("--threads", "0"), ("--out", "file/teacher")]
+    "wrong",
+    [
+        ("--epochs", "0"),
+        ("--seed", "-1"),
+        ("--threads", "0"),
+        ("--out", "file/teacher"),
+        ("--recipe", "third"),
+    ],
 )
 def test_a_wrong_flag_is_one_message_before_anything_is_drawn(
     wrong: tuple[str, str],
@@ -82,7 +107,7 @@ def test_a_wrong_flag_is_one_message_before_anything_is_drawn(
     except SystemExit as left:  # as argparse ends
         code = left.code
     assert code == 2
-    assert f"error: {wrong[0]}" in capsys.readouterr().err
+    assert wrong[0] in capsys.readouterr().err.rpartition("error: ")[2]
     assert not Path("teacher").exists()
 
 
