@@ -189,6 +189,7 @@ class TrialLoop:
             classes=data.classes,
             importance=partial(kept_importance, self.teacher, opened.train, data.fingerprint, say=say),
         )
+        checkpoint.begin_with(step, job.start)
         self.trainer = Trainer(
             step.to(self.device),
             opened.train,
