@@ -24,8 +24,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python search/finalise.py",
         description="Train students of a run longer and for each task; measure teacher, student and two controls alike: without "
         "distillation, and with a teacher of random weights. Figures go to finalised.json and the report.",
-        epilog="Ctrl-C keeps every epoch; the same command goes on. Exit code 1: some trainings failed, the others are kept. Where "
-        "captions and answers to train on are noisy, the teacher's are better: losses.lm.weight=0 losses.vqa.weight=0 "
+        epilog="Ctrl-C keeps every epoch; the same command goes on. Exit code 1: some trainings failed, the others are kept. "
+        "Where captions and answers to train on are noisy, the teacher's are better: losses.lm.weight=0 losses.vqa.weight=0 "
         "losses.lm_logit.weight=20 losses.answer_logit.weight=20.",
     )
     made.add_argument("run", type=user_path, help="run folder, such as runs/dlip")

@@ -213,8 +213,8 @@ class _Finals:
                 }
         for finalist in self._plan.finalists:
             for seed in range(self._plan.request.seeds if RANDOM in finalist.configs else 0):
-                place = self._plan.initial(finalist, seed)
-                write_initial(finalist.job, finalist.teacher, seed, place, say=_say)
+                initial = self._plan.initial(finalist, seed)
+                write_initial(finalist.job, finalist.teacher, seed, initial, say=_say)
         return found
 
     def _cache(self, finalists: list[Finalist], method: str, place: str) -> str:
