@@ -113,10 +113,13 @@ def _done(options: argparse.Namespace) -> int:
             print(line)
         return 0
     from search.finals.exporting import check_place, export_finals
-    from search.finals.finalising import Surroundings, finalise
+    from search.finals.plan import plan_of
 
+    plan_of(request)  # what is wrong is told without Ray
     if options.export:
         check_place(request, options.export)
+    from search.finals.finalising import Surroundings, finalise
+
     typed = sys.argv[1:]
     where = Surroundings(
         address=options.address,
