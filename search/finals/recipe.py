@@ -14,7 +14,7 @@ from trainables.losses.base import Ends, Needs, data_lack, student_lack
 from trainables.signals import Offers, modes
 from trainables.tasks.base import Task
 from trainables.training.build import loss_config
-from trainables.training.trainer import TrainingConfig
+from trainables.training.config import TrainingConfig
 
 Config = dict[str, Any]
 

@@ -202,8 +202,7 @@ class TrialLoop:
         self._open_evaluation_cache()
         torch.manual_seed(job.seed + 1)
         self.kept = made_config(checkpoint.CheckpointConfig, job.checkpoints, "checkpoints")
-        self.progress = Progress()
-        self.memory = PeakMemory(self.device)
+        self.progress, self.memory = Progress(), PeakMemory(self.device)
 
     def run(self, from_epoch: int | None = None) -> None:
         """Train to the last epoch, or until health or the surroundings end it.
