@@ -15,6 +15,7 @@ from analysis.page.decisions import decisions_section
 from analysis.page.distillation import gains_section
 from analysis.page.endings import endings_section
 from analysis.page.facts import facts_section
+from analysis.page.finals import finals_section
 from analysis.page.headline import header
 from analysis.page.markup import element
 from analysis.page.shell import page
@@ -60,6 +61,7 @@ def report_html(run: Run) -> str:
         fronts_section(run),
         members_section(run),
         gains_section(run),
+        finals_section(run),
         curves_section(run),
         decisions_section(run, result),
         endings_section(run, result),

@@ -1,4 +1,4 @@
-"""`student-search run|report|control|export|simulate|grid|ablation`: the commands under one name, wherever one stands."""
+"""`student-search run|report|control|finalise|...`: the commands under one name, wherever one stands."""
 
 import importlib
 import sys
@@ -10,6 +10,7 @@ COMMANDS = {
     "run": "search.run",
     "report": "analysis.report",
     "control": "search.control",
+    "finalise": "search.finalise",
     "export": "search.export",
     "simulate": "search.simulate",
     "grid": "analysis.grid",

@@ -1,4 +1,5 @@
-"""What passes between searcher, cost filter and recorder: a proposal, and whether it may become a trial."""
+"""What passes between searcher, cost filter, scheduler and recorder: a proposal, whether it may become a trial, and the
+objectives of its result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +7,7 @@ from typing import Any
 
 from spaces.candidate import Candidate
 from spaces.domains import Scalar
+from spaces.objectives import COSTS, Objectives
 
 NOT_PROPOSED = -1  # index of a candidate that no searcher proposed: the default, the blind student
 
@@ -90,3 +92,26 @@ class Past:
     def admitted(self) -> bool:
         """Whether it counts as one of the run's trials."""
         return self.status != "rejected"
+
+
+def measured(row: Mapping[str, Any], objectives: Objectives) -> dict[str, float] | None:
+    """Return the objectives' values of a result row, None where one is missing, so that nobody can be ranked by it."""
+    values = {name: row.get(name) for name in objectives}
+    known = {name: float(value) for name, value in values.items() if value is not None}
+    return known if len(known) == len(values) else None
+
+
+def lacks_objective(row: Mapping[str, Any], objectives: Objectives) -> bool:
+    """Return whether a candidate was evaluated and has no figure for an objective, since it cannot do that task.
+
+    Such a one counts as a failure: it is never ranked, and stands on no front.
+    """
+    metrics = [row.get(name) for name in objectives if name not in COSTS]
+    evaluated = row.get("status") == "finished" or any(value is not None for value in metrics)
+    return evaluated and any(value is None or value != value for value in metrics)
+
+
+def to_minimise(values: Mapping[str, float | None], objectives: Objectives) -> list[float]:
+    """Return the values in the order of `objectives`, maximised ones negated, unknown ones NaN."""
+    known = [(values.get(name), -1.0 if way == "max" else 1.0) for name, way in objectives.items()]
+    return [sign * value if value is not None else float("nan") for value, sign in known]

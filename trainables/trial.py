@@ -7,7 +7,7 @@ never imports torch, nor does this file.
 
 import os
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -165,10 +165,15 @@ def _workers_of(launch: Launch) -> str:
     return f"{launch.workers} worker{'' if launch.workers == 1 else 's'}"
 
 
-def _run_nested(job: Job, launch: Launch) -> None:
+def run_nested(job: Job, launch: Launch, report: Callable[[Row], object] = tune.report) -> None:
     """Train with a group of workers; where one is lost, new ones go on from the checkpoint.
 
     There may be no room for them for hours, since others use the cluster or a node has gone. That is no failure.
+
+    Args:
+        job: of the candidate.
+        launch: how many workers, of what.
+        report: takes a row of each epoch; by default Ray Tune does.
     """
     from trainables.worker_group import found_no_room, own_fault
 
@@ -176,7 +181,7 @@ def _run_nested(job: Job, launch: Launch) -> None:
     while True:
         workers = _workers_for(launch)
         try:
-            if workers.train(job, launch.log):
+            if workers.train(job, launch.log, report):
                 return
         except Exception as error:
             if (own := own_fault(error)) is not None:
@@ -222,7 +227,7 @@ def run_trial(config: Mapping[str, Any]) -> None:
         )
         check_code(job)
         if launch.nested:
-            _run_nested(job, launch)
+            run_nested(job, launch)
         else:
             _train_here(job, launch)
     except Exception as error:  # the boundary of a trial: whatever it was, it is told and kept

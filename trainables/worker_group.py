@@ -8,14 +8,14 @@ import gc
 import os
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray import train
+from ray import train, tune
 from ray.exceptions import RayActorError, RayError
 from ray.train.backend import Backend, BackendConfig
 from ray.train.collective import broadcast_from_rank_zero
@@ -46,6 +46,7 @@ SETTINGS = {
 GROUPS = "groups"  # in `Launch.storage`: one file for each group of workers, named after its placement group
 IDLE_S = 30.0  # of workers without a candidate, before they give their CPUs back
 END_S = 60.0  # for workers to leave
+Report = Callable[[Row], object]
 TORN = ("gloo", "nccl", "connection", "socket", "broken pipe", "timed out", "timeout", "peer", "store")
 """What an error says that a worker meets when another one is lost in the middle of what they do together."""
 
@@ -262,21 +263,24 @@ class Workers:
         with suppress(RayError):  # it is gone itself, which whoever asks it next is told
             ray.get(self._exchange.close.remote())
 
-    def train(self, job: Job, log: str) -> bool:
-        """Train one candidate, telling Ray Tune each row; return False if the workers left before it began.
+    def train(self, job: Job, log: str, report: Report = tune.report) -> bool:
+        """Train one candidate, telling each row; return False if the workers left before it began.
+
+        Args:
+            job: the candidate's.
+            log: its log file.
+            report: takes a row; by default Ray Tune does, and from a trial that it stops that does not return.
 
         Raises:
             Exception: what Ray Train says of workers that were lost or never came; or Ray of an exchange that is gone.
         """
         try:
-            return self._train(job, log)
+            return self._train(job, log, report)
         except RayError:
             self.gone = True
             raise
 
-    def _train(self, job: Job, log: str) -> bool:
-        from ray import tune
-
+    def _train(self, job: Job, log: str, report: Report) -> bool:
         self.gone = not ray.get(self._exchange.offer.remote({"job": job.to_dict(), "log": log}))
         if self.gone:
             return False
@@ -291,7 +295,7 @@ class Workers:
                 )
             go_on = False
             try:
-                tune.report(row)  # a trial that is stopped does not return from here
+                report(row)
                 go_on = True
             finally:
                 ray.get(self._exchange.decide.remote(go_on))

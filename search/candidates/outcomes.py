@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
 
 from analysis.table import FAILED
-from search.objectives import lacks_objective
-from search.proposal import Admitted, Past, Proposal
+from search.proposal import Admitted, Past, Proposal, lacks_objective
 from search.searchers.base import Outcome, Proposer, Row
 
 Violation = Callable[[Mapping[str, float]], float]

@@ -13,8 +13,7 @@ from analysis.pareto import nondominated
 from analysis.table import FAILED
 from search.inputs.completed import completed
 from search.inputs.inputs import Inputs
-from search.objectives import to_minimise
-from search.proposal import NOT_PROPOSED, Past
+from search.proposal import NOT_PROPOSED, Past, to_minimise
 from search.run_folder.facts import check_format, read_facts, read_space
 from search.run_folder.recorder import Recorder
 from search.run_folder.warm_start_file import EarlierResults

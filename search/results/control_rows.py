@@ -64,7 +64,7 @@ class ControlRows:
                 else f"{last['status']}: {last.get('reason') or 'no reason'}"
             )
         except Exception as error:  # whatever it is, it is told, and costs this row alone
-            last, ending = {}, _told(error)
+            last, ending = {}, told(error)
         key = dict(zip(KEY, (order.trial.candidate_id, order.data, order.seed, order.distilled), strict=True))
         self._rows.pop(_key(key), None)
         if ending:
@@ -119,7 +119,7 @@ def _row(trial: Trial, which: tuple[str, int, bool], values: Mapping[str, Any]) 
     return {**dict(zip(KEY, (trial.candidate_id, *which), strict=True)), **metrics}
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """Return an error in one line; what a Ray task raised is the cause of what `ray.get` raises."""
     cause = getattr(error, "cause", None) or error
     lines = str(cause).strip().splitlines()

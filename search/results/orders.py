@@ -113,7 +113,9 @@ def members(run: Run, which: str, limit: int) -> list[Trial]:
         return [pick(run, which)]
     found = front(run, "params")
     if not found:
-        raise RunError(f"{run.folder}: no candidate was trained to the end, so there is nothing to control.")
+        raise RunError(
+            f"{run.folder}: no candidate was trained to the end, so there is nothing to train again."
+        )
     if len(found) <= limit:
         return found
     places = [round(i * (len(found) - 1) / max(1, limit - 1)) for i in range(limit)]

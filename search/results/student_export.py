@@ -20,6 +20,7 @@ from spaces.owner import owned
 if TYPE_CHECKING:
     from trainables.export import Deployed
     from trainables.teachers.teacher import Teacher
+    from trainables.training.job import Job
 
 
 def measured_figures(run: Run, trial: Trial) -> dict[str, Any]:
@@ -107,15 +108,33 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
     source = checkpoint_of(folder, trial)
     if not (source / "checkpoint.pt").is_file():
         raise ExportError(why_gone(folder, trial.candidate_id))
-    from search.results.jobs import read_job, teacher_of
+    from search.results.jobs import read_job
+
+    write_student(run, trial, read_job(run, source), out, more={})
+    return trial
+
+
+def write_student(run: Run, trial: Trial, job: "Job", out: Path, *, more: Mapping[str, Any]) -> None:
+    """Write the student that a job has trained into `out`.
+
+    Args:
+        run: that the candidate is of.
+        trial: its row.
+        job: that trained it; the checkpoint lies in its folder.
+        out: the new folder.
+        more: what is known of it beside the run's figures.
+
+    Raises:
+        StudentSearchError: its checkpoint cannot be read, its teacher is another one by now, or `out` holds something.
+    """
+    from search.results.jobs import teacher_of
     from trainables.costs.subject import source_of
     from trainables.export import Deployed, export_student, model_card
     from trainables.tasks.base import wants_of
     from trainables.tasks.evaluation import make_tasks
     from trainables.training.checkpoint import load_model
 
-    job = read_job(run, source)
-    teacher = teacher_of(run, job)
+    source, teacher = Path(job.folder), teacher_of(run, job)
     trained = load_model(source)[1].offers
     able = {name: task for name, task in make_tasks(job.tasks).items() if task.model_lack(trained) is None}
     wants = wants_of(able.values()) & frozenset(trained)
@@ -125,17 +144,17 @@ def export(folder: Path, which: str, *, axis: str, out: Path) -> Trial:
     )
     measured = {
         **measured_figures(run, trial),
+        **more,
         "tasks": list(able),
         "model": blueprint.to_dict(),
         **_reading(deployed, teacher),
         "job": replace(
-            job, cache="", evaluation_cache="", folder=""
+            job, cache="", evaluation_cache="", folder="", start=""
         ).to_dict(),  # the teacher answers live: its cache may be gone by then
     }
-    with _alone(folder, out):
+    with _alone(run.folder, out):
         card = model_card({**measured, "classes": deployed.classes})
         export_student(student, teacher, deployed=deployed, measured=measured, out=out, card=card)
-    return trial
 
 
 def _classes(run: Run, offers: Mapping[Any, Any]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any, final
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from analysis.rungs import CONTINUE, STOP, Decision
-from search.objectives import measured, to_minimise
+from search.proposal import measured, to_minimise
 from search.run_folder.rung_book import RungBook
 from search.schedulers.growing_rank import GrowingRank
 from search.schedulers.rung_config import RungConfig

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
-from search.objectives import to_minimise
+from search.proposal import to_minimise
 from spaces.conditions import Conditions, active
 from spaces.domains import Domain, Scalar, identity
 from spaces.objectives import Objectives, quality_objective

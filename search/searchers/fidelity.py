@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import final
 
-from search.objectives import to_minimise
+from search.proposal import to_minimise
 from search.searchers.base import Outcome, Row
 from spaces.objectives import COSTS, Objectives
 

@@ -109,7 +109,12 @@ def run_there(function: Callable[..., Any], *arguments: Any, resources: Takes, s
 
 
 def run_all(
-    function: Callable[..., Any], orders: Sequence[tuple[Any, ...]], *, resources: Takes, say: Say
+    function: Callable[..., Any],
+    orders: Sequence[tuple[Any, ...]],
+    *,
+    resources: Takes,
+    say: Say,
+    most: int | None = None,
 ) -> Iterator[Outcome]:
     """Yield what becomes of each call of a function, as it comes; all are on their way at once, spread over the nodes.
 
@@ -118,6 +123,7 @@ def run_all(
         orders: the arguments of each call.
         resources: what each takes.
         say: takes a line for the user.
+        most: so many on their way at a time, in their order, for work that takes more than Ray is told of it here; None for all.
     """
     remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(_work).options(
         num_returns="streaming", scheduling_strategy="SPREAD", name=function.__name__
@@ -127,10 +133,14 @@ def run_all(
     def start(index: int) -> Any:
         return remote.remote(function, orders[index], storage(), told)
 
-    running = [_Running(index=index, stream=start(index)) for index in range(len(orders))]
+    waiting = list(range(len(orders)))
+    running: list[_Running] = []
     waits = _Waits(function.__name__, resources, say)
     try:
-        while running:
+        while running or waiting:
+            while waiting and (most is None or len(running) < most):
+                index = waiting.pop(0)
+                running.append(_Running(index=index, stream=start(index)))
             ready, _ = ray.wait([one.stream for one in running], num_returns=1, timeout=WAITING_TOLD_S)
             if not ready:
                 waits.tell(begun=any(one.node for one in running))

@@ -59,6 +59,14 @@ def refused(kind: str) -> None:
     raise ZeroDivisionError("a mistake of ours")
 
 
+def alone(mark: str) -> int:
+    """Hold a mark that only one process can hold at a time, and give it back."""
+    os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+    time.sleep(0.2)
+    Path(mark).unlink()
+    return os.getpid()
+
+
 def dying(ledger: str, times: int) -> int:
     """Count the attempts in a file; end the process without a word at the first ones."""
     with Path(ledger).open("a") as sink:
@@ -241,3 +249,9 @@ def test_a_cluster_that_is_none_is_told_before_anything_is_prepared(
     assert public.prepare("coco", root, tmp_path / "out", "--address", "nowhere") == 2
     assert "--address nowhere: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_no_more_are_on_their_way_than_was_said(tmp_path: Path) -> None:
+    orders = [(str(tmp_path / "mark"),)] * 4
+    found = [done.result() for done in run_all(alone, orders, resources=ONE, say=print, most=1)]
+    assert len(found) == len(orders)

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from spaces.errors import CheckpointError, StorageError, StudentSearchError
 from spaces.files import atomic_path, guarded, make_folder, refusal
@@ -266,6 +267,36 @@ def fitting(folder: Path, name: str = FILE) -> Iterator[None]:
             f"({type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}). "
             "Delete its folder: the candidate is trained again from the start."
         ) from error
+
+
+def begin_with(step: nn.Module, start: str) -> None:
+    """Give a step the weights of a checkpoint: all of the student, and of its losses those that both have.
+
+    Args:
+        step: student and losses, as `DistillationStep` names their weights.
+        start: folder of the candidate that had such a student; "" for the weights that the step has.
+
+    Raises:
+        CheckpointError: there is no checkpoint, it is damaged, or of another student.
+    """
+    if not start:
+        return
+    folder = Path(start)
+    state = load(folder)
+    if state is None:
+        raise CheckpointError(f"{folder / FILE}: missing, and training was to begin with its weights.")
+    with fitting(folder):
+        found, own = state["trainer"]["step"], step.state_dict()
+        mine, theirs = ({name for name in names if name.startswith(STUDENT)} for names in (own, found))
+        if mine != theirs or any(own[name].shape != found[name].shape for name in mine):
+            raise CheckpointError(
+                f"{folder / FILE}: is of a student of other sizes than the one that was to begin with its weights. "
+                "Give the folder of the same candidate."
+            )
+        shared = {
+            name: value for name, value in found.items() if name in own and own[name].shape == value.shape
+        }
+        step.load_state_dict({**own, **shared})
 
 
 def load_model(folder: Path, wants: Wants | None = None, *, name: str = FILE) -> tuple[Family, Blueprint]:

@@ -38,6 +38,7 @@ TEXTS = (
     "cache",
     "evaluation_cache",
     "storage",
+    "start",
     "device",
     "config.student.kind",
     "dataset.kind",
@@ -129,6 +130,8 @@ class Job:
         evaluation_cache: folder of the cache of the validation split, for students that read what the teacher says; empty to
             run it live.
         storage: folder of all that is derived, which every node sees; empty for the cache folder of whoever trains.
+        start: folder of the checkpoint whose weights training begins with, of the same sizes; empty for the initialisation that
+            the config names. Optimiser, schedule and epochs begin anew.
         checkpoints: which are kept beside the last one, see `checkpoint.CheckpointConfig`.
         costs: params, flops, latency_ms, size_mib: copied into every row, so that a scheduler can rank.
         folder: where this candidate's checkpoint and rows are kept.
@@ -156,6 +159,7 @@ class Job:
     cache: str = ""
     evaluation_cache: str = ""
     storage: str = ""
+    start: str = ""
     checkpoints: Mapping[str, bool] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
     device: str = "auto"

@@ -189,6 +189,7 @@ class TrialLoop:
             classes=data.classes,
             importance=partial(kept_importance, self.teacher, opened.train, data.fingerprint, say=say),
         )
+        checkpoint.begin_with(step, job.start)
         self.trainer = Trainer(
             step.to(self.device),
             opened.train,
@@ -201,8 +202,7 @@ class TrialLoop:
         self._open_evaluation_cache()
         torch.manual_seed(job.seed + 1)
         self.kept = made_config(checkpoint.CheckpointConfig, job.checkpoints, "checkpoints")
-        self.progress = Progress()
-        self.memory = PeakMemory(self.device)
+        self.progress, self.memory = Progress(), PeakMemory(self.device)
 
     def run(self, from_epoch: int | None = None) -> None:
         """Train to the last epoch, or until health or the surroundings end it.

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from analysis.rungs import CONTINUE, STOP, Decision
-from search.objectives import to_minimise
+from search.proposal import to_minimise
 from search.schedulers import SCHEDULERS
 from spaces.objectives import Objectives, quality_objective
 

@@ -43,21 +43,25 @@ def test_without_arguments_those_of_the_process_are_taken(
 def test_help_names_all_commands(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([flag]) == 0
     assert capsys.readouterr().out.startswith(
-        "usage: student-search {run,report,control,export,simulate,grid,ablation} ..."
+        "usage: student-search {run,report,control,finalise,export,simulate,grid,ablation} ..."
     )
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "error: got no command; allowed: run, report, control, export, simulate, grid, ablation.\n"),
+        (
+            [],
+            "error: got no command; allowed: run, report, control, finalise, export, simulate, grid, ablation.\n",
+        ),
         (
             ["reprot"],
-            "error: got 'reprot'; allowed: run, report, control, export, simulate, grid, ablation. Did you mean report?\n",
+            "error: got 'reprot'; allowed: run, report, control, finalise, export, simulate, grid, ablation. "
+            "Did you mean report?\n",
         ),
         (
             ["--trials"],
-            "error: got '--trials'; allowed: run, report, control, export, simulate, grid, ablation.\n",
+            "error: got '--trials'; allowed: run, report, control, finalise, export, simulate, grid, ablation.\n",
         ),
     ],
 )

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from search.objectives import lacks_objective, measured, to_minimise
+from search.proposal import lacks_objective, measured, to_minimise
 from spaces.objectives import quality_objective
 
 

@@ -40,7 +40,7 @@ class FakeWorkers:
         assert all(other.ended for other in self.made), "two groups would hold twice the CPUs"
         self.made.append(self)
 
-    def train(self, job: Job, log: str) -> bool:
+    def train(self, job: Job, log: str, report: object = None) -> bool:
         """Do the next thing of the script."""
         self.jobs.append((job, log))
         does = self.script.pop(0)
@@ -93,8 +93,8 @@ def test_workers_stay_for_the_next_candidate(
     script: list[str | Exception], notes: list[str], job: Job, launch: Launch
 ) -> None:
     script += [TRAINED, TRAINED]
-    trial._run_nested(job, launch)
-    trial._run_nested(job, replace(launch, log="two.log"))
+    trial.run_nested(job, launch)
+    trial.run_nested(job, replace(launch, log="two.log"))
     (workers,) = FakeWorkers.made
     assert workers.jobs == [(job, launch.log), (job, "two.log")]
     assert not workers.ended
@@ -105,7 +105,7 @@ def test_workers_that_left_before_it_began_are_replaced_however_often(
     script: list[str | Exception], notes: list[str], job: Job, launch: Launch
 ) -> None:
     script += [*[LEFT] * (ATTEMPTS + 1), TRAINED]
-    trial._run_nested(job, launch)
+    trial.run_nested(job, launch)
     assert script == []
     assert [workers.ended for workers in FakeWorkers.made] == [*[True] * (ATTEMPTS + 1), False]
     assert notes == []
@@ -115,7 +115,7 @@ def test_lost_workers_are_replaced_and_the_log_says_so(
     script: list[str | Exception], notes: list[str], job: Job, launch: Launch
 ) -> None:
     script += [*[LOST] * (ATTEMPTS - 1), TRAINED]
-    trial._run_nested(job, launch)
+    trial.run_nested(job, launch)
     assert script == []
     assert [workers.ended for workers in FakeWorkers.made] == [*[True] * (ATTEMPTS - 1), False]
     assert all(workers.jobs == [(job, launch.log)] for workers in FakeWorkers.made)
@@ -130,11 +130,11 @@ def test_workers_lost_at_every_attempt_are_told_with_the_last_error(
 ) -> None:
     script += [LOST] * (ATTEMPTS + 1)
     with pytest.raises(ConnectionError, match=f"worker of group {ATTEMPTS}"):
-        trial._run_nested(job, launch)
+        trial.run_nested(job, launch)
     assert script == [LOST]
     assert len(FakeWorkers.made) == ATTEMPTS
     script[:] = [TRAINED]
-    trial._run_nested(job, launch)
+    trial.run_nested(job, launch)
     assert len(FakeWorkers.made) == ATTEMPTS + 1, "the next candidate of this process has new workers"
 
 
@@ -143,10 +143,10 @@ def test_an_error_that_cost_no_worker_is_not_tried_again(
 ) -> None:
     script += [OSError("no disk for a row"), TRAINED]
     with pytest.raises(OSError, match="no disk"):
-        trial._run_nested(job, launch)
+        trial.run_nested(job, launch)
     assert script == [TRAINED]
     assert notes == []
-    trial._run_nested(job, launch)
+    trial.run_nested(job, launch)
     assert len(FakeWorkers.made) == 1
 
 
@@ -157,7 +157,7 @@ def test_what_a_worker_says_of_its_candidate_is_not_tried_again(
     headline = train.WorkerGroupError("[Rank 1 Error]\nShapeError: got 7", {1: said})
     script += [headline, TRAINED]
     with pytest.raises(ShapeError, match="got 7") as caught:
-        trial._run_nested(job, launch)
+        trial.run_nested(job, launch)
     assert caught.value is said
     assert script == [TRAINED]
     assert trial._reason(headline) == "WorkerGroupError: ShapeError: got 7"
@@ -168,7 +168,7 @@ def test_no_room_for_workers_is_a_wait_and_no_failure_however_long_it_takes(
     script: list[str | Exception], notes: list[str], job: Job, launch: Launch
 ) -> None:
     script += [*[NO_ROOM] * 10, TRAINED]
-    trial._run_nested(job, launch)
+    trial.run_nested(job, launch)
     assert script == []
     assert notes == ["one.log: still waits for room for 2 workers"] * 10
     assert found_no_room(NO_ROOM)

@@ -169,7 +169,9 @@ def _ticker(total: int, progress: Progress) -> Tick:
         now = time.monotonic()
         if done == total or now - shown > 5:
             shown = now
-            left = (now - start) / done * (total - done)
+            left = (
+                (now - start) / max(done, 1) * (total - done)
+            )  # what is kept once for all pictures has no rows
             progress(f"teacher cache: {done:,} of {total:,} rows, {left:.0f} s left")
 
     return tick

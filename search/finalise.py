@@ -1,0 +1,162 @@
+"""Train students of a run longer and for each task, and measure what they keep of their teacher, beside two controls.
+
+python search/finalise.py runs/dlip --pick front --epochs 40
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from search.arguments import add_settings, parse
+from spaces.commands import command_line
+from spaces.console import command, say
+from spaces.errors import StudentSearchError
+from spaces.interruption import exit_code_of
+from spaces.paths import user_path
+
+if TYPE_CHECKING:
+    from search.finals.request import Request
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python search/finalise.py",
+        description="Train students of a run longer and for each task; measure teacher, student and two controls alike: without "
+        "distillation, and with a teacher of random weights. Figures go to finalised.json and the report.",
+        epilog="Ctrl-C keeps every epoch; the same command goes on. Exit code 1: some trainings failed, the others are kept. "
+        "Where captions and answers to train on are noisy, the teacher's are better: losses.lm.weight=0 losses.vqa.weight=0 "
+        "losses.lm_logit.weight=20 losses.answer_logit.weight=20.",
+    )
+    made.add_argument("run", type=user_path, help="run folder, such as runs/dlip")
+    made.add_argument(
+        "--pick", default="front", metavar="front|best|knee|ID[,ID]", help="which students (default front)"
+    )
+    made.add_argument(
+        "--members", type=int, default=3, help="at most so many of the parameter front (default 3)"
+    )
+    made.add_argument("--epochs", type=int, required=True, metavar="N", help="of the longer training")
+    made.add_argument(
+        "--fine-tune",
+        type=int,
+        metavar="N",
+        help="epochs for each task after it (default a quarter; 0 for none)",
+    )
+    made.add_argument(
+        "--tasks", metavar="A,B", help="retrieval, captioning, vqa, nlvr2, ... (default those of the run)"
+    )
+    made.add_argument("--seeds", type=int, default=3, help="trainings of each (default 3)")
+    made.add_argument("--controls", default="plain,random", metavar="A,B|none", help="(default plain,random)")
+    made.add_argument(
+        "--domain",
+        action="append",
+        default=[],
+        metavar="KIND[:PLACE]",
+        help="other data to measure all on; repeatable",
+    )
+    add_settings(
+        made,
+        metavar="PATH=VALUE",
+        help="of the longer training, such as losses.lm_logit.weight=6, training.lr=1e-3, tasks.retrieval.rerank=64",
+    )
+    made.add_argument(
+        "--compress",
+        action="store_true",
+        help="measure int8 and pruned forms of teacher and students, too (on a CPU)",
+    )
+    made.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and about how long it takes"
+    )
+    made.add_argument(
+        "--workers-per-trial", type=int, metavar="N", help="of each training (default as in the run)"
+    )
+    made.add_argument(
+        "--address", metavar="ADDRESS", help="join a running Ray cluster ('auto', or host:port)"
+    )
+    made.add_argument("--storage", type=user_path, metavar="DIR", help="folder of caches, as of the search")
+    made.add_argument(
+        "--export", type=user_path, metavar="DIR", help="write each student as a model folder DIR/ID"
+    )
+    return made
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = parse(_parser(), arguments)
+    try:
+        if options.address:
+            from search.tune.cluster_token import offer_token
+
+            offer_token()  # before anything imports ray
+        return _done(options)
+    except StudentSearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
+        say("interrupted; every epoch that is through is kept, the same command goes on")
+        return exit_code_of(error)
+
+
+def _done(options: argparse.Namespace) -> int:
+    """Do what is asked for; return the exit code.
+
+    Raises:
+        StudentSearchError: whatever the user has to mend.
+    """
+    request = _request(options)
+    request.check()
+    if options.dry_run:
+        from search.finals.expected import plan_lines
+
+        for line in plan_lines(request, options.workers_per_trial):
+            print(line)
+        return 0
+    from search.finals.exporting import check_place, export_finals
+    from search.finals.plan import plan_of
+
+    plan_of(request)  # what is wrong is told without Ray
+    if options.export:
+        check_place(request, options.export)
+    from search.finals.finalising import Surroundings, finalise
+
+    typed = sys.argv[1:]
+    where = Surroundings(
+        address=options.address,
+        storage=options.storage,
+        workers=options.workers_per_trial,
+        command=command_line("search/finalise.py", *typed),
+    )
+    report, failed = finalise(request, where)
+    if options.export:
+        for folder in export_finals(request, options.export):
+            print(f"exported: {folder}")
+    print(f"report: {report}")
+    return 1 if failed else 0
+
+
+def _request(options: argparse.Namespace) -> "Request":
+    """Return what the command line asks for."""
+    from search.finals.request import Request
+
+    tuned = options.fine_tune
+    if tuned is None:
+        tuned = max(1, options.epochs // 4)
+    controls = () if options.controls == "none" else tuple(options.controls.split(","))
+    return Request(
+        folder=options.run,
+        pick=options.pick,
+        epochs=options.epochs,
+        fine_tune=tuned,
+        tasks=tuple(one.strip() for one in (options.tasks or "").split(",") if one.strip()),
+        seeds=options.seeds,
+        members=options.members,
+        settings=tuple(options.set),
+        controls=controls,
+        domains=tuple(options.domain),
+        compress=options.compress,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""How far the trainings are, and how long the rest will take."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import final
+
+from analysis.wording import duration, on_terminal
+from search.finals.lines import Beat, Line, finished
+
+Say = Callable[[str], None]
+TELL_EVERY_S = 10.0
+
+
+@final
+class Pace:
+    """Hears the beats of all trainings, and tells now and then how it stands; all other lines are passed on.
+
+    What is expected of an epoch is what it took in the search; how far the clock on the wall is off that is seen on the way.
+    """
+
+    def __init__(self, lines: Sequence[Line], *, say: Say, slots: int) -> None:
+        """Take what is to be done.
+
+        Args:
+            lines: all of it.
+            say: takes a line for the user.
+            slots: lines that run at a time.
+        """
+        self._say, self._slots = say, max(1, min(slots, len(lines)))
+        self._stages = {stage.key: stage for line in lines for stage in line.stages}
+        self._epochs = {
+            key: stage.job.epochs if finished(stage) is not None else 0 for key, stage in self._stages.items()
+        }
+        self._first = dict(self._epochs)
+        self._lines, self._through = len(lines), 0
+        self._began = self._told = time.monotonic()
+
+    @property
+    def total(self) -> int:
+        """Epochs of all trainings."""
+        return sum(stage.job.epochs for stage in self._stages.values())
+
+    @property
+    def expected_s(self) -> float:
+        """Seconds that what is left is expected to take, by the epochs of the search; NaN where nothing tells."""
+        known = all(math.isfinite(one.epoch_s) and one.epoch_s > 0 for one in self._stages.values())
+        return self._work(self._left()) / self._slots if known else math.nan
+
+    def hear(self, line: str) -> None:
+        """Take a line of a process."""
+        beat = Beat.heard(line)
+        if beat is None:
+            self._say(line)
+            return
+        if beat.key not in self._epochs:
+            return
+        if (
+            self._epochs[beat.key] == self._first[beat.key]
+        ):  # a training that goes on tells of old epochs first
+            self._first[beat.key] = max(self._first[beat.key], beat.epochs - 1)
+        self._epochs[beat.key] = max(self._epochs[beat.key], beat.epochs)
+        if time.monotonic() - self._told >= TELL_EVERY_S:
+            self.tell()
+
+    def line_through(self) -> None:
+        """Note that a line is trained and measured."""
+        self._through += 1
+        self.tell()
+
+    def tell(self) -> None:
+        """Say how it stands."""
+        self._told = time.monotonic()
+        left = self.left_s()
+        expected = self.expected_s
+        rest = f", about {on_terminal(duration(left))} left" if math.isfinite(left) else ""
+        if not rest and expected > 0:
+            rest = f", about {on_terminal(duration(expected))} of training, as long as an epoch took in the search"
+        done = sum(self._epochs.values())
+        self._say(
+            f"finals: {done:,} of {self.total:,} epochs, {self._through} of {self._lines} through{rest}"
+        )
+
+    def left_s(self) -> float:
+        """Return how many seconds are left, by what was done since the beginning; NaN where nothing was yet."""
+        mine = self._work({key: self._epochs[key] - self._first[key] for key in self._epochs})
+        left, spent = self._work(self._left()), time.monotonic() - self._began
+        if left == 0.0:
+            return 0.0
+        return spent * left / mine if mine > 0 else math.nan
+
+    def _left(self) -> dict[str, int]:
+        return {key: stage.job.epochs - self._epochs[key] for key, stage in self._stages.items()}
+
+    def _work(self, epochs: dict[str, int]) -> float:
+        """Return the seconds of some epochs, as expected; where nothing is expected of any, their number."""
+        known = [stage.epoch_s for stage in self._stages.values()]
+        alike = any(not math.isfinite(one) or one <= 0 for one in known)
+        return sum(
+            count * (1.0 if alike else self._stages[key].epoch_s) for key, count in epochs.items() if count
+        )

@@ -1,0 +1,75 @@
+"""The trainings of a line: where each begins, and by what it is known again."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from search.finals.lines import LONGER, SEARCHED, Beat, Draft, Line, stages_of
+from search.finals.pace import Pace
+from tests.unit.trainables.small import candidate_config, make_job
+
+
+def draft(folder: Path, **changes: Any) -> Draft:
+    configs = {
+        name: candidate_config(epochs=epochs)
+        for name, epochs in ((SEARCHED, 3), (LONGER, 5), ("vqa", 2), ("captioning", 2))
+    }
+    fields: dict[str, Any] = {
+        "candidate_id": "0badcafe",
+        "method": "student",
+        "seed": 0,
+        "job": make_job(folder / "teacher", folder),
+        "taught_by": "a teacher",
+        "configs": configs,
+        "tasks": {name: {"vqa": {}} for name in configs},
+        "epoch_s": dict.fromkeys(configs, 2.0),
+    }
+    return Draft(**(fields | changes))
+
+
+def test_each_training_begins_with_the_weights_of_the_one_before_and_those_of_tasks_with_the_longer_one(
+    tmp_path: Path,
+) -> None:
+    searched, longer, vqa, captioning = stages_of(draft(tmp_path), tmp_path)
+    assert searched.job.start == ""
+    assert longer.job.start == searched.job.folder
+    assert vqa.job.start == captioning.job.start == longer.job.folder
+    assert [one.job.epochs for one in (searched, longer, vqa, captioning)] == [3, 5, 2, 2]
+    assert len({one.job.folder for one in (searched, longer, vqa, captioning)}) == 4
+
+
+def test_a_training_is_known_again_wherever_the_run_lies_and_not_with_other_options(tmp_path: Path) -> None:
+    found = stages_of(draft(tmp_path), tmp_path)
+    moved = draft(tmp_path)
+    moved = replace(moved, job=replace(moved.job, storage="elsewhere", cache="elsewhere", threads=7))
+    assert [one.key for one in stages_of(moved, tmp_path / "moved")] == [one.key for one in found]
+    other = draft(tmp_path)
+    faster = {**other.configs, SEARCHED: candidate_config(lr=1.0)}
+    changed = stages_of(replace(other, configs=faster), tmp_path)
+    assert not {one.key for one in changed} & {one.key for one in found}, "all of them begin with the first"
+    taught = stages_of(replace(other, taught_by="another"), tmp_path)
+    assert not {one.key for one in taught} & {one.key for one in found}
+    later = {**other.configs, "vqa": candidate_config(lr=1.0)}
+    keys = [one.key for one in stages_of(replace(other, configs=later), tmp_path)]
+    assert [one == two.key for one, two in zip(keys, found, strict=True)] == [True, True, False, True]
+
+
+def test_what_is_left_is_told_by_what_was_done_on_the_way(tmp_path: Path) -> None:
+    lines = [
+        Line(candidate_id="0badcafe", method="student", seed=0, stages=stages_of(draft(tmp_path), tmp_path))
+    ]
+    told: list[str] = []
+    pace = Pace(lines, say=told.append, slots=2)
+    assert pace.total == 12
+    assert pace.expected_s == 24.0
+    pace.hear("something else")
+    assert told == ["something else"]
+    for stage in lines[0].stages:
+        pace.hear(Beat(key=stage.key, epochs=stage.job.epochs).told())
+    pace.line_through()
+    assert told[1:] == ["finals: 12 of 12 epochs, 1 of 1 through, about 0 s left"]
+
+
+def test_a_beat_survives_as_a_line() -> None:
+    assert Beat.heard(Beat(key="a1", epochs=7).told()) == Beat(key="a1", epochs=7)
+    assert Beat.heard("epochs are long") is None

@@ -1,0 +1,80 @@
+"""What finals are asked for: mistakes are told in a line each, before anything is trained."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.finals.request import Request, final_tasks, settings_of
+from spaces.errors import RunError
+
+
+def request_of(**changes: Any) -> Request:
+    return Request(**({"folder": Path("runs/dlip"), "epochs": 4} | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"epochs": 0}, "--epochs: got 0; allowed: 1 to 10,000."),
+        ({"epochs": -3}, "--epochs: got -3;"),
+        ({"epochs": 10**9}, "--epochs: got 1000000000;"),
+        ({"fine_tune": -1}, "--fine-tune: got -1; allowed: 0 to"),
+        ({"seeds": 0}, "--seeds: got 0; allowed: 1 to"),
+        ({"members": 0}, "--members: got 0;"),
+        ({"controls": ("plan",)}, "--controls: got plan; allowed: plain, random, or none."),
+    ],
+)
+def test_numbers_that_no_training_can_have_are_refused(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(RunError) as caught:
+        request_of(**changes).check()
+    assert str(caught.value).startswith(told)
+    assert "\n" not in str(caught.value)
+
+
+def test_tasks_are_measured_as_papers_do_unless_somebody_says_otherwise() -> None:
+    own = {"retrieval": {}, "vqa": {}, "captioning": {"beams": 5}}
+    assert final_tasks(request_of(), own) == {
+        "retrieval": {"rerank": 32},
+        "vqa": {"decode": "generate"},
+        "captioning": {"decode": "beam", "beams": 5},
+    }
+    asked = request_of(tasks=("retrieval",), settings=("tasks.retrieval.rerank=8", "training.lr=1e-3"))
+    assert final_tasks(asked, own) == {"retrieval": {"rerank": 8}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"tasks": ("retreival",)}, "--tasks: .*retreival.*Did you mean 'retrieval'"),
+        ({"settings": ("tasks.vqa.decode=rank",), "tasks": ("retrieval",)}, "--set tasks.vqa.decode"),
+        ({"settings": ("tasks.retrieval.rerank=-1",)}, "rerank"),
+        ({"settings": ("tasks.retrieval.reranks=1",)}, "reranks"),
+    ],
+)
+def test_tasks_that_there_are_not_are_told(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(RunError, match=told):
+        final_tasks(request_of(**changes), {"retrieval": {}, "vqa": {}})
+
+
+def test_settings_are_read_as_in_a_space() -> None:
+    found = list(settings_of(["losses.itc.weight=0.5", "training.lr=1e-3"]))
+    assert found == [(("losses", "itc", "weight"), 0.5), (("training", "lr"), 1e-3)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lr",
+        "lr=3",
+        "student.embedding=4",
+        "losses.itc=3",
+        "training=3",
+        "training.lr.x=1",
+        "=",
+        "losses..x=1",
+    ],
+)
+def test_settings_of_another_form_are_told(text: str) -> None:
+    with pytest.raises(RunError, match=r"--set .*allowed: "):
+        list(settings_of([text]))
