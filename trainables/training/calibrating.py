@@ -11,7 +11,7 @@ from trainables.signals import CAPTION, Want
 from trainables.tasks.pool import EvaluationSize, Pool
 from trainables.teachers.calibration import most_likely
 from trainables.training.build import shared_split, shared_teacher
-from trainables.training.loop import pick_device
+from trainables.training.device import pick_device
 from trainables.training.measuring import Measuring
 
 IMAGE, TEXT = Want("image", "embedding"), Want("text", "embedding")

@@ -20,7 +20,6 @@ from spaces.errors import (
     DatasetError,
     InputsChanged,
     PluginError,
-    ResourceError,
     TeacherError,
 )
 from spaces.files import make_folder, write_text
@@ -44,6 +43,7 @@ from trainables.training import checkpoint
 from trainables.training.build import build_step, shared_dataset, shared_split, shared_teacher
 from trainables.training.config import TrainingConfig
 from trainables.training.control import Control, Row, append_row
+from trainables.training.device import pick_device
 from trainables.training.health import Collapsed, Diverged, flat_metrics
 from trainables.training.importance import kept_importance
 from trainables.training.job import Job
@@ -52,7 +52,6 @@ from trainables.training.sources import Sources, copied_cache, evaluation_wants
 from trainables.training.trainer import Placement, Trainer
 
 ROWS, BEGUN = "rows.jsonl", "initialisation.json"
-DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(kw_only=True)
@@ -66,34 +65,6 @@ class Progress:
     peak_mib: float = 0.0
     best: float | None = None
     best_epoch: int = 0
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of `auto`, `cpu` or `cuda`; auto is cuda where there is one.
-
-    Raises:
-        ResourceError: an unknown name, or cuda where there is none.
-    """
-    if name not in DEVICES or (name == "cuda" and not torch.cuda.is_available()):
-        raise ResourceError(
-            f"device: got {name!r}; allowed here: "
-            f"{', '.join(d for d in DEVICES if d != 'cuda' or torch.cuda.is_available())}."
-        )
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        _state_precision()
-    return torch.device(name)
-
-
-def _state_precision() -> None:
-    """Say what float32 is on a GPU, whatever the environment or a library has set: never TF32, whose numbers have 10 bits.
-
-    What is large runs in bfloat16, under autocast; what is left in float32 needs it: losses take the logarithm of similarities
-    over a temperature of 0.01, and figures count ranks.
-    """
-    torch.backends.cuda.matmul.fp32_precision = "ieee"
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # torch lacks its type
 
 
 def _sources(job: Job, teacher: Teacher, train: EncodedSplit, say: Say) -> Sources:

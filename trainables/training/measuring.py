@@ -13,7 +13,8 @@ from trainables.tasks.evaluation import evaluate, make_tasks, reads_bank
 from trainables.tasks.pool import EvaluationSize
 from trainables.training.build import shared_dataset, shared_split, shared_teacher
 from trainables.training.checkpoint import load_model
-from trainables.training.loop import check_same, pick_device
+from trainables.training.device import pick_device
+from trainables.training.loop import check_same
 from trainables.training.sources import Sources, opened_cache
 
 

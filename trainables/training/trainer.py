@@ -70,8 +70,7 @@ class Trainer:
             ShapeError: batches too small for so many workers.
         """
         self.step, self.source, self.config, self.seed = step, source or NoSource(), config, seed
-        self.placement = placement
-        self.split = split
+        self.placement, self.split = placement, split
         self.sampler = ExampleSampler(
             split,
             seed=seed,

@@ -15,8 +15,9 @@ from trainables.signals import Want
 from trainables.tasks.pool import EvaluationSize
 from trainables.teachers.cache.fill import build_cache
 from trainables.teachers.teacher import Teacher
-from trainables.training import checkpoint, loop
+from trainables.training import checkpoint
 from trainables.training.control import PlainControl, Row
+from trainables.training.device import pick_device
 from trainables.training.job import Job
 from trainables.training.loop import TrialLoop, train
 from trainables.training.trainer import Trainer
@@ -357,9 +358,9 @@ def test_unusable_orders_are_refused_before_training(
 
 def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert loop.pick_device("auto") == torch.device("cpu")
+    assert pick_device("auto") == torch.device("cpu")
     with pytest.raises(ResourceError, match="got 'cuda'; allowed here: auto, cpu"):
-        loop.pick_device("cuda")
+        pick_device("cuda")
 
 
 def test_float32_is_float32_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,7 +370,7 @@ def test_float32_is_float32_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         for part in parts:
             part.fp32_precision = "tf32"
-        assert loop.pick_device("auto") == torch.device("cuda")
+        assert pick_device("auto") == torch.device("cuda")
         assert [part.fp32_precision for part in parts] == ["ieee", "ieee"]
     finally:
         for part, one in zip(parts, before, strict=True):
