@@ -11,7 +11,7 @@ from search.run_folder.warm_start_file import WARM_START_FILE, check_kept
 from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.load import Override
-from spaces.paths import is_there
+from spaces.paths import is_there, listed
 from trainables.datasets import PLACES as PLACES_OF_DATA
 from trainables.teachers.naming import TeacherName, checkpoints_of, settled_name, with_temperature
 
@@ -190,9 +190,11 @@ def check_in_place(folder: Path, dataset: Mapping[str, Any], teachers: Sequence[
         ("root", f"--dataset {dataset.get('kind') or 'KIND'}:FOLDER"),
         ("image_root", "--set dataset.image_root=FOLDER"),
     ):
-        path = dataset.get(name)
-        if isinstance(path, str) and not is_there(path):
-            gone.append(f"dataset.{name} {path} ({flag})")
+        several = isinstance(dataset.get(name), list | tuple)
+        named = flag if not several else f"--set 'dataset.{name}=[FOLDER, ...]'"
+        gone += [
+            f"dataset.{name} {path} ({named})" for path in listed(dataset.get(name)) if not is_there(path)
+        ]
     gone += [
         f"teacher {one} (--teacher FOLDER)"
         for name in teachers

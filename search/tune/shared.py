@@ -16,7 +16,7 @@ from search.tune import cluster
 from search.tune.tasks import Say, Tasks
 from spaces.errors import ResourceError, StorageError
 from spaces.files import write_text
-from spaces.paths import settled
+from spaces.paths import listed, settled
 from trainables.datasets.cache_folder import storage
 from trainables.datasets.node_copies import FLAG, node_copies, usable
 from trainables.teachers import TEACHERS
@@ -122,9 +122,11 @@ def _check_data(settings: Mapping[str, Any]) -> None:
         ResourceError: names option, path and nodes.
     """
     for name in PATH_OPTIONS:
-        if name in settings and (blind := unseen([str(settings[name])])):
+        for path in listed(settings.get(name)):
+            if not (blind := unseen([path])):
+                continue
             raise ResourceError(
-                f"dataset.{name} {settings[name]}: the nodes {', '.join(blind)} do not see it; trials read the data where they "
+                f"dataset.{name} {path}: the nodes {', '.join(blind)} do not see it; trials read the data where they "
                 "run. Put it on storage that every node mounts at the same path, and name it there."
             )
 
