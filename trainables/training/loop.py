@@ -42,6 +42,7 @@ from trainables.tasks.sharing import Sharing
 from trainables.teachers.teacher import Teacher
 from trainables.training import checkpoint
 from trainables.training.build import build_step, shared_dataset, shared_split, shared_teacher
+from trainables.training.compiling import compile_layers
 from trainables.training.config import TrainingConfig
 from trainables.training.control import Control, Row, append_row
 from trainables.training.health import Collapsed, Diverged, flat_metrics
@@ -189,6 +190,7 @@ class TrialLoop:
             classes=data.classes,
             importance=partial(kept_importance, self.teacher, opened.train, data.fingerprint, say=say),
         )
+        compile_layers(job, step.student, self.teacher, self.device, say=say)
         self.trainer = Trainer(
             step.to(self.device),
             opened.train,
@@ -201,8 +203,7 @@ class TrialLoop:
         self._open_evaluation_cache()
         torch.manual_seed(job.seed + 1)
         self.kept = made_config(checkpoint.CheckpointConfig, job.checkpoints, "checkpoints")
-        self.progress = Progress()
-        self.memory = PeakMemory(self.device)
+        self.progress, self.memory = Progress(), PeakMemory(self.device)
 
     def run(self, from_epoch: int | None = None) -> None:
         """Train to the last epoch, or until health or the surroundings end it.
