@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from spaces.errors import ShapeError
 from spaces.plugins import resolve
 from trainables.families import FIRST, table_of
+from trainables.families.dropping import drops
 from trainables.families.origin import Begun, Importance, Open, Origin, unreadable
 from trainables.families.undrawn import Undrawn
 from trainables.signals import NOTHING, Batch, Inputs, Offers, Signals, Want, Wants
@@ -100,6 +101,14 @@ class Block:
     architecture: Any
     mode: str
     repeats: int = 1
+
+
+@runtime_checkable
+class Compiles(Protocol):
+    """A part of a model with layers that torch.compile makes faster."""
+
+    def compile_layers(self) -> None:
+        """Compile them, in place."""
 
 
 class DecoderState(Protocol):
@@ -301,6 +310,12 @@ class Family(nn.Module, ABC):
                 return "its batch norms look at the whole batch"
         return "its dropout would fall otherwise in parts" if drops(self) else None
 
+    def compile_layers(self) -> None:
+        """Let torch.compile make kernels of layers, in place, in those parts that have any worth it; names of weights stay."""
+        for part in self.modules():
+            if isinstance(part, Compiles) and not isinstance(part, Family):
+                part.compile_layers()
+
     def after_step(self) -> None:
         """Keep weights in range after the optimiser has changed them."""
 
@@ -308,16 +323,6 @@ class Family(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.parameters()).device
-
-
-def drops(model: nn.Module) -> bool:
-    """Return whether a model leaves out some of what it computes in training, at random: dropout, or whole layers."""
-    return any(
-        (isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0)
-        or float(getattr(module, "drop_prob", None) or 0)
-        > 0  # timm's DropPath, which is not imported for that
-        for module in model.modules()
-    )
 
 
 @dataclass(frozen=True)

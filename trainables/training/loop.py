@@ -41,6 +41,7 @@ from trainables.tasks.sharing import Sharing
 from trainables.teachers.teacher import Teacher
 from trainables.training import checkpoint
 from trainables.training.build import build_step, shared_dataset, shared_split, shared_teacher
+from trainables.training.compiling import compile_layers
 from trainables.training.config import TrainingConfig
 from trainables.training.control import Control, Row, append_row
 from trainables.training.device import pick_device
@@ -145,9 +146,8 @@ class TrialLoop:
         keep_freed_memory()
         random.seed(job.seed)
         np.random.seed(job.seed % 2**32)
-        self.job, self.control = job, control
+        self.job, self.control, self.folder = job, control, Path(job.folder)
         self.device = pick_device(job.device)
-        self.folder = Path(job.folder)
         self.size = made_config(EvaluationSize, job.evaluation, "evaluation")
         opened = _open(job, str(self.device), control.say)
         self.teacher, self.source, self.val = opened.teacher, opened.source, opened.val
@@ -161,6 +161,7 @@ class TrialLoop:
             importance=partial(kept_importance, self.teacher, opened.train, data.fingerprint, say=say),
         )
         checkpoint.begin_with(step, job.start)
+        compile_layers(job, step.student, self.teacher, self.device, say=say)
         self.trainer = Trainer(
             step.to(self.device),
             opened.train,

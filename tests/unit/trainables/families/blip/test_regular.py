@@ -12,13 +12,13 @@ from spaces.errors import PluginError
 from tests.unit.trainables.families.blip.as_published import as_published
 from tests.unit.trainables.small import EPS, lively, small_config, vocabulary
 from trainables.configs import made_config
-from trainables.families.base import drops
 from trainables.families.blip.architecture import EncoderConfig
 from trainables.families.blip.model import Blip
 from trainables.families.blip.options import BlipOptions, resolved
 from trainables.families.blip.regular import Regular
 from trainables.families.blip.text_network import TraceLayers
 from trainables.families.blip.two_pictures import with_second
+from trainables.families.dropping import drops
 from trainables.signals import PIXELS, Batch, Want
 
 ROWS, LENGTH = 3, 8
