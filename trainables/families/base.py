@@ -51,7 +51,9 @@ class Surroundings:
     teacher: Any = None
     offers: Offers = field(default_factory=dict)
     classes: tuple[str, ...] = ()
-    tokens: Callable[[], Sequence[str]] = tuple
+    tokens: Callable[[], Sequence[str]] = field(
+        default=tuple, compare=False
+    )  # of a tokenizer, of which each has its own
     published: Open = unreadable
 
     def texts(self) -> VocabularyConfig:
