@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -272,6 +272,8 @@ def fitting(folder: Path, name: str = FILE) -> Iterator[None]:
 def begin_with(step: nn.Module, start: str) -> None:
     """Give a step the weights of a checkpoint: all of the student, and of its losses those that both have.
 
+    Of a student that saw pictures of another size, the table of positions is interpolated (`Family.fitted`).
+
     Args:
         step: student and losses, as `DistillationStep` names their weights.
         start: folder of the candidate that had such a student; "" for the weights that the step has.
@@ -286,7 +288,12 @@ def begin_with(step: nn.Module, start: str) -> None:
     if state is None:
         raise CheckpointError(f"{folder / FILE}: missing, and training was to begin with its weights.")
     with fitting(folder):
-        found, own = state["trainer"]["step"], step.state_dict()
+        found, own = dict(state["trainer"]["step"]), step.state_dict()
+        trained = {
+            name.removeprefix(STUDENT): found.pop(name) for name in list(found) if name.startswith(STUDENT)
+        }
+        student = cast(Family, step.student)  # which may see pictures of another size than that one saw
+        found |= {STUDENT + name: value for name, value in student.fitted(trained).items()}
         mine, theirs = ({name for name in names if name.startswith(STUDENT)} for names in (own, found))
         if mine != theirs or any(own[name].shape != found[name].shape for name in mine):
             raise CheckpointError(

@@ -81,3 +81,21 @@ def test_weights_of_another_student_or_of_none_are_refused(begun: tuple[Path, Jo
         TrialLoop(
             replace(job, config=wider, start=job.folder, folder=str(place / "y")), PlainControl(quiet=True)
         )
+
+
+def test_a_student_goes_on_with_pictures_of_another_size(begun: tuple[Path, Job]) -> None:
+    place, job = begun
+    first, plan = checkpoint.load_model(Path(job.folder))
+    step = TrialLoop(replace(job, folder=str(place / "larger")), PlainControl(quiet=True)).trainer.step
+    step.student = step.student.at_size(2 * plan.architecture.image_size)
+    with torch.no_grad():
+        for weight in step.student.parameters():
+            weight.zero_()
+    checkpoint.begin_with(step, job.folder)
+    table, before, found = "image_encoder.vit.pos_embed", first.state_dict(), step.student.state_dict()
+    grid = plan.architecture.image_size // plan.architecture.patch_size
+    square = before[table][0, 1:].T.reshape(1, -1, grid, grid)
+    spread = torch.nn.functional.interpolate(square, scale_factor=2, mode="bicubic")[0].flatten(1).T
+    torch.testing.assert_close(found[table][0, 1:], spread)
+    assert torch.equal(found[table][0, 0], before[table][0, 0])
+    assert all(torch.equal(found[name], value) for name, value in before.items() if name != table)
