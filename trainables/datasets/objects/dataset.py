@@ -87,8 +87,7 @@ class ObjectsDataset(Drawn):
         test_images: int = field(default=1000, metadata=HELD_OUT)
         seed: int = field(default=0, metadata=SEED)
 
-    @staticmethod
-    def draw(stream: IntegerStream, made: int) -> tuple[list[str], Callable[[], Row]]:
+    def draw(self, stream: IntegerStream, made: int) -> tuple[list[str], Callable[[], Row]]:
         """Return the captions of objects, and what draws their picture."""
         things = drawing.draw_objects(stream)
         shapes = [thing.shape for thing in things]

@@ -1,20 +1,23 @@
 """The embedded data set: scenes drawn from (seed, index), kept in Arrow files of the cache folder."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 
+from spaces.errors import DatasetError
 from spaces.rules import Number
-from trainables.datasets.base import Progress, Split
+from trainables.datasets.base import Progress, Split, Statements
 from trainables.datasets.scenes import drawing, language
-from trainables.datasets.scenes.drawn import Drawn, Row, hash_of, passed_on, pixels_of
+from trainables.datasets.scenes.drawn import Drawn, Row, drawn_table, hash_of, passed_on, pixels_of
 from trainables.datasets.scenes.integers import IntegerStream
+from trainables.datasets.scenes.statements import SCHEMA as STATED
+from trainables.datasets.scenes.statements import scene_of, stated
 from trainables.preprocess import Framing
-from trainables.signals import CAPTION, PICTURE, QUESTION
+from trainables.signals import CAPTION, PICTURE, QUESTION, STATEMENT
 
 TEXTS_PER_IMAGE = 4
 SEEDS = {"train": 11, "val": 12, "test": 13}
@@ -28,6 +31,9 @@ HELD_OUT = {
 }
 SHARE = {"rule": Number(low=0, high=1)}
 SEED = {"rule": Number(whole=True, low=0)}
+SENTENCES = {"rule": Number(whole=True, low=0, high=8, why="each is said of two pairs of pictures")}
+VARIANTS: dict[str, drawing.Manner | None] = {"plain": None, "harder": drawing.HARDER}
+STATEMENTS_VERSION = 1  # raise it whenever a change in `statements.py` changes one
 TASK_VERSION = 1  # raise it whenever a change here changes a scene, a caption or a question
 
 
@@ -71,6 +77,7 @@ class ScenesDataset(Drawn):
     shares: ClassVar[tuple[str, ...]] = ("mismatched",)
     schema: ClassVar[pa.Schema] = _SCHEMA
     teachers: ClassVar[str] = "the embedded teacher"
+    later: ClassVar[Mapping[str, Any]] = {"variant": "plain", "statements": 0}
 
     @dataclass(frozen=True, kw_only=True, slots=True)
     class Config:
@@ -81,6 +88,10 @@ class ScenesDataset(Drawn):
             mismatched: share of pictures whose texts belong to another picture, as on the web.
             val_images, test_images: pictures of the two clean splits, whose captions are unique.
             seed: 0 for the published task; another one draws other scenes.
+            variant: `harder` scatters, turns and sizes shapes more freely, so that they may overlap: another domain in the same
+                words, to measure on what nobody was trained for.
+            statements: sentences about each picture with another one, for the task `nlvr2`; each is true of one such pair and
+                false of one. 0 for none.
         """
 
         train_images: int = field(default=4000, metadata=AMOUNT)
@@ -88,11 +99,23 @@ class ScenesDataset(Drawn):
         val_images: int = field(default=1000, metadata=HELD_OUT)
         test_images: int = field(default=1000, metadata=HELD_OUT)
         seed: int = field(default=0, metadata=SEED)
+        variant: Literal["plain", "harder"] = "plain"
+        statements: int = field(default=0, metadata=SENTENCES)
 
-    @staticmethod
-    def draw(stream: IntegerStream, made: int) -> tuple[list[str], Callable[[], Row]]:
+    def __init__(self, config: Config) -> None:
+        """Take the options.
+
+        Raises:
+            DatasetError: one of them is out of range.
+        """
+        super().__init__(config)
+        if config.variant not in VARIANTS:
+            allowed = ", ".join(VARIANTS)
+            raise DatasetError(f"dataset.variant: got {config.variant!r}; allowed: {allowed}.")
+
+    def draw(self, stream: IntegerStream, made: int) -> tuple[list[str], Callable[[], Row]]:
         """Return the captions of a scene, and what draws its picture and asks its questions."""
-        scene = drawing.draw_scene(stream)
+        scene = drawing.draw_scene(stream, VARIANTS[self.config.variant])
         captions = [
             language.caption(stream, scene, (k + made) % TEXTS_PER_IMAGE) for k in range(TEXTS_PER_IMAGE)
         ]
@@ -114,17 +137,25 @@ class ScenesDataset(Drawn):
         """Hash of the task itself, equal for every amount and noise."""
         return _specification()
 
+    @cached_property
+    def manner(self) -> str:
+        """Nothing for plain scenes; else the variant with a hash of what it is."""
+        how = VARIANTS[self.config.variant]
+        return "" if how is None else f"-{self.config.variant}-{hash_of(asdict(how))[:8]}"
+
     @property
     def kinds(self) -> frozenset[str]:
-        """Pictures, captions and questions."""
-        return frozenset({PICTURE, CAPTION, QUESTION})
+        """Pictures, captions and questions; statements where they are asked for."""
+        return frozenset({PICTURE, CAPTION, QUESTION, *([STATEMENT] if self.config.statements else [])})
 
     def describe(self) -> str:
         """Return one line about sizes and noise."""
         c = self.config
+        harder = "" if c.variant == "plain" else f"{c.variant} "
+        said = f"; {c.statements:,} statements about each with another one" if c.statements else ""
         return (
-            f"scenes: {c.train_images:,} images to train on, captions and questions of {c.mismatched:.0%} of "
-            f"them mismatched; {c.val_images:,} to validate, {c.test_images:,} to test"
+            f"{harder}scenes: {c.train_images:,} images to train on, captions and questions of {c.mismatched:.0%} of "
+            f"them mismatched; {c.val_images:,} to validate, {c.test_images:,} to test{said}"
         )
 
     def split(self, name: str, *, framing: Framing, progress: Progress) -> Split:
@@ -147,6 +178,36 @@ class ScenesDataset(Drawn):
             questions=[item["question"] for row in told for item in questions[row]],
             answers=[item["answer"] for row in told for item in questions[row]],
             question_images=np.repeat(np.arange(table.num_rows), TEXTS_PER_IMAGE),
+            statements=self._statements(name, told, progress) if self.config.statements else Statements(),
+        )
+
+    def _statements(self, name: str, told: np.ndarray, progress: Progress) -> Statements:
+        """Return the statements of a split: those about a picture as the left one, told of whom its texts belong to.
+
+        Args:
+            name: of the split.
+            told: (N,) whose texts each picture has.
+            progress: is told of long work.
+        """
+        scenes, each = self.scenes(name, progress), self.config.statements
+        table = drawn_table(
+            self.path(name, ending=f"-{each}-statements-{STATEMENTS_VERSION}"),
+            lambda: stated([scene_of(numbers) for numbers in scenes], each=each, seed=self.seed_of(name)),
+            schema=STATED,
+            count=2 * each * len(scenes),
+            noun="statements",
+            progress=progress,
+        )
+        left, right, holds = (table.column(key).to_numpy() for key in ("left", "right", "holds"))
+        order = np.argsort(left, kind="stable")
+        first = np.searchsorted(left[order], np.arange(len(scenes) + 1))
+        rows = np.concatenate([order[first[one] : first[one + 1]] for one in told])
+        lefts = np.concatenate([np.full(first[one + 1] - first[one], at) for at, one in enumerate(told)])
+        texts = table.column("text").to_pylist()
+        return Statements(
+            texts=[texts[row] for row in rows],
+            images=np.stack([lefts, right[rows]], axis=1),
+            holds=holds[rows],
         )
 
     def scenes(self, name: str, progress: Progress) -> list[list[int]]:

@@ -28,14 +28,44 @@ SUPERSAMPLE = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Manner:
+    """How freely shapes lie in a picture.
+
+    Attributes:
+        jitter: pixels by which a centre may be off its cell's, either way.
+        radii: least and largest radius of small and of large shapes.
+        turn: degrees by which a shape may be turned, either way.
+    """
+
+    jitter: int
+    radii: tuple[tuple[int, int], tuple[int, int]]
+    turn: int
+
+
+HARDER = Manner(jitter=3, radii=((4, 5), (7, 8)), turn=20)
+
+
+def plain() -> Manner:
+    """Return how the scenes of the embedded task lie."""
+    return Manner(jitter=JITTER, radii=((RADII[0], RADII[0]), (RADII[1], RADII[1])), turn=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
-    """One object: colour, shape and size as indices, centre in pixels."""
+    """One object: colour, shape and size as indices, centre in pixels; how it is drawn beside that.
+
+    Attributes:
+        radius: in pixels; 0 for that of its size in a plain scene.
+        turn: degrees, clockwise.
+    """
 
     color: int
     shape: int
     size: int
     x: int
     y: int
+    radius: int = 0
+    turn: int = 0
 
     def numbers(self) -> tuple[int, ...]:
         """Return the five integers that describe it."""
@@ -71,29 +101,51 @@ def _inside(place: int, radius: int) -> int:
     return min(max(place, radius + 1), SIZE - radius - 2)
 
 
-def draw_scene(stream: IntegerStream) -> list[Shape]:
-    """Return 1 to 3 shapes, each in a cell of its own, no (colour, shape) twice."""
+def _within(stream: IntegerStream, low: int, high: int) -> int:
+    """Return an integer in low..high; where there is one alone nothing is drawn of the stream, as in plain scenes."""
+    return low if low == high else stream.between(low, high)
+
+
+def draw_scene(stream: IntegerStream, manner: Manner | None = None) -> list[Shape]:
+    """Return 1 to 3 shapes, each with its centre in a cell of its own, no (colour, shape) twice.
+
+    Args:
+        stream: of integers.
+        manner: how freely they lie; None for plain scenes.
+    """
+    how = manner or plain()
     count = _num_objects(stream)
     while True:
         scene: list[Shape] = []
         for cell in stream.shuffled(16)[:count]:
             size = stream.below(2)
-            x = _inside(cell % 4 * CELL + CELL // 2 + stream.between(-JITTER, JITTER), RADII[size])
-            y = _inside(cell // 4 * CELL + CELL // 2 + stream.between(-JITTER, JITTER), RADII[size])
+            radius = _within(stream, *how.radii[size])
+            x = _inside(cell % 4 * CELL + CELL // 2 + stream.between(-how.jitter, how.jitter), radius)
+            y = _inside(cell // 4 * CELL + CELL // 2 + stream.between(-how.jitter, how.jitter), radius)
+            turn = _within(stream, -how.turn, how.turn)
             look = _look(stream, scene)
             if look is None:
                 break
-            scene.append(Shape(look[0], look[1], size, x, y))
+            scene.append(Shape(look[0], look[1], size, x, y, radius, turn))
         if len(scene) == count:
             return scene
 
 
 @cache
-def coverage(shape: int, radius: int) -> np.ndarray:
-    """Return how many of 16 sub-pixels each pixel of the sprite covers, (2r + 3, 2r + 3) int64."""
+def coverage(shape: int, radius: int, turn: int = 0) -> np.ndarray:
+    """Return how many of 16 sub-pixels each pixel of the sprite covers, (2r + 3, 2r + 3) int64.
+
+    Args:
+        shape: number of the outline.
+        radius: in pixels.
+        turn: degrees, clockwise as it is seen.
+    """
     n = 2 * radius + 3
     axis = ((np.arange(n * SUPERSAMPLE) + 0.5) / SUPERSAMPLE - n / 2) / radius
     x, y = np.meshgrid(axis, axis)
+    if turn:
+        cosine, sine = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+        x, y = cosine * x + sine * y, cosine * y - sine * x
     distance = np.hypot(x, y)
     name = SHAPES[shape]
     if name == "circle":
@@ -107,8 +159,8 @@ def coverage(shape: int, radius: int) -> np.ndarray:
     elif name == "cross":
         inside = ((abs(x) <= 0.33) & (abs(y) <= 0.95)) | ((abs(y) <= 0.33) & (abs(x) <= 0.95))
     else:
-        turn = np.abs(((np.arctan2(x, -y) / (2 * math.pi / 5) + 0.5) % 1) - 0.5) * 2
-        inside = distance <= 1.0 - 0.58 * np.minimum(1, turn * 1.15)
+        ray = np.abs(((np.arctan2(x, -y) / (2 * math.pi / 5) + 0.5) % 1) - 0.5) * 2
+        inside = distance <= 1.0 - 0.58 * np.minimum(1, ray * 1.15)
     return inside.reshape(n, SUPERSAMPLE, n, SUPERSAMPLE).sum(axis=(1, 3)).astype(np.int64)
 
 
@@ -128,9 +180,9 @@ def render(stream: IntegerStream, scene: list[Shape]) -> np.ndarray:
                 for channel in list(COLORS.values())[item.color]
             ]
         )
-        radius = RADII[item.size]
+        radius = item.radius or RADII[item.size]
         reach = radius + 1
-        cover = coverage(item.shape, radius)[..., None]
+        cover = coverage(item.shape, radius, item.turn)[..., None]
         box = image[item.y - reach : item.y + reach + 1, item.x - reach : item.x + reach + 1]
         box += (color - box) * cover // full
     image += stream.grid(SIZE * SIZE, -8, 8).reshape(SIZE, SIZE, 1)

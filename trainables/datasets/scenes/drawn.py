@@ -37,6 +37,7 @@ class Drawn(Dataset):
         shares: options that are shares.
         schema: of a row; its pictures are in the column `image`.
         teachers: who sees pictures of this side, for a message.
+        later: options that came later, with the values at which all is as before them: these leave no trace in a fingerprint.
     """
 
     kind: ClassVar[str]
@@ -45,6 +46,7 @@ class Drawn(Dataset):
     shares: ClassVar[tuple[str, ...]]
     schema: ClassVar[pa.Schema]
     teachers: ClassVar[str]
+    later: ClassVar[Mapping[str, Any]] = {}
     smoke: ClassVar[Mapping[str, Any]] = {"train_images": 256, "val_images": 200, "test_images": 200}
 
     def __init__(self, config: Any) -> None:
@@ -57,15 +59,34 @@ class Drawn(Dataset):
             if not 0 <= getattr(config, name) <= 1:
                 raise DatasetError(f"dataset.{name}: got {getattr(config, name)}; allowed: 0 to 1 (a share).")
 
-    @staticmethod
     @abstractmethod
-    def draw(stream: IntegerStream, made: int) -> tuple[list[str], Callable[[], Row]]:
+    def draw(self, stream: IntegerStream, made: int) -> tuple[list[str], Callable[[], Row]]:
         """Return what `Draw` says."""
 
     @property
     def fingerprint(self) -> str:
         """Hash of task and options."""
-        return hash_of({"specification": self.specification, **asdict(self.config)})
+        options = {
+            name: value
+            for name, value in asdict(self.config).items()
+            if name not in self.later or value != self.later[name]
+        }
+        return hash_of({"specification": self.specification, **options})
+
+    @property
+    def manner(self) -> str:
+        """What tells files of this data from those of other manners to draw the same; empty for the usual one."""
+        return ""
+
+    def seed_of(self, name: str) -> int:
+        """Return what with the index fixes a picture of a split."""
+        return self.seeds[name] + 100 * self.config.seed
+
+    def path(self, name: str, *, ending: str = "") -> Path:
+        """Return the file of a split, or one that belongs to it by its ending."""
+        count = getattr(self.config, f"{name}_images")
+        stem = f"{self.specification}-{name}-{count}-{self.config.seed}"
+        return cache_folder(self.kind) / f"{stem}{self.manner}{ending}.arrow"
 
     @property
     def num_images(self) -> int:
@@ -75,8 +96,8 @@ class Drawn(Dataset):
     def table(self, name: str, progress: Progress) -> pa.Table:
         """Return the rows of a split, drawn where they are not there; captions are unique in held-out splits."""
         count = getattr(self.config, f"{name}_images")
-        path = cache_folder(self.kind) / f"{self.specification}-{name}-{count}-{self.config.seed}.arrow"
-        seed = self.seeds[name] + 100 * self.config.seed
+        path = self.path(name)
+        seed = self.seed_of(name)
         return drawn_table(
             path,
             lambda: drawn_rows(seed, count, self.draw, unique=name != "train"),

@@ -19,7 +19,7 @@ SIDE = 48
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, Any]]:
-    return list(drawn_rows(21, NUM_PICTURES, ObjectsDataset.draw, unique=False))
+    return list(drawn_rows(21, NUM_PICTURES, ObjectsDataset(ObjectsDataset.Config()).draw, unique=False))
 
 
 def objects(row: dict[str, Any]) -> list[list[int]]:
@@ -37,8 +37,8 @@ def region(x: int, y: int) -> str:
 
 
 def test_a_picture_is_a_function_of_seed_and_index(rows: list[dict[str, Any]]) -> None:
-    assert list(drawn_rows(21, 20, ObjectsDataset.draw, unique=False)) == rows[:20]
-    other = list(drawn_rows(22, 20, ObjectsDataset.draw, unique=False))
+    assert list(drawn_rows(21, 20, ObjectsDataset(ObjectsDataset.Config()).draw, unique=False)) == rows[:20]
+    other = list(drawn_rows(22, 20, ObjectsDataset(ObjectsDataset.Config()).draw, unique=False))
     assert all(a["objects"] != b["objects"] for a, b in zip(other, rows[:20], strict=True))
 
 
@@ -78,7 +78,10 @@ def test_no_attribute_tells_the_class_alone() -> None:
 def test_classes_are_equally_frequent_and_small_objects_have_the_looks_of_all(
     rows: list[dict[str, Any]],
 ) -> None:
-    many = [objects(row) for row in drawn_rows(21, 1200, ObjectsDataset.draw, unique=False)]
+    many = [
+        objects(row)
+        for row in drawn_rows(21, 1200, ObjectsDataset(ObjectsDataset.Config()).draw, unique=False)
+    ]
     labels = Counter(drawing.label_of(found[0]) for found in many)
     assert set(labels) == set(range(24))
     assert all(20 < count < 85 for count in labels.values()), "50 are expected, of a deviation of 7"

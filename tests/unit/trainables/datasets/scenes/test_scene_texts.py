@@ -18,7 +18,7 @@ SHARES = {1: 0.15, 2: 0.40, 3: 0.45}
 
 @pytest.fixture(scope="module")
 def scenes() -> list[dict[str, Any]]:
-    return list(drawn_rows(11, NUM_SCENES, ScenesDataset.draw, unique=False))
+    return list(drawn_rows(11, NUM_SCENES, ScenesDataset(ScenesDataset.Config()).draw, unique=False))
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def told(scenes: list[dict[str, Any]]) -> list[list[Thing]]:
 
 
 def test_a_scene_is_a_function_of_seed_and_index(scenes: list[dict[str, Any]]) -> None:
-    assert list(drawn_rows(11, 20, ScenesDataset.draw, unique=False)) == scenes[:20]
-    other = list(drawn_rows(12, 20, ScenesDataset.draw, unique=False))
+    assert list(drawn_rows(11, 20, ScenesDataset(ScenesDataset.Config()).draw, unique=False)) == scenes[:20]
+    other = list(drawn_rows(12, 20, ScenesDataset(ScenesDataset.Config()).draw, unique=False))
     assert all(a["scene"] != b["scene"] for a, b in zip(other, scenes[:20], strict=True))
 
 
