@@ -32,8 +32,21 @@ def settled_teacher(name: str) -> str:
 
 def settled_data(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a data set, its paths from the root."""
-    paths = {name: settings[name] for name in PATH_OPTIONS if isinstance(settings.get(name), str)}
-    return {**settings, **{name: str(settled(path)) for name, path in paths.items()}}
+    paths = {name: settings[name] for name in PATH_OPTIONS if name in settings}
+    return {**settings, **{name: _from_root(path) for name, path in paths.items()}}
+
+
+def _from_root(path: Any) -> Any:
+    """Return a path, or each of a list of them, from the root; anything else as it is, for its reader to tell."""
+    if isinstance(path, list | tuple):
+        return [_from_root(one) for one in path]
+    return str(settled(path)) if isinstance(path, str) else path
+
+
+def listed(path: Any) -> list[str]:
+    """Return the paths of an option that holds one or several."""
+    several = path if isinstance(path, list | tuple) else [path]
+    return [one for one in several if isinstance(one, str)]
 
 
 def settled_space(space: Space) -> Space:
@@ -43,8 +56,8 @@ def settled_space(space: Space) -> Space:
     are values that a candidate has; run.json keeps the teachers' places.
     """
     settings = settled_data(space.dataset.options)
-    paths = {name: settings[name] for name in PATH_OPTIONS if isinstance(settings.get(name), str)}
-    there = {name: path for name, path in paths.items() if is_there(path)}
+    paths = {name: settings[name] for name in PATH_OPTIONS if name in settings}
+    there = {name: path for name, path in paths.items() if all(map(is_there, listed(path)))}
     teacher = space.teacher if isinstance(space.teacher, Domain) else settled_teacher(space.teacher)
     dataset = space.dataset.model_copy(update=there)
     student = _settled_student(space.student)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.inputs.places import listed
 from search.run_folder.facts import check_format, read_facts
 from search.run_folder.provenance import CHANGEABLE, PLACES
 from search.run_folder.warm_start_file import WARM_START_FILE, check_kept
@@ -190,9 +191,11 @@ def check_in_place(folder: Path, dataset: Mapping[str, Any], teachers: Sequence[
         ("root", f"--dataset {dataset.get('kind') or 'KIND'}:FOLDER"),
         ("image_root", "--set dataset.image_root=FOLDER"),
     ):
-        path = dataset.get(name)
-        if isinstance(path, str) and not is_there(path):
-            gone.append(f"dataset.{name} {path} ({flag})")
+        several = isinstance(dataset.get(name), list | tuple)
+        named = flag if not several else f"--set 'dataset.{name}=[FOLDER, ...]'"
+        gone += [
+            f"dataset.{name} {path} ({named})" for path in listed(dataset.get(name)) if not is_there(path)
+        ]
     gone += [
         f"teacher {one} (--teacher FOLDER)"
         for name in teachers

@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import RayError
 
 from search.inputs.inputs import Inputs
-from search.inputs.places import PATH_OPTIONS, copied_parts, copied_teacher, files_of_students
+from search.inputs.places import PATH_OPTIONS, copied_parts, copied_teacher, files_of_students, listed
 from search.tune import cluster
 from search.tune.tasks import Say, Tasks
 from spaces.errors import ResourceError, StorageError
@@ -122,9 +122,11 @@ def _check_data(settings: Mapping[str, Any]) -> None:
         ResourceError: names option, path and nodes.
     """
     for name in PATH_OPTIONS:
-        if name in settings and (blind := unseen([str(settings[name])])):
+        for path in listed(settings.get(name)):
+            if not (blind := unseen([path])):
+                continue
             raise ResourceError(
-                f"dataset.{name} {settings[name]}: the nodes {', '.join(blind)} do not see it; trials read the data where they "
+                f"dataset.{name} {path}: the nodes {', '.join(blind)} do not see it; trials read the data where they "
                 "run. Put it on storage that every node mounts at the same path, and name it there."
             )
 

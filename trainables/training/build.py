@@ -75,7 +75,9 @@ def _state(settings: Mapping[str, Any]) -> tuple[int, ...]:
     () where they name none, or none that can be looked at: whoever opens it says what is wrong.
     """
     with suppress(OSError, TypeError, ValueError):
-        return state_of(user_path(settings.get("file") or settings.get("root", "")))
+        place = settings.get("file") or settings.get("root", "")
+        several = place if isinstance(place, list | tuple) else [place]
+        return tuple(number for one in several for number in state_of(user_path(one)))
     return ()
 
 

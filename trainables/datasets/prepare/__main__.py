@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--caption-column", help="tables: of the captions")
     made.add_argument("--split-column", help="tables: of the splits")
     made.add_argument(
-        "--val-ratio", type=float, help="share to validate on where the data names no split (default 0.1)"
+        "--val-ratio",
+        type=float,
+        help="share to validate on where the data names no split (default 0.1); 0: all to train on, beside other data",
     )
     made.add_argument(
         "--test-ratio",

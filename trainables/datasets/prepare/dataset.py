@@ -7,23 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from spaces.errors import DatasetError
-from spaces.rules import Number
+from spaces.rules import Number, show
 from trainables.datasets.base import SPLITS, Dataset, Progress, Split, Statements
-from trainables.datasets.contents import Contents
 from trainables.datasets.formats.collected import WORDS
-from trainables.datasets.formats.walk import folder_of, some
+from trainables.datasets.formats.walk import some
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.live import Decoder, LivePixels, Variation
 from trainables.datasets.pictures import VERSION as PIXELS
 from trainables.datasets.pictures import read_square
-from trainables.datasets.prepare.form import AGAIN, MANIFEST, PROGRESS, SHARDS, VERSION, Shard
-from trainables.datasets.prepare.reading import Place, Rows, read_rows
+from trainables.datasets.prepare.folder import PreparedFolder
+from trainables.datasets.prepare.reading import Place, Rows, joined
 from trainables.datasets.prepared import Prepared, broken, mapped, owners
 from trainables.datasets.texts import asked, normalised
 from trainables.datasets.twins import Twin, told_twins, twins
@@ -33,7 +31,6 @@ from trainables.signals import CAPTION, PICTURE, QUESTION, STATEMENT
 WHOLE = {"rule": Number(whole=True, low=0)}
 PLAIN_FORM = {"plain": "plain 2"}  # raise it whenever a text gets another plain form
 VARIED = "operations 2"  # raise it whenever a picture is varied another way
-COMMAND = "python -m trainables.datasets.prepare --kind KIND --root DATA --out"
 
 
 class PreparedDataset(Dataset):
@@ -44,7 +41,8 @@ class PreparedDataset(Dataset):
         """Where it is, and how its texts are read.
 
         Attributes:
-            root: the folder that was prepared.
+            root: the folder that was prepared; or several, as [A, B]: all are trained on, and the first is validated and tested
+                on alone.
             text: `as_is`; or `plain`: lower case and without the signs . ! " ( ) * # : ; ~ (Li et al. 2022; questions, too).
             max_words: of a caption or statement, cut behind; 0 for all; in Li et al. 2022 30, 40 of a statement.
             pixels: `mapped`: pictures are decoded once, into one array of the cache folder; `live`: at each look, for data of
@@ -56,7 +54,7 @@ class PreparedDataset(Dataset):
             flip: of that: every second one is mirrored; false where texts tell left from right.
         """
 
-        root: str
+        root: str | tuple[str, ...]
         text: Literal["as_is", "plain"] = "as_is"
         max_words: int = field(default=0, metadata=WHOLE)
         pixels: Literal["mapped", "live"] = "mapped"
@@ -73,10 +71,17 @@ class PreparedDataset(Dataset):
             raise DatasetError(
                 "dataset.vary: needs pictures that are decoded at each look; set dataset.pixels: live."
             )
-        self.root = folder_of("prepared", config.root)
-        self._manifest = _manifest(self.root)
-        self._shards = _shards(self._manifest, self.root)
-        self._verified = False
+        named = (config.root,) if isinstance(config.root, str) else config.root
+        if not isinstance(named, tuple) or not named or not all(isinstance(one, str) for one in named):
+            got = show(list(named) if isinstance(named, tuple) else named)
+            raise DatasetError(f"dataset.root: got {got}; allowed: a folder, or a list of them. Name one.")
+        self.folders = [PreparedFolder(one) for one in named]
+        places = [one.root.resolve() for one in self.folders]
+        if twice := [one for number, one in enumerate(places) if one in places[:number]]:
+            raise DatasetError(
+                f"dataset.root: got {twice[0]} twice; allowed: each folder once. Leave one out."
+            )
+        self.root = self.folders[0].root
 
     @property
     def specification(self) -> str:
@@ -96,29 +101,14 @@ class PreparedDataset(Dataset):
         """
         self._verify(progress)
         c = self.config
-        told = [str(self._manifest["fingerprint"]), PIXELS, PLAIN_FORM.get(c.text, c.text), c.max_words]
+        rows = [one.fingerprint for one in self.folders]
+        told = ["+".join(rows), PIXELS, PLAIN_FORM.get(c.text, c.text), c.max_words]
         told += [VARIED, c.least_part, c.changes, c.magnitude, c.flip] if c.vary else []
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
     def _verify(self, progress: Progress) -> None:
-        """Compare all shards with the manifest, once; `contents.py` says what keeps it cheap."""
-        if self._verified:
-            return
-        paths = [self.root / SHARDS / shard.file for shard in self._shards]
-        gone = [path.name for path in paths if not path.is_file()]
-        if gone:
-            raise DatasetError(f"{self.root}: {len(gone):,} shards are gone: {some(gone)}. {AGAIN}")
-        found = Contents(f"prepared|{self.root}").hashes(paths, progress)
-        wrong = [
-            f"{path.name} ({digest})" if isinstance(digest, OSError) else path.name
-            for path, shard, digest in zip(paths, self._shards, found, strict=True)
-            if digest != shard.digest
-        ]
-        if wrong:
-            raise DatasetError(
-                f"{self.root}: {len(wrong):,} shards hold other bytes than were written: {some(wrong)}. {AGAIN}"
-            )
-        self._verified = True
+        for folder in self.folders:
+            folder.verify(progress)
 
     @cached_property
     def _rows(self) -> dict[str, Rows]:
@@ -127,30 +117,35 @@ class PreparedDataset(Dataset):
         c = self.config
         found = {}
         for name in SPLITS:
-            shards = [shard for shard in self._shards if shard.split == name]
-            if shards:
-                rows = read_rows(self.root, shards)
-                found[name] = rows.with_texts(
+            read = [rows for one in self._read(name) if (rows := one.rows(name)) is not None]
+            if read:
+                found[name] = joined(read).with_texts(
                     lambda text: normalised(text, c.text, c.max_words), lambda text: asked(text, c.text)
                 )
         for name in dict.fromkeys(("train", "val", *self.split_names)):
             if name not in found or not len(found[name].places):
+                first = (
+                    name != "train"
+                    and "; or name another folder first, which has some: dataset.root=[OTHER, THIS]"
+                )
                 raise DatasetError(
-                    f"{self.root}: has no pictures to {WORDS[name]}. Prepare it again with some."
+                    f"{self.root}: has no pictures to {WORDS[name]}. Prepare it again with some{first or ''}."
                 )
         return found
+
+    def _read(self, split: str) -> list[PreparedFolder]:
+        """Return the folders that a split is read from: to hold out the first alone, so that figures have one meaning."""
+        return self.folders if split == "train" else self.folders[:1]
 
     @property
     def split_names(self) -> tuple[str, ...]:
         """The splits that have pictures: train and val always."""
-        return tuple(
-            name for name in SPLITS if any(one.split == name and one.pictures for one in self._shards)
-        )
+        return tuple(name for name in SPLITS if any(one.pictures(name) for one in self._read(name)))
 
     @property
     def num_images(self) -> int:
         """Number of pictures in all splits."""
-        return sum(shard.pictures for shard in self._shards)
+        return sum(one.pictures(name) for name in SPLITS for one in self._read(name))
 
     @property
     def varied(self) -> bool:
@@ -188,11 +183,27 @@ class PreparedDataset(Dataset):
             f"{len(rows[name].places):,} to {WORDS[name]}" for name in ("val", "test") if name in rows
         )
         words = f", {self.config.max_words} words at most" if self.config.max_words else ""
+        first = self.folders[0]
+        source = f"{shown(first.root.name, 60)} ({first.kind})" if len(self.folders) == 1 else self._sources()
         return (
-            f"prepared {shown(self.root.name, 60)} ({self._manifest['kind']}): {len(train.places):,} images"
-            f"{f' with {told}' if told else ''} to train on; {held} (divided by {self._manifest['divided']}; texts "
+            f"prepared {source}: {len(train.places):,} images"
+            f"{f' with {told}' if told else ''} to train on; {held} (divided by {first.manifest['divided']}; texts "
             f"{self.config.text}{words}; {self._told_pixels()})"
         )
+
+    def _sources(self) -> str:
+        """Return what each of several folders gives to train on, in words."""
+        parts = []
+        for folder in self.folders:
+            shards = [one for one in folder.shards if one.split == "train"]
+            counts = [
+                (sum(one.pictures for one in shards), "images"),
+                (sum(one.captions for one in shards), "captions"),
+            ]
+            counts.append((sum(one.questions for one in shards), "questions"))
+            told = ", ".join(f"{count:,} {noun}" for count, noun in counts if count or noun == "images")
+            parts.append(f"{shown(folder.root.name, 60)} ({folder.kind}; {told})")
+        return " + ".join(parts)
 
     def _told_pixels(self) -> str:
         """Return how pictures are decoded, in words."""
@@ -211,11 +222,6 @@ class PreparedDataset(Dataset):
 
     def remarks(self) -> list[str]:
         """Return what was left out while it was prepared, and pictures that are byte for byte in two splits."""
-        left = self._manifest["left_out"]
-        gone = ", ".join(f"{count:,} {what}{'s' if count != 1 else ''}" for what, count in left.items())
-        told = [
-            f"WARNING: left out while it was prepared: {gone}; each stands in {self.root / 'quarantine.jsonl'}"
-        ]
         empty = [text for rows in self._rows.values() for text in rows.emptied]
         more = (
             [
@@ -225,12 +231,24 @@ class PreparedDataset(Dataset):
             else []
         )
         return [
-            *map(str, self._manifest["notes"]),
-            *(told if gone else []),
+            *(line for one in self.folders for line in one.left_out()),
+            *self._held_back(),
             *more,
             *self._unused(),
             *told_twins(self._twins()),
         ]
+
+    def _held_back(self) -> list[str]:
+        """Return which pictures of further folders nobody reads, since the first is validated and tested on alone."""
+        told = []
+        for folder in self.folders[1:]:
+            counts = [(folder.pictures(name), WORDS[name]) for name in ("val", "test")]
+            words = " and ".join(f"{count:,} to {word}" for count, word in counts if count)
+            if words:
+                told.append(
+                    f"{shown(folder.root.name, 60)}: of its pictures {words} are not used: {self.root.name} alone is held out"
+                )
+        return told
 
     def _unused(self) -> list[str]:
         """Return which texts are read by nobody, since some pictures, or some split, have none."""
@@ -329,44 +347,3 @@ class PreparedDataset(Dataset):
 def _commonest(answers: Sequence[str]) -> str:
     """Return the answer that most annotators gave; of several the first."""
     return Counter(answers).most_common(1)[0][0]
-
-
-def _manifest(root: Path) -> dict[str, Any]:
-    """Return what stands in the manifest.
-
-    Raises:
-        DatasetError: there is none, it is damaged, or another version wrote it.
-    """
-    path = root / MANIFEST
-    if not path.is_file():
-        begun = (root / PROGRESS).is_dir()
-        why = (
-            "its preparation is not finished"
-            if begun
-            else f"holds no {MANIFEST}, so that nothing was prepared there"
-        )
-        advice = (
-            "Give the same command again: it goes on"
-            if begun
-            else f"Prepare the data first: {COMMAND} {root}"
-        )
-        raise DatasetError(f"dataset.root: {root}: {why}. {advice}.")
-    try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = told["version"]
-        for key in ("kind", "fingerprint", "divided", "counts", "left_out", "notes", "shards"):
-            told[key]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{path}: damaged ({type(error).__name__}: {shown(str(error), 80)}). {AGAIN}"
-        ) from error
-    if version != VERSION:
-        raise DatasetError(f"{path}: is of version {version!r}; allowed: {VERSION}. Prepare the data again.")
-    return told
-
-
-def _shards(manifest: dict[str, Any], root: Path) -> list[Shard]:
-    try:
-        return [Shard(**one) for one in manifest["shards"]]
-    except TypeError as error:
-        raise DatasetError(f"{root / MANIFEST}: damaged ({shown(str(error), 80)}). {AGAIN}") from error

@@ -151,7 +151,9 @@ class Lister:
         self.problems.raise_any()
         self.found.divided = divided or self._divide()
         counts = Counter(item.split for item in self.found.items)
-        for name, verb in (("train", "train"), ("val", "validate")):
+        # without any to validate on it is what others are trained along with: only where that is asked for
+        needed = (("train", "train"), *([] if self.asked.val_ratio == 0 else [("val", "validate")]))
+        for name, verb in needed:
             if not counts[name]:
                 said = ", ".join(f"{counts[one]:,} {one}" for one in SPLITS)
                 gone = f"; {len(self.found.left_out):,} entries cannot be used" if self.found.left_out else ""

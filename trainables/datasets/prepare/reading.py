@@ -186,6 +186,26 @@ def read_rows(root: Path, shards: Iterable[Shard]) -> Rows:
     )
 
 
+def joined(several: Sequence[Rows]) -> Rows:
+    """Return the rows of one after the other."""
+    if len(several) == 1:
+        return several[0]
+    pictures = np.cumsum([0, *(len(one.names) for one in several)])
+    files = np.cumsum([0, *(len(one.places.shards) for one in several)])
+    tables = [one.places.table + np.array([first, 0, 0]) for one, first in zip(several, files, strict=False)]
+    return Rows(
+        names=[name for one in several for name in one.names],
+        places=Places(
+            shards=tuple(path for one in several for path in one.places.shards), table=np.concatenate(tables)
+        ),
+        digests=[digest for one in several for digest in one.digests],
+        captions=[texts for one in several for texts in one.captions],
+        questions=[asked for one in several for asked in one.questions],
+        statements=[said for one in several for said in one.statements],
+        pairs=np.concatenate([one.pairs + first for one, first in zip(several, pictures, strict=False)]),
+    )
+
+
 def _table(shard: int, batch: pa.RecordBatch, begin: int) -> np.ndarray:
     """Return (rows, 3) int64 of a record batch, see `Places`, from the offsets that Arrow keeps beside the bytes of pictures."""
     column = batch.column("image")

@@ -83,7 +83,7 @@ def _finish(wanted: Wanted, plan: Plan, say: Progress) -> dict[str, object]:
         for split in SPLITS
         if any(shard.split == split for shard in shards)
     }
-    for split in ("train", "val"):
+    for split in ("train",) if wanted.asked.val_ratio == 0 else ("train", "val"):
         if not counts.get(split, {}).get("pictures"):
             first = f", such as {left_out[0].place}: {left_out[0].reason}" if left_out else ""
             raise DatasetError(
