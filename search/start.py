@@ -70,11 +70,13 @@ def start(request: Request, *, say: Say, soon: Soon) -> int:
     with resumed_alone(request, say=say), stored(request, say=say):
         inputs, earlier = load(request, say=say, soon=soon)
         if request.dry_run:
+            from search.inputs.gathering import is_planned
             from search.latency.opening import measuring
             from search.reporting.plan import plan_lines
 
-            with nullcontext() if _on_cluster(request) else measuring(inputs, request.resume):
-                _describe(request, inputs, measure=inputs.is_soon_measured(), say=say)
+            sizes = inputs.space.plan is not None or is_planned(inputs.dataset, inputs.teachers.values())
+            with nullcontext() if sizes or _on_cluster(request) else measuring(inputs, request.resume):
+                _describe(request, inputs, measure=not sizes and inputs.is_soon_measured(), say=say)
                 for line in plan_lines(inputs):
                     print(line)
             return 0
@@ -176,7 +178,7 @@ def load(request: Request, *, say: Say, soon: Soon | None = None) -> tuple[Any, 
     from search.run_folder.resume import check_same_inputs
 
     agree = partial(check_same_inputs, request.resume) if request.resume else None
-    inputs = Inputs(space, say=say, told=told, places=places, agree=agree)
+    inputs = Inputs(space, say=say, told=told, places=places, agree=agree, planned=request.dry_run)
     space = inputs.space
     say(
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
@@ -249,7 +251,8 @@ def place_problems(request: Request, space: Space | None, *, say: Say) -> list[s
         if space.latency != LatencySection() and not space.is_doubtful("latency", inside=True):
             from search.latency.target import check_target
 
-            checks.append(partial(check_target, space, here=not _on_cluster(request)))
+            elsewhere = _on_cluster(request) or (request.dry_run and space.plan is not None)
+            checks.append(partial(check_target, space, here=not elsewhere))
     problems = []
     for check in checks:
         try:

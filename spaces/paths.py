@@ -25,3 +25,9 @@ def is_there(text: str | os.PathLike[str]) -> bool:
     if os.path.exists(path):  # False for a name that no disk can hold, at which `Path.exists` raises
         return True
     return has_magic(str(path)) and bool(glob(str(path), recursive=True))
+
+
+def listed(value: object) -> list[str]:
+    """Return the paths of an option that holds one or several; nothing else that may stand there."""
+    several = value if isinstance(value, list | tuple) else [value]
+    return [one for one in several if isinstance(one, str)]

@@ -15,6 +15,7 @@ from spaces.domains import Domain, Scalar, relative
 from spaces.errors import IllegalCandidate, SpaceError
 from spaces.leaves import Finding, fixed
 from spaces.objectives import quality_objective
+from spaces.planning import PlanSection
 from spaces.rules import Word
 from spaces.sections import (
     CheckpointsSection,
@@ -73,6 +74,7 @@ class Space(Section):
     checkpoints: CheckpointsSection = CheckpointsSection()
     latency: LatencySection = LatencySection()
     ablation: AblationSection | None = None
+    plan: PlanSection | None = None
 
     _marks: dict[Path, Mark] = PrivateAttr(default_factory=dict)
     _source: str = PrivateAttr(default="space")
@@ -235,9 +237,7 @@ class Space(Section):
 
     def resolved(self) -> dict[str, Any]:
         """Return the whole space, defaults and overrides included, as plain values that load back to it."""
-        found = plain(self)
-        assert isinstance(found, dict)
-        return found
+        return dict(plain(self))
 
     def build(self, values: Mapping[str, Scalar], plugins: Plugins, seed: int) -> Candidate:
         """Return the candidate at one point of the space.

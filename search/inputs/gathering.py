@@ -4,32 +4,50 @@ What is wrong in one place does not hide the next: whatever can still be looked 
 left out, since it could only repeat that.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, final
 
 from search.inputs.checks import Ability, check_losses, check_measurable, chosen_tasks, data_lacks
-from search.inputs.places import settled_data
+from search.inputs.places import PATH_OPTIONS, settled_data
 from search.inputs.plugin_checks import plugin_problems
 from search.inputs.students import Students
 from search.inputs.teacher_figures import Say, TeacherMeasure
 from spaces.document import in_order
 from spaces.errors import DatasetError, PluginError, SpaceError, StudentSearchError, TeacherError
+from spaces.paths import is_there, listed
 from spaces.schema import Space
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import fields_of
+from trainables.datasets.planned import Amount, PlannedDataset
 from trainables.signals import LABEL, QUESTION, TEXTS
 from trainables.tasks.base import Task
 from trainables.teachers.kept import open_teacher
 from trainables.teachers.loading import check_pairing
+from trainables.teachers.outline import is_outline, open_for_plan
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import make_dataset
 
 T = TypeVar("T")
 Agree = Callable[[Mapping[str, str]], None]
 """Gets the fingerprints of teachers and data, and raises where they are not those of the run to resume."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How what a space names is opened.
+
+    Attributes:
+        places: teacher -> where it lies now, of those whose name does not say so.
+        agree: of a run to resume; asked before what only another teacher or other data would make wrong.
+        planned: whether a plan is all that is wanted: of what is not here sizes will do then.
+    """
+
+    places: Mapping[str, str]
+    agree: Agree | None = None
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +76,7 @@ def gather(
     store: CostStore,
     told: Sequence[str] = (),
     *,
-    places: Mapping[str, str],
-    agree: Agree | None,
+    opening: Opening,
     say: Say,
 ) -> Parts:
     """Load and check all that a space names.
@@ -68,8 +85,7 @@ def gather(
         space: loaded; its doubtful places are left alone.
         store: of costs.
         told: what is wrong already.
-        places: teacher -> where it lies now, of those whose name does not say so.
-        agree: of a run to resume; asked before what only another teacher or other data would make wrong.
+        opening: how it is opened.
         say: takes a line on what takes long.
 
     Raises:
@@ -77,8 +93,11 @@ def gather(
         RunError: teachers or data are not those of the run.
     """
     found = _Found(space, told)
-    data = found.take(lambda: _open_data(space)) if found.is_sound("dataset") else None
-    teachers = _load_teachers(space, found, places)
+    data = (
+        found.take(lambda: _open_data(space, planned=opening.planned)) if found.is_sound("dataset") else None
+    )
+    teachers = _load_teachers(space, found, opening)
+    agree = opening.agree
     if agree is not None and data is not None and len(teachers) == len(space.teachers):
         agree(fingerprints(teachers, data, say))
     part = found.sound_part()
@@ -111,6 +130,11 @@ def gather(
         unread={name: _unread(space, teacher, data.kinds) for name, teacher in teachers.items()},
         measures=measures,
     )
+
+
+def is_planned(dataset: Dataset, teachers: Iterable[Teacher]) -> bool:
+    """Return whether of data or of some teacher only sizes are known: nothing can be measured then."""
+    return isinstance(dataset, PlannedDataset) or any(map(is_outline, teachers))
 
 
 def dataset_settings(space: Space) -> dict[str, Any]:
@@ -233,15 +257,16 @@ def _raise(problems: Sequence[str]) -> None:
         raise SpaceError(problems)
 
 
-def _open_data(space: Space) -> Dataset:
-    """Return the data, its rows read.
+def _open_data(space: Space, *, planned: bool) -> Dataset:
+    """Return the data, its rows read; of what is not here its sizes, where a plan is all that is wanted and says them.
 
     Raises:
         SpaceError: an option that cannot be, with the place of it.
         DatasetError: what is wrong with the rows, each with its line.
     """
+    data: Dataset | None = _planned_data(space) if planned else None
     try:
-        data = make_dataset(dataset_settings(space))
+        data = data or make_dataset(dataset_settings(space))
     except (DatasetError, PluginError) as error:
         problems = []
         for line in str(error).splitlines():
@@ -263,6 +288,17 @@ def _open_data(space: Space) -> Dataset:
     return data
 
 
+def _planned_data(space: Space) -> PlannedDataset | None:
+    """Return what a plan says of data that is not here; None where the data is here, or the plan does not say it."""
+    settings = dataset_settings(space)
+    named = [path for name in PATH_OPTIONS for path in listed(settings.get(name))]
+    gone = [path for path in named if not is_there(path)]
+    if not gone or space.plan is None or not space.plan.data:
+        return None
+    sources = {name: Amount(**one.model_dump()) for name, one in space.plan.data.items()}
+    return PlannedDataset(sources, missing=gone[0], varied=settings.get("vary") is True)
+
+
 def _check_pair(space: Space, name: str, teacher: Teacher, data: Dataset) -> None:
     """Refuse a teacher of another task than that of the data.
 
@@ -275,12 +311,13 @@ def _check_pair(space: Space, name: str, teacher: Teacher, data: Dataset) -> Non
         raise SpaceError([f"{space.place('teacher')}: got {name!r}; {error}"]) from error
 
 
-def _load_teachers(space: Space, found: _Found, places: Mapping[str, str]) -> dict[str, Teacher]:
+def _load_teachers(space: Space, found: _Found, opening: Opening) -> dict[str, Teacher]:
     """Return name -> teacher, in the order of the space, each from its place if that is told; note what cannot be loaded."""
     teachers: dict[str, Teacher] = {}
+    opened = open_for_plan if opening.planned else open_teacher
     for name in space.teachers if found.is_sound("teacher") else ():
         try:
-            teachers[name] = open_teacher(places.get(name, name))
+            teachers[name] = opened(opening.places.get(name, name))
         except (PluginError, TeacherError) as error:
             found.note(f"{space.place('teacher')}: got {name!r}; {error}")
     return teachers

@@ -8,7 +8,7 @@ from typing import Any
 from search.inputs.capability import BLIND, GUESSING, caveat
 from search.inputs.checks import check_capable, check_measurable, left_out
 from search.inputs.completed import completed
-from search.inputs.gathering import Agree, dataset_settings, fingerprints, gather
+from search.inputs.gathering import Agree, Opening, dataset_settings, fingerprints, gather
 from search.inputs.places import PATH_OPTIONS, Elsewhere, settled_teacher
 from search.inputs.teacher_figures import Say, TeacherFigures, figures_path, temperature_of
 from search.latency.latencies import Latencies
@@ -62,6 +62,7 @@ class Inputs:
         told: Sequence[str] = (),
         places: Mapping[str, str] | None = None,
         agree: Agree | None = None,
+        planned: bool = False,
     ) -> None:
         """Load and check.
 
@@ -71,13 +72,15 @@ class Inputs:
             told: what is wrong with it already; the rest is added, and all of it told.
             places: teacher -> where it lies now, of those whose name does not say so.
             agree: gets the fingerprints as soon as they are known, and raises where they are not those of the run to resume.
+            planned: a plan is all that is wanted: of what is not here sizes will do.
 
         Raises:
             SpaceError: whatever is wrong, all of it.
         """
         self.store = CostStore(say=say)
         self._places = dict(places or {})
-        parts = gather(space, self.store, told, places=self._places, agree=agree, say=say)
+        opening = Opening(places=self._places, agree=agree, planned=planned)
+        parts = gather(space, self.store, told, opening=opening, say=say)
         self.space, self.say = space, say
         self.dataset: Dataset = parts.dataset
         self.teachers, self.students = parts.teachers, parts.students
@@ -295,7 +298,7 @@ class Inputs:
     def run_facts(self) -> dict[str, Any]:
         """Return what run.json says of teacher, tasks and data."""
         dataset, teachers = self.dataset, {name: self._teacher_facts(name) for name in self.teachers}
-        target = self.latencies.target
+        target, settings = self.latencies.target, self.dataset_settings
         of_teachers = {name: dict(losses) for name, losses in self._left_out_of.items() if losses}
         return {
             "teacher": {
@@ -309,18 +312,13 @@ class Inputs:
             **({"target": target.to_dict()} if target else {}),
             "caveats": self.caveats(),
             "tasks": list(self.students.made),
-            **(
-                {"left_out": self.left_out} if self.left_out else {}
-            ),  # a resumed run has it from its beginning
+            # a resumed run has it from its beginning
+            **({"left_out": self.left_out} if self.left_out else {}),
             **({"left_out_of_teachers": of_teachers} if of_teachers else {}),
             "dataset": {
                 "kind": self.space.dataset.kind,
                 "fingerprint": self.fingerprints["dataset"],
-                "places": {
-                    name: self.dataset_settings[name]
-                    for name in PATH_OPTIONS
-                    if name in self.dataset_settings
-                },
+                "places": {name: settings[name] for name in PATH_OPTIONS if name in settings},
                 "description": dataset.describe(),
                 **({"classes": list(dataset.classes)} if dataset.classes else {}),
             },

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from spaces.domains import Domain
 from spaces.errors import StorageError, TeacherError
 from spaces.files import atomic_folder, make_folder
-from spaces.paths import is_there, settled
+from spaces.paths import is_there, listed, settled
 from spaces.schema import Space
 from spaces.sections import StudentSection
 from spaces.turns import in_turn
@@ -41,12 +41,6 @@ def _from_root(path: Any) -> Any:
     if isinstance(path, list | tuple):
         return [_from_root(one) for one in path]
     return str(settled(path)) if isinstance(path, str) else path
-
-
-def listed(path: Any) -> list[str]:
-    """Return the paths of an option that holds one or several."""
-    several = path if isinstance(path, list | tuple) else [path]
-    return [one for one in several if isinstance(one, str)]
 
 
 def settled_space(space: Space) -> Space:

@@ -11,6 +11,7 @@ from search.inputs.plugins import rungs_of
 from search.inputs.teacher_figures import notes_of
 from search.proposal import Rejected
 from search.reporting.recipe import recipe_lines
+from search.reporting.scale import scale_lines
 from search.stopping.stop_rules import described
 from spaces.baselines import without_default
 from spaces.candidate import Candidate
@@ -284,7 +285,7 @@ def _sample(inputs: Inputs) -> tuple[list[tuple[Candidate, dict[str, float]]], d
 
 
 def _time_lines(inputs: Inputs, admitted: list[Candidate]) -> list[str]:
-    """Return the expected epochs, and CPU time where trials run on CPUs."""
+    """Return the expected epochs, and CPU time where trials run on CPUs; with a section `plan` what its device takes."""
     space: Any = inputs.space
     epochs, trials = space.training.epochs, space.search.trials
     rungs = rungs_of(space)
@@ -296,6 +297,8 @@ def _time_lines(inputs: Inputs, admitted: list[Candidate]) -> list[str]:
     stopping = f"about {expected:.0f} epochs with early stopping (at most {trials * epochs})"
     whole = f"{trials * epochs} epochs, nobody is stopped early"
     lines = [f"trials: {trials}, {stopping if rungs and factor > 1 else whole}"]
+    if space.plan is not None:
+        return [*lines, *scale_lines(inputs, admitted, expected)]
     if admitted and isinstance(space.training.pairs_per_epoch, int):
         some = [inputs.students.trained(candidate) for candidate in admitted[:TIMED]]
         flops = sum(inputs.store.static(subject).flops for subject in some) / len(some)

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.inputs.places import listed
 from search.run_folder.facts import check_format, read_facts
 from search.run_folder.provenance import CHANGEABLE, PLACES
 from search.run_folder.warm_start_file import WARM_START_FILE, check_kept
 from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.load import Override
-from spaces.paths import is_there
+from spaces.paths import is_there, listed
 from trainables.datasets import PLACES as PLACES_OF_DATA
 from trainables.teachers.naming import TeacherName, checkpoints_of, settled_name, with_temperature
 

@@ -11,12 +11,12 @@ import ray
 from ray.exceptions import RayError
 
 from search.inputs.inputs import Inputs
-from search.inputs.places import PATH_OPTIONS, copied_parts, copied_teacher, files_of_students, listed
+from search.inputs.places import PATH_OPTIONS, copied_parts, copied_teacher, files_of_students
 from search.tune import cluster
 from search.tune.tasks import Say, Tasks
 from spaces.errors import ResourceError, StorageError
 from spaces.files import write_text
-from spaces.paths import settled
+from spaces.paths import listed, settled
 from trainables.datasets.cache_folder import storage
 from trainables.datasets.node_copies import FLAG, node_copies, usable
 from trainables.teachers import TEACHERS

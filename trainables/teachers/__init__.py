@@ -29,5 +29,17 @@ LOADERS = Table(
     },
 )
 """`model_type` of a config, or a row of `OTHER_FORMS` -> what makes a Teacher of the name that a user gives."""
+OUTLINES = Table("teacher_outlines", {"blip": "trainables.teachers.blip.outline:outline"})
+"""`model_type` of a config -> what makes a teacher of sizes alone of it, for a plan."""
+PUBLISHED = Table(
+    "published_teachers",
+    {
+        "Salesforce/blip-image-captioning-base": "trainables.teachers.blip.outline:captioning",
+        "Salesforce/blip-itm-base-coco": "trainables.teachers.blip.outline:retrieving",
+        "Salesforce/blip-itm-base-flickr": "trainables.teachers.blip.outline:retrieving",
+        "Salesforce/blip-vqa-base": "trainables.teachers.blip.outline:answering",
+    },
+)
+"""Hub id -> what returns its config, for a plan on a machine that has neither its files nor a network."""
 OTHER_FORMS = ("original", "several", "timm")
 """Rows that are no model types: files of the authors of a model, parts of several checkpoints, and folders of timm."""

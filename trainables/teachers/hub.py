@@ -1,5 +1,6 @@
 """Teachers of the Hugging Face hub as folders on this machine."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,10 +22,42 @@ def hub_folder(name: str) -> Path:
     Raises:
         TeacherError: neither is possible; says how to bring the files here by hand.
     """
+    return _reached(name, lambda: cached_snapshot(name) or _downloaded(name))
+
+
+def small_file(name: str, file: str) -> Path:
+    """Return one small file of a hub id, downloaded if it is not in the hub's cache.
+
+    Raises:
+        TeacherError: as `hub_folder`.
+    """
+    from huggingface_hub import hf_hub_download
+
+    return _reached(name, lambda: Path(hf_hub_download(name, file)))
+
+
+def cached_file(name: str, file: str) -> Path | None:
+    """Return one file of a hub id if the hub's cache has it; the network is not asked."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, file)
+    except HFValidationError:
+        return None  # no name of the hub
+    return Path(found) if isinstance(found, str) else None
+
+
+def _reached(name: str, ask: Callable[[], Path]) -> Path:
+    """Return what was asked of the hub.
+
+    Raises:
+        TeacherError: it cannot be had; says how to bring the files here by hand.
+    """
     from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
 
     try:
-        return _cached(name) or _downloaded(name)
+        return ask()
     except (OSError, HTTPError, HFValidationError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise TeacherError(
@@ -34,12 +67,14 @@ def hub_folder(name: str) -> Path:
         ) from error
 
 
-def _cached(name: str) -> Path | None:
+def cached_snapshot(name: str) -> Path | None:
     """Return the snapshot in the cache if config and weights are there in whole; the network is not asked."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    with suppress(LocalEntryNotFoundError):  # not cached yet: the download is the answer
+    with suppress(
+        LocalEntryNotFoundError, HFValidationError
+    ):  # not cached yet, or no name: the download tells
         folder = Path(snapshot_download(name, allow_patterns=list(SMALL_FILES), local_files_only=True))
         if (folder / CONFIG).is_file() and any(_whole(folder, place) for place in PLACES):
             return folder

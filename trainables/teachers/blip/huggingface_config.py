@@ -71,7 +71,19 @@ def read_config(folder: Path) -> BlipArchitecture:
         TeacherError: no config, another architecture, or an option that our family lacks.
     """
     path = folder / CONFIG
-    settings = read_object(path)
+    return sizes_of(path, read_object(path))
+
+
+def sizes_of(path: Path, settings: dict[str, Any]) -> BlipArchitecture:
+    """Return the sizes that a config says, see `read_config`.
+
+    Args:
+        path: of the config, for messages.
+        settings: what it says.
+
+    Raises:
+        TeacherError: as `read_config`.
+    """
     kind = _class_of(path, settings)
     vision = {**VISION, **section(path, settings, "vision_config")}
     text = {**TEXT, **section(path, settings, "text_config")}

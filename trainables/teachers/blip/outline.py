@@ -1,0 +1,90 @@
+"""Sizes of published BLIP teachers without their weights, for a plan."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tokenizers import Tokenizer as Backend
+from tokenizers.models import WordLevel
+
+from spaces.errors import TeacherError
+from trainables.families.base import Blueprint
+from trainables.preprocess import PreprocessConfig
+from trainables.teachers.blip.huggingface_config import ANSWERING, CAPTIONING, RETRIEVAL, sizes_of
+from trainables.teachers.outline import NO_WEIGHTS
+from trainables.teachers.teacher import Teacher, TeacherFiles
+from trainables.tokenizer import Tokenizer
+
+SPECIAL = {
+    "[PAD]": 0,
+    "[UNK]": 100,
+    "[CLS]": 101,
+    "[SEP]": 102,
+}  # of bert-base-uncased, whose words BLIP reads
+HEADS = 12  # where `BlipTextConfig` assumes 8
+
+
+def base(kind: str, image_size: int = 384) -> dict[str, Any]:
+    """Return the config of a BLIP-base: ViT-B/16 and a BERT-base with cross-attention (Li et al. 2022, section 4.1)."""
+    return {
+        "model_type": "blip",
+        "architectures": [kind],
+        "text_config": {"num_attention_heads": HEADS},
+        "vision_config": {"image_size": image_size, "layer_norm_eps": 1e-6},
+    }
+
+
+def retrieving() -> dict[str, Any]:
+    """Return the config of what was trained for retrieval."""
+    return base(RETRIEVAL)
+
+
+def captioning() -> dict[str, Any]:
+    """Return the config of what was trained for captions."""
+    return base(CAPTIONING)
+
+
+def answering() -> dict[str, Any]:
+    """Return the config of what was trained for questions."""
+    return base(ANSWERING)
+
+
+def outline(name: str, path: Path, settings: Mapping[str, Any]) -> Teacher:
+    """Return a teacher that knows its sizes, and has no weights.
+
+    Args:
+        name: as the user gave it.
+        path: of its config, for messages.
+        settings: what that says.
+
+    Raises:
+        TeacherError: sizes that this program cannot hold exactly.
+    """
+    found = sizes_of(path, dict(settings))
+    words = found.vocabulary
+    ids = replace(words, pad=SPECIAL["[PAD]"], cls=SPECIAL["[CLS]"], sep=SPECIAL["[SEP]"])
+    architecture = replace(found, vocabulary=ids)
+    backend = Backend(WordLevel(dict(SPECIAL), unk_token="[UNK]"))
+
+    def read() -> NoReturn:
+        raise TeacherError(
+            f"teacher {name}: its weights are not here, and a plan reads none. Bring them, then search."
+        )
+
+    files = TeacherFiles(
+        name=name,
+        folder=path.parent,
+        fingerprint=NO_WEIGHTS,
+        measured={"planned": True},
+        notes=(
+            f"planned from its config alone ({path}); a search needs its weights, and downloads what is not here",
+        ),
+    )
+    return Teacher(
+        read,
+        Tokenizer(backend, ids, architecture.max_tokens),
+        PreprocessConfig(image_size=architecture.image_size),
+        files,
+        blueprint=Blueprint("blip", architecture),
+    )

@@ -1,0 +1,82 @@
+"""Teachers of a plan: of one whose weights are not on this machine its sizes, from its config. Nothing large is downloaded."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from spaces.errors import TeacherError
+from spaces.paths import user_path
+from spaces.plugins import resolve
+from trainables.model_folder import is_model_folder
+from trainables.teachers import OUTLINES, PUBLISHED, TEACHERS
+from trainables.teachers.hub import CONFIG, cached_file, cached_snapshot, small_file
+from trainables.teachers.json_file import read_object
+from trainables.teachers.kept import open_teacher
+from trainables.teachers.loading import ORIGINAL_ENDINGS
+from trainables.teachers.naming import TeacherName
+from trainables.teachers.teacher import Teacher
+from trainables.teachers.weights import PLACES
+
+NO_WEIGHTS = "none: its weights are not here"
+
+
+def open_for_plan(name: str) -> Teacher:
+    """Return a teacher as `open_teacher` does; where its weights are not here, one that knows its sizes and says nothing.
+
+    Its config is looked for in its folder, in the hub's cache, among those of published teachers that this program knows, and on
+    the hub, in this order.
+
+    Raises:
+        TeacherError, PluginError: as `open_teacher`; or its config is nowhere.
+    """
+    told = TeacherName.parsed(name)
+    if told.parts or weights_are_here(told.whole):
+        return open_teacher(name)
+    where, settings = _config(told.whole)
+    kind = settings.get("model_type")
+    if kind not in OUTLINES:
+        return open_teacher(name)  # only its loader knows what its config means, or tells what is wrong
+    made: Callable[[str, Path, Mapping[str, Any]], Teacher] = resolve(OUTLINES, str(kind), "teachers")
+    teacher = made(name, where, settings)
+    if told.temperature is not None:
+        teacher.tell_temperature(told.temperature, origin="as its name says")
+    return teacher
+
+
+def is_outline(teacher: Teacher) -> bool:
+    """Return whether a teacher has sizes alone."""
+    return teacher.files.fingerprint == NO_WEIGHTS
+
+
+def weights_are_here(name: str) -> bool:
+    """Return whether one checkpoint can be opened without the network; what is no name of one is for its reader to tell."""
+    folder = user_path(name)
+    if name in TEACHERS or folder.is_file():
+        return True
+    if folder.is_dir():
+        known = any((folder / place).is_file() for place in PLACES) or is_model_folder(folder)
+        original = any(path.suffix in ORIGINAL_ENDINGS for path in folder.iterdir())
+        return known or original or not (folder / CONFIG).is_file()
+    return name.count("/") != 1 or cached_snapshot(name) is not None
+
+
+def _config(name: str) -> tuple[Path, Mapping[str, Any]]:
+    """Return the config of a checkpoint, and what it is called in messages.
+
+    Raises:
+        TeacherError: it is nowhere, or damaged.
+    """
+    path = user_path(name) / CONFIG
+    found = path if path.is_file() else cached_file(name, CONFIG)
+    if found is not None:
+        return found, read_object(found)
+    if name in PUBLISHED:
+        return Path(name) / CONFIG, resolve(PUBLISHED, name, "teachers")()
+    try:
+        fetched = small_file(name, CONFIG)
+    except TeacherError as error:
+        raise TeacherError(
+            f"{error} A plan (--dry-run) needs its {CONFIG} alone: hf download {name} {CONFIG} --local-dir DIR, then "
+            f"--teacher DIR; without any file it knows {', '.join(PUBLISHED)}."
+        ) from error
+    return fetched, read_object(fetched)
