@@ -275,10 +275,10 @@ def _tokenizer(folder: Path, settings: dict[str, Any]) -> Tokenizer | None:
 
 
 def check_keys(path: Path, *, expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor]) -> None:
-    """Refuse weights whose names or shapes differ from the model's.
+    """Refuse weights whose names, shapes or kinds of numbers differ from the model's, or that are not finite.
 
     Raises:
-        TeacherError: names what is missing, unknown or of another shape.
+        TeacherError: names what is missing, unknown, of another shape, no real numbers where the model has some, or infinite.
     """
     missing, unknown = sorted(set(expected) - set(got)), sorted(set(got) - set(expected))
     shapes = [
@@ -286,9 +286,25 @@ def check_keys(path: Path, *, expected: dict[str, torch.Tensor], got: dict[str, 
         for name in sorted(set(expected) & set(got))
         if got[name].shape != expected[name].shape
     ]
+    shared = sorted(set(expected) & set(got))
+    kinds = [
+        f"{name} {str(got[name].dtype).removeprefix('torch.')}"
+        for name in shared
+        if expected[name].is_floating_point() and not got[name].is_floating_point()
+    ]
+    wild = [
+        name for name in shared if got[name].is_floating_point() and not bool(torch.isfinite(got[name]).all())
+    ]
+    found = {
+        "missing": missing,
+        "unknown": unknown,
+        "wrong shape": shapes,
+        "no real numbers": kinds,
+        "inf or nan": wild,
+    }
     parts = [
         f"{label} {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
-        for label, names in (("missing", missing), ("unknown", unknown), ("wrong shape", shapes))
+        for label, names in found.items()
         if names
     ]
     if parts:

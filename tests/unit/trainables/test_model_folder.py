@@ -187,3 +187,26 @@ def test_weights_of_another_model_are_refused_with_what_differs(folder: Path) ->
     save_file({}, str(path))
     with pytest.raises(TeacherError, match=rf"and {len(weights) - 3} more"):
         read_model_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"dtype": torch.int64}, r"no real numbers \S+ int64"),
+        ({"dtype": torch.bool}, r"no real numbers \S+ bool"),
+        ({"value": float("inf")}, r"inf or nan \S+"),
+        ({"value": float("nan")}, r"inf or nan \S+"),
+    ],
+)
+def test_weights_that_are_no_finite_real_numbers_are_refused(
+    folder: Path, wrong: dict[str, Any], message: str
+) -> None:
+    weights = load_file(str(folder / "model.safetensors"))
+    name = next(key for key, one in weights.items() if one.is_floating_point() and one.dim() == 2)
+    if "dtype" in wrong:
+        weights[name] = weights[name].to(wrong["dtype"])
+    else:
+        weights[name][0, 0] = wrong["value"]
+    save_file(weights, str(folder / "model.safetensors"))
+    with pytest.raises(TeacherError, match=rf"model.safetensors: the weights do not fit the model: {message}"):
+        read_model_folder(folder)
