@@ -221,6 +221,10 @@ class Family(nn.Module, ABC):
     def run_pass(self, mode: str, inputs: Mapping[str, Tensor]) -> object:
         """Run one pass as a deployed model runs it: image tokens that another pass has made are an input."""
 
+    def reused(self, wants: Wants) -> Wants:
+        """Return those of `reusable` that passes which say these wants take; a model of several parts need not make all."""
+        return self.reusable
+
     def decoder_state(self, want: Want, known: Signals) -> DecoderState | None:
         """Return what reads texts token by token, one text for each picture to begin with.
 

@@ -58,7 +58,7 @@ class Decoder:
     @torch.no_grad()
     def known(self, pixels: Tensor) -> Signals:
         """Return what the model can use again of normalised pictures (B, 3, S, S)."""
-        reusable = self.model.reusable
+        reusable = self.model.reused(frozenset({self.logits}))
         found: Signals = (
             self.model(Batch(fields={PIXELS: pixels}, rows={}), reusable) if reusable else Signals()
         )

@@ -181,7 +181,7 @@ class Pool:
         self.pictures = self.asked.pictures
         self._sharing = showing.get("sharing", ALONE)
         self._kept: dict[Want, Tensor] = {}
-        self._along = model.reusable  # computed in the same pass, for texts that are asked about later
+        self._keeps = True  # what is computed along the way, for texts that are asked about later
         self._reused: dict[int, Signals] = {}  # chunk of pictures -> what passes may use again, oldest first
         self._showing = showing
         self._banks: dict[int, Pool] = {}
@@ -204,7 +204,7 @@ class Pool:
             new = np.array([digest not in asked for digest in train.contents(rows)], dtype=bool)
             made = Pool(self.model, train, self.device, **self._showing)
             made.pictures = made.asked.pictures = rows[new]
-            made._along = NOTHING  # no text is asked about, and tokens of many pictures take gigabytes
+            made._keeps = False  # no text is asked about, and tokens of many pictures take gigabytes
             self._banks[images] = made
         return self._banks[images]
 
@@ -319,7 +319,8 @@ class Pool:
         grounded = looks_at_pictures(self.model.inputs(wants).fields)
         for number in range(_count(len(rows))) if part is None else part:
             seen = owners[chunk(number)]
-            known = self._known(seen) if grounded and self.model.reusable else None
+            again = self.model.reused(wants) if grounded else NOTHING
+            known = self._known(seen, again) if again else None
             yield self._signals({PICTURE: self.pictures[seen], kind: rows[chunk(number)]}, wants, known)
 
     def part(self, rows: int) -> range:
@@ -334,25 +335,26 @@ class Pool:
 
     def _look(self, number: int, wants: Wants) -> Signals:
         """Return what the model says about a chunk of pictures; what it can use again is kept along the way."""
-        more = NOTHING if number in self._reused else self._along
+        before = self._reused.get(number, Signals())
+        more = self.model.reused(wants) - before.keys() if self._keeps else NOTHING
         found = self._signals({PICTURE: self.pictures[chunk(number)]}, wants | more)[1]
         if more:
-            kept = self._reused[number] = found.only(more)
+            kept = self._reused[number] = Signals({**before, **found.only(more)})
             room = max(FEWEST_KEPT, LARGEST_KEPT // max(1, sum(one.nbytes for one in kept.values())))
             while len(self._reused) > room:
                 del self._reused[next(iter(self._reused))]
         return found
 
-    def _known(self, places: np.ndarray) -> Signals:
+    def _known(self, places: np.ndarray, again: Wants) -> Signals:
         """Return what the model can use again of the pictures at some places, (B, ...)."""
         found = Signals()
         for number in np.unique(places // CHUNK).tolist():
             there = np.flatnonzero(places // CHUNK == number)
             rows, chosen = (torch.from_numpy(one).to(self.device) for one in (there, places[there] % CHUNK))
-            kept = self._reused.get(number) or self._look(number, self.model.reusable).only(
-                self.model.reusable
-            )
-            for want, value in kept.items():
+            kept = self._reused.get(number, Signals())
+            if lacking := again - kept.keys():
+                kept = Signals({**kept, **self._look(number, lacking)})
+            for want, value in kept.only(again).items():
                 if want not in found:
                     found[want] = value.new_empty(len(places), *value.shape[1:])
                 found[want][rows] = value[chosen]

@@ -239,6 +239,10 @@ class Assembled(Family):
             found.update({want: said[a.inside(want)] for want in wants if a.part_of(want) == task})
         return found.only(wants)
 
+    def reused(self, wants: Wants) -> Wants:
+        """Return the tokens of the parts that are asked for anything."""
+        return frozenset(self.architecture.tokens_of(task) for task in self.architecture.divided(wants))
+
     def pass_inputs(self, mode: str, tokens: int) -> dict[str, Tensor]:
         """Return those of the part that runs the pass; all parts look at the same pixels."""
         return self._of(mode).pass_inputs(mode, tokens)

@@ -66,8 +66,8 @@ class _Passes:
         self.pictures = frozenset(wanted.pop(PICTURE, ()))
         self.texts = {kind: frozenset(wants) for kind, wants in sorted(wanted.items())}
         self.done = dict.fromkeys((PICTURE, *self.texts), 0)
-        grounded = any(self._is_grounded(wants) for wants in self.texts.values())
-        self.reused: Wants = teacher.model.reusable if grounded else frozenset()
+        grounded = [wants for wants in self.texts.values() if self._is_grounded(wants)]
+        self.reused: Wants = frozenset().union(*(teacher.model.reused(wants) for wants in grounded))
 
     def run(self) -> None:
         """Compute and write all that is wanted."""

@@ -16,6 +16,7 @@ from trainables.families.base import Blueprint
 from trainables.families.blip.architecture import BlipArchitecture
 from trainables.families.blip.options import BlipOptions, FusionOptions, ImageOptions, TextOptions
 from trainables.signals import PIXELS, Serving, Signals, Want, modes
+from trainables.tasks.decoding import Decoder
 from trainables.teachers.blip.assembled import interpolated
 from trainables.teachers.kept import open_teacher
 from trainables.teachers.loading import load_teacher
@@ -176,3 +177,22 @@ def test_a_temperature_is_told_once_and_asked_for_never_in_vain(parts: dict[str,
     for name, why in (("embedded", "its checkpoint holds one"), (parts["vqa"], "it has no ITC similarities")):
         with pytest.raises(TeacherError, match=why):
             load_teacher(f"{name},temperature=0.05")
+
+
+def test_only_the_part_that_is_asked_makes_tokens_of_pictures(parts: dict[str, str]) -> None:
+    """Of several image sides a decoder needs one; all of them would cost as often as there are parts."""
+    whole = load_teacher(named(parts))
+    assert whole.model.reused(frozenset({LOGITS})) == {Want("captioning", "tokens")}
+    assert whole.model.reused(frozenset({Want("fused", "logits"), ANSWERS})) == {TOKENS, Want("vqa", "tokens")}
+    looked: list[str] = []
+    for task, part in whole.model.parts.items():
+        part.image_encoder.register_forward_pre_hook(lambda *_, task=task: looked.append(task))
+        part.image_encoder.vit.register_forward_pre_hook(lambda *_, task=task: looked.append(task))
+        part.image_encoder.vit.blocks[0].register_forward_pre_hook(lambda *_, task=task: looked.append(task))
+    assert whole.tokenizer is not None
+    reader = Decoder(
+        model=whole.model, logits=LOGITS, rows="caption", vocabulary=whole.tokenizer.vocabulary, longest=8
+    )
+    known = reader.known(batch_of(whole)[PIXELS])
+    assert set(known) == {Want("captioning", "tokens")}
+    assert set(looked) == {"captioning"}
