@@ -10,10 +10,12 @@ from typing import Any
 
 from spaces.errors import DatasetError
 from spaces.files import make_folder, write_text
+from spaces.owner import OWNER_FILE
 from spaces.plugins import resolve
 from trainables.datasets.base import Progress
 from trainables.datasets.contents import reason
 from trainables.datasets.formats.entries import Problems
+from trainables.datasets.formats.walk import some
 from trainables.datasets.prepare.form import MANIFEST, PROGRESS, SHARDS, VERSION, file_digest
 from trainables.datasets.prepare.items import Item, LeftOut
 from trainables.datasets.prepare.kinds import KINDS
@@ -97,6 +99,7 @@ def planned(wanted: Wanted, say: Progress) -> Plan:
                 f"--out {wanted.out}: holds prepared data without its {PROGRESS} folder, so that it cannot go on. "
                 "Name another folder, or delete it."
             )
+        _check_free(wanted.out)
         return _new(path, wanted, say)
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -117,6 +120,21 @@ def planned(wanted: Wanted, say: Progress) -> Plan:
             "name another folder."
         )
     return found
+
+
+def _check_free(out: Path) -> None:
+    """Refuse a folder with files of somebody else; a listing that was killed leaves ours, and a record of its own beside them.
+
+    Raises:
+        DatasetError: names some of them.
+    """
+    ours = {OWNER_FILE, *([PROGRESS, SHARDS] if (out / PROGRESS).is_dir() else [])}
+    others = sorted(entry.name for entry in out.iterdir() if entry.name not in ours) if out.is_dir() else []
+    if others:
+        raise DatasetError(
+            f"--out {out}: holds {some(others)} already; allowed: a new or empty folder, or one in which this preparation was "
+            "begun. Name another folder."
+        )
 
 
 def _check_same(before: dict[str, Any], wanted: Wanted) -> None:
@@ -151,10 +169,10 @@ def _new(path: Path, wanted: Wanted, say: Progress) -> Plan:
         make_folder(folder)
     shards = []
     for split, items in groupby(listed.items, key=lambda item: item.split):
-        for number, some in enumerate(_batches(items, wanted.shard_pictures)):
+        for number, batch in enumerate(_batches(items, wanted.shard_pictures)):
             name = f"{split}-{number:05d}"
-            write_text(work / ORDERS / f"{name}.jsonl", "".join(f"{item.to_json()}\n" for item in some))
-            shards.append([name, len(some)])
+            write_text(work / ORDERS / f"{name}.jsonl", "".join(f"{item.to_json()}\n" for item in batch))
+            shards.append([name, len(batch)])
     kept = {
         "wanted": wanted.told(),
         "root": str(_root(wanted.asked)),
@@ -170,8 +188,8 @@ def _new(path: Path, wanted: Wanted, say: Progress) -> Plan:
 
 
 def _batches(items: Iterator[Item], most: int) -> Iterator[list[Item]]:
-    while some := list(islice(items, most)):
-        yield some
+    while batch := list(islice(items, most)):
+        yield batch
 
 
 def _check_names(listed: Listed, wanted: Wanted) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from spaces.errors import DatasetError
 from trainables.datasets.formats.parquet import split_of
-from trainables.datasets.formats.walk import ENDINGS
+from trainables.datasets.formats.walk import ENDINGS, some
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.items import Item
 from trainables.datasets.prepare.kinds.tables import many
@@ -37,9 +37,20 @@ def webdataset(asked: Asked) -> Listed:
     lister = Lister(asked)
     root = asked.root if asked.root.is_dir() else asked.root.parent
     files = [asked.root] if asked.root.is_file() else sorted(asked.root.rglob("*.tar"))
+    packed = [] if asked.root.is_file() else _packed(root)
     if not files:
         raise DatasetError(
-            f"--root {asked.root}: holds no .tar file. Give the folder of the shards, or one of them."
+            f"--root {asked.root}: holds no .tar file"
+            + (
+                f", but {len(packed):,} compressed ones, such as {packed[0]}, of which nothing can be read by its place. Unpack "
+                "them to .tar."
+                if packed
+                else ". Give the folder of the shards, or one of them."
+            )
+        )
+    if packed:
+        lister.found.notes.append(
+            f"compressed shards not read: {some(packed)}; unpack them to .tar to have them"
         )
     unread: Counter[str] = Counter()
     for file in files:
@@ -55,6 +66,13 @@ def webdataset(asked: Asked) -> Listed:
         told = ", ".join(f"{shown(one, 20)} ({count:,})" for one, count in unread.most_common(5))
         lister.found.notes.append(f"members not read: {told}")
     return lister.done()
+
+
+def _packed(root: Path) -> list[str]:
+    """Return the compressed tar files of a folder."""
+    found = [path for path in root.rglob("*") if path.suffix.lower() in PACKED and path.is_file()]
+    tars = [path for path in found if path.suffix.lower() == ".tgz" or path.stem.lower().endswith(".tar")]
+    return sorted(os.path.relpath(path, root) for path in tars)
 
 
 Member = tuple[str, int, int]

@@ -125,3 +125,28 @@ def test_paths_in_structs_start_from_the_image_root(tmp_path: Path) -> None:
     flags = ("--image-root", str(tmp_path / "pictures"))
     assert public.prepare("parquet", tmp_path / "tables", tmp_path / "out", *flags) == 0
     assert read(public.opened(tmp_path / "out"), "train").num_images == 3
+
+
+def test_a_folder_with_files_of_somebody_else_is_not_filled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = public.karpathy(tmp_path / "coco")
+    for out, name in ((tmp_path / "mine", "notes.txt"), (tmp_path / "theirs", "shards")):
+        out.mkdir()
+        (out / name).mkdir() if name == "shards" else (out / name).write_text("kept")
+        assert public.prepare("coco", root, out) == 2
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert told.startswith(f"error: --out {out}: holds {name} already; allowed: a new or empty folder")
+        assert [path.name for path in out.iterdir()] == [name]
+    assert public.prepare("coco", root, root) == 2, "the data itself"
+
+
+def test_compressed_shards_are_told_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "shards"
+    root.mkdir()
+    for name in ("a.tar.gz", "b.TGZ", "c.csv.gz"):
+        (root / name).write_bytes(b"\x1f\x8b")
+    assert public.prepare("webdataset", root, tmp_path / "out") == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "holds no .tar file, but 2 compressed ones, such as a.tar.gz" in told
+    assert "Unpack them to .tar." in told
