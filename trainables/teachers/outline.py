@@ -30,7 +30,8 @@ def open_for_plan(name: str) -> Teacher:
         TeacherError, PluginError: as `open_teacher`; or its config is nowhere.
     """
     told = TeacherName.parsed(name)
-    if told.parts or weights_are_here(told.whole):
+    plain = TeacherName(whole=told.whole, temperature=told.temperature)
+    if str(plain) != str(told) or weights_are_here(told.whole):  # of parts, or of what else a name may say
         return open_teacher(name)
     where, settings = _config(told.whole)
     kind = settings.get("model_type")
