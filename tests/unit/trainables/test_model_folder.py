@@ -208,5 +208,7 @@ def test_weights_that_are_no_finite_real_numbers_are_refused(
     else:
         weights[name][0, 0] = wrong["value"]
     save_file(weights, str(folder / "model.safetensors"))
-    with pytest.raises(TeacherError, match=rf"model.safetensors: the weights do not fit the model: {message}"):
+    with pytest.raises(
+        TeacherError, match=rf"model.safetensors: the weights do not fit the model: {message}"
+    ):
         read_model_folder(folder)

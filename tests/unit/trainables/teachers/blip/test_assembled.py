@@ -183,7 +183,10 @@ def test_only_the_part_that_is_asked_makes_tokens_of_pictures(parts: dict[str, s
     """Of several image sides a decoder needs one; all of them would cost as often as there are parts."""
     whole = load_teacher(named(parts))
     assert whole.model.reused(frozenset({LOGITS})) == {Want("captioning", "tokens")}
-    assert whole.model.reused(frozenset({Want("fused", "logits"), ANSWERS})) == {TOKENS, Want("vqa", "tokens")}
+    assert whole.model.reused(frozenset({Want("fused", "logits"), ANSWERS})) == {
+        TOKENS,
+        Want("vqa", "tokens"),
+    }
     looked: list[str] = []
     for task, part in whole.model.parts.items():
         part.image_encoder.register_forward_pre_hook(lambda *_, task=task: looked.append(task))
