@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.unit.trainables import small
 from tests.unit.trainables.datasets.prepare.memory import MIB, resident
 
@@ -41,6 +43,7 @@ def held(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.timeout(HUNG_S)
 def test_ten_thousand_steps_hold_what_a_thousand_did(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     code = f"from {__name__} import held; from pathlib import Path; import json; print(json.dumps(held(Path({str(tmp_path)!r}))))"
