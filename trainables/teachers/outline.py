@@ -30,15 +30,14 @@ def open_for_plan(name: str) -> Teacher:
         TeacherError, PluginError: as `open_teacher`; or its config is nowhere.
     """
     told = TeacherName.parsed(name)
-    plain = TeacherName(whole=told.whole, temperature=told.temperature)
-    if str(plain) != str(told) or weights_are_here(told.whole):  # of parts, or of what else a name may say
+    if told.parts or weights_are_here(told.whole):
         return open_teacher(name)
     where, settings = _config(told.whole)
     kind = settings.get("model_type")
     if kind not in OUTLINES:
         return open_teacher(name)  # only its loader knows what its config means, or tells what is wrong
-    made: Callable[[str, Path, Mapping[str, Any]], Teacher] = resolve(OUTLINES, str(kind), "teachers")
-    teacher = made(name, where, settings)
+    made: Callable[[TeacherName, Path, Mapping[str, Any]], Teacher] = resolve(OUTLINES, str(kind), "teachers")
+    teacher = made(told, where, settings)
     if told.temperature is not None:
         teacher.tell_temperature(told.temperature, origin="as its name says")
     return teacher

@@ -12,6 +12,7 @@ from spaces.errors import TeacherError
 from trainables.families.base import Blueprint
 from trainables.preprocess import PreprocessConfig
 from trainables.teachers.blip.huggingface_config import ANSWERING, CAPTIONING, RETRIEVAL, sizes_of
+from trainables.teachers.naming import TeacherName
 from trainables.teachers.outline import NO_WEIGHTS
 from trainables.teachers.teacher import Teacher, TeacherFiles
 from trainables.tokenizer import Tokenizer
@@ -50,18 +51,24 @@ def answering() -> dict[str, Any]:
     return base(ANSWERING)
 
 
-def outline(name: str, path: Path, settings: Mapping[str, Any]) -> Teacher:
+def outline(told: TeacherName, path: Path, settings: Mapping[str, Any]) -> Teacher:
     """Return a teacher that knows its sizes, and has no weights.
 
     Args:
-        name: as the user gave it.
+        told: its name, taken apart; of its prompt no size hangs.
         path: of its config, for messages.
         settings: what that says.
 
     Raises:
         TeacherError: sizes that this program cannot hold exactly.
     """
-    found = sizes_of(path, dict(settings))
+    name, found = str(told), sizes_of(path, dict(settings))
+    side = told.image_size or found.image_size
+    if side % found.patch_size:
+        raise TeacherError(
+            f"teacher {name}: got image_size {side} with patches of {found.patch_size}; allowed: a multiple of the patch. Change it."
+        )
+    found = replace(found, image_size=side)
     words = found.vocabulary
     ids = replace(words, pad=SPECIAL["[PAD]"], cls=SPECIAL["[CLS]"], sep=SPECIAL["[SEP]"])
     architecture = replace(found, vocabulary=ids)

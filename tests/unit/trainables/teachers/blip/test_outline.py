@@ -68,6 +68,12 @@ def test_a_temperature_in_the_name_is_taken() -> None:
     assert open_for_plan(f"{COCO},temperature=0.05").temperature == 0.05
 
 
+def test_pictures_of_another_size_are_those_of_the_name() -> None:
+    assert open_for_plan(f"{COCO},image_size=224").preprocess.image_size == 224
+    with pytest.raises(TeacherError, match="got image_size 225 with patches of 16"):
+        open_for_plan(f"{COCO},image_size=225")
+
+
 def test_a_folder_with_a_config_alone_is_enough(tmp_path: Path) -> None:
     settings = retrieving()
     settings["vision_config"] |= {"image_size": 224, "num_hidden_layers": 6}
