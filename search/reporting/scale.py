@@ -88,7 +88,7 @@ def _hours(
         f"{said:.3g} FLOPs",
         f"  at {plan.mfu:g} (plan.mfu) of {plan.told_device}: {hours:,.0f} device-hours, {hours / devices:,.0f} hours on the "
         f"{devices} devices of a trial; {most:,.0f} device-hours where nobody is stopped early; one trial to the end {one:,.0f}",
-        "  not counted: evaluations, loading, augmentation, and hard negatives beyond one read of each pair",
+        "  not counted: evaluations, loading, hard negatives beyond one read of each pair, and the pass of a momentum twin",
     ]
 
 

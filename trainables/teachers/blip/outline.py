@@ -66,7 +66,7 @@ def outline(told: TeacherName, path: Path, settings: Mapping[str, Any]) -> Teach
     side = told.image_size or found.image_size
     if side % found.patch_size:
         raise TeacherError(
-            f"teacher {name}: got image_size {side} with patches of {found.patch_size}; allowed: a multiple of the patch. Change it."
+            f"teacher {name}: got image_size {side} with patches of {found.patch_size}; allowed: a multiple of it."
         )
     found = replace(found, image_size=side)
     words = found.vocabulary
