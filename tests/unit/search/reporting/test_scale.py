@@ -107,10 +107,10 @@ def test_device_hours_follow_from_the_printed_formula(inputs: Inputs) -> None:
     )
     rate = 0.35 * 312e12 * 3600
     assert visits == seen == pytest.approx(epochs * 4e6, rel=0.01)
-    assert hours == pytest.approx((3 * student + teacher) * 1e9 * visits / rate, rel=0.01)
+    assert hours == pytest.approx((3 * student + teacher) * 1e9 * visits / rate, rel=0.02)
     assert eighth == pytest.approx(hours / 8, abs=0.6)  # both are whole numbers
-    assert one == pytest.approx((3 * student + teacher) * 1e9 * 20 * 4e6 / rate, rel=0.01)
-    assert most == pytest.approx(24 * one, rel=0.01)
+    assert one == pytest.approx((3 * student + teacher) * 1e9 * 20 * 4e6 / rate, abs=0.7)
+    assert most == pytest.approx(24 * one, abs=24 * 0.7)
 
 
 def test_a_cache_is_filled_once_and_its_size_told() -> None:
