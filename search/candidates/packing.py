@@ -119,8 +119,8 @@ def choose_packing(inputs: Inputs, admissions: StudentAdmissions, *, kinds: Sequ
     if not candidates:
         return Packing(trials=1, reason="no candidate keeps the limits")
     inputs.say(f"memory of trials: measured on a GPU, {len(candidates)} of the largest students")
-    jobs = [admissions.drafted_job(one, {}) for one in candidates]
-    return packed([elsewhere.run(measure_step, {**job.to_dict(), "device": "cuda"}) for job in jobs])
+    jobs = [admissions.drafted_job(one, {}).to_dict() | {"device": "cuda"} for one in candidates]
+    return packed([one.result() for one in elsewhere.run_all(measure_step, [(job,) for job in jobs])])
 
 
 def largest_candidates(

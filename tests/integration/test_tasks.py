@@ -185,6 +185,32 @@ def test_as_many_share_a_gpu_as_there_is_said_to_be_room_for(tmp_path: Path) -> 
     assert [one.result() for one in run_all(gathered, orders, resources=takes, say=print)] == [6] * 6
 
 
+def process(number: int, lost: str = "") -> tuple[int, int]:
+    """Return a number and who has it; one that is to be lost is, the first time."""
+    if lost and not Path(lost).exists():
+        Path(lost).write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 3:
+        raise DatasetError("data.jsonl:3: no caption.")
+    return number, os.getpid()
+
+
+def test_calls_on_one_gpu_share_a_process_and_one_that_is_lost_goes_on_with_the_others(
+    tmp_path: Path,
+) -> None:
+    """Ray ends a process that had a GPU after each task; to begin it anew takes longer than many a call."""
+    takes, said = SimpleNamespace(cpus=0.5, gpus=2.0), list[str]()
+    orders = [(number, str(tmp_path / "lost") if number == 2 else "") for number in range(5)]
+    outcomes = list(run_all(process, orders, resources=takes, say=said.append))
+    assert [one.index for one in outcomes] == [0, 1, 2, 3, 4]
+    assert [one.value[0] for one in outcomes if one.error is None] == [0, 1, 2, 4]
+    with pytest.raises(DatasetError, match="no caption"):
+        outcomes[3].result()
+    processes = [one.value[1] for one in outcomes if one.error is None]
+    assert processes[0] == processes[1] != processes[2] == processes[3]
+    assert sum("begins anew" in line for line in said) == 1
+
+
 def _step(gib: float) -> StepMemory:
     size = int(gib * 2**30)
     return StepMemory(candidate_id="a", device="toy", total=80 * 2**30, outside=2**29, peak=size)

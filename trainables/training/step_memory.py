@@ -1,5 +1,6 @@
 """What a candidate's training takes of a GPU at its peak, measured where it is to be trained."""
 
+import gc
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -64,6 +65,8 @@ def measure_step(order: Mapping[str, Any]) -> StepMemory:
             "Look at the node's driver, or give gpus_per_worker as a number."
         )
     device = torch.device("cuda")
+    gc.collect()
+    torch.cuda.empty_cache()  # of a candidate before, in this process
     torch.cuda.reset_peak_memory_stats(device)
     micro_batches = 1
     with stored_in(job.storage), suppress(Diverged, Collapsed):
