@@ -27,7 +27,7 @@ from trainables.signals import (
     Batch,
 )
 from trainables.tokenizer import Tokenizer
-from trainables.transfer import to_device
+from trainables.transfer import room_for, to_device
 
 Rows = Mapping[str, np.ndarray]
 """Kind of row -> (B,) numbers in the split; -1 where an example has no such row."""
@@ -188,8 +188,18 @@ class EncodedSplit:
             DatasetError: a row that the split does not have.
         """
         _check_rows(self.name, PICTURE, rows, first=0, count=self.num_images)
-        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[rows]))
-        return self.preprocess.normalise(to_device(pixels, device))
+        return self.preprocess.normalise(to_device(self._pixels(rows, device), device))
+
+    def _pixels(self, rows: np.ndarray, device: torch.device) -> Tensor:
+        """Return pictures (B, S, S, 3) uint8 on the host, on their way to a device; gathered once, where that can be."""
+        table = self.pixels
+        if device.type != "cuda" or not isinstance(table, np.ndarray) or not table.flags.c_contiguous:
+            return torch.from_numpy(np.ascontiguousarray(table[rows]))
+        room, found = room_for((len(rows), *table.shape[1:]), table.dtype, device)
+        np.take(
+            table, rows, axis=0, out=found, mode="clip"
+        )  # in the default mode `out` is filled by way of a copy
+        return room
 
     @property
     def varied(self) -> bool:

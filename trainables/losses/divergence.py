@@ -40,7 +40,9 @@ def softened_divergence(student_NV: Tensor, teacher_NV: Tensor, temperature: flo
         ShapeError: the two disagree on the number of rows or on the vocabulary.
     """
     require_same_shape("logits", student_NV, teacher_NV)
-    student_log = functional.log_softmax(student_NV.float() / temperature, -1)
-    teacher_log = functional.log_softmax(teacher_NV.detach().float() / temperature, -1)
+    mine, theirs = student_NV.float(), teacher_NV.detach().float()
+    if temperature != 1:  # a division by 1 changes nothing, and reads a whole vocabulary once more
+        mine, theirs = mine / temperature, theirs / temperature
+    student_log, teacher_log = functional.log_softmax(mine, -1), functional.log_softmax(theirs, -1)
     terms_NV = functional.kl_div(student_log, teacher_log, reduction="none", log_target=True)
     return terms_NV.sum(-1) * temperature**2

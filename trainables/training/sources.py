@@ -7,7 +7,7 @@ from spaces.errors import DatasetError
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.node_copies import node_copies
 from trainables.families.base import Family
-from trainables.signals import Batch, Signals, Wants
+from trainables.signals import Batch, Signals, Source, Wants
 from trainables.tasks.base import Task, taught_of, wants_of
 from trainables.teachers.cache.layout import parts_of
 from trainables.teachers.cache.node_copy import CopiedCache
@@ -41,6 +41,12 @@ class Sources:
     def pictured(self, wants: Wants) -> Wants:
         """Return those of the wants that tell of pictures."""
         return self.teacher.pictured(wants)
+
+
+def read_on_host(source: Source, split: str) -> bool:
+    """Return whether what a source says of a split is read from files, and no model is asked."""
+    told = source.caches.get(split) if isinstance(source, Sources) else source
+    return isinstance(told, TeacherCache | CopiedCache)
 
 
 def evaluation_wants(model: Family, tasks: Iterable[Task]) -> Wants:

@@ -15,10 +15,12 @@ from spaces.errors import ShapeError
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families.base import drops
 from trainables.signals import Batch, NoSource, Signals, Source, looks_at_pictures
+from trainables.training.ahead import made_ahead
 from trainables.training.config import TrainingConfig
 from trainables.training.health import Health
 from trainables.training.micro_batches import num_rows, part_of, split_backward
 from trainables.training.sampler import ExampleSampler
+from trainables.training.sources import read_on_host
 from trainables.training.step import DistillationStep, StepReport
 from trainables.training.twin import Twin
 
@@ -162,13 +164,22 @@ class Trainer:
             epoch: its number, from 0.
             looks: read the pictures, too.
         """
+        hosted = read_on_host(self.source, self.split.name)
+        for batch, read in made_ahead(self._read(epoch, looks, hosted), self.placement.device):
+            yield batch, self.source.signals(batch, self.step.source_wants) if read is None else read
+
+    def _read(self, epoch: int, looks: bool, hosted: bool) -> Iterator[tuple[Batch, Signals | None]]:
+        """Yield the batches of an epoch, with what the source says about them where the host has it; nobody else is asked here.
+
+        A GPU's come from another thread, where no model may run: its weights may be changing.
+        """
         done = self.batches_done
         batches = self.split.ahead(self.sampler.epoch(epoch), pixels=looks, seed=(self.seed, epoch))
         for number, rows in enumerate(batches, done):
             batch = self.split.batch(rows, self.placement.device, pixels=looks)
             batch.seed = (self.seed << 24) + number * self.placement.world + self.placement.rank
             batch.epochs = number / self.sampler.num_batches
-            yield batch, self.source.signals(batch, self.step.source_wants)
+            yield batch, self.source.signals(batch, self.step.source_wants) if hosted else None
 
     def _over_workers(self, means: dict[str, Tensor]) -> dict[str, float]:
         """Return the mean over workers of every loss, so that N workers tell what one would."""

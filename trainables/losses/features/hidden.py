@@ -14,6 +14,7 @@ from trainables.losses.agreement import require_one_grid, require_same_shape
 from trainables.losses.base import Ends, Loss, Needs
 from trainables.losses.features.mapping import LayerMap, LayerPair, layer_needs, layer_pairs, require_layers
 from trainables.losses.options import require_one_of
+from trainables.losses.picking import picked
 from trainables.losses.reduction import global_mean
 from trainables.signals import Batch, Signals
 
@@ -89,7 +90,7 @@ class Hidden(Loss):
         if self.masks[pair]:
             # Padding is taken out before anything is computed: a mask multiplied later would let NaN through.
             chosen = batch.chosen(self.masks[pair], *target_BTD.shape[:2])
-            states, target = states_BTD[chosen], target_BTD[chosen]
+            states, target = picked(states_BTD, chosen), picked(target_BTD, chosen)
         else:
             states, target = states_BTD.flatten(0, 1), target_BTD.flatten(0, 1)
         states = self.projections[self.keys[pair]](states)

@@ -10,6 +10,7 @@ from trainables.losses.base import Ends, Loss, Needs
 from trainables.losses.divergence import softened_divergence
 from trainables.losses.logits.tokens import predicted
 from trainables.losses.options import require_positive
+from trainables.losses.picking import picked
 from trainables.losses.reduction import global_mean
 from trainables.signals import CAPTION, QUESTION, Batch, Signals, Want
 
@@ -63,4 +64,4 @@ class TokenLogits(Loss):
         real = predicted(batch, self.rows)
         mine, theirs = student[self.want], source[self.want]
         require_same_shape(self.want, mine, theirs)
-        return global_mean(softened_divergence(mine[:, :-1][real], theirs[:, :-1][real], self.temperature))
+        return global_mean(softened_divergence(picked(mine, real), picked(theirs, real), self.temperature))

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from trainables.losses.base import Ends, Loss, Needs
 from trainables.losses.options import require_between
+from trainables.losses.picking import picked
 from trainables.losses.reduction import global_mean
 from trainables.signals import CAPTION, QUESTION, Batch, Signals, Want
 from trainables.transfer import to_device
@@ -61,7 +62,7 @@ class _NextTokens(Loss):
         logits_BTV, ids_BT = student[Want(self.mode, "logits")], batch[f"{self.rows}.ids"]
         chosen = predicted(batch, self.rows)
         losses = functional.cross_entropy(
-            logits_BTV[:, :-1][chosen].float(),
+            picked(logits_BTV, chosen).float(),
             ids_BT[:, 1:][chosen],
             label_smoothing=self.label_smoothing,
             reduction="none",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from spaces.errors import InputsChanged, TeacherError
 from trainables.datasets.cache_folder import unusable
@@ -14,7 +15,7 @@ from trainables.signals import Batch, Offer, Offers, Signals, Want, Wants
 from trainables.teachers.cache.contents import AGAIN, WantSet, check_parts, read_contents
 from trainables.teachers.cache.largest import AXIS, IDS, REST, widened
 from trainables.teachers.cache.part_file import PartFile
-from trainables.transfer import to_device
+from trainables.transfer import room_for, to_device
 
 
 class TeacherCache:
@@ -63,7 +64,7 @@ class TeacherCache:
             tokens = batch[offer.mask].shape[1] if "T" in offer.axes else 0
             opened = self._set_of(want)
             kept: list[Any] = [
-                to_device(torch.from_numpy(opened.value(name, offer, rows, tokens)), batch.device)
+                to_device(opened.value(name, offer, rows, tokens, batch.device), batch.device)
                 for name in opened.names[want]
             ]
             # wider there: numpy takes five times as long
@@ -106,11 +107,16 @@ class _OpenSet:
                 self._arrays[name] = [file.arrays[name] for file in self.files]
                 self._sound[name] = np.zeros(len(self.places[offers[want].rows]), dtype=bool)
 
-    def value(self, name: str, offer: Offer, rows: np.ndarray | None, tokens: int) -> np.ndarray:
-        """Return the values (B, ...) of rows of a tensor, zeros for row -1; or the one value of the model."""
+    def value(
+        self, name: str, offer: Offer, rows: np.ndarray | None, tokens: int, device: torch.device
+    ) -> Tensor:
+        """Return the values (B, ...) of rows of a tensor, zeros for row -1; or the one value of the model.
+
+        On the host, on their way to the device.
+        """
         if rows is None:
             self._verify(name, 0, 0)
-            return np.array(self.files[0].arrays[name][0])
+            return torch.from_numpy(np.array(self.files[0].arrays[name][0]))
         arrays, sound = self._arrays[name], self._sound[name]
         if not sound[rows].all():
             self._verify_all(name, rows, self.places[offer.rows])
@@ -121,12 +127,13 @@ class _OpenSet:
             cut = (slice(None), *(slice(size) for size in sizes))
             arrays = [array[cut] for array in arrays]
         missing = rows < 0
-        found: np.ndarray = np.empty((len(rows), *sizes), dtype=arrays[0].dtype)
+        kind = np.int32 if name.endswith(IDS) else arrays[0].dtype  # torch hardly knows uint16
+        room, found = room_for((len(rows), *sizes), kind, device)
         for example, (number, place) in enumerate(self.places[offer.rows][rows].tolist()):
             found[example] = arrays[number][place]
         if missing.any():
             found[missing] = 0
-        return found.astype(np.int32) if name.endswith(IDS) else found  # torch hardly knows uint16
+        return room
 
     def _verify_all(self, name: str, rows: np.ndarray, places: np.ndarray) -> None:
         """Refuse rows that are not as they were written; those that were looked at before are not again."""
