@@ -235,12 +235,14 @@ class ResourcesSection(Section):
     """What one trial takes, and how many run side by side: null for all that there is room for.
 
     gpus null is 1 where the cluster has any, else 0; `auto` is the share of one that the largest student needs, as measured.
+    `compiled` lets torch.compile make kernels of the layers of student and live teacher: half a minute a process, then faster.
     """
 
     workers_per_trial: Processes = 1
     cpus_per_worker: Processes = 1
     gpus_per_worker: Annotated[float | str | None, fixed(_GPUS)] = None
     max_concurrent: Annotated[int | None, fixed(_CONCURRENT)] = None
+    compiled: Truth = False
 
     @property
     def gpus(self) -> float | None:
@@ -256,6 +258,15 @@ class ResourcesSection(Section):
     def _workers_have_devices(self) -> Self:
         """Refuse a share that is none, and several workers on shares: on one device two of them cannot speak to one another."""
         gpus = self.gpus
+        if self.compiled and gpus == 0:
+            stop(
+                [
+                    (
+                        ("compiled",),
+                        "got true with gpus_per_worker 0; allowed with it: false. Delete one of them.",
+                    )
+                ]
+            )
         if gpus is not None and 0 < gpus < LEAST_SHARE:
             text = f"got {gpus:g}; allowed: 0, or a share from {LEAST_SHARE:g} on, as Ray counts no smaller ones. Raise it."
             stop([(("gpus_per_worker",), text)])

@@ -148,6 +148,7 @@ class StudentAdmissions:
             storage=storage(),
             checkpoints=inputs.space.checkpoints.model_dump(exclude={"keep"}),
             costs=costs,
+            compiled=inputs.space.resources.compiled,
             folder=str(self._folder / CHECKPOINTS / candidate.candidate_id),
         )
 

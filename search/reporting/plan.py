@@ -88,7 +88,12 @@ def _gpu_lines(space: Space) -> list[str]:
         told = "a whole one for each worker where there are any (gpus_per_worker: auto lets small trials share one)"
     else:
         told = f"{resources.gpus:g} for each worker (gpus_per_worker)"
-    return [f"GPUs of a trial: {told}"] if resources.gpus != 0 else []
+    lines = [f"GPUs of a trial: {told}"] if resources.gpus != 0 else []
+    if resources.compiled:
+        lines.append(
+            "torch.compile makes kernels of the layers of students and live teachers (resources.compiled)"
+        )
+    return lines
 
 
 def _target(inputs: Inputs) -> str:

@@ -17,6 +17,7 @@ from search.tune.tasks import Say, Tasks
 from spaces.errors import ResourceError, StorageError
 from spaces.files import write_text
 from spaces.paths import settled
+from spaces.schema import Space
 from trainables.datasets.cache_folder import storage
 from trainables.datasets.node_copies import FLAG, node_copies, usable
 from trainables.teachers import TEACHERS
@@ -54,11 +55,24 @@ def at_work(inputs: Inputs, address: str | None, *, say: Say) -> Iterator[None]:
         takes = cluster.resources(
             workers=asked.workers_per_trial, cpus=asked.cpus_per_worker, gpus=asked.gpus
         )
+        check_compiled(inputs.space, takes.gpus)
         inputs.elsewhere = Tasks(takes, say=say)
         try:
             yield
         finally:
             inputs.elsewhere = None
+
+
+def check_compiled(space: Space, gpus: float) -> None:
+    """Refuse to compile layers for GPUs where trials have none.
+
+    Raises:
+        ResourceError: says so.
+    """
+    if space.resources.compiled and not gpus:
+        raise ResourceError(
+            f"{space.place('resources.compiled')}: got true, and trials here have no GPU; allowed: false. Delete it."
+        )
 
 
 def has_nodes() -> bool:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +100,14 @@ class Block:
     architecture: Any
     mode: str
     repeats: int = 1
+
+
+@runtime_checkable
+class Compiles(Protocol):
+    """A part of a model with layers that torch.compile makes faster."""
+
+    def compile_layers(self) -> None:
+        """Compile them, in place."""
 
 
 class DecoderState(Protocol):
@@ -296,6 +304,12 @@ class Family(nn.Module, ABC):
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 return "its batch norms look at the whole batch"
         return "its dropout would fall otherwise in parts" if drops(self) else None
+
+    def compile_layers(self) -> None:
+        """Let torch.compile make kernels of layers, in place, in those parts that have any worth it; names of weights stay."""
+        for part in self.modules():
+            if isinstance(part, Compiles) and not isinstance(part, Family):
+                part.compile_layers()
 
     def after_step(self) -> None:
         """Keep weights in range after the optimiser has changed them."""

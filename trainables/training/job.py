@@ -46,7 +46,7 @@ TEXTS = (
 FORMS: tuple[tuple[tuple[str, ...], Any, str], ...] = (
     (MAPPINGS, Mapping, "a mapping"),
     (TEXTS, str, "a text"),
-    (("config.blind", "checkpoints.*"), bool, "true or false"),
+    (("config.blind", "compiled", "checkpoints.*"), bool, "true or false"),
     (("evaluation.*",), int, "an integer"),
     (("teacher_metrics.*", "blind_metrics.*", "costs.*"), int | float, "a number"),
 )
@@ -137,6 +137,7 @@ class Job:
         folder: where this candidate's checkpoint and rows are kept.
         device: auto, cpu or cuda.
         threads: CPU threads of this worker.
+        compiled: whether torch.compile makes kernels of the layers, on a GPU; see `compiling`.
         patience: share of the training's steps for which nothing may be learned; then it has collapsed. Above 1 it is their
             number, as files of earlier versions have it.
     """
@@ -164,6 +165,7 @@ class Job:
     costs: Mapping[str, float] = field(default_factory=dict)
     device: str = "auto"
     threads: int = 1
+    compiled: bool = False
     patience: float = PATIENCE
 
     @property

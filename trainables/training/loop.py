@@ -41,6 +41,7 @@ from trainables.tasks.sharing import Sharing
 from trainables.teachers.teacher import Teacher
 from trainables.training import checkpoint
 from trainables.training.build import build_step, shared_dataset, shared_split, shared_teacher
+from trainables.training.compiling import compile_layers
 from trainables.training.config import TrainingConfig
 from trainables.training.control import Control, Row, append_row
 from trainables.training.device import pick_device
@@ -161,6 +162,7 @@ class TrialLoop:
             importance=partial(kept_importance, self.teacher, opened.train, data.fingerprint, say=say),
         )
         checkpoint.begin_with(step, job.start)
+        compile_layers(job, step.student, self.teacher, self.device, say=say)
         self.trainer = Trainer(
             step.to(self.device),
             opened.train,

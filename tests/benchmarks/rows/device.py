@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from tests.benchmarks.rows.share import covered
+from tests.benchmarks.rows.row import covered
 
 SIDE, PRODUCTS = 8192, 20
 

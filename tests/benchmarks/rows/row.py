@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,3 +94,12 @@ def again(number: int, asked: Asked) -> str:
     """Return the command that measures a row again."""
     words = ["--quick"] * asked.quick + (["--run", str(asked.run)] if asked.run and number == 3 else [])
     return " ".join(["python tests/benchmarks/bench.py --only", str(number), *words])
+
+
+def covered(intervals: Iterable[tuple[float, float]]) -> float:
+    """Return how long at least one of some intervals (start, end) lasted."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(intervals):
+        total += max(end - max(start, reached), 0.0)
+        reached = max(reached, end)
+    return total

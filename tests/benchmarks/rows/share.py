@@ -4,7 +4,7 @@ import contextlib
 import math
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from analysis.run_folder import Run, read_run
 from search.run_folder.facts import SPACE_FILE
 from spaces.errors import RunError
 from spaces.load import load_space
-from tests.benchmarks.rows.row import SPACE, Asked, Row, again, row_of
+from tests.benchmarks.rows.row import SPACE, Asked, Row, again, covered, row_of
 
 WINDOWS = 8
 TRIALS, QUICK_TRIALS = 12, 4
@@ -136,15 +136,6 @@ def shares(epochs: Sequence[Epoch], cores: float, windows: int) -> list[float]:
         held = sum(max(min(one.end, high) - max(one.start, low), 0.0) * one.cores for one in epochs)
         found.append(held / cores / width)
     return found
-
-
-def covered(intervals: Iterable[tuple[float, float]]) -> float:
-    """Return how long at least one of some intervals (start, end) lasted."""
-    total, reached = 0.0, float("-inf")
-    for start, end in sorted(intervals):
-        total += max(end - max(start, reached), 0.0)
-        reached = max(reached, end)
-    return total
 
 
 def _cores_of_trial(folder: Path) -> float:
