@@ -146,9 +146,8 @@ class TrialLoop:
         keep_freed_memory()
         random.seed(job.seed)
         np.random.seed(job.seed % 2**32)
-        self.job, self.control = job, control
+        self.job, self.control, self.folder = job, control, Path(job.folder)
         self.device = pick_device(job.device)
-        self.folder = Path(job.folder)
         self.size = made_config(EvaluationSize, job.evaluation, "evaluation")
         opened = _open(job, str(self.device), control.say)
         self.teacher, self.source, self.val = opened.teacher, opened.source, opened.val

@@ -17,8 +17,9 @@ from trainables.teachers.teacher import Teacher
 from trainables.training import ahead, trainer
 from trainables.training.ahead import made_ahead
 from trainables.training.build import build_step
+from trainables.training.config import TrainingConfig
 from trainables.training.sources import Sources, read_on_host
-from trainables.training.trainer import Placement, Trainer, TrainingConfig
+from trainables.training.trainer import Placement, Trainer
 
 GPU = torch.device("cuda")
 
