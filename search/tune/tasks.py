@@ -133,8 +133,7 @@ def run_all(
     def start(indices: Sequence[int]) -> Any:
         return remote.remote(function, [orders[index] for index in indices], storage(), told)
 
-    waiting = _groups(len(orders), resources)
-    running: list[_Running] = []
+    waiting, running = _groups(len(orders), resources), list[_Running]()
     waits = _Waits(function.__name__, resources, say)
     try:
         while running or waiting:

@@ -34,7 +34,7 @@ from tests.benchmarks.paper_scale.together import together, train_beside
 from tests.benchmarks.rows.device import most_flops
 from trainables.costs.hardware import hardware
 from trainables.costs.target import Target
-from trainables.training.loop import pick_device
+from trainables.training.device import pick_device
 
 PARTS = ("steps", "together", "latency")
 SOURCES = ("cached", "live", "off")

@@ -20,7 +20,7 @@ from trainables.teachers.cache.fill import Filling, fill_cache
 from trainables.teachers.cache.plan import Kept, passes_on
 from trainables.teachers.cache.read import TeacherCache
 from trainables.teachers.teacher import Teacher, TeacherFiles
-from trainables.tokenizer import VocabularyConfig
+from trainables.tokenizer import Tokenizer, VocabularyConfig
 from trainables.training.build import build_step
 from trainables.training.compiling import compile_models
 from trainables.training.config import TrainingConfig
@@ -85,13 +85,14 @@ SCALES = {
 }  # fmt: skip
 
 
-class Numbered:
-    """Stands for a tokenizer: texts are numbers."""
+class Numbered(Tokenizer):
+    """A tokenizer without a library's own behind it: texts are numbers."""
 
-    answers = True
+    digest = "numbers"
 
     def __init__(self, vocabulary: VocabularyConfig, max_tokens: int) -> None:
-        self.vocabulary, self.max_tokens, self.digest = vocabulary, max_tokens, "numbers"
+        self.vocabulary, self.max_tokens = vocabulary, max_tokens
+        self.words, self.begun = "", list[int]()
 
     @property
     def tokens(self) -> list[str]:
@@ -131,7 +132,7 @@ def made_teacher(scale: Scale, device: torch.device) -> Teacher:
     """Return a teacher of random weights."""
     torch.manual_seed(0)
     blueprint = Blueprint("blip", teacher_architecture(scale))
-    tokenizer: Any = Numbered(blueprint.architecture.vocabulary, scale.longest)
+    tokenizer = Numbered(blueprint.architecture.vocabulary, scale.longest)
     files = TeacherFiles(name="random", folder=Path(), fingerprint="random", measured={"made": "here"})
     model = blueprint.build()
     return Teacher(model, tokenizer, PreprocessConfig(image_size=scale.side), files, blueprint=blueprint).to(

@@ -36,15 +36,18 @@ def _around(teacher: Blueprint) -> object:
 
 def test_it_measures_and_writes_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--device", "cpu", "--scale", "tiny", "--quick", "--parts", "steps"]
+    words += ["--trainings", "cached", "straightforward"]
     assert device_step.main([*words, "--json", str(tmp_path / "found.json")]) == 0
     found = json.loads((tmp_path / "found.json").read_text())
     rows = {row["name"]: row for row in found["steps"]["rows"]}
-    assert list(rows) == ["cached", "live", "off", "straightforward"]
-    assert all(
-        row["step_ms"] > 0 and math.isfinite(row["loss"]) and row["mfu"] is None for row in rows.values()
+    assert list(rows) == ["cached", "straightforward"]
+    for row in rows.values():
+        assert row["step_ms"] > 0
+        assert math.isfinite(row["loss"])
+        assert row["mfu"] is None
+    assert rows["straightforward"]["tflops"] > rows["cached"]["tflops"] > 0, (
+        "the teacher's passes are counted"
     )
-    assert rows["live"]["tflops"] > rows["cached"]["tflops"] > 0, "the teacher's passes are counted"
-    assert rows["live"]["loss"] == pytest.approx(rows["cached"]["loss"], rel=0.01), "the cache is of float16"
     assert "pairs/s" in capsys.readouterr().out
 
 

@@ -19,7 +19,8 @@ from trainables.training.build import build_step
 from trainables.training.compiling import compile_models
 from trainables.training.config import TrainingConfig
 from trainables.training.control import PlainControl, Row
-from trainables.training.loop import pick_device, train
+from trainables.training.device import pick_device
+from trainables.training.loop import train
 from trainables.training.trainer import Placement, Trainer
 
 pytestmark = [
