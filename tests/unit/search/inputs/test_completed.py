@@ -67,6 +67,8 @@ def test_every_option_of_every_plugin_stands_there(space: Space) -> None:
         "mlp_ratio": 4.0,
         "init": "random",
         "weights": None,
+        "checkpoint_activations": False,
+        "drop_path": 0.0,
     }
     assert found["student"]["text"]["init"] == "inherit"
     assert found["student"]["fusion"] == {"layers": 1, "placement": "last", "two_pictures": False}
@@ -79,7 +81,12 @@ def test_every_option_of_every_plugin_stands_there(space: Space) -> None:
         "map": "uniform",
     }
     assert "soft_targets" in found["losses"]["itc"]
-    assert found["search"]["scheduler"] == {"kind": "moasha", "rungs": [1, 3], "reduction_factor": 3}
+    assert found["search"]["scheduler"] == {
+        "kind": "moasha",
+        "rungs": [1, 3],
+        "reduction_factor": 3,
+        "quota": False,
+    }
     assert "population" in found["search"]["searcher"]
     assert found["tasks"] == {"retrieval": {"rerank": 0, "rerank_texts": None, "rerank_pictures": None}}
 
@@ -123,6 +130,8 @@ def test_options_of_one_of_several_kinds_stand_under_its_name(
         "mlp_ratio": 4.0,
         "init": "random",
         "weights": None,
+        "checkpoint_activations": False,
+        "drop_path": 0.0,
     }
     assert student["blip"]["embedding"] == "1x"
     assert "init" not in student["image"]
