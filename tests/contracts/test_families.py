@@ -88,9 +88,10 @@ class TestEveryFamily:
             assert config.__dataclass_params__.frozen  # type: ignore[attr-defined]
             for field in dataclasses.fields(config):
                 assert field.kw_only
-                assert re.search(rf"\b{field.name}\b", config.__doc__ or ""), (
-                    f"{config.__name__}.{field.name}"
-                )
+                told = " ".join(
+                    base.__doc__ or "" for base in config.__mro__
+                )  # options of a base are told there
+                assert re.search(rf"\b{field.name}\b", told), f"{config.__name__}.{field.name}"
                 kind_of = typing.get_type_hints(config)[field.name]
                 if dataclasses.is_dataclass(kind_of):
                     classes.append(typing.cast(type, kind_of))

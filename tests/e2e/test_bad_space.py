@@ -101,13 +101,13 @@ MISTAKES: dict[str, tuple[Edit, str, tuple[str, ...]]] = {
     "an unknown task": (
         put("evaluation:", "tasks: [retrieval, answering]\nevaluation:"),
         "tasks:",
-        ("tasks.answering", "captioning, classification, matching, neighbours, retrieval, vqa"),
+        ("tasks.answering", "captioning, classification, matching, neighbours, nlvr2, retrieval, vqa"),
     ),
     "a task named twice": (put("evaluation:", "tasks: [vqa, vqa]\nevaluation:"), "tasks:", ("tasks", "'vqa' twice")),
     "an option of a task that has none": (
-        put("evaluation:", "tasks: {vqa: {beams: 3}}\nevaluation:"),
+        put("evaluation:", "tasks: {matching: {beams: 3}}\nevaluation:"),
         "tasks:",
-        ("tasks.vqa.beams", "unknown option"),
+        ("tasks.matching.beams", "unknown option"),
     ),
     "an objective of a task that is not asked for": (
         lambda text: text.replace("retention: max", "vqa_accuracy: max") + "tasks: [retrieval]\n",

@@ -128,5 +128,7 @@ def test_the_job_is_written_beside_the_checkpoint(
     assert (folder / "candidate.json").is_file()
     assert type(job).read(folder / "candidate.json", folder) == job
     assert job.costs == COSTS
-    assert job.tasks == {"retrieval": {}, "vqa": {}, "captioning": {}}
+    assert set(job.tasks) == {"retrieval", "vqa", "captioning"}
+    assert job.tasks["vqa"]["decode"] == job.tasks["captioning"]["decode"] == "teacher_forced"
+    assert job.tasks["retrieval"]["rerank"] == 0
     assert job.evaluate_at == (1,)

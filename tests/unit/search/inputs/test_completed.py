@@ -59,6 +59,8 @@ def test_every_option_of_every_plugin_stands_there(space: Space) -> None:
         "val_images": 1000,
         "test_images": 1000,
         "seed": 0,
+        "variant": "plain",
+        "statements": 0,
     }
     assert found["student"]["image"] == {
         "width": {"choice": ["0.25x", "0.5x"], "default": "0.5x"},

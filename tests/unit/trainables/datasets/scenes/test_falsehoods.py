@@ -22,7 +22,9 @@ OPPOSITES = [{"left", "right"}, {"above", "below"}, {"top", "bottom"}]
 @pytest.fixture(scope="module")
 def told() -> list[tuple[list[Shape], list[int], str]]:
     """Scenes as shapes and as integers, with each of their captions."""
-    rows: list[dict[str, Any]] = list(drawn_rows(11, NUM_SCENES, ScenesDataset.draw, unique=False))
+    rows: list[dict[str, Any]] = list(
+        drawn_rows(11, NUM_SCENES, ScenesDataset(ScenesDataset.Config()).draw, unique=False)
+    )
     return [
         ([Shape(*row["scene"][i : i + 5]) for i in range(0, len(row["scene"]), 5)], row["scene"], text)
         for row in rows
