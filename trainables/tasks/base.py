@@ -1,10 +1,11 @@
 """What a task is: what it asks of a model, how it is measured, and what serving it costs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from spaces.errors import PluginError
 from trainables.signals import NOTHING, Offers, Serving, Wants
 from trainables.tasks.chance import Chance
 from trainables.tasks.pool import Pool, PoolRows
@@ -120,3 +121,22 @@ def servings_of(tasks: Iterable[Task], offers: Offers) -> list[Serving]:
     return [
         Serving(mode=mode, tokens=tokens, repeats=count) for (mode, tokens), count in sorted(most.items())
     ]
+
+
+def require_decode(config: Any, serves: Mapping[str, str]) -> None:
+    """Refuse an option that says something about another way to decode than the one that is asked for.
+
+    Args:
+        config: options of a task, `decode` among them.
+        serves: option -> the way that reads it.
+
+    Raises:
+        PluginError: such an option is not at its default.
+    """
+    for option in fields(config):
+        way, value = serves.get(option.name, config.decode), getattr(config, option.name)
+        if way != config.decode and value != option.default:
+            raise PluginError(
+                f"{option.name}: got {value!r} with decode {config.decode}, which has no use for it; allowed with decode {way} "
+                f"alone. Say decode: {way}, or leave it out."
+            )

@@ -13,7 +13,7 @@ from spaces.errors import PluginError, ResourceError
 from spaces.paths import user_path
 from spaces.rules import Number
 from trainables.signals import CAPTION, PICTURE, PIXELS, Batch, Offers, Serving, Signals, Wants
-from trainables.tasks.base import Task
+from trainables.tasks.base import Task, require_decode
 from trainables.tasks.beams import Beams, beam_search
 from trainables.tasks.caption_metrics import PLAIN, CaptionMetrics, usual_tokenizer
 from trainables.tasks.chance import Chance, most_frequent
@@ -22,6 +22,14 @@ from trainables.tasks.pool import Pool, PoolRows
 from trainables.tasks.spoken import said
 
 FORCED, BEAM = "teacher_forced", "beam"
+WHOLE = (
+    "beams",
+    "shortest",
+    "longest",
+    "prompt",
+    "tokenizer",
+    "spice",
+)  # options of captions that are said whole
 TOKEN_ACCURACY = "caption_token_accuracy"
 BEAMS = {"rule": Number(whole=True, low=1, high=100, why="each is a pass of the decoder for every token")}
 LENGTH = {"rule": Number(whole=True, low=1, high=1000, why="no model reads longer captions")}
@@ -59,6 +67,7 @@ class Captioning(Task):
         spice: str | None = None
 
         def __post_init__(self) -> None:
+            require_decode(self, dict.fromkeys(WHOLE, BEAM))
             if self.shortest > self.longest:
                 raise PluginError(
                     f"shortest: got {self.shortest} with longest {self.longest}; allowed: at most that. Lower it."

@@ -15,7 +15,7 @@ from spaces.paths import user_path
 from spaces.rules import Number
 from trainables.signals import PIXELS, QUESTION, Batch, Offers, Serving, Signals, Wants
 from trainables.tasks.answers import best_constant, heard, normalised, official_accuracy
-from trainables.tasks.base import Task
+from trainables.tasks.base import Task, require_decode
 from trainables.tasks.beams import Beams, beam_search
 from trainables.tasks.chance import Chance, most_frequent
 from trainables.tasks.decoding import ANSWER_STEPS, ANSWERS, Decoder, longest_text
@@ -24,6 +24,7 @@ from trainables.tasks.ranking import ranked
 from trainables.tasks.spoken import said
 
 FORCED, GENERATE, RANK = "teacher_forced", "generate", "rank"
+SERVES = {"beams": GENERATE, "longest": GENERATE, "candidates": RANK, "answers": RANK}
 EXACT, OFFICIAL = "vqa_accuracy", "vqa_official_accuracy"
 BEAMS = {"rule": Number(whole=True, low=1, high=100, why="each is a pass of the decoder for every token")}
 TOKENS = {"rule": Number(whole=True, low=1, high=1000, why="no model reads longer answers")}
@@ -58,6 +59,9 @@ class Vqa(Task):
         longest: int = field(default=10, metadata=TOKENS)
         candidates: int = field(default=128, metadata=CANDIDATES)
         answers: str | None = None
+
+        def __post_init__(self) -> None:
+            require_decode(self, SERVES)
 
     metrics: tuple[str, ...] = (EXACT,)
     counts: str = EXACT

@@ -248,9 +248,33 @@ def test_a_list_that_cannot_be_used_is_told_before_anything_runs(
     file = tmp_path / "answers"
     if text is not None:
         file.write_text(text)
-    assert task(answers=str(file)).machine_lack() is None, "it is not read"
     with pytest.raises(PluginError, match=message):
         answers_of(file)
     assert "allowed: a text file of an answer a line" in str(
         task(decode="rank", answers=str(file)).machine_lack()
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"vqa": {"beams": 4}}, r"beams: got 4 with decode teacher_forced.* Say decode: generate, or leave"),
+        (
+            {"vqa": {"decode": "rank", "longest": 4}},
+            r"longest: got 4 with decode rank.* with decode generate alone",
+        ),
+        (
+            {"vqa": {"decode": "generate", "answers": "list.json"}},
+            r"answers: got 'list\.json' with decode generate",
+        ),
+        (
+            {"captioning": {"spice": "spice.jar"}},
+            r"spice: got 'spice\.jar' with decode teacher_forced.* Say decode: beam",
+        ),
+        ({"captioning": {"prompt": "a"}}, r"prompt: got 'a' with decode teacher_forced"),
+    ],
+)
+def test_an_option_of_another_way_to_decode_is_told(asked: dict[str, Any], told: str) -> None:
+    with pytest.raises(PluginError, match=told):
+        make_tasks(asked)
+    make_tasks({name: {"decode": options.get("decode", "teacher_forced")} for name, options in asked.items()})
