@@ -121,6 +121,7 @@ class FewRays(LoadScopeScheduling):  # type: ignore[misc]
         return name if path.partition("/")[0] in LAST else "ray"
 
 
+@pytest.hookimpl(optionalhook=True)  # so that `-p no:xdist` works
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FewRays:
     """Give xdist the order above, as it is."""
     config.option.loadscopereorder = False
