@@ -152,15 +152,12 @@ def run_all(
                 elif isinstance(found, str):
                     say(found)
                 elif found is not None:
-                    ends = (
-                        [found.outcome(index, function.__name__) for index in one.left]
-                        if isinstance(found, _Lost)
-                        else [found]
-                    )
-                    one.left, one.attempt = one.left[len(ends) :], 1
-                    if not one.left:
+                    end = found.outcome(one.left[0], function.__name__) if isinstance(found, _Lost) else found
+                    one.left, one.attempt = one.left[1:], 1
+                    if end.error is not None or not one.left:
                         running.remove(one)
-                    yield from ends
+                        waiting[:0] = [one.left] if one.left else []
+                    yield end
     finally:
         for one in running:
             with suppress(RayError, ValueError):  # it has just ended, or Ray has
@@ -168,7 +165,7 @@ def run_all(
 
 
 def _groups(count: int, takes: Takes) -> list[list[int]]:
-    """Return which calls one process makes, one after another: each its own, but on GPUs, of which one has one process.
+    """Return which calls one process makes, until one fails: each its own, but on GPUs, of which one has one process.
 
     Ray ends a process that had a GPU after one call, lest it hold on to memory there. To begin anew, with what it imports, CUDA
     and a teacher, took 20 s on an H100, for each of the 16 parts of a cache.
@@ -269,7 +266,7 @@ def located(error: Exception, node: str) -> Exception:
 def _work(
     function: Callable[..., Any], orders: Sequence[tuple[Any, ...]], kept: str, told: bool
 ) -> Iterator[tuple[str, Any]]:
-    """Run in a process of the cluster: yield what a function tells, and what each call returns or raises, one after another.
+    """Run in a process of the cluster: yield what a function tells, and what each call returns, until one raises.
 
     It has a thread of its own, so that its lines leave while it runs.
     """
@@ -294,3 +291,5 @@ def _work(
         while kind not in (DONE, FAILED):
             kind, what = lines.get()
             yield kind, what
+        if kind == FAILED:  # it holds on to what it had on a GPU, and may have spoilt CUDA: a new process makes the others
+            return
