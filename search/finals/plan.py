@@ -1,9 +1,8 @@
 """What will be done: every training and measurement, known before the first begins; a run again goes on where it stopped."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, final
 
@@ -25,18 +24,25 @@ from search.finals.lines import (
     stages_of,
 )
 from search.finals.recipe import Around, changed, for_task, lasting, undistilled, with_task_losses
-from search.finals.request import Request, check_tasks, chosen, final_tasks, settings_of
+from search.finals.request import (
+    Request,
+    check_able,
+    check_tasks,
+    chosen,
+    domain_settings,
+    final_tasks,
+    settings_of,
+)
 from search.inputs.places import settled_data
 from search.inputs.students import Students
 from search.results.jobs import check_data, read_job, teacher_of
 from search.run_folder.facts import CHECKPOINTS, check_format
 from spaces.errors import RunError, StudentSearchError
-from spaces.load import parse_setting
 from trainables.code_version import code_digest
 from trainables.costs.subject import source_of
-from trainables.datasets import place_option
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import fields_of
+from trainables.families.base import Blueprint
 from trainables.tasks.base import Task, wants_of
 from trainables.tasks.evaluation import make_tasks
 from trainables.teachers.teacher import Teacher
@@ -269,14 +275,18 @@ class _Planning:
         self._run, self._request = run, request
         self._notes: list[str] = []
         self._teachers: dict[str, Teacher] = {}
+        self._made: dict[str, Task] = {}
         self._settings = list(settings_of(request.settings))
 
     def plan(self) -> Plan:
         """Return it."""
         trials = chosen(self._run, self._request)
         jobs = [read_job(self._run, self._run.folder / CHECKPOINTS / one.candidate_id) for one in trials]
-        tasks = final_tasks(self._request, jobs[0].tasks)
-        made = make_tasks(tasks)
+        for job in jobs:
+            check_data(self._run, job)
+        tasks, told = final_tasks(self._request, jobs[0].tasks, partial(self._lack, trials, jobs))
+        self._notes += told
+        self._made = made = make_tasks(tasks)
         finalists = [self._finalist(trial, job, made) for trial, job in zip(trials, jobs, strict=True)]
         domains = {one: self._domain(one, finalists[0]) for one in self._request.domains}
         said = [f"{name} {remark}" for name, task in made.items() if (remark := task.remark())]
@@ -292,14 +302,9 @@ class _Planning:
 
     def _finalist(self, trial: Trial, job: Job, tasks: Mapping[str, Task]) -> Finalist:
         """Return a student with the configs of all its trainings."""
-        check_data(self._run, job)
-        if job.teacher not in self._teachers:
-            self._teachers[job.teacher] = teacher_of(self._run, job)
-        teacher, data = self._teachers[job.teacher], make_dataset(job.dataset)
-        fields = fields_of(data.kinds)
+        teacher, student, fields = self._around(job)
         check_tasks(tasks, teacher, fields)
-        student = student_plan(job.config, teacher.around(data.classes), ()).training
-        self._check_able(trial, tasks, student.offers)
+        check_able(trial, tasks, student.offers)
         around = Around(student=student.offers, teacher=teacher.offers, fields=fields, tasks=tasks)
         final_config, added = with_task_losses(changed(job.config, self._settings), around)
         if added:
@@ -333,6 +338,29 @@ class _Planning:
         )
         return Finalist(trial=trial, job=job, teacher=teacher, configs=configs, kept=kept)
 
+    def _around(self, job: Job) -> tuple[Teacher, Blueprint, frozenset[str]]:
+        """Return teacher and student of a job, and the fields of its data."""
+        if job.teacher not in self._teachers:
+            self._teachers[job.teacher] = teacher_of(self._run, job)
+        teacher, data = self._teachers[job.teacher], make_dataset(job.dataset)
+        student = student_plan(job.config, teacher.around(data.classes), ()).training
+        return teacher, student, frozenset(fields_of(data.kinds))
+
+    def _lack(self, trials: Sequence[Trial], jobs: Sequence[Job], task: Task) -> str | None:
+        """Return why a task cannot be measured of all students and their teachers here, or None."""
+        for trial, job in zip(trials, jobs, strict=True):
+            teacher, student, fields = self._around(job)
+            models = {
+                f"the teacher {teacher.files.name}": teacher,
+                f"the student {trial.candidate_id}": student,
+            }
+            for name, model in models.items():
+                if lack := task.model_lack(model.offers):
+                    return f"{name} {lack}"
+            if lack := task.data_lack(fields):
+                return lack
+        return task.machine_lack()
+
     def _all(self, searched: Mapping[str, Any], longer: Mapping[str, Any], around: Around) -> Configs:
         """Return the config of each training: the search's, the longer one, and one for each task."""
         asked = self._request
@@ -343,45 +371,19 @@ class _Planning:
                     found[name] = lasting(own, asked.fine_tune)
         return found
 
-    def _check_able(self, trial: Trial, tasks: Mapping[str, Task], offers: Any) -> None:
-        """Refuse a student that cannot do a task at all.
-
-        Raises:
-            RunError: names what it lacks.
-        """
-        lacks = {name: lack for name, task in tasks.items() if (lack := task.model_lack(offers)) is not None}
-        if lacks:
-            why = "; ".join(f"{name} {lack}" for name, lack in lacks.items())
-            raise RunError(
-                f"--tasks: the student {trial.candidate_id} cannot do {', '.join(lacks)} ({why}), however long it is trained. "
-                "Leave that out, or pick students that can with --pick."
-            )
-
     def _domain(self, name: str, finalist: Finalist) -> dict[str, Any]:
         """Return the settings of other data on which all are measured: `KIND[:PLACE][,OPTION=VALUE...]`.
 
         Raises:
             RunError: there is none such, or the tasks cannot be measured on it.
         """
-        place, *options = re.split(r",(?=[\w.]+=)", name)
-        kind, _, place = place.partition(":")
-        option = place_option(kind)
-        settings: dict[str, Any] = {"kind": kind, **({option: place} if place else {})}
-        for text in options:
-            override, problems = parse_setting(text)
-            if override is None or problems:
-                raise RunError(f"--domain {name}: {problems[0]}")
-            settings[override.path] = override.value
         try:
-            settings = settled_data(settings)
+            settings = settled_data(domain_settings(name))
             data = make_dataset(settings)
-            check_tasks(self._made(finalist), finalist.teacher, fields_of(data.kinds))
+            check_tasks(self._made, finalist.teacher, fields_of(data.kinds))
         except StudentSearchError as error:
             raise RunError(f"--domain {name}: {error}") from error
         return settings
-
-    def _made(self, finalist: Finalist) -> dict[str, Task]:
-        return make_tasks(final_tasks(self._request, finalist.job.tasks))
 
 
 def split_of(dataset: Dataset) -> str:

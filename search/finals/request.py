@@ -1,6 +1,7 @@
 """What is asked for: which students, how much longer, for which tasks; what is wrong with it is told before work begins."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from search.results.orders import members
 from spaces.errors import PluginError, RunError
 from spaces.load import parse_setting
 from spaces.plugins import resolve
+from trainables.configs import plain
+from trainables.datasets import place_option
+from trainables.signals import Offers
 from trainables.tasks import TASKS
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import make_tasks
@@ -22,7 +26,8 @@ WHOLE: Mapping[str, Mapping[str, Any]] = {
     "captioning": {"decode": "beam"},
     "vqa": {"decode": "generate"},
 }
-"""Tasks as papers measure them, which trials cannot afford; options of the run's own space, and of the user, go before."""
+"""Tasks as papers measure them, which trials cannot afford; what a run's space says otherwise, and the user, goes before."""
+Lack = Callable[[Task], str | None]
 MOST_EPOCHS = 10_000
 SETTABLE = ("losses", "training", "tasks")  # parts of a candidate that may be set otherwise
 LONGEST = {"losses": 3, "training": 2, "tasks": 3}  # keys of a path in each part
@@ -92,37 +97,60 @@ def chosen(run: Run, request: Request) -> list[Trial]:
     return list(found.values())
 
 
-def final_tasks(request: Request, own: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the tasks as they are measured in the end, name -> options.
+def final_tasks(
+    request: Request, own: Mapping[str, Mapping[str, Any]], lack: Lack
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the tasks as they are measured in the end, name -> options, and sentences on how that is.
 
     Args:
         request: which of them, and options.
-        own: tasks of a candidate of the run, with its options.
+        own: tasks of a candidate of the run, with all of its options.
+        lack: why a task in its whole form cannot be measured, or None: then it is measured as in the search.
 
     Raises:
         RunError: an unknown task or option.
     """
-    names = request.tasks or tuple(own)
+    asked = [(path, value) for path, value in settings_of(request.settings) if path[0] == "tasks"]
     found: dict[str, dict[str, Any]] = {}
-    for name in names:
+    notes = []
+    for name in request.tasks or tuple(own):
         try:
             resolve(TASKS, name, "tasks")
         except PluginError as error:
             raise RunError(f"--tasks: {error}") from error
-        found[name] = {**WHOLE.get(name, {}), **own.get(name, {})}
-    for path, value in settings_of(request.settings):
-        part, name, *rest = path
-        if part == "tasks":
-            if name not in found or len(rest) != 1:
-                raise RunError(
-                    f"--set {'.'.join(path)}: allowed: tasks.NAME.OPTION with one of {', '.join(found)}."
-                )
-            found[name][rest[0]] = value
+        found[name] = dict(own.get(name, {}))
+        whole = {**WHOLE.get(name, {}), **_chosen_options(name, found[name])}
+        why = lack(make_tasks({name: whole})[name]) if name in WHOLE else None
+        if why is None:
+            found[name] = whole if name in WHOLE else found[name]
+        elif not any(path[1] == name for path, _ in asked):
+            notes.append(f"{name} is measured as in the search, not as papers do: {why}")
+    for path, value in asked:
+        if path[1] not in found:
+            raise RunError(
+                f"--set {'.'.join(path)}: allowed: tasks.NAME.OPTION with one of {', '.join(found)}."
+            )
+        found[path[1]][path[2]] = value
     try:
         make_tasks(found)
     except PluginError as error:
         raise RunError(f"{error}") from error
-    return found
+    told = [
+        f"tasks.{name}.{option}={value}"
+        for name, options in WHOLE.items()
+        for option, value in options.items()
+        if name in found and found[name].get(option) == value
+    ]
+    if told:
+        notes.append(f"measured as papers do: {', '.join(told)}; otherwise: --set tasks.NAME.OPTION=VALUE")
+    return found, notes
+
+
+def _chosen_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a candidate's task that are not what every task has where nobody says anything."""
+    (bare,) = make_tasks({name: {}}).values()
+    defaults = plain(bare.config)
+    return {option: value for option, value in options.items() if defaults.get(option, ...) != value}
 
 
 def settings_of(settings: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -168,3 +196,37 @@ def check_tasks(tasks: Mapping[str, Task], teacher: Teacher, fields: Collection[
         raise RunError(
             f"--tasks {','.join(lacks)}: cannot be measured ({why}); allowed: {able}. Leave the others out."
         )
+
+
+def check_able(trial: Trial, tasks: Mapping[str, Task], offers: Offers) -> None:
+    """Refuse a student that cannot do a task at all.
+
+    Raises:
+        RunError: names what it lacks.
+    """
+    lacks = {name: lack for name, task in tasks.items() if (lack := task.model_lack(offers)) is not None}
+    if lacks:
+        why = "; ".join(f"{name} {lack}" for name, lack in lacks.items())
+        raise RunError(
+            f"--tasks: the student {trial.candidate_id} cannot do {', '.join(lacks)} ({why}), however long it is trained. "
+            "Leave that out, or pick students that can with --pick."
+        )
+
+
+def domain_settings(name: str) -> dict[str, Any]:
+    """Return the settings of `KIND[:PLACE][,OPTION=VALUE...]`.
+
+    Raises:
+        PluginError: there is no such kind.
+        RunError: an option of another form.
+    """
+    place, *options = re.split(r",(?=[\w.]+=)", name)
+    kind, _, place = place.partition(":")
+    option = place_option(kind)
+    settings: dict[str, Any] = {"kind": kind, **({option: place} if place else {})}
+    for text in options:
+        override, problems = parse_setting(text)
+        if override is None or problems:
+            raise RunError(str(problems[0]))
+        settings[override.path] = override.value
+    return settings

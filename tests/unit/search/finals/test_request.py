@@ -7,6 +7,9 @@ import pytest
 
 from search.finals.request import Request, final_tasks, settings_of
 from spaces.errors import RunError
+from trainables.configs import plain
+from trainables.tasks.base import Task
+from trainables.tasks.evaluation import make_tasks
 
 
 def request_of(**changes: Any) -> Request:
@@ -32,15 +35,48 @@ def test_numbers_that_no_training_can_have_are_refused(changes: dict[str, Any], 
     assert "\n" not in str(caught.value)
 
 
+def everything(task: Task) -> None:
+    """Nothing is lacking."""
+
+
 def test_tasks_are_measured_as_papers_do_unless_somebody_says_otherwise() -> None:
-    own = {"retrieval": {}, "vqa": {}, "captioning": {"beams": 5}}
-    assert final_tasks(request_of(), own) == {
+    own = {"retrieval": {}, "vqa": {}, "captioning": {"decode": "beam", "beams": 5}}
+    assert final_tasks(request_of(), own, everything)[0] == {
         "retrieval": {"rerank": 32},
         "vqa": {"decode": "generate"},
         "captioning": {"decode": "beam", "beams": 5},
     }
     asked = request_of(tasks=("retrieval",), settings=("tasks.retrieval.rerank=8", "training.lr=1e-3"))
-    assert final_tasks(asked, own) == {"retrieval": {"rerank": 8}}
+    assert final_tasks(asked, own, everything) == ({"retrieval": {"rerank": 8}}, [])
+
+
+def test_options_that_every_task_has_are_none_that_somebody_chose() -> None:
+    cheap = {name: plain(task.config) for name, task in make_tasks({"retrieval": {}, "vqa": {}}).items()}
+    assert cheap["retrieval"]["rerank"] == 0, "a candidate tells all options of its tasks"
+    found, notes = final_tasks(request_of(), cheap, everything)
+    assert found == {"retrieval": {"rerank": 32}, "vqa": {"decode": "generate"}}
+    assert notes == [
+        "measured as papers do: tasks.retrieval.rerank=32, tasks.vqa.decode=generate; otherwise: --set tasks.NAME.OPTION=VALUE"
+    ]
+    ranked = {"vqa": {**cheap["vqa"], "decode": "rank", "candidates": 64}}
+    assert final_tasks(request_of(), ranked, everything)[0] == {"vqa": {"decode": "rank", "candidates": 64}}
+
+
+def test_a_task_that_cannot_be_measured_as_papers_do_is_measured_as_in_the_search_and_that_is_said() -> None:
+    own = {"retrieval": {"rerank": 0}, "vqa": {}}
+
+    def lack(task: Task) -> str | None:
+        return "the teacher has no matching" if "itm" in task.losses else None
+
+    found, notes = final_tasks(request_of(), own, lack)
+    assert found == {"retrieval": {"rerank": 0}, "vqa": {"decode": "generate"}}
+    assert notes[0] == "retrieval is measured as in the search, not as papers do: the teacher has no matching"
+    asked = request_of(settings=("tasks.retrieval.rerank=4",))
+    found, notes = final_tasks(asked, own, lack)
+    assert found["retrieval"] == {"rerank": 4}, (
+        "what is asked for is refused where it cannot be done, not changed"
+    )
+    assert len(notes) == 1
 
 
 @pytest.mark.parametrize(
@@ -54,7 +90,7 @@ def test_tasks_are_measured_as_papers_do_unless_somebody_says_otherwise() -> Non
 )
 def test_tasks_that_there_are_not_are_told(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(RunError, match=told):
-        final_tasks(request_of(**changes), {"retrieval": {}, "vqa": {}})
+        final_tasks(request_of(**changes), {"retrieval": {}, "vqa": {}}, everything)
 
 
 def test_settings_are_read_as_in_a_space() -> None:
