@@ -1,7 +1,8 @@
 """Options of plug-ins against their own Config dataclass, nested ones too, with the messages and marks of a space file.
 
 pydantic reads the stdlib dataclass through TypeAdapter, so that the plug-in's room needs no pydantic. A field may carry a
-rule of `spaces.rules` as `metadata={"rule": ...}` where its type says too little: a size that may be relative.
+rule of `spaces.rules` as `metadata={"rule": ...}` where its type says too little: a size that may be relative; and as
+`metadata={"beside": ...}` what it serves alone.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from spaces.domains import Domain, Float, Log
 from spaces.errors import StudentSearchError
 from spaces.leaves import KINDS
 from spaces.plugins import listed, meant
-from spaces.rules import Number, Refused, show
+from spaces.rules import Beside, Number, Refused, show
 from spaces.tree import at, leaves, located
 
 Where = Callable[[str], str]
@@ -45,7 +46,7 @@ def option_problems(config_class: type, options: Mapping[str, Any]) -> list[Told
     known: dict[str, Any] = {}
     lacking: set[str] = set()
     problems = list(_names(config_class, options, above="", known=known, lacking=lacking))
-    ruled = dict(_refusals(config_class, known, above=""))
+    ruled = dict(_refusals(config_class, known, above="")) or dict(_unused(config_class, known, above=""))
     problems += ruled.items()
     for point in _points(known):
         problems += _values(_adapter(config_class), point, config_class=config_class, told={*lacking, *ruled})
@@ -94,7 +95,7 @@ def _refusals(config_class: type, options: Mapping[str, Any], *, above: str) -> 
             yield from _refusals(nested[field.name], value, above=f"{above}{field.name}.")
         if rule is None or field.name not in options:
             continue
-        for one in value.corners() if isinstance(value, Domain) else [value]:
+        for one in _corners(value):
             try:
                 rule.read(one)
             except Refused as refused:
@@ -104,6 +105,29 @@ def _refusals(config_class: type, options: Mapping[str, Any], *, above: str) -> 
             if isinstance(value, Float | Log) and isinstance(rule, Number) and rule.whole:
                 got = f"got a range of real numbers, {show(value.bounds())}"
                 yield f"{above}{field.name}", f"{got}; allowed: {rule.allowed()}. Use int or choice."
+
+
+def _unused(config_class: type, options: Mapping[str, Any], *, above: str) -> Iterator[tuple[str, str]]:
+    """Yield (dotted option, what is wrong) for each that no candidate has a use for, as its other options stand."""
+    nested, fields = nested_configs(config_class), {one.name: one for one in dataclasses.fields(config_class)}
+    for name, value in options.items():
+        if name in nested and isinstance(value, dict):
+            yield from _unused(nested[name], value, above=f"{above}{name}.")
+        beside: Beside | None = fields[name].metadata.get("beside")
+        if beside is None or value == fields[name].default:
+            continue
+        other = options.get(beside.option, fields[beside.option].default)
+        if not any(map(beside.holds, _corners(other))):
+            got = f"got {_shown(value)} with {beside.option} {_shown(other)}, which has no use for it"
+            yield f"{above}{name}", f"{got}; allowed beside {beside} alone. Change that, or leave {name} out."
+
+
+def _corners(value: Any) -> list[Any]:
+    return list(value.corners()) if isinstance(value, Domain) else [value]
+
+
+def _shown(value: Any) -> str:
+    return " or ".join(map(show, _corners(value)))
 
 
 def _fields(config_class: type) -> dict[str, bool]:

@@ -207,3 +207,24 @@ class Points(Rule):
             if not isinstance(point, dict):
                 raise self.refuse(point, "Write `{student.image.width: 0.25x}`, or {} for all defaults.")
         return tuple(value)
+
+
+@final
+@dataclass(frozen=True)
+class Beside:
+    """Says of an option, as `metadata={"beside": ...}`, beside which values of another one it means anything.
+
+    Attributes:
+        option: the other one, of the same Config.
+        value: that it must have; null for any but 0.
+    """
+
+    option: str
+    value: Any = None
+
+    def holds(self, other: Any) -> bool:
+        """Return whether the option means something beside a value of the other one."""
+        return other not in (0, None) if self.value is None else bool(other == self.value)
+
+    def __str__(self) -> str:
+        return f"{self.option} {'other than 0' if self.value is None else show(self.value)}"

@@ -82,7 +82,7 @@ def _host_and_port(address: str, told: str) -> tuple[str, int]:
         raise ResourceError(
             f"{told}: {'the port is missing' if address.strip() and not colon else 'no address'}; {ALLOWED}."
         )
-    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+    if not (port.isascii() and port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536):
         raise ResourceError(f"{told}: {port!r} is no port; {ALLOWED}.")
     return host, int(port)
 

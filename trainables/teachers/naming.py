@@ -123,7 +123,7 @@ def _number(text: str, value: str) -> float:
 
 
 def _side(text: str, value: str) -> int:
-    if not (value.isascii() and value.isdecimal() and 0 < int(value) <= WIDEST):
+    if not (value.isascii() and value.isdecimal() and len(value) < 9 and 0 < int(value) <= WIDEST):
         raise TeacherError(
             f"teacher {text}, {IMAGE_SIZE}: got {value!r}; allowed: a whole number of pixels, at most {WIDEST:,}, such as 224 or "
             "384. Give one."

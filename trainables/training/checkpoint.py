@@ -22,6 +22,7 @@ from spaces.errors import CheckpointError, StorageError, StudentSearchError
 from spaces.files import atomic_path, guarded, make_folder, refusal
 from spaces.rules import show
 from trainables.families.base import Blueprint, Family
+from trainables.families.origin import Begun
 from trainables.model_folder import sized_blueprint
 from trainables.signals import Wants
 
@@ -272,7 +273,8 @@ def fitting(folder: Path, name: str = FILE) -> Iterator[None]:
 def begin_with(step: nn.Module, start: str) -> None:
     """Give a step the weights of a checkpoint: all of the student, and of its losses those that both have.
 
-    Of a student that saw pictures of another size, the table of positions is interpolated (`Family.fitted`).
+    Of a student that saw pictures of another size, the table of positions is interpolated (`Family.fitted`). What its `init`
+    began with is gone: its `begun` says so.
 
     Args:
         step: student and losses, as `DistillationStep` names their weights.
@@ -293,7 +295,8 @@ def begin_with(step: nn.Module, start: str) -> None:
             name.removeprefix(STUDENT): found.pop(name) for name in list(found) if name.startswith(STUDENT)
         }
         student = cast(Family, step.student)  # which may see pictures of another size than that one saw
-        found |= {STUDENT + name: value for name, value in student.fitted(trained).items()}
+        fitted = student.fitted(trained)
+        found |= {STUDENT + name: value for name, value in fitted.items()}
         mine, theirs = ({name for name in names if name.startswith(STUDENT)} for names in (own, found))
         if mine != theirs or any(own[name].shape != found[name].shape for name in mine):
             raise CheckpointError(
@@ -304,6 +307,9 @@ def begin_with(step: nn.Module, start: str) -> None:
             name: value for name, value in found.items() if name in own and own[name].shape == value.shape
         }
         step.load_state_dict({**own, **shared})
+    resized = [name for name, value in trained.items() if fitted[name].shape != value.shape]
+    told = f"; interpolated for pictures of another size: {', '.join(resized)}" if resized else ""
+    student.begun = Begun(notes=(f"begins with the weights of {folder / FILE}{told}",), loaded=tuple(fitted))
 
 
 def load_model(folder: Path, wants: Wants | None = None, *, name: str = FILE) -> tuple[Family, Blueprint]:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from trainables.families.blip.architecture import BlipArchitecture
-from trainables.families.blip.text_network import AttentionBlock, TextLayer
-from trainables.signals import Batch, Offers, Want, Wants
+from trainables.families.blip.offers import IMAGE_TOKENS
+from trainables.families.blip.text_network import AttentionBlock, TextLayer, TraceLayers
+from trainables.signals import CAPTION, QUESTION, Batch, Offers, Want, Wants
 
 CHANNELS, NEURONS, HEADS, VALUES, QUERIES, KEYS = (
     "channels",
@@ -71,14 +72,29 @@ def measured_importance(model: Any, batches: Iterable[Batch]) -> dict[str, Tenso
     with _watched(model, sums):
         for batch in batches:
             sums.mask = batch.fields.get("caption.mask")
-            model(batch, wants)
+            said = model(batch, wants)
+            if model.architecture.has_answerer and {want.mode for want in wants} == {"image"}:
+                _read_texts(model, batch, said[IMAGE_TOKENS], sums)
     return sums.means()
+
+
+def _read_texts(model: Any, batch: Batch, tokens_BPD: Tensor, sums: _Sums) -> None:
+    """Let a model that answers alone read captions, or else questions, as it reads questions: with the picture."""
+    kind = CAPTION if f"{CAPTION}.ids" in batch else QUESTION
+    there = batch.rows[kind] >= 0
+    ids, sums.mask = batch[f"{kind}.ids"][there].clone(), batch[f"{kind}.mask"][there]
+    ids[:, 0] = model.architecture.vocabulary.enc
+    model.text_network(ids, sums.mask, tokens_BPD[there], decode=False, trace=TraceLayers())
 
 
 def _passes(a: BlipArchitecture, offers: Offers) -> Wants:
     """Return wants for which all layers of all passes over pictures and captions run, and no head."""
     last = a.text.depth - 1
-    asked = {Want("image", "pooled"), *(Want(mode, "hidden", last) for mode in ("text", "fused", "decoder"))}
+    asked = {
+        Want("image", "pooled"),
+        IMAGE_TOKENS,
+        *(Want(mode, "hidden", last) for mode in ("text", "fused", "decoder")),
+    }
     if (
         not a.captions
     ):  # the decoder was made for answers alone: it runs over captions all the same, or not at all

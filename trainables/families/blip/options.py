@@ -13,7 +13,7 @@ from typing import Any, Literal
 from spaces.domains import relative
 from spaces.errors import IllegalCandidate, ShapeError
 from spaces.paths import is_there, settled
-from spaces.rules import Number, show
+from spaces.rules import Beside, Number, show
 from spaces.sizes import resolve_count, resolve_heads, resolve_width
 from trainables.configs import YOUNGER, made_config, plain
 from trainables.families.base import Resolved
@@ -29,6 +29,7 @@ LAYERS = {"rule": Number(whole=True, low=0, high=DEEPEST, relative=True, most_ti
 RATIO = {"rule": Number(low=0, open_low=True, high=64, why="4 is usual, and no model has more than 8")}
 
 INHERIT, IMPORTANCE, PRETRAINED = "inherit", "importance", "pretrained"
+WEIGHTS = {"beside": Beside("init", PRETRAINED), **YOUNGER}
 DROPPED = {"rule": Number(low=0, high=1, open_high=True), **YOUNGER}
 
 Problem = tuple[str, str]
@@ -56,7 +57,7 @@ class EncoderOptions:
     heads: Size | None = field(default=None, metadata=HEADS)
     mlp_ratio: float = field(default=4.0, metadata=RATIO)
     init: Literal["random", "inherit", "importance", "pretrained"] = "random"
-    weights: str | None = field(default=None, metadata=YOUNGER)
+    weights: str | None = field(default=None, metadata=WEIGHTS)
     checkpoint_activations: bool = field(default=False, metadata=YOUNGER)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spaces.errors import PluginError
-from spaces.rules import Number
+from spaces.rules import Beside, Number
 from trainables.configs import YOUNGER
 from trainables.losses.base import Ends, Loss, Needs, TwinNeeds
 from trainables.losses.options import require_between, require_one_of
@@ -27,7 +27,12 @@ from trainables.signals import NOTHING, Batch, Signals
 
 TEACHER, TWIN = "teacher", "twin"
 POSITIVE, MASKED = "positive", "masked"
-EPOCHS = {"rule": Number(low=0, high=10**5, why="no training has as many epochs"), **YOUNGER}
+EPOCHS = {
+    "rule": Number(low=0, high=10**5, why="no training has as many epochs"),
+    "beside": Beside("soft_targets"),
+    **YOUNGER,
+}
+DECAY = {"beside": Beside("taught_by", TWIN), **YOUNGER}
 QUEUE = {"rule": Number(whole=True, low=0, high=2**24, why="it is held in memory"), **YOUNGER}
 
 
@@ -61,7 +66,7 @@ class Itc(Loss):
         ramp_epochs: float = field(default=0.0, metadata=EPOCHS)
         taught_by: Literal["teacher", "twin"] = field(default="teacher", metadata=YOUNGER)
         queue: int = field(default=0, metadata=QUEUE)
-        decay: float = field(default=0.995, metadata=YOUNGER)
+        decay: float = field(default=0.995, metadata=DECAY)
         same_image: Literal["positive", "masked"] = field(default="positive", metadata=YOUNGER)
 
         def __post_init__(self) -> None:

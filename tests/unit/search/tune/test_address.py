@@ -34,6 +34,7 @@ def listener() -> Iterator[str]:
         ("10.0.0.1:x", "10.0.0.1:x: 'x' is no port"),
         ("10.0.0.1:0", "10.0.0.1:0: '0' is no port"),
         ("10.0.0.1:65536", "10.0.0.1:65536: '65536' is no port"),
+        pytest.param(f"10.0.0.1:{'9' * 5000}", f"10.0.0.1:{'9' * 5000}: ", id="no port that long"),
         (":6379", ":6379: no address"),
         ("::1:6379", "::1:6379: no address"),
         ("", "'': no address"),

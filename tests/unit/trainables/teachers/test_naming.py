@@ -53,6 +53,8 @@ def test_a_name_is_taken_apart_and_put_together_again(
         ("a,temperature=0", "temperature: got '0'"),
         ("a,temperature=nan", "temperature: got 'nan'"),
         ("a,temperature=1e9", "temperature: got '1e9'"),
+        ("a,image_size=0", "image_size: got '0'; allowed: a whole number of pixels"),
+        (f"a,image_size={'9' * 5000}", "allowed: a whole number of pixels"),
         ("a,temperature=0.1,temperature=0.2", "got 'temperature=0.2'"),
     ],
 )

@@ -1,5 +1,6 @@
 """A training that begins with the weights of another one's checkpoint."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +50,20 @@ def test_the_student_has_all_weights_of_the_checkpoint_and_its_training_begins_a
     assert loop.trainer.batches_done == 0
 
 
+def test_the_record_tells_of_the_checkpoint_and_not_of_the_teacher_whose_weights_it_replaced(
+    begun: tuple[Path, Job],
+) -> None:
+    place, job = begun
+    inherits = changed(dict(job.config), "student.image.init", "inherit")
+    told = replace(job, config=inherits, start=job.folder, folder=str(place / "told"))
+    TrialLoop(told, PlainControl(quiet=True)).run()
+    record = json.loads((place / "told" / "initialisation.json").read_text())
+    assert record["notes"] == [f"begins with the weights of {Path(job.folder) / 'checkpoint.pt'}"]
+    whole = checkpoint.load_model(Path(job.folder))[0].state_dict()
+    assert set(record["loaded"]) == set(whole)
+    assert record["fresh"] == []
+
+
 def test_what_was_begun_goes_on_from_its_own_checkpoint(begun: tuple[Path, Job]) -> None:
     place, job = begun
     again = replace(
@@ -92,6 +107,7 @@ def test_a_student_goes_on_with_pictures_of_another_size(begun: tuple[Path, Job]
         for weight in step.student.parameters():
             weight.zero_()
     checkpoint.begin_with(step, job.folder)
+    assert "of another size: image_encoder.vit.pos_embed" in step.student.begun.notes[0]
     table, before, found = "image_encoder.vit.pos_embed", first.state_dict(), step.student.state_dict()
     grid = plan.architecture.image_size // plan.architecture.patch_size
     square = before[table][0, 1:].T.reshape(1, -1, grid, grid)

@@ -18,6 +18,7 @@ from trainables.families.blip.inherit import inherit_image, inherit_text
 from trainables.families.blip.model import Blip
 from trainables.families.blip.options import BlipOptions, EncoderOptions, FusionOptions
 from trainables.families.blip.order import Order, by_importance, rows_of_heads, strongest
+from trainables.families.blip.text_network import TraceLayers
 from trainables.families.origin import Origin
 from trainables.signals import Batch, Want
 
@@ -297,6 +298,31 @@ def test_heads_share_out_the_rows(width: int, heads: int, rows: list[int]) -> No
 
 def test_of_equal_ones_the_earlier_are_taken() -> None:
     assert strongest(torch.tensor([1.0, 2.0, 1.0, 1.0]), 3).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("left_out", ["question", "caption"])
+def test_a_teacher_that_answers_alone_is_measured_on_texts_that_it_reads_with_the_picture(
+    left_out: str,
+) -> None:
+    alone: BlipArchitecture = replace(TEACHER, contrast=False, matching=False, decoder=False, answerer=True)
+    model, batch = lively(alone), batch_of(3)
+    ids, mask = batch["caption.ids"], batch["caption.mask"]
+    batch.fields = {name: one for name, one in batch.fields.items() if not name.startswith(left_out)}
+    del batch.rows[left_out]
+    names = measured_importance(model, [batch])
+    network: Any = model.text_network
+    inner: list[Tensor] = []
+    handle = network.layers[2].output.register_forward_pre_hook(lambda _, given: inner.append(given[0][0]))
+    tokens = model(batch, frozenset({Want("image", "tokens")}))[Want("image", "tokens")]
+    for text, real, seen in zip(ids, mask, tokens, strict=True):
+        begun = torch.cat([torch.tensor([alone.vocabulary.enc]), text[1 : int(real.sum())]])[None]
+        network(begun, torch.ones_like(begun).bool(), seen[None], decode=False, trace=TraceLayers())
+    handle.remove()
+    torch.testing.assert_close(names["text.2.neurons"], torch.cat(inner).abs().mean(0), **CLOSE)
+    student = narrow()
+    before = student.text_network.words.weight.clone()  # type: ignore[operator]
+    begin(student, Origin(teacher=model, importance=lambda: names), options("importance", "importance"))
+    assert not torch.equal(student.text_network.words.weight, before)  # type: ignore[arg-type]
 
 
 def test_two_pictures_and_captioning_only_teachers_are_measured_too() -> None:
