@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from search.arguments import add_settings, parse
 from spaces.commands import command_line
 from spaces.console import command, say
-from spaces.errors import StudentSearchError
+from spaces.errors import RunError, StudentSearchError
 from spaces.interruption import exit_code_of
 from spaces.paths import user_path
 
@@ -106,25 +106,25 @@ def _done(options: argparse.Namespace) -> int:
     """
     request = _request(options)
     request.check()
+    from search.finals.exporting import check_place, export_finals
+
+    if options.export:
+        check_place(request, options.export)
     if options.dry_run:
         from search.finals.expected import plan_lines
 
-        for line in plan_lines(request, options.workers_per_trial):
+        for line in plan_lines(request):
             print(line)
         return 0
-    from search.finals.exporting import check_place, export_finals
     from search.finals.plan import plan_of
 
     plan_of(request)  # what is wrong is told without Ray
-    if options.export:
-        check_place(request, options.export)
     from search.finals.finalising import Surroundings, finalise
 
     typed = sys.argv[1:]
     where = Surroundings(
         address=options.address,
         storage=options.storage,
-        workers=options.workers_per_trial,
         command=command_line("search/finalise.py", *typed),
     )
     report, failed = finalise(request, where)
@@ -136,25 +136,35 @@ def _done(options: argparse.Namespace) -> int:
 
 
 def _request(options: argparse.Namespace) -> "Request":
-    """Return what the command line asks for."""
+    """Return what the command line asks for.
+
+    Raises:
+        RunError: no task is left of those that are named.
+    """
     from search.finals.request import Request
 
     tuned = options.fine_tune
     if tuned is None:
         tuned = max(1, options.epochs // 4)
-    controls = () if options.controls == "none" else tuple(options.controls.split(","))
+    controls = () if options.controls == "none" else tuple(map(str.strip, options.controls.split(",")))
+    tasks = tuple(one.strip() for one in (options.tasks or "").split(",") if one.strip())
+    if options.tasks is not None and not tasks:
+        raise RunError(
+            f"--tasks: got {options.tasks!r}; allowed: names of tasks, or none of this flag for those of the run."
+        )
     return Request(
         folder=options.run,
         pick=options.pick,
         epochs=options.epochs,
         fine_tune=tuned,
-        tasks=tuple(one.strip() for one in (options.tasks or "").split(",") if one.strip()),
+        tasks=tasks,
         seeds=options.seeds,
         members=options.members,
         settings=tuple(options.set),
         controls=controls,
         domains=tuple(options.domain),
         compress=options.compress,
+        workers=options.workers_per_trial,
     )
 
 

@@ -35,7 +35,9 @@ def title(one: StudentFigures, epochs: int, fine_tune: int) -> str:
     """Return what a table is about."""
     size = f"{wording.share(one.share('params'))} parameters, {wording.share(one.share('flops'))} FLOPs"
     faster = f", {one.speedup:.2f} times faster" if math.isfinite(one.speedup) else ""
-    how = f"{epochs} epochs longer" + (f", then {fine_tune} for each task" if one.tuned else "")
+    how = f"{wording.plural(epochs, 'epoch')} longer" + (
+        f", then {fine_tune} for each task" if one.tuned else ""
+    )
     where = f", on {one.domain} without training there" if one.domain else ""
     return f"{one.candidate_id} ({size}{faster}), {how}{where}"
 

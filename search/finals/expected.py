@@ -13,12 +13,11 @@ from spaces.errors import StudentSearchError
 from trainables.share import usable_cores
 
 
-def plan_lines(request: Request, workers: int | None) -> Iterator[str]:
+def plan_lines(request: Request) -> Iterator[str]:
     """Yield what would be done.
 
     Args:
         request: what is asked for.
-        workers: of each training; None as in the run.
 
     Raises:
         StudentSearchError: what is wrong with it.
@@ -33,7 +32,7 @@ def plan_lines(request: Request, workers: int | None) -> Iterator[str]:
     for note in plan.notes:
         yield f"  {note}"
     tuned = f", then {request.fine_tune} for each of {', '.join(plan.tasks)}" if request.fine_tune else ""
-    yield f"  {request.epochs} epochs longer{tuned}; metrics: {', '.join(plan.counts.values())}"
+    yield f"  {plural(request.epochs, 'epoch')} longer{tuned}; metrics: {', '.join(plan.counts.values())}"
     named = {method: [line for line in lines if line.method == method] for method in METHODS}
     words = {
         "student": "students",
@@ -46,10 +45,10 @@ def plan_lines(request: Request, workers: int | None) -> Iterator[str]:
     through = sum(finished(stage) is not None for line in lines for stage in line.stages)
     if through:
         yield f"  {plural(through, 'training')} of them through already"
-    yield from _time(plan, workers)
+    yield from _time(plan)
 
 
-def _time(plan: Plan, workers: int | None) -> Iterator[str]:
+def _time(plan: Plan) -> Iterator[str]:
     """Yield how long it is expected to take here."""
     lines = plan.lines()
     left = sum(stage.seconds for line in lines for stage in line.stages if finished(stage) is None)
@@ -58,9 +57,9 @@ def _time(plan: Plan, workers: int | None) -> Iterator[str]:
         return
     try:
         asked = read_space(plan.run.folder, ()).resources
-        each = (workers or asked.workers_per_trial) * asked.cpus_per_worker
+        each = (plan.request.workers or asked.workers_per_trial) * asked.cpus_per_worker
     except StudentSearchError:
-        each = workers or 1
+        each = plan.request.workers or 1
     slots = max(1, min(usable_cores() // each, len(lines)))
     yield (
         f"  about {on_terminal(duration(left / slots))} of training with {slots} at a time on this machine, as long as an epoch "

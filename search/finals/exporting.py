@@ -14,13 +14,20 @@ from spaces.errors import ExportError
 
 
 def check_place(request: Request, out: Path) -> None:
-    """Refuse a place for students that holds some already, before hours of training.
+    """Refuse a place for students that is none or holds some already, before hours of training.
 
     Raises:
         ExportError: names it.
     """
-    for trial_id in [one.trial.candidate_id for one in plan_of(request).finalists]:
-        place = out / trial_id
+    above = next(one for one in (out, *out.absolute().parents) if one.exists())
+    if not above.is_dir():
+        raise ExportError(
+            f"--export {out}: {above} is no folder; allowed: a new or an empty folder. Give another one."
+        )
+    plan = plan_of(request)
+    own = ["", *(f"-{name}" for name in plan.tasks)] if request.fine_tune else [""]
+    for name in [f"{one.trial.candidate_id}{task}" for one in plan.finalists for task in own]:
+        place = out / name
         if place.exists() and (not place.is_dir() or any(place.iterdir())):
             raise ExportError(
                 f"--export {out}: {place} exists already; allowed: a new or an empty folder. Give another one."

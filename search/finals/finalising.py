@@ -43,13 +43,11 @@ class Surroundings:
     Attributes:
         address: of a running Ray cluster; None starts Ray on this machine.
         storage: folder of all that is derived; None for that of the run.
-        workers: of each training; None as the run's trials had them.
         command: as the user typed it.
     """
 
     address: str | None = None
     storage: Path | None = None
-    workers: int | None = None
     command: str = ""
 
 
@@ -104,7 +102,7 @@ class _Finals:
     def __init__(self, plan: Plan, where: Surroundings, journal: Journal) -> None:
         self._plan, self._journal, self._folder = plan, journal, plan.run.folder.absolute()
         asked, self._cached = self._of_space(plan.run.folder)
-        workers = where.workers or asked.workers_per_trial
+        workers = plan.request.workers or asked.workers_per_trial
         self._found = cluster.resources(
             workers=workers, cpus=asked.cpus_per_worker, gpus=asked.gpus, most=asked.max_concurrent
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from analysis.run_folder import Trial
 from search.inputs.places import PATH_OPTIONS
 from trainables.training.checkpoint import FILE
 from trainables.training.job import Job
@@ -188,6 +189,13 @@ def finished(stage: Stage) -> dict[str, Any] | None:
     whole = isinstance(found, dict) and found.get("key") == stage.key and isinstance(found.get("row"), dict)
     there = (Path(stage.job.folder) / FILE).is_file()
     return dict(found["row"]) if whole and there else None
+
+
+def expected_s(trial: Trial, job: Job, config: Mapping[str, Any]) -> float:
+    """Return how long an epoch of a config is expected to take, by those of the search; NaN where nothing tells."""
+    known = trial.epoch_s if trial.epoch_s == trial.epoch_s else trial.wall_s / max(trial.epochs, 1)
+    before, now = (int(one["training"].get("pairs_per_epoch", 1)) for one in (job.config, config))
+    return known * now / before
 
 
 @dataclass(frozen=True, kw_only=True)

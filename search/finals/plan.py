@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, final
 
 from analysis.run_folder import Run, Trial, check_ids, read_run
+from analysis.wording import plural
 from search.finals.lines import (
     FOLDER,
     LONGER,
@@ -21,9 +22,18 @@ from search.finals.lines import (
     Line,
     decisive,
     digest,
+    expected_s,
     stages_of,
 )
-from search.finals.recipe import Around, changed, for_task, lasting, undistilled, with_task_losses
+from search.finals.recipe import (
+    Around,
+    changed,
+    for_task,
+    lasting,
+    taught_alone,
+    undistilled,
+    with_task_losses,
+)
 from search.finals.request import (
     Request,
     check_able,
@@ -178,7 +188,7 @@ class Plan:
             taught_by=f"{finalist.teacher.files.fingerprint}{' at random' if method == RANDOM else ''}",
             configs=configs,
             tasks={name: self._cheap(name, job) for name in configs},
-            epoch_s={name: _epoch_s(trial, job, config) for name, config in configs.items()},
+            epoch_s={name: expected_s(trial, job, config) for name, config in configs.items()},
             begins=begins,
             begun=begun,
         )
@@ -327,15 +337,15 @@ class _Planning:
                 )
             else:
                 configs[RANDOM] = taught
+                if alone := taught_alone(final_config, tasks):
+                    self._notes.append(f"{trial.candidate_id}, {alone}")
         kept = (self._run.folder / CHECKPOINTS / trial.candidate_id / checkpoint.FILE).is_file()
         own = (
             "begins with the weights that the search kept" if kept else "has no weights that the search kept"
         )
         others = "other seeds and controls" if kept else "all seeds and controls"
-        self._notes.append(
-            f"{trial.candidate_id}: seed 0 {own}; {others} begin with their initialisation and the {job.epochs} epochs of the "
-            "search"
-        )
+        before = f"their initialisation and the {plural(job.epochs, 'epoch')} of the search"
+        self._notes.append(f"{trial.candidate_id}: seed 0 {own}; {others} begin with {before}")
         return Finalist(trial=trial, job=job, teacher=teacher, configs=configs, kept=kept)
 
     def _around(self, job: Job) -> tuple[Teacher, Blueprint, frozenset[str]]:
@@ -350,12 +360,10 @@ class _Planning:
         """Return why a task cannot be measured of all students and their teachers here, or None."""
         for trial, job in zip(trials, jobs, strict=True):
             teacher, student, fields = self._around(job)
-            models = {
-                f"the teacher {teacher.files.name}": teacher,
-                f"the student {trial.candidate_id}": student,
-            }
-            for name, model in models.items():
-                if lack := task.model_lack(model.offers):
+            offers = {f"the teacher {teacher.files.name}": teacher.offers}
+            offers[f"the student {trial.candidate_id}"] = student.offers
+            for name, offered in offers.items():
+                if lack := task.model_lack(offered):
                     return f"{name} {lack}"
             if lack := task.data_lack(fields):
                 return lack
@@ -389,10 +397,3 @@ class _Planning:
 def split_of(dataset: Dataset) -> str:
     """Return the split on which the finals are measured: the test split where the data has one."""
     return "test" if "test" in dataset.split_names else "val"
-
-
-def _epoch_s(trial: Trial, job: Job, config: Mapping[str, Any]) -> float:
-    """Return how long an epoch of a config is expected to take, by those of the search; NaN where nothing tells."""
-    known = trial.epoch_s if trial.epoch_s == trial.epoch_s else trial.wall_s / max(trial.epochs, 1)
-    before, now = (int(one["training"].get("pairs_per_epoch", 1)) for one in (job.config, config))
-    return known * now / before

@@ -74,6 +74,25 @@ def with_task_losses(config: Mapping[str, Any], around: Around) -> tuple[Config,
     return made, added
 
 
+def taught_alone(config: Mapping[str, Any], tasks: Mapping[str, Task]) -> str | None:
+    """Return a sentence on tasks that nothing but the teacher teaches, None where there are none.
+
+    A control with a teacher of random weights then learns noise there, which is no measure of what any regulariser gives.
+    """
+    losses = config["losses"]
+    found = [
+        name
+        for name, task in tasks.items()
+        if not any(losses.get(one, {}).get("weight") for one in task.losses)
+    ]
+    if not found:
+        return None
+    return (
+        f"{', '.join(found)}: learnt of the teacher alone, by no loss of true answers, so that the control with a teacher of "
+        "random weights learns noise there, and the gain over it tells little"
+    )
+
+
 def for_task(config: Mapping[str, Any], task: Task, around: Around) -> Config | None:
     """Return a config with the losses that look at nothing but what a task runs; None where none is left.
 

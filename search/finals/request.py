@@ -49,6 +49,7 @@ class Request:
         controls: which controls are trained.
         domains: other data, `KIND` or `KIND:FILE`, on which all are measured without training.
         compress: measure int8 and pruned forms, too.
+        workers: of each training; None as the run's trials had them.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class Request:
     controls: tuple[str, ...] = ("plain", "random")
     domains: tuple[str, ...] = ()
     compress: bool = False
+    workers: int | None = None
 
     def check(self) -> None:
         """Refuse numbers that no training can have.
@@ -71,6 +73,8 @@ class Request:
         """
         bounds = {"--epochs": (self.epochs, 1), "--fine-tune": (self.fine_tune, 0)}
         bounds |= {"--seeds": (self.seeds, 1), "--members": (self.members, 1)}
+        if self.workers is not None:
+            bounds["--workers-per-trial"] = (self.workers, 1)
         for flag, (value, low) in bounds.items():
             if not low <= value <= MOST_EPOCHS:
                 raise RunError(f"{flag}: got {value}; allowed: {low} to {MOST_EPOCHS:,}. Give such a number.")
@@ -164,6 +168,10 @@ def settings_of(settings: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Any]
         if override is None or problems:
             raise RunError(str(problems[0]))
         path = tuple(override.path.split("."))
+        if path == ("training", "epochs"):
+            raise RunError(
+                f"--set {text}: how long a training is comes from --epochs and --fine-tune. Give these."
+            )
         if path[0] not in SETTABLE or len(path) != LONGEST[path[0]]:
             raise RunError(
                 f"--set {text}: allowed: losses.NAME.OPTION=VALUE, training.OPTION=VALUE and tasks.NAME.OPTION=VALUE. "

@@ -101,6 +101,11 @@ def test_a_finalised_student_is_a_folder_like_any_other(
         (("--epochs", "2", "--tasks", "nlvr2"), "--tasks nlvr2: cannot be measured (nlvr2"),
         (("--epochs", "2", "--tasks", "retreival"), "Did you mean 'retrieval'"),
         (("--epochs", "2", "--seeds", "0"), "--seeds: got 0"),
+        (("--epochs", "2", "--tasks", ","), "--tasks: got ','; allowed: names of tasks"),
+        (
+            ("--epochs", "2", "--dry-run", "--export", f"{__file__}/new"),
+            "test_finalise.py is no folder; allowed: a new",
+        ),
         (("--epochs", "2", "--controls", "none,plain"), "--controls: got none"),
         (("--epochs", "2", "--set", "losses.lm_logits.weight=1"), "Did you mean 'lm_logit'"),
         (

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from search.finals.recipe import Around, changed, for_task, lasting, undistilled, with_task_losses
+from search.finals.recipe import (
+    Around,
+    changed,
+    for_task,
+    lasting,
+    taught_alone,
+    undistilled,
+    with_task_losses,
+)
 from spaces.errors import RunError
 from tests.unit.trainables.small import candidate_config, small_config
 from trainables.datasets.encoded import fields_of
@@ -96,3 +104,11 @@ def test_settings_that_nobody_takes_are_told(path: tuple[str, ...], value: objec
         changed(candidate_config(), [(path, value)])
     assert str(caught.value).startswith("--set: ")
     assert "\n" not in str(caught.value)
+
+
+def test_tasks_that_nothing_but_the_teacher_teaches_are_told() -> None:
+    tasks = around(retrieval={}, captioning={}, vqa={}).tasks
+    told = taught_alone(losses(itc=1.0, lm=0.0, lm_logit=20.0, answer_logit=20.0), tasks)
+    assert told is not None
+    assert told.startswith("captioning, vqa: learnt of the teacher alone")
+    assert taught_alone(losses(itc=1.0, lm=0.3, vqa=0.3), tasks) is None

@@ -25,6 +25,7 @@ def request_of(**changes: Any) -> Request:
         ({"fine_tune": -1}, "--fine-tune: got -1; allowed: 0 to"),
         ({"seeds": 0}, "--seeds: got 0; allowed: 1 to"),
         ({"members": 0}, "--members: got 0;"),
+        ({"workers": 0}, "--workers-per-trial: got 0; allowed: 1 to"),
         ({"controls": ("plan",)}, "--controls: got plan; allowed: plain, random, or none."),
     ],
 )
@@ -96,6 +97,11 @@ def test_tasks_that_there_are_not_are_told(changes: dict[str, Any], told: str) -
 def test_settings_are_read_as_in_a_space() -> None:
     found = list(settings_of(["losses.itc.weight=0.5", "training.lr=1e-3"]))
     assert found == [(("losses", "itc", "weight"), 0.5), (("training", "lr"), 1e-3)]
+
+
+def test_what_epochs_say_is_not_set_beside_them() -> None:
+    with pytest.raises(RunError, match="comes from --epochs and --fine-tune"):
+        list(settings_of(["training.epochs=7"]))
 
 
 @pytest.mark.parametrize(
