@@ -20,6 +20,7 @@ SMALL: Mapping[str, Any] = {
     "training.warmup_steps": 2,
     "search.trials": 3,
     "evaluation.images": 200,
+    "latency.samples": 4,
 }
 RUNGS = [1]
 

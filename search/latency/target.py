@@ -19,7 +19,7 @@ def target_of(space: Space, *, gpus: bool) -> Target:
     Raises:
         SpaceError: values that do not go together.
     """
-    options = space.latency.model_dump()
+    options = space.latency.model_dump(exclude={"samples"})
     if options["device"] == AUTO:
         options["device"] = "cuda" if gpus else "cpu"
     return Target.made(options, space.place("latency"))

@@ -14,13 +14,13 @@ from trainables.costs.target import Target
 Row = Mapping[str, Any]
 
 
-def measured_whole(subjects: Sequence[Subject], target: Target) -> list[Latency]:
-    """Return the latency of each subject by the clock on the wall, one after the other.
+def measured_whole(subjects: Sequence[Subject], target: Target, samples: int) -> list[Latency]:
+    """Return the latency of each subject by the clock on the wall, one after the other, of at most so many samples.
 
     Raises:
         ResourceError: the target does not exist here.
     """
-    return [measure_whole(subject, target) for subject in subjects]
+    return [measure_whole(subject, target, rounds=samples) for subject in subjects]
 
 
 def measure_finalists(inputs: Inputs, recorder: Recorder, rows: Sequence[Row], *, say: Say) -> dict[str, Any]:
@@ -65,12 +65,13 @@ def _measured(
     inputs: Inputs, subjects: Mapping[str, Subject], target: Target
 ) -> Iterator[tuple[str, Latency]]:
     """Yield each latency as it is known, in order."""
+    samples = inputs.space.latency.samples
     if inputs.elsewhere is None:
         for key, subject in subjects.items():
-            (latency,) = measured_whole([subject], target)
+            (latency,) = measured_whole([subject], target, samples)
             yield key, latency
         return
-    found = inputs.elsewhere.run(measured_whole, list(subjects.values()), target)
+    found = inputs.elsewhere.run(measured_whole, list(subjects.values()), target, samples)
     yield from zip(subjects, found, strict=True)
 
 

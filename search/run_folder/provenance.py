@@ -35,7 +35,7 @@ OURS = "student-search"
 PLUGINS = "student_search."  # groups of entry points
 CHANGEABLE = (  # when, where, how long, and what is kept; not what comes out
     *("search.trials", "search.stop"),
-    *("resources", "failures", "checkpoints.keep", "plan"),
+    *("resources", "failures", "checkpoints.keep", "latency.samples", "plan"),
 )
 PLACES = (
     "teacher",

@@ -43,9 +43,9 @@ def check_changes(folder: Path, *, given: Sequence[str], settings: Sequence[str]
             f"--resume {folder}: got {', '.join(refused)}; allowed beside --resume: --trials, "
             "--wall-hours, --device-hours, --address, --workers-per-trial, --gpus-per-worker, --max-concurrent, --train, "
             "--retry-failed, --log, --json, --set resources.*, --set failures.*, --set search.stop.*, --set search.trials, "
-            "--set checkpoints.keep; and where data and teacher lie by now, if their contents are the same: "
-            "--dataset, --teacher, --set dataset.file, --set dataset.root, "
-            "--set dataset.image_root. Everything else is as the run began; start a new one."
+            "--set checkpoints.keep, --set latency.samples, --set plan.*; and where data and teacher lie by now, if their "
+            "contents are the same: --dataset, --teacher, --set dataset.file, --set dataset.root, --set dataset.image_root. "
+            "Everything else is as the run began; start a new one."
         )
 
 

@@ -291,5 +291,7 @@ def _work(
         while kind not in (DONE, FAILED):
             kind, what = lines.get()
             yield kind, what
-        if kind == FAILED:  # it holds on to what it had on a GPU, and may have spoilt CUDA: a new process makes the others
+        if (
+            kind == FAILED
+        ):  # it holds on to what it had on a GPU, and may have spoilt CUDA: a new process makes the others
             return

@@ -53,7 +53,14 @@ def test_coco_is_prepared_and_searched(tmp_path: Path) -> None:
     (line,) = (one for one in space.splitlines() if one.startswith("dataset:"))
     space = space.replace(line, f"{DATA.format(root=out)}\nteacher_cache: {{kind: live}}")
     path = runs.write_space(tmp_path, space)
-    code, text = runs.run([runs.script("search/run.py"), "--space", str(path)], folder=tmp_path, env=env)
+    search = [
+        runs.script("search/run.py"),
+        "--space",
+        str(path),
+        "--max-concurrent=1",
+        "--set=latency.samples=4",
+    ]
+    code, text = runs.run(search, folder=tmp_path, env=env)
     assert code == 0, text
     assert "left out while it was prepared: 2 pictures" in text
     assert "95 images" in text

@@ -37,7 +37,13 @@ def sessions(finished: runs.Finished, tmp_path_factory: pytest.TempPathFactory) 
     hours = (facts["device_s"] + MORE_S) / 3600
     still = ("device_hours=null", "plateau.trials=2", "plateau.gain_percent=1000")
     for flags in (
-        ("--trials", str(TRIALS), "--device-hours", str(hours)),
+        (
+            "--trials",
+            str(TRIALS),
+            "--device-hours",
+            str(hours),
+            "--set=latency.samples=100",
+        ),  # long enough to be cut off
         tuple(f"--set=search.stop.{rule}" for rule in still),
     ):
         arguments = (runs.script("search/run.py"), "--resume", str(folder), *flags)

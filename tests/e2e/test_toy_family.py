@@ -94,7 +94,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
         said.append(text)
 
     search = runs.script("search/run.py")
-    call(search, "--space", str(TOY / "toy.yaml"), "--trials", str(TRIALS), *SETTINGS)
+    once = ("--max-concurrent=1", "--set=latency.samples=4")  # a process of a trial takes seconds to begin
+    call(search, "--space", str(TOY / "toy.yaml"), "--trials", str(TRIALS), *once, *SETTINGS)
     first = Snapshot.of(folder)
     call(search, "--resume", str(folder), "--trials", str(MORE))
     call(runs.script("search/export.py"), str(folder), "--pick", "best", "--out", str(out))

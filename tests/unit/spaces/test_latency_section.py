@@ -24,7 +24,7 @@ def with_latency(text: str) -> tuple[str, str]:
 def test_a_space_without_the_section_has_one_thread_of_the_device_of_its_trials(load: Load) -> None:
     section = load().latency
     assert section.model_dump() == {
-        "device": "auto", "runtime": "eager", "dtype": "float32", "batch": 1, "threads": 1,
+        "device": "auto", "runtime": "eager", "dtype": "float32", "batch": 1, "threads": 1, "samples": 100,
     }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ WHOLE: dict[str, Any] = {
     "resources": {"workers_per_trial": 2, "cpus_per_worker": 2, "gpus_per_worker": 1, "compiled": True},
     "teacher_cache": {"kind": "live", "precision": "float32"},
     "checkpoints": {"every_epoch": True, "keep_best": False, "keep": "fronts"},
-    "latency": {"device": "cpu", "runtime": "compiled", "dtype": "bfloat16", "batch": 8, "threads": 4},
+    "latency": {"device": "cpu", "runtime": "compiled", "dtype": "bfloat16", "batch": 8, "threads": 4, "samples": 50},
 }  # fmt: skip
 OPTIONAL = [
     "tasks", "tasks.vqa", "allow_partial", "training.weight_decay", "training.warmup_steps", "training.gradient_clip",
@@ -50,7 +50,7 @@ OPTIONAL = [
     "resources.gpus_per_worker", "resources.compiled",
     "teacher_cache", "teacher_cache.kind", "teacher_cache.precision", "student.text.heads",
     "checkpoints", "checkpoints.every_epoch", "checkpoints.keep_best", "checkpoints.keep", "latency", "latency.device",
-    "latency.runtime", "latency.dtype", "latency.batch", "latency.threads",
+    "latency.runtime", "latency.dtype", "latency.batch", "latency.threads", "latency.samples",
     "losses.lm.weight.default", "student.image.depth.default",
 ]  # fmt: skip
 NEEDED = [

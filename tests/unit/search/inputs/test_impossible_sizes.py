@@ -30,6 +30,7 @@ FIXED = {
     "resources.workers_per_trial": 10**9,
     "resources.cpus_per_worker": 10**9,
     "resources.gpus_per_worker": 1e12,
+    "latency.samples": 10**9,
 }
 SEARCHED = {
     "student.text.width": 10**9,

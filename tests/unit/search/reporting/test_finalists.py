@@ -17,6 +17,8 @@ from tests.unit.search.latency.figures import of_size
 from trainables.costs.subject import Subject
 from trainables.costs.target import Target
 
+SAMPLES = 7
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -27,7 +29,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def inputs(place: Path) -> Inputs:
     """Return the tiny space."""
-    return prepare(place)
+    return prepare(place, f"latency.samples={SAMPLES}")
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +55,12 @@ class Measured:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[tuple[Subject, Target]] = []
+        self.samples = set[int]()
         monkeypatch.setattr(finalists, "measure_whole", self)
 
-    def __call__(self, subject: Subject, target: Target) -> Any:
+    def __call__(self, subject: Subject, target: Target, *, rounds: int) -> Any:
         self.asked.append((subject, target))
+        self.samples.add(rounds)
         figures = of_size(subject).to_dict()
         return type(of_size(subject)).from_dict({**figures, "latency_ms": 2 * figures["latency_ms"]})
 
@@ -83,6 +87,7 @@ def test_each_model_is_measured_once_and_the_teacher_in_the_same_way(
     facts = measure_finalists(inputs, recorder, finished(recorder), say=said.append)
     assert len(measured.asked) == 3  # the teacher and two architectures
     assert {target for _, target in measured.asked} == {inputs.latencies.target}
+    assert measured.samples == {SAMPLES}
     for row in finished(recorder):
         assert {name: row[name] for name in expected(inputs, row)} == expected(inputs, row)
     teacher = of_size(inputs.measures["embedded"].subject).latency_ms
@@ -119,8 +124,8 @@ def test_on_a_cluster_one_process_measures_all_of_them(
     there = There()
     monkeypatch.setattr(inputs, "elsewhere", there)
     measure_finalists(inputs, recorder, finished(recorder), say=lambda line: None)
-    ((function, subjects, target),) = there.calls
-    assert (function, len(subjects), target) == (finalists.measured_whole, 3, Target())
+    ((function, subjects, *others),) = there.calls
+    assert (function, len(subjects), *others) == (finalists.measured_whole, 3, Target(), SAMPLES)
     for row in finished(recorder):
         assert {name: row[name] for name in expected(inputs, row)} == expected(inputs, row)
 
@@ -130,10 +135,10 @@ def test_what_is_cut_off_has_kept_what_was_measured(
 ) -> None:
     measured = Measured(monkeypatch)
 
-    def cut(subject: Subject, target: Target) -> Any:
+    def cut(subject: Subject, target: Target, *, rounds: int) -> Any:
         if len(measured.asked) == 2:
             raise KeyboardInterrupt
-        return measured(subject, target)
+        return measured(subject, target, rounds=rounds)
 
     monkeypatch.setattr(finalists, "measure_whole", cut)
     with pytest.raises(KeyboardInterrupt):
