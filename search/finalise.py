@@ -4,8 +4,10 @@ python search/finalise.py runs/dlip --pick front --epochs 40
 """
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.arguments import add_settings, parse
@@ -25,8 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Train students of a run longer and for each task; measure teacher, student and two controls alike: without "
         "distillation, and with a teacher of random weights. Figures go to finalised.json and the report.",
         epilog="Ctrl-C keeps every epoch; the same command goes on. Exit code 1: some trainings failed, the others are kept. "
-        "Where captions and answers to train on are noisy, the teacher's are better: losses.lm.weight=0 losses.vqa.weight=0 "
-        "losses.lm_logit.weight=20 losses.answer_logit.weight=20.",
+        "Where captions and answers to train on are noisy, the teacher's are better: --recipe spaces/recipes/distilled.yaml.",
     )
     made.add_argument("run", type=user_path, help="run folder, such as runs/dlip")
     made.add_argument(
@@ -58,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
         made,
         metavar="PATH=VALUE",
         help="of the longer training, such as losses.lm_logit.weight=6, training.lr=1e-3, tasks.retrieval.rerank=64",
+    )
+    made.add_argument(
+        "--recipe",
+        type=user_path,
+        metavar="FILE",
+        help="such settings as a file; --set goes before it. spaces/recipes/distilled.yaml: learn of the teacher alone",
     )
     made.add_argument(
         "--compress",
@@ -135,6 +142,23 @@ def _done(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _recipe(file: Path | None) -> Iterator[str]:
+    """Yield what a recipe sets, as the flag --set would say it.
+
+    Raises:
+        SpaceError: the file is none.
+        RunError: it sets what finals do not take.
+    """
+    if file is None:
+        return
+    from search.finals.request import check_settable
+    from spaces.load import read_recipe
+
+    for override in read_recipe(file):
+        check_settable(override)
+        yield f"{override.path}={json.dumps(override.value)}"
+
+
 def _request(options: argparse.Namespace) -> "Request":
     """Return what the command line asks for.
 
@@ -160,7 +184,7 @@ def _request(options: argparse.Namespace) -> "Request":
         tasks=tasks,
         seeds=options.seeds,
         members=options.members,
-        settings=tuple(options.set),
+        settings=(*_recipe(options.recipe), *options.set),
         controls=controls,
         domains=tuple(options.domain),
         compress=options.compress,

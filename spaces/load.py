@@ -1,6 +1,6 @@
 """From a space file and --set flags to a checked Space, or all that is wrong with them at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -21,6 +21,8 @@ from spaces.drafts import Draft, drafted
 from spaces.errors import SpaceError
 from spaces.rules import show
 from spaces.schema import Space
+
+SPACE, RECIPE = "spaces/dlip.yaml", "spaces/recipes/distilled.yaml"
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,37 @@ def dump_space(space: Space) -> str:
     return write_document(space.resolved())
 
 
-def _read(path: FilePath) -> Document:
+def read_recipe(path: FilePath) -> tuple[Override, ...]:
+    """Return what a recipe file sets: plain values at dotted paths, each with the place where it stands.
+
+    Raises:
+        SpaceError: the file cannot be read, says nothing, or is not of that form.
+    """
+    document = _read(path, "recipe", RECIPE)
+    if document.problems:
+        raise SpaceError(in_order(map(str, document.problems), document.source))
+    return tuple(
+        Override(str(document.mark(place)), ".".join(place), value)
+        for place, value in _plain(document.value, ())
+    )
+
+
+def _plain(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the path and value of everything in nested mappings that is none, or is empty."""
+    if not isinstance(value, dict) or not value:
+        yield path, value
+        return
+    for key, part in value.items():
+        yield from _plain(part, (*path, key))
+
+
+def _read(path: FilePath, kind: str = "space", sample: str = SPACE) -> Document:
     """Return the document of a file.
+
+    Args:
+        path: of the file.
+        kind: of the file, for messages.
+        sample: the shipped one.
 
     Raises:
         SpaceError: the file cannot be read or says nothing.
@@ -140,8 +171,8 @@ def _read(path: FilePath) -> Document:
     except OSError as error:
         raise SpaceError(
             [
-                f"{path}: got no readable file ({error.strerror or error}); allowed: a space file. Check the path; "
-                "spaces/dlip.yaml is the shipped one."
+                f"{path}: got no readable file ({error.strerror or error}); allowed: a {kind} file. Check the path; "
+                f"{sample} is the shipped one."
             ]
         ) from error
     except UnicodeDecodeError as error:
@@ -150,14 +181,12 @@ def _read(path: FilePath) -> Document:
         ) from error
     document = read_document(text, str(path))
     if document.value is None and not document.problems:
-        raise SpaceError(
-            [f"{path}: got an empty file; allowed: a space. Start from a copy of spaces/dlip.yaml."]
-        )
+        raise SpaceError([f"{path}: got an empty file; allowed: a {kind}. Start from a copy of {sample}."])
     if document.value is not None and not isinstance(document.value, dict):
         raise SpaceError(
             [
                 f"{path}: got {show(document.value)}; allowed: `key: value` lines. "
-                "Start from a copy of spaces/dlip.yaml."
+                f"Start from a copy of {sample}."
             ]
         )
     return document

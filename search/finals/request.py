@@ -10,7 +10,7 @@ from analysis.pareto import pick
 from analysis.run_folder import Run, Trial
 from search.results.orders import members
 from spaces.errors import PluginError, RunError
-from spaces.load import parse_setting
+from spaces.load import Override, parse_setting
 from spaces.plugins import resolve
 from trainables.configs import plain
 from trainables.datasets import place_option
@@ -167,17 +167,26 @@ def settings_of(settings: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Any]
         override, problems = parse_setting(text)
         if override is None or problems:
             raise RunError(str(problems[0]))
-        path = tuple(override.path.split("."))
-        if path == ("training", "epochs"):
-            raise RunError(
-                f"--set {text}: how long a training is comes from --epochs and --fine-tune. Give these."
-            )
-        if path[0] not in SETTABLE or len(path) != LONGEST[path[0]]:
-            raise RunError(
-                f"--set {text}: allowed: losses.NAME.OPTION=VALUE, training.OPTION=VALUE and tasks.NAME.OPTION=VALUE. "
-                "Write for example --set losses.itc.weight=0.5."
-            )
-        yield path, override.value
+        check_settable(override)
+        yield tuple(override.path.split(".")), override.value
+
+
+def check_settable(override: Override) -> None:
+    """Refuse to set what a longer training does not take.
+
+    Raises:
+        RunError: names place and path.
+    """
+    path = tuple(override.path.split("."))
+    if path == ("training", "epochs"):
+        raise RunError(
+            f"{override.flag}, training.epochs: how long a training is comes from --epochs and --fine-tune. Give these."
+        )
+    if path[0] not in SETTABLE or len(path) != LONGEST[path[0]]:
+        raise RunError(
+            f"{override.flag}, {override.path}: got a setting that finals do not take; allowed: losses.NAME.OPTION, "
+            "training.OPTION and tasks.NAME.OPTION. Write for example --set losses.itc.weight=0.5."
+        )
 
 
 def check_tasks(tasks: Mapping[str, Task], teacher: Teacher, fields: Collection[str]) -> None:

@@ -50,7 +50,7 @@ def test_wheel_holds_spaces_and_embedded_weights(names: set[str]):
         path for path in walk(ROOT / "trainables/teachers") if path.parent.name.startswith("embedded_")
     ]
     assert {path.parent.name for path in weights if path.name == "model.safetensors"} == EMBEDDED
-    data = [*(ROOT / "spaces").glob("*.yaml"), *weights]
+    data = [*(ROOT / "spaces").rglob("*.yaml"), *weights]
     assert {short(path) for path in data} <= names
 
 

@@ -5,8 +5,14 @@ from typing import Any
 
 import pytest
 
+import spaces
+from search.arguments import parse
+from search.finalise import _parser, _request
+from search.finals.recipe import changed
 from search.finals.request import Request, final_tasks, settings_of
-from spaces.errors import RunError
+from spaces.errors import RunError, StudentSearchError
+from spaces.load import read_recipe
+from tests.unit.trainables.small import candidate_config
 from trainables.configs import plain
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import make_tasks
@@ -102,6 +108,59 @@ def test_settings_are_read_as_in_a_space() -> None:
 def test_what_epochs_say_is_not_set_beside_them() -> None:
     with pytest.raises(RunError, match="comes from --epochs and --fine-tune"):
         list(settings_of(["training.epochs=7"]))
+
+
+def test_a_recipe_says_what_flags_would_and_flags_go_before_it(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "losses:\n  itc: {weight: 0.25}\ntasks: {vqa: {decode: rank}}\ntraining: {lr: 1.0e-3}\n"
+    )
+    asked = parse(_parser(), ["run", "--epochs", "2", "--recipe", str(recipe), "training.lr=0.5"])
+    assert list(settings_of(_request(asked).settings)) == [
+        (("losses", "itc", "weight"), 0.25),
+        (("tasks", "vqa", "decode"), "rank"),
+        (("training", "lr"), 1e-3),
+        (("training", "lr"), 0.5),
+    ]
+
+
+def test_the_shipped_recipe_is_one_that_finals_take() -> None:
+    recipe = read_recipe(Path(spaces.__file__).parent / "recipes" / "distilled.yaml")
+    asked = list(settings_of([f"{one.path}={one.value}" for one in recipe]))
+    config = changed(candidate_config(), asked)
+    for path, value in asked:
+        here: Any = config
+        for key in path:
+            here = here[key]
+        assert here == value
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "got no readable file"),
+        ("", "got an empty file; allowed: a recipe"),
+        ("- 1", "allowed: `key: value` lines"),
+        (
+            "losses: {itc: {weight: 1}}\nstudent: {embedding: 4}",
+            ":2, student.embedding: got a setting that finals do not take",
+        ),
+        ("losses: {itc: 3}", ":1, losses.itc: got a setting"),
+        ("losses: {}", ":1, losses: got a setting"),
+        ("training:\n  epochs: 3", ":2, training.epochs: how long a training is"),
+        ("losses:\n  itc: {weight: 1}\n  itc: {weight: 2}", ":3, losses.itc: "),
+        ("a: [", "recipe.yaml:1: "),
+    ],
+)
+def test_a_recipe_of_another_form_is_told_with_its_line(tmp_path: Path, text: str | None, told: str) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    if text is not None:
+        recipe.write_text(text)
+    asked = parse(_parser(), ["run", "--epochs", "2", "--recipe", str(recipe)])
+    with pytest.raises(StudentSearchError) as caught:
+        _request(asked)
+    assert told in str(caught.value)
+    assert str(recipe) in str(caught.value)
 
 
 @pytest.mark.parametrize(
