@@ -74,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and about how long it takes"
     )
+    _add_places(made)
+    return made
+
+
+def _add_places(made: argparse.ArgumentParser) -> None:
+    """Let it say where it runs, and where what it makes lies."""
     made.add_argument(
         "--workers-per-trial", type=int, metavar="N", help="of each training (default as in the run)"
     )
@@ -84,7 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--export", type=user_path, metavar="DIR", help="write each student as a model folder DIR/ID"
     )
-    return made
 
 
 @command
