@@ -30,6 +30,7 @@ from search.tune.tasks import Tasks, run_all
 from spaces.errors import RunError, StudentSearchError
 from spaces.owner import owned
 from spaces.sections import ResourcesSection, TeacherCacheSection
+from spaces.target import LatencySection
 from trainables.teachers.loading import load_teacher
 from trainables.training.measuring import measure_model
 from trainables.trial import HEAD, HEAD_SHARE, Launch, launch_dict
@@ -101,21 +102,21 @@ class _Finals:
 
     def __init__(self, plan: Plan, where: Surroundings, journal: Journal) -> None:
         self._plan, self._journal, self._folder = plan, journal, plan.run.folder.absolute()
-        asked, self._cached = self._of_space(plan.run.folder)
+        asked, self._cached, self._timed = self._of_space(plan.run.folder)
         workers = plan.request.workers or asked.workers_per_trial
         self._found = cluster.resources(
             workers=workers, cpus=asked.cpus_per_worker, gpus=asked.gpus, most=asked.max_concurrent
         )
         self._tasks = Tasks(self._found, say=_say)
 
-    def _of_space(self, folder: Path) -> tuple[ResourcesSection, TeacherCacheSection]:
-        """Return what a trial of the run took, and how its teachers were cached."""
+    def _of_space(self, folder: Path) -> tuple[ResourcesSection, TeacherCacheSection, int]:
+        """Return what a trial of the run took, how its teachers were cached, and how often models were timed as a whole."""
         try:
             space = read_space(folder, ())
         except StudentSearchError as error:  # of an earlier version, perhaps; nothing else hangs on it
             _say(f"each training takes one CPU, and a GPU where there are any: {error}")
-            return ResourcesSection(), TeacherCacheSection()
-        return space.resources, space.teacher_cache
+            return ResourcesSection(), TeacherCacheSection(), LatencySection().samples
+        return space.resources, space.teacher_cache, space.latency.samples
 
     def run(self) -> None:
         """Measure the teachers, train and measure all lines, and measure costs last, while nothing else runs."""
@@ -134,7 +135,8 @@ class _Finals:
             for outcome in done:
                 self._take(lines[outcome.index], outcome.error, outcome.value)
                 pace.line_through()
-        self._journal.add(model_rows(self._plan, self._tasks, say=_say), "models")
+        models = model_rows(self._plan, self._tasks, samples=self._timed, say=_say)
+        self._journal.add(models, "models")
         if self._plan.request.compress:
             self._journal.add(
                 form_rows(self._plan, lines, self._journal.rows, self._tasks, say=_say), "forms"

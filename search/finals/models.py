@@ -16,18 +16,19 @@ from trainables.training.compressed import Forms, measure_forms
 FLOAT32 = "float32"
 
 
-def model_rows(plan: Plan, tasks: Tasks, *, say: Say) -> list[dict[str, Any]]:
+def model_rows(plan: Plan, tasks: Tasks, *, samples: int, say: Say) -> list[dict[str, Any]]:
     """Return a row for each teacher and each student: what it costs, its latency measured one at a time after all else.
 
     Args:
         plan: whose finalists they are.
         tasks: runs work on the cluster.
+        samples: times of each model, at most.
         say: takes a line.
     """
     target = _target(plan)
     subjects = _subjects(plan)
     say(f"latency of {len(subjects)} models as a whole, one at a time: {target.describe()}")
-    found = tasks.run(measured_whole, list(subjects.values()), target)
+    found = tasks.run(measured_whole, list(subjects.values()), target, samples)
     rows = []
     for (owner, candidate_id), subject, latency in zip(subjects, subjects.values(), found, strict=True):
         static = _static(subject)

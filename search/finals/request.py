@@ -180,11 +180,11 @@ def check_settable(override: Override) -> None:
     path = tuple(override.path.split("."))
     if path == ("training", "epochs"):
         raise RunError(
-            f"{override.flag}, training.epochs: how long a training is comes from --epochs and --fine-tune. Give these."
+            f"{override.flag}: how long a training is comes from --epochs and --fine-tune. Give these."
         )
     if path[0] not in SETTABLE or len(path) != LONGEST[path[0]]:
         raise RunError(
-            f"{override.flag}, {override.path}: got a setting that finals do not take; allowed: losses.NAME.OPTION, "
+            f"{override.flag}: finals do not take {override.path}; allowed: losses.NAME.OPTION, "
             "training.OPTION and tasks.NAME.OPTION. Write for example --set losses.itc.weight=0.5."
         )
 

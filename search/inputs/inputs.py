@@ -18,6 +18,7 @@ from spaces.candidate import Candidate
 from spaces.errors import ShapeError, SpaceError
 from spaces.left_out import start_points_naming, without_losses
 from spaces.schema import Space
+from trainables.costs.latency import Latency
 from trainables.costs.store import CostStore
 from trainables.datasets.base import Dataset
 from trainables.datasets.encoded import EncodedSplit
@@ -159,15 +160,16 @@ class Inputs:
         """Return the limits that can be told by now: one in shares of the teacher's latency comes with that."""
         return self.space.limits(self.teacher_costs)
 
-    def measure_teachers(self) -> None:
-        """Measure the latency of all teachers, where `latencies` does not know it.
+    def measure_teachers(self, begun: Mapping[str, Latency]) -> None:
+        """Measure the latency of all teachers; what a run to resume has `begun` with stays, on the same device.
 
         Raises:
             SpaceError: limits that nothing can meet.
         """
         found = self.latencies.measured([one.subject for one in self.measures.values()])
         for (name, measure), latency in zip(list(self.measures.items()), found, strict=True):
-            self.measures[name] = replace(measure, latency=latency)
+            kept = begun.get(name, latency)
+            self.measures[name] = replace(measure, latency=kept if kept.device == latency.device else latency)
         if problems := self.space.limit_problems(self.teacher_costs):
             raise SpaceError([str(problem) for problem in problems])
 

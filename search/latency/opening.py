@@ -1,7 +1,7 @@
 """Begin and end to measure latency for a search: beside it on this machine, or as work of the cluster that it has joined."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from search.inputs.inputs import Inputs
 from search.latency.process import MeasuringProcess, measured
 from search.latency.target import check_same_target, takes_gpus, target_of
 from search.run_folder.facts import read_facts
+from trainables.costs.latency import Latency
 from trainables.costs.table import LatencyTable
 
 
@@ -41,11 +42,20 @@ def measuring(inputs: Inputs, resumed: Path | None = None) -> Iterator[None]:
     else:
         inputs.latencies.open(target, partial(elsewhere.run, measured, target, folder))
     try:
-        inputs.measure_teachers()
+        inputs.measure_teachers(_begun(facts))
         inputs.notes += _mixed(facts, inputs)
         yield
     finally:
         inputs.latencies.close()
+
+
+def _begun(facts: Mapping[str, Any]) -> dict[str, Latency]:
+    """Return the latency of teachers that a run began with, of those that were added up from blocks."""
+    found = {}
+    for name, one in (facts.get("teachers") or {}).items():
+        with suppress(TypeError):  # of an earlier version, without it or with other fields
+            found[name] = Latency.from_dict(one.get("latency") or {})
+    return {name: latency for name, latency in found.items() if latency.composed}
 
 
 def _mixed(facts: Mapping[str, Any], inputs: Inputs) -> list[str]:

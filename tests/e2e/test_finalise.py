@@ -110,7 +110,7 @@ def test_a_finalised_student_is_a_folder_like_any_other(
         (("--epochs", "2", "--set", "losses.lm_logits.weight=1"), "Did you mean 'lm_logit'"),
         (
             ("--epochs", "2", "--set", "student.embedding=3"),
-            "--set student.embedding=3: allowed: losses.NAME",
+            "--set student.embedding=3: finals do not take student.embedding; allowed: losses.NAME",
         ),
         (("--epochs", "2", "--domain", "secenes"), "--domain secenes: "),
         (

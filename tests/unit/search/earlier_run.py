@@ -59,7 +59,7 @@ def prepare(folder: Path, *changes: str) -> Inputs:
     path.write_text(SPACE)
     inputs = Inputs(load_space(path, changes), say=lambda line: None)
     inputs.latencies.open(Target(), Slow(), table=of_size)
-    inputs.measure_teachers()
+    inputs.measure_teachers({})
     return inputs
 
 

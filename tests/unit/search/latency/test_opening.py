@@ -102,3 +102,19 @@ def test_a_resume_on_other_hardware_or_after_another_method_is_warned_of(run: Pa
         with measuring(inputs, run):
             assert any(words in note for note in inputs.notes)
     write_facts(run, facts)
+
+
+def test_a_resume_keeps_the_latency_that_its_teacher_had(run: Path, place: Path) -> None:
+    """Limits and the box of the hypervolume are shares of it: measured anew, elsewhere, it is another by a little."""
+    facts, inputs = read_facts(run), inputs_there(place)
+    with measuring(inputs):
+        now = inputs.measures["embedded"].latency
+    assert now is not None
+    before = {**now.to_dict(), "latency_ms": 1.1 * now.latency_ms, "composed": True}
+    whole, moved = {**before, "composed": False}, {**before, "device": "another CPU"}
+    for kept, expected in ((before, before["latency_ms"]), (whole, now.latency_ms), (moved, now.latency_ms)):
+        write_facts(run, {**facts, "teachers": {"embedded": {"latency": kept}}})
+        inputs = inputs_there(place, 0.0, "limits.latency_ms.max=0.5x")
+        with measuring(inputs, run):
+            assert inputs.limits()["latency_ms"] == (None, 0.5 * expected)
+    write_facts(run, facts)
