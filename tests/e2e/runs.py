@@ -50,6 +50,7 @@ search:
   trials: 3
 resources: {gpus_per_worker: 0}
 evaluation: {images: 64}
+latency: {samples: 4}
 """
 
 LESS_THAN_SMOKE = {

@@ -58,7 +58,6 @@ def test_coco_is_prepared_and_searched(tmp_path: Path) -> None:
         "--space",
         str(path),
         "--max-concurrent=1",
-        "--set=latency.samples=4",
     ]
     code, text = runs.run(search, folder=tmp_path, env=env)
     assert code == 0, text
