@@ -30,9 +30,9 @@ from search.finals.recipe import (
     changed,
     for_task,
     lasting,
-    taught_alone,
     undistilled,
     with_task_losses,
+    with_true_losses,
 )
 from search.finals.request import (
     Request,
@@ -336,9 +336,10 @@ class _Planning:
                     f"{trial.candidate_id}: reads its teacher whenever it is used; no control with a random one"
                 )
             else:
-                configs[RANDOM] = taught
-                if alone := taught_alone(final_config, tasks):
-                    self._notes.append(f"{trial.candidate_id}, {alone}")
+                true, alone = with_true_losses(final_config, around)
+                configs[RANDOM] = self._all(job.config, true, around)
+                told = f"with a random teacher trained by {', '.join(alone)} too, as without distillation"
+                self._notes += [f"{trial.candidate_id}: {told}"] if alone else []
         kept = (self._run.folder / CHECKPOINTS / trial.candidate_id / checkpoint.FILE).is_file()
         own = (
             "begins with the weights that the search kept" if kept else "has no weights that the search kept"

@@ -74,23 +74,18 @@ def with_task_losses(config: Mapping[str, Any], around: Around) -> tuple[Config,
     return made, added
 
 
-def taught_alone(config: Mapping[str, Any], tasks: Mapping[str, Task]) -> str | None:
-    """Return a sentence on tasks that nothing but the teacher teaches, None where there are none.
+def with_true_losses(config: Mapping[str, Any], around: Around) -> tuple[Config, list[str]]:
+    """Return a config for a teacher of random weights, and the names of the losses that came to it.
 
-    A control with a teacher of random weights then learns noise there, which is no measure of what any regulariser gives.
+    What a task is measured by may be learnt of the teacher alone. Of a random one that would be noise, which says nothing about
+    what any regulariser gives: the control then has the losses of `undistilled` beside those of its teacher.
     """
-    losses = config["losses"]
-    found = [
-        name
-        for name, task in tasks.items()
-        if not any(losses.get(one, {}).get("weight") for one in task.losses)
-    ]
-    if not found:
-        return None
-    return (
-        f"{', '.join(found)}: learnt of the teacher alone, by no loss of true answers, so that the control with a teacher of "
-        "random weights learns noise there, and the gain over it tells little"
+    losses, plain_ones = (
+        config["losses"],
+        plain_losses(config["losses"], around.tasks.values(), around.student),
     )
+    added = {name: one for name, one in plain_ones.items() if not losses.get(name, {}).get("weight")}
+    return {**config, "losses": {**losses, **added}}, list(added)
 
 
 def for_task(config: Mapping[str, Any], task: Task, around: Around) -> Config | None:

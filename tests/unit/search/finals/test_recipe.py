@@ -9,9 +9,9 @@ from search.finals.recipe import (
     changed,
     for_task,
     lasting,
-    taught_alone,
     undistilled,
     with_task_losses,
+    with_true_losses,
 )
 from spaces.errors import RunError
 from tests.unit.trainables.small import candidate_config, small_config
@@ -106,9 +106,12 @@ def test_settings_that_nobody_takes_are_told(path: tuple[str, ...], value: objec
     assert "\n" not in str(caught.value)
 
 
-def test_tasks_that_nothing_but_the_teacher_teaches_are_told() -> None:
-    tasks = around(retrieval={}, captioning={}, vqa={}).tasks
-    told = taught_alone(losses(itc=1.0, lm=0.0, lm_logit=20.0, answer_logit=20.0), tasks)
-    assert told is not None
-    assert told.startswith("captioning, vqa: learnt of the teacher alone")
-    assert taught_alone(losses(itc=1.0, lm=0.3, vqa=0.3), tasks) is None
+def test_a_random_teacher_stands_beside_the_losses_that_the_plain_control_has() -> None:
+    between = around(retrieval={}, captioning={}, vqa={})
+    config = losses(itc=0.3, itm=0.0, lm=0.0, lm_logit=20.0, answer_logit=20.0, vqa=0.5)
+    made, added = with_true_losses(config, between)
+    assert set(added) == set(undistilled(config, between)["losses"]) - {"itc", "vqa"}
+    assert "lm" in added
+    assert weights(made) == weights(config) | dict.fromkeys(added, 1.0)
+    own = losses(itc=1.0, itm=1.0, lm=0.3, vqa=0.3)
+    assert with_true_losses(own, between) == (own, [])
