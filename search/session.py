@@ -113,7 +113,7 @@ class Session:
         self.folder, self._named = folder.absolute(), folder
         known = read_facts(folder) if options.resume else first_facts(self.space)
         self.facts = RunFacts(self.folder, known)
-        self.time = TimeUsed(known, lambda: self.recorder.rows)
+        self.time = TimeUsed(known, lambda: self.recorder.trained_s)
         open_tables = Recorder.load if options.resume else Recorder
         losses = sorted(self.space.losses)
         self.recorder = open_tables(self.folder, metric_names=inputs.metrics, loss_names=losses)
@@ -307,7 +307,7 @@ class Session:
         def on_end(row: Mapping[str, Any]) -> None:
             rules.note_end(row)
             # a session that is killed later has told what it used
-            self.facts.note_now_and_then(rules.to_dict)
+            self.facts.note_now_and_then(rules.so_far)
 
         progress = Progress(self.options.stream, tell=self._tell_progress)
         watchdog = Watchdog(self.say) if launch.nested else None

@@ -1,6 +1,7 @@
 """Ledgers: JSON lines that are added to a file, and a pace for what is rewritten whole now and then."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 SHARE = 0.02  # of the time that passes, what is rewritten whole may take
+PARTS = 4  # one of so many of it has to have changed
 
 
 def as_lines(objects: Iterable[Mapping[str, Any]]) -> str:
@@ -42,7 +44,10 @@ def _objects(data: bytes) -> Iterator[dict[str, Any]]:
 
 @final
 class Pace:
-    """Says when to do again what takes the longer the larger a run is, so that it never takes more than 2 % of the time."""
+    """Says when to write anew what grows with a run: once a quarter of it has changed, and never for more than 2 % of the time.
+
+    So each change bears the writing of so many others, however many there are by then.
+    """
 
     def __init__(self, *, at_least_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         """Take the shortest time between twice; the first time is now.
@@ -52,12 +57,17 @@ class Pace:
             clock: seconds, monotonic.
         """
         self._at_least_s, self._clock = at_least_s, clock
-        self._next = float("-inf")
+        self._next = -math.inf
 
-    @property
-    def due(self) -> bool:
-        """Whether enough time has passed since the last time."""
-        return self._clock() >= self._next
+    def due(self, changes: int = 0, size: int = 0) -> bool:
+        """Return whether enough has changed, and enough time has passed, since the last time; at first it is due.
+
+        Args:
+            changes: since the last time; what does not grow tells none.
+            size: of what was written then, counted in the same way.
+        """
+        now = self._clock()
+        return self._next == -math.inf or (now >= self._next and changes * PARTS >= size)
 
     @contextmanager
     def timed(self) -> Iterator[None]:

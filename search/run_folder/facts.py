@@ -57,15 +57,15 @@ class RunFacts:
             self._write(facts)
 
     def note_now_and_then(self, facts: Callable[[], Mapping[str, Any]]) -> None:
-        """Note what grows with the run, unless it was noted just now; the end of a session notes it in any case.
+        """Note what changes all the time, unless it was noted just now; the end of a session notes it in any case.
 
         Args:
-            facts: gives them.
+            facts: gives them; they do not grow with the run.
 
         Raises:
             StorageError: as `note`.
         """
-        if self._pace.due:
+        if self._pace.due():
             self.note(**facts())
 
     def _write(self, facts: Mapping[str, Any]) -> None:

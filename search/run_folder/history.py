@@ -1,9 +1,12 @@
 """Epochs in `history/`, one part per session, of which a killed driver loses at most the row being written; and in memory."""
 
+import math
 import os
+import statistics
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, final
 
@@ -134,3 +137,41 @@ class Epochs:
         for row in read_history(self._folder).table.to_pylist() if wanted else []:
             if row["candidate_id"] in wanted:
                 self._known[row["candidate_id"]][int(row["epoch"])] = row
+
+
+def of_all_epochs(epochs: Collection[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the usual time of an epoch, and the most memory and parts of a batch of any, as far as they were measured."""
+    ways: dict[str, Callable[[list[float]], float]] = {
+        "epoch_s": statistics.median,
+        "peak_mib": max,
+        "micro_batches": lambda parts: int(max(parts)),
+    }
+    told = {name: [row[name] for row in epochs if is_measured(row.get(name))] for name in ways}
+    return {name: ways[name](values) for name, values in told.items() if values}
+
+
+def is_measured(value: Any) -> bool:
+    """Return whether a cell holds a number: null and NaN stand for not measured."""
+    return value is not None and not math.isnan(value)
+
+
+@final
+class Total:
+    """The sum of a number that each candidate has, kept up to date at the same cost however many there are."""
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self._values: dict[str, float] = {}
+        self._sum = Fraction()
+
+    def __float__(self) -> float:
+        """Return the sum, rounded once: it hangs on no order."""
+        return float(self._sum)
+
+    def set(self, candidate_id: str, value: float | None) -> None:
+        """Take the value of a candidate, in the place of its last one; what is not finite counts nothing."""
+        now = value if value is not None and math.isfinite(value) else 0.0
+        before = self._values.get(candidate_id, 0.0)
+        if now != before:
+            self._sum += Fraction(now) - Fraction(before)
+            self._values[candidate_id] = now

@@ -2,7 +2,6 @@
 
 import json
 import math
-import statistics
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from analysis.table import (
 from analysis.table import metric_names as table_metrics
 from analysis.tables.rows import generation_of
 from search.proposal import Admitted, Past, Proposal, Rejected
-from search.run_folder.history import Epochs, HistoryWriter
+from search.run_folder.history import Epochs, HistoryWriter, Total, is_measured, of_all_epochs
 from search.run_folder.proposal_log import ProposalLog
 from search.run_folder.trials_file import TrialsFile
 from spaces.candidate import CANDIDATE_ID, ID_WORDS, Candidate
@@ -86,6 +85,7 @@ class Recorder:
         self._written_at = -math.inf
         self._untold: dict[str, None] = {}  # see `take_changed`
         self._dirty: dict[str, None] = {}  # rows that changed since they were written, in that order
+        self._trained = Total()
 
     @classmethod
     def load(cls, folder: Path, *, metric_names: Sequence[str], loss_names: Sequence[str]) -> "Recorder":
@@ -136,6 +136,11 @@ class Recorder:
             KeyError: no such candidate.
         """
         return self._rows[candidate_id]
+
+    @property
+    def trained_s(self) -> float:
+        """Seconds that all candidates together have trained so far."""
+        return float(self._trained)
 
     def add_rejected(self, proposal: Proposal, rejected: Rejected) -> None:
         """Add a candidate that will not be trained."""
@@ -347,6 +352,7 @@ class Recorder:
     def _note_change(self, candidate_id: str) -> None:
         """Remember that a row differs from what is on disk, and from what was told."""
         self._dirty[candidate_id] = self._untold[candidate_id] = None
+        self._trained.set(candidate_id, self._rows[candidate_id].get("wall_s"))
 
     def _put(self, row: Row, config: Mapping[str, Any]) -> None:
         """Set the row of a candidate; whole numbers that came as floats are made whole."""
@@ -356,6 +362,7 @@ class Recorder:
                 row[name] = int(row[name])
         self._rows[candidate_id] = row
         self._untold[candidate_id] = None
+        self._trained.set(candidate_id, row.get("wall_s"))
         self._epochs.add(candidate_id)
         self.full_epochs[candidate_id] = int(config.get("training", {}).get("epochs", 0))
 
@@ -373,24 +380,8 @@ class Recorder:
         for epoch in sorted(epochs):
             measured = {name: epochs[epoch].get(name) for name in (*self.metric_names, *_TIMES)}
             target.update({name: value for name, value in measured.items() if is_measured(value)})
-        target.update(_of_all_epochs(epochs.values()))
+        target.update(of_all_epochs(epochs.values()))
         self._note_change(candidate_id)
-
-
-def _of_all_epochs(epochs: Collection[Row]) -> dict[str, float]:
-    """Return the usual time of an epoch, and the most memory and parts of a batch of any, as far as they were measured."""
-    ways: dict[str, Callable[[list[float]], float]] = {
-        "epoch_s": statistics.median,
-        "peak_mib": max,
-        "micro_batches": lambda parts: int(max(parts)),
-    }
-    told = {name: [row[name] for row in epochs if is_measured(row.get(name))] for name in ways}
-    return {name: ways[name](values) for name, values in told.items() if values}
-
-
-def is_measured(value: Any) -> bool:
-    """Return whether a cell holds a number: null and NaN stand for not measured."""
-    return value is not None and not math.isnan(value)
 
 
 def _told(value: Any) -> bool:

@@ -41,7 +41,7 @@ class RungBook:
             RunError: `rungs.json` is damaged, of a newer version, or of another scheduler.
         """
         self.path = folder / RUNGS_FILE if folder else None
-        self._pace, self._saved = Pace(clock=clock), True
+        self._pace = Pace(clock=clock)
         self.scheduler = scheduler
         self.rungs: dict[int, dict[str, Mapping[str, float | None]]] = {rung: {} for rung in sorted(rungs)}
         self._decisions: dict[tuple[str, int], Decision] = {}
@@ -50,6 +50,7 @@ class RungBook:
         self._decision_lines: list[str] = []
         if self.path:
             self._load(self.path)
+        self._saved = len(self._decision_lines)  # of them, that need no saving
 
     @property
     def decisions(self) -> list[Decision]:
@@ -72,10 +73,10 @@ class RungBook:
             StorageError: it cannot be written.
         """
         self._add(decision)
-        self._saved = False
         if self.path is None:
             return
-        if self._pace.due:  # at first it is: nobody knows what lies there
+        # at first it is due: nobody knows what lies there
+        if self._pace.due(len(self._decision_lines) - self._saved, self._saved):
             self.save()
             return
         change = {
@@ -114,7 +115,7 @@ class RungBook:
             ledger = self.path.with_name(RUNGS_CHANGES)
             with guarded(ledger):
                 ledger.unlink(missing_ok=True)  # all of it stands in the file by now
-        self._saved = True
+        self._saved = len(self._decision_lines)
 
     def close(self) -> None:
         """Bring the file up to date; the book can still be read.
@@ -122,7 +123,7 @@ class RungBook:
         Raises:
             StorageError: it cannot be written; what is decided stands in the ledger.
         """
-        if not self._saved:
+        if self._saved < len(self._decision_lines):
             self.save()
 
     def _load(self, path: Path) -> None:

@@ -1,7 +1,7 @@
 """`trials.arrow` while a search runs: rows that changed are added to a ledger beside it, and the table follows now and then."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -43,15 +43,16 @@ class TrialsFile:
         """
         self._path, self._ledger = folder / TRIALS_FILE, folder / TRIALS_CHANGES
         self._metric_names, self._others = metric_names, others
-        self._generation, self._begun = generation, False
+        self._generation = generation
         self._pace = Pace(clock=clock)
+        self._written = self._added = 0  # rows of the table, and lines beside it
 
     @property
     def due(self) -> bool:
         """Whether the whole table is to be written; at first it is, since nobody knows what lies there."""
-        return self._pace.due
+        return self._pace.due(self._added, self._written)
 
-    def write(self, rows: Iterable[Row]) -> None:
+    def write(self, rows: Collection[Row]) -> None:
         """Replace the table by all rows.
 
         Raises:
@@ -65,19 +66,19 @@ class TrialsFile:
                 others=self._others,
                 generation=self._generation + 1,
             )
-            self._generation, self._begun = self._generation + 1, False
+            self._generation, self._written, self._added = self._generation + 1, len(rows), 0
             with guarded(self._ledger):
                 self._ledger.unlink(missing_ok=True)
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Collection[Row]) -> None:
         """Add rows that changed, whole; they are on disk when this returns. To be called once the table was written.
 
         Raises:
             StorageError: they cannot be written; the ledger holds what it held.
         """
         lines = as_lines(rows)
-        if self._begun:
+        if self._added:
             append(self._ledger, lines)
         else:
             write_text(self._ledger, as_lines([{GENERATION: self._generation}]) + lines)
-        self._begun = True
+        self._added += len(rows)

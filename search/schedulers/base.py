@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, final
 
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from analysis.rungs import CONTINUE, STOP, Decision
@@ -57,6 +58,7 @@ class RungScheduler(FIFOScheduler, ABC):
         """
         super().__init__()
         self.fault: StorageError | None = None
+        self._alive: dict[str, Trial] = {}  # not ended when it was looked at last, in their order
         self.reduction_factor, self.quota = config.reduction_factor, config.quota
         self.objectives = self.judged(objectives)
         self.rungs = config.rungs
@@ -123,6 +125,20 @@ class RungScheduler(FIFOScheduler, ABC):
         """Return whether a candidate's latest decision was to stop it."""
         decision = self.verdict(candidate_id)
         return decision is not None and decision.stopped
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Put a trial at the end of the queue, where it also goes when its process was lost."""
+        self._alive.pop(trial.trial_id, None)
+        self._alive[trial.trial_id] = trial
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Return the trial that `FIFOScheduler` would, which looks through all that ever were, at each step."""
+        self._alive = {name: trial for name, trial in self._alive.items() if not trial.is_finished()}
+        for status in (Trial.PENDING, Trial.PAUSED):
+            for trial in self._alive.values():
+                if trial.status == status:
+                    return trial
+        return None
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Answer Ray Tune's question whether the trial goes on."""

@@ -1,7 +1,5 @@
 """Total order of points under several objectives: non-dominated fronts, well spread points first inside a front."""
 
-import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -116,7 +114,7 @@ def farthest_first(front: Points, *, ratios: Sequence[int] = (), until: int | No
     canonical = np.lexsort(front.T[::-1])
     steps = Scale.of(front, ratios).steps(front[canonical])
     last = -1 if until is None else int(np.flatnonzero(canonical == until)[0])
-    return np.asarray(canonical[visited(steps, last=last)[0]], dtype=np.int64)
+    return np.asarray(canonical[visited(steps, last=last)], dtype=np.int64)
 
 
 @final
@@ -148,41 +146,28 @@ class Scale:
         return np.asarray((scaled * STEPS).T.copy())
 
 
-def visited(steps: Points, *, last: int = -1) -> tuple[list[int], list[float]]:
-    """Return the farthest-first order of points in their lexicographic order, and how far each was from those before.
+def visited(steps: Points, *, last: int = -1) -> list[int]:
+    """Return the farthest-first order of points in their lexicographic order.
 
     Args:
         steps: (objectives, N).
         last: point after which the order may end.
-
-    Returns:
-        The order, and squared distances in grains, never rising, infinite of the first.
     """
-    first = steps[0].tolist()  # rising: only a slice of it lies within reach of a point
-    nearest = np.full(len(first), np.inf)  # squared distance to the points taken, in grains
-    taken, radii = [int(sums(steps).argmin())], [math.inf]
-    while len(taken) < len(first) and taken[-1] != last:
-        new = taken[-1]
-        # farther off in one objective than any point is from the taken ones: nothing changes there
-        reach = math.sqrt(radii[-1] + 1.0)
-        near = slice(bisect_left(first, first[new] - reach), bisect_right(first, first[new] + reach))
-        np.minimum(nearest[near], distances(steps[:, near], steps[:, new, None]), out=nearest[near])
-        nearest[new] = -1.0
+    nearest = np.full(steps.shape[1], np.inf)  # squared distance to the points taken, in grains
+    apart = np.empty_like(steps)
+    taken = [int(sums(steps).argmin())]
+    while len(taken) < len(nearest) and taken[-1] != last:
+        np.subtract(steps, steps[:, taken[-1], None], out=apart)
+        np.multiply(apart, apart, out=apart)
+        np.minimum(nearest, np.rint(_total(apart)), out=nearest)
+        nearest[taken[-1]] = -1.0
         taken.append(int(nearest.argmax()))
-        radii.append(float(nearest[taken[-1]]))
-    return taken, radii
+    return taken
 
 
 def sums(steps: Points) -> Points:
     """Return the sum of the scaled objectives of points, in grains, (N,)."""
     return np.rint(_total(steps) * STEPS)
-
-
-def distances(some: Points, others: Points) -> Points:
-    """Return squared distances in grains between points, both (objectives, ...), as far as they broadcast."""
-    apart = some - others
-    apart *= apart
-    return np.rint(_total(apart))
 
 
 def rank_of(points: Sequence[Sequence[float]], index: int, *, ratios: Sequence[int] = ()) -> int:

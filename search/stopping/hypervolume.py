@@ -138,12 +138,16 @@ class Growth:
         return self._after_end[-1 - ends], self._after_end[-1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what run.json holds: the volume in per cent, the box, and how the volume grew."""
+        """Return what run.json holds in the end: the volume in per cent, the box, and how the volume grew."""
+        return {**self.so_far(), "series": [list(pair) for pair in self.series]}
+
+    def so_far(self) -> dict[str, Any]:
+        """Return the same without how the volume grew, which gets longer and longer."""
         ends = {
             name: [end if math.isfinite(end) else None for end in pair]
             for name, pair in self._box.ends.items()
         }
-        return {"percent": self.percent, "box": ends, "series": [list(pair) for pair in self.series]}
+        return {"percent": self.percent, "box": ends}
 
     def _note_best(self, row: Row) -> None:
         for name, way in self._objectives.items():

@@ -133,8 +133,12 @@ class StopRules:
             self._cut = self._failures(row)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what run.json holds of them: time used, and how the hypervolume grew."""
+        """Return what run.json holds of them in the end: time used, and how the hypervolume grew."""
         return {**self._used.to_dict(), "hypervolume": self.growth.to_dict()}
+
+    def so_far(self) -> dict[str, Any]:
+        """Return what run.json holds of them while the search goes on: time used, and the hypervolume."""
+        return {**self._used.to_dict(), "hypervolume": self.growth.so_far()}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return next to nothing: Ray pickles what its Tuner holds to a file that is never read."""

@@ -1,8 +1,7 @@
 """What a run has used over all its sessions: wall clock, and hours of the devices that its trials held."""
 
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 HOUR_S = 3600.0
@@ -23,7 +22,7 @@ class TimeUsed:
     def __init__(
         self,
         facts: Mapping[str, Any],
-        rows: Callable[[], Iterable[Mapping[str, Any]]],
+        trained: Callable[[], float],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -31,11 +30,11 @@ class TimeUsed:
 
         Args:
             facts: run.json; the keys of `to_dict`, as far as there are any.
-            rows: returns the rows of trials.arrow.
+            trained: returns the seconds that all candidates together have trained so far.
             clock: seconds, monotonic.
         """
         self.device = str(facts.get("device", "CPU"))
-        self._rows, self._clock, self._started = rows, clock, clock()
+        self._trained, self._clock, self._started = trained, clock, clock()
         self._wall_before = float(facts.get("wall_s", 0.0))
         self._device_before = float(facts.get("device_s", 0.0))
         self._trained_before = float(facts.get("trained_s", 0.0))
@@ -69,8 +68,3 @@ class TimeUsed:
             "device": self.device,
             "trained_s": self._trained() if self._devices else self._trained_before,
         }
-
-    def _trained(self) -> float:
-        """Return the seconds that all candidates together have trained so far."""
-        times = (row.get("wall_s") for row in self._rows())
-        return math.fsum(value for value in times if value is not None and math.isfinite(value))

@@ -1,17 +1,18 @@
 """What the driver of a search spends on an event, and how much memory it takes, as a run grows.
 
-    python tests/benchmarks/driver_events.py [--trials 100,1000,10000] [--searcher hyperopt] [--json FILE] [--profile]
+    python tests/benchmarks/driver_events.py [--trials 100,1000,10000] [--searcher hyperopt] [--set search.scheduler.kind=asha]
+        [--seconds 1] [--json FILE] [--profile]
 
 An event is a proposal, an epoch, or the end of a candidate, told as Ray Tune tells it: to the searcher, the scheduler and
 the callback that keeps the run folder, all of them those of a search. Neither Ray nor a training takes part: candidates are
-points of `spaces/dlip.yaml` with drawn learning curves, admitted unmeasured. Each size is a process of its own; the figures
-are those of the last 100 candidates (milliseconds of CPU time and of wall time per event), and of memory at the end. The mean
-holds a part of what is rewritten whole now and then, which takes 2 % of the time at most; the median (`_middle_`) does not.
+points of `spaces/dlip.yaml` with drawn learning curves, admitted unmeasured. The clock tells `--seconds` more at each event:
+what is done now and then, by the clock, comes as often as in a search that trains. Each size is a process of its own; the
+figures are those of the last fifth of the candidates, at least 100 (milliseconds of CPU time and of wall time per event), and
+of memory at the end. The mean holds its part of what is rewritten whole now and then, the median (`_middle_`) does not.
 """
 
 import argparse
 import cProfile
-import io
 import json
 import math
 import os
@@ -27,7 +28,8 @@ from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-LAST = 100  # candidates over which the cost of an event is taken
+PARTS = 5  # the cost of an event is taken over the last of so many parts of the candidates
+LEAST = 100  # of them at least
 KINDS = ("proposal", "epoch", "end")
 
 
@@ -42,7 +44,8 @@ def memory_mib() -> float:
 class Driver:
     """All of a session that hears of events, without what trains."""
 
-    def __init__(self, folder: Path, searcher: str) -> None:
+    def __init__(self, folder: Path, settings: list[str], seconds: float) -> None:
+        self.set_clock(seconds)  # before those are imported whose default clock it is
         from search.candidates.candidate_searcher import CandidateSearcher
         from search.candidates.search_plan import SearchPlan
         from search.inputs.plugins import make_proposer, make_scheduler
@@ -60,7 +63,7 @@ class Driver:
         tune_callback.Gauges = lambda quality: SimpleNamespace(  # type: ignore[assignment,misc]  # they need a running Ray
             show_epoch=lambda *_: None, show_end=lambda *_: None, show_run=lambda *_: None
         )
-        space = load_space(ROOT / "spaces/dlip.yaml", [f"search.searcher.kind={searcher}"])
+        space = load_space(ROOT / "spaces/dlip.yaml", settings)
         self.epochs, self.trained = 3, 0
         self.metrics = (
             "retention",
@@ -70,7 +73,7 @@ class Driver:
         )
         self.recorder = Recorder(folder, metric_names=self.metrics, loss_names=sorted(space.losses))
         self.scheduler = make_scheduler(space, folder)
-        used = TimeUsed({}, lambda: self.recorder.rows)
+        used = TimeUsed({}, lambda: self.recorder.trained_s)
         used.open(workers=1, cpus=1, gpus=0)
         teacher = {"params": 3e6, "flops": 3e8, "latency_ms": 30.0, "retention": 100.0}
         self.rules = StopRules(space.search.stop, used=used, growth=growth_of(space.objectives, teacher, []))
@@ -85,12 +88,12 @@ class Driver:
 
         def on_end(row: Any) -> None:
             self.rules.note_end(row)
-            facts.note_now_and_then(self.rules.to_dict)
+            facts.note_now_and_then(self.rules.so_far)
 
         watched = tune_callback.Watched(
             scheduler=self.scheduler,
             rules=self.rules,
-            progress=Progress(io.StringIO()),
+            progress=Progress(None),
             quality="retention",
             trials=lambda: 10_000,
             slots=lambda: 1,
@@ -102,8 +105,14 @@ class Driver:
         self.trials: list[Any] = []
         self.spent: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
 
+    def set_clock(self, seconds: float) -> None:
+        """Let the clock of this process tell what passes between events, too."""
+        real, self.passed, self.seconds = time.monotonic, 0.0, seconds
+        time.monotonic = lambda: real() + self.passed
+
     def timed(self, kind: str, call: Any) -> Any:
-        """Call, and add what it took."""
+        """Call, some seconds after the last one, and add what it took."""
+        self.passed += self.seconds
         cpu, wall = time.process_time(), time.perf_counter()
         found = call()
         self.spent[kind].append((time.process_time() - cpu, time.perf_counter() - wall))
@@ -212,18 +221,19 @@ class Admissions:
         self.recorder.add_rejected(proposal, rejected)
 
 
-def measure(trials: int, searcher: str, *, profile: bool) -> dict[str, Any]:
+def measure(trials: int, settings: list[str], *, seconds: float, profile: bool) -> dict[str, Any]:
     """Return the figures of one size."""
+    last = max(trials // PARTS, LEAST)
     with tempfile.TemporaryDirectory() as place:
-        driver = Driver(Path(place), searcher)
+        driver = Driver(Path(place), settings, seconds)
         before = memory_mib()
-        for _ in range(trials - LAST):
+        for _ in range(trials - last):
             driver.train()
         driver.spent = {kind: [] for kind in KINDS}
         watch = cProfile.Profile()
         if profile:
             watch.enable()
-        for _ in range(LAST):
+        for _ in range(last):
             driver.train()
         watch.disable()
         if profile:
@@ -255,17 +265,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Cost of an event and memory of the driver as a run grows.")
     parser.add_argument("--trials", default="100,1000,10000")
     parser.add_argument("--searcher", default="hyperopt")
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--one", type=int)
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
+    settings = [f"search.searcher.kind={options.searcher}", *options.set]
     if options.one:
-        print(json.dumps(measure(options.one, options.searcher, profile=options.profile)))
+        print(json.dumps(measure(options.one, settings, seconds=options.seconds, profile=options.profile)))
         return
     rows = []
     for trials in map(int, options.trials.split(",")):
         command = [sys.executable, __file__, "--one", str(trials), "--searcher", options.searcher]
+        command += ["--seconds", str(options.seconds), *(f"--set={setting}" for setting in options.set)]
         done = subprocess.run(
             [*command, *["--profile"] * options.profile],
             capture_output=True,

@@ -53,7 +53,7 @@ def _driver(asked: Asked, searcher: str, repeats: Mapping[int, int]) -> list[Row
 
     for kind in KINDS:
         what = f"{kind}_cpu_ms"
-        name = f"driver, one {kind}, the last 100 of {first} trials ({searcher})"
+        name = f"driver, one {kind}, {first} trials ({searcher})"
         rows.append(row_of(name, [one[what] for one in told[first]], command, unit="CPU ms"))
         for size in larger:
             for how, key in (("mean", what), ("median", f"{kind}_middle_cpu_ms")):

@@ -12,9 +12,11 @@ import pytest
 
 from analysis.rungs import CONTINUE, STOP, Decision, read_rungs
 from analysis.table import read_trials, trial_rows
-from search.proposal import Admitted, Rejected
+from search.proposal import Admitted, Proposal, Rejected
+from search.run_folder import rung_book, trials_file
 from search.run_folder.recorder import Recorder
 from search.run_folder.rung_book import RungBook
+from spaces.candidate import Candidate
 from spaces.errors import RunError
 from tests.unit.search.run_folder.test_recorder import COSTS, LOSSES, METRICS, Clock, epoch, proposal
 
@@ -127,6 +129,36 @@ def test_between_two_tables_a_reader_sees_all_rows_and_the_file_is_an_arrow_tabl
     assert not (tmp_path / CHANGES).exists()
     again = pa.ipc.open_file((tmp_path / TABLE).read_bytes()).read_all()
     assert again.column("status").to_pylist() == ["finished", "crashed"]
+
+
+def test_what_a_slow_search_writes_whole_grows_as_its_changes_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, lines, clock = list[int](), list[int](), Clock()
+    write_trials, write_text = trials_file.write_trials, rung_book.write_text
+    monkeypatch.setattr(
+        trials_file,
+        "write_trials",
+        lambda *told, **more: (rows.append(len(told[1])), write_trials(*told, **more)),
+    )
+    monkeypatch.setattr(
+        rung_book, "write_text", lambda *told: (lines.append(told[1].count('"verdict"')), write_text(*told))
+    )
+    recorder = Recorder(tmp_path, metric_names=METRICS, loss_names=LOSSES, clock=clock)
+    book = RungBook(tmp_path, scheduler="moasha", rungs=(1,), clock=clock)
+    for count in range(60):
+        one = Candidate(f"{count:016x}", {}, 0)
+        recorder.add_running(Proposal(candidate=one, index=count, values={}), Admitted(costs=COSTS))
+        recorder.finish(one.candidate_id, "crashed", "why")
+        book.record(1, f"c{count}", {"retention": float(count)})
+        book.decide(decision(count))
+        clock.now += 3600
+    assert sum(rows) <= 5 * 120, (
+        "two changes a candidate, each of which bears the writing of five rows at most"
+    )
+    assert sum(lines) <= 5 * 60
+    assert list(state_on_disk(tmp_path).values()) == [("crashed", 0)] * 60
+    assert read_rungs(tmp_path / "rungs.json").decisions == tuple(map(decision, range(60)))
 
 
 def test_changes_of_an_earlier_table_are_left_aside(tmp_path: Path) -> None:

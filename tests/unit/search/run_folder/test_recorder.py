@@ -125,6 +125,24 @@ def test_time_of_an_epoch_is_the_median_and_memory_and_parts_of_a_batch_the_most
     assert (load(tmp_path).row(one)["epoch_s"], load(tmp_path).row(one)["micro_batches"]) == (3.0, 2)
 
 
+def test_training_time_of_all_is_the_sum_of_their_rows_whatever_came_in_between(tmp_path: Path) -> None:
+    recorder, names = started(tmp_path, 7)
+    assert recorder.trained_s == 0.0
+    recorder.record_epoch(epoch(names[0], 1, wall_s=math.nan))
+    for number, one in enumerate(names[1:], start=1):
+        for count in range(1, 4):
+            recorder.record_epoch(epoch(one, count, wall_s=10.0 ** (3 * number - 12) / 3 * count))
+        recorder.finish(one, "crashed" if number % 2 else "finished")
+    recorder.add_rejected(proposal(9), Rejected(reason="big"))
+    expected = math.fsum(10.0 ** (3 * number - 12) for number in range(1, 7))
+    assert recorder.trained_s == pytest.approx(expected, rel=1e-15)
+    told = [row["wall_s"] for row in recorder.rows if row.get("wall_s") is not None]
+    assert recorder.trained_s == math.fsum(told), "rounded once"
+    recorder.reopen(["crashed"])
+    recorder.close()
+    assert load(tmp_path).trained_s == recorder.trained_s
+
+
 def test_each_epoch_is_on_disk_at_once(tmp_path: Path) -> None:
     recorder, (one,) = started(tmp_path)
     for number in (1, 2, 3):

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 
 from analysis.rungs import read_rungs
 from search.run_folder.rung_book import RungBook
@@ -348,3 +350,28 @@ def test_ray_asks_and_gets_its_words(tmp_path: Path) -> None:
     assert words == ["CONTINUE", "CONTINUE", "STOP", "CONTINUE"]
     assert judge.debug_string() == "moasha: 1 stopped; candidates at rung 1: 3, 3: 0"
     assert pickle.loads(pickle.dumps(judge)).name == "moasha"
+
+
+# begin, wait again after a loss, be told to pause, end
+STEPS = st.lists(
+    st.tuples(st.integers(0, 4), st.sampled_from(["RUNNING", "again", "PAUSED", "TERMINATED", "ERROR"]))
+)
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_trials_begin_in_the_order_of_ray_tune(steps: list[tuple[int, str]]) -> None:
+    made, trials, added = scheduler(None), list[Trial](), 0
+    tune = SimpleNamespace(get_trials=lambda: trials)
+    for number, status in steps:
+        if number >= len(trials):
+            trials.append(Trial("toy", stub=True, trial_id=str(added)))
+            added += 1
+            made.on_trial_add(tune, trials[-1])
+        elif status == "again" and trials[number].status != Trial.TERMINATED:
+            trials.append(trials.pop(number))
+            trials[-1].set_status(Trial.PENDING)
+            made.on_trial_add(tune, trials[-1])
+        elif status != "again" and not trials[number].is_finished():
+            trials[number].set_status(status)
+        assert made.choose_trial_to_run(tune) is FIFOScheduler().choose_trial_to_run(tune)

@@ -26,7 +26,7 @@ class Watched:
 
     def __init__(self, *, facts: dict | None = None, interrupted: bool = False, **settings: object) -> None:
         self.clock, self.rows = Clock(), list[dict]()
-        usage = TimeUsed(facts or {}, lambda: self.rows, clock=self.clock)
+        usage = TimeUsed(facts or {}, lambda: sum(row["wall_s"] for row in self.rows), clock=self.clock)
         usage.open(workers=2, cpus=1, gpus=0)
         box = TeacherBox(OBJECTIVES, {"retention": 100.0, "params": 1000.0})
         self.rules = StopRules(
@@ -257,3 +257,5 @@ def test_run_json_gets_time_used_and_hypervolume() -> None:
     facts = watched.rules.to_dict()
     assert (facts["wall_s"], facts["device"]) == (15.0, "CPU")
     assert facts["hypervolume"]["percent"] == pytest.approx(25.0)
+    del facts["hypervolume"]["series"]
+    assert watched.rules.so_far() == facts

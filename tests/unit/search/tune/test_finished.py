@@ -27,7 +27,7 @@ def watching(monkeypatch: pytest.MonkeyPatch, say: Callable[[str], None], packed
     box = TeacherBox(OBJECTIVES, {"retention": 100.0, "params": 1000.0})
     watched = Watched(
         scheduler=SimpleNamespace(verdict=lambda name: None),  # type: ignore[arg-type]  # nobody is judged
-        rules=StopRules(StopSection(), used=TimeUsed({}, lambda: []), growth=Growth(box, OBJECTIVES)),
+        rules=StopRules(StopSection(), used=TimeUsed({}, lambda: 0.0), growth=Growth(box, OBJECTIVES)),
         progress=Progress(io.StringIO()),
         quality="retention",
         trials=lambda: 1,

@@ -48,7 +48,7 @@ class Search:
         )
         self.one = candidate.candidate_id
         box = TeacherBox(OBJECTIVES, {"retention": 100.0, "params": 1000.0})
-        used = TimeUsed({}, lambda: self.recorder.rows)
+        used = TimeUsed({}, lambda: self.recorder.trained_s)
         used.open(workers=1, cpus=1, gpus=0)
         self.rules = StopRules(StopSection(), used=used, growth=Growth(box, OBJECTIVES))
         self.scheduler = MOAsha(RungConfig(rungs=(1,), reduction_factor=2), OBJECTIVES, folder=folder)

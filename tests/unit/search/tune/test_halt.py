@@ -33,7 +33,7 @@ class NoRecord:
 @pytest.fixture
 def rules() -> StopRules:
     box = TeacherBox(OBJECTIVES, {"retention": 100.0, "params": 1000.0})
-    used = TimeUsed({}, lambda: [])
+    used = TimeUsed({}, lambda: 0.0)
     used.open(workers=1, cpus=1, gpus=0)
     return StopRules(StopSection(), used=used, growth=Growth(box, OBJECTIVES))
 
