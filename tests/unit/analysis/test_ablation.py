@@ -116,6 +116,32 @@ def test_epochs_to_be_as_good_are_read_between_measurements() -> None:
     assert judged({"faster": ["some", "slow"]}, slow, some).outcome == UNDECIDED
 
 
+def test_trainings_that_go_on_may_come_yet_to_where_they_are_not() -> None:
+    slow = arm("slow", [80.0, 80.0], [{4: 70.0, 8: 80.0}] * 2)
+    claim = {"faster": ["fast", "slow"]}
+    begun = arm("fast", [], [{1: 60.0}, {1: 61.0}, {1: 62.0}])
+    assert judged(claim, slow, begun).outcome == UNDECIDED
+    half = Arm(name="fast", values={0: 90.0, 1: 90.0}, curves={0: {2: 80.0, 8: 90.0}, 1: {2: 80.0, 8: 90.0}, 2: {1: 60.0}},
+               costs={}, ends={})  # fmt: skip
+    found = judged(claim, slow, half)
+    assert (found.outcome, found.interval.estimate) == (HOLDS, 4.0)
+    assert judged(claim, slow, arm("fast", [70.0], [{8: 70.0}])).outcome == UNDECIDED, (
+        "one seed tells nothing"
+    )
+
+
+def test_nothing_saturates_while_an_arm_is_not_measured() -> None:
+    rising = [
+        arm(name, [level - 0.1, level, level + 0.1]) for name, level in (("1", 80), ("2", 90), ("3", 90.2))
+    ]
+    claim = {"saturates": ["1", "2", "3", "4"], "at": "2"}
+    found = judged(claim, *rising, arm("4", [90.1]))
+    assert found.outcome == UNDECIDED
+    assert found.told.endswith("; of less than two seeds: 4")
+    assert judged(claim, *rising, arm("4", [90.2, 90.3])).outcome == HOLDS
+    assert judged(claim | {"at": "1"}, *rising, arm("4", [])).outcome == FAILS, "what is better stays better"
+
+
 ROWS = [
     row(name, "embedded", "blip", seed=seed, at={10: value}, top1=value)
     for name, seed, value in (
