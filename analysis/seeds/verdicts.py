@@ -6,6 +6,7 @@ difference could not be seen (Schuirmann 1987, Journal of Pharmacokinetics and B
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,8 +86,14 @@ class Judge:
         (one, other), than = claim["better"], claim.get("than")
         if than:
             sign = 1.0 if self.maximise else -1.0
-            samples = [self.arms[name].sample for name in (one, other, *than)]
-            found = contrast(list(zip((sign, -sign, -sign, sign), samples, strict=True)))
+            weights = Counter[
+                str
+            ]()  # an arm that both differences have is the same in both: its chance cancels out, too
+            for name, weight in zip((one, other, *than), (1, -1, -1, 1), strict=True):
+                weights[name] += weight
+            found = contrast(
+                [(sign * weight, self.arms[name].sample) for name, weight in weights.items() if weight]
+            )
             bound = 0.0
             told = f"{one} over {other}, less {than[0]} over {than[1]}: {points(found)}"
         else:

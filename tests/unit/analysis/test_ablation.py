@@ -76,6 +76,17 @@ def test_verdicts_by_intervals(claim: Claim, outcome: str) -> None:
     assert judged(claim, *arms).outcome == outcome
 
 
+def test_an_arm_that_two_differences_share_adds_no_chance_to_their_difference() -> None:
+    noisy = [70.0, 80.0, 90.0]
+    found = judged({"better": ["a", "c"], "than": ["b", "c"]}, arm("a", A), arm("b", B), arm("c", noisy))
+    truth = stats.ttest_ind(A, B, equal_var=False).confidence_interval(0.95)
+    assert (found.interval.low, found.interval.high) == pytest.approx((truth.low, truth.high), rel=1e-6)
+    assert found.outcome == HOLDS
+    twice = judged({"better": ["a", "c"], "than": ["c", "b"]}, arm("a", A), arm("b", B), arm("c", C))
+    parts = [(1.0, A), (1.0, B), (-2.0, C)]
+    assert twice.interval == contrast(parts)
+
+
 def test_where_less_is_better_the_sign_turns() -> None:
     assert judged({"better": ["b", "a"]}, arm("a", A), arm("b", B), maximise=False).outcome == HOLDS
 
