@@ -131,9 +131,8 @@ def stored(request: Request, *, say: Say) -> AbstractContextManager[None]:
 
     lies = request.resume or request.out
     runs = (lies.absolute().parent if lies else RUNS) if _on_cluster(request) else None
-    kept = read_facts(request.resume).get("storage") if request.resume else ""
-    copies = request.node_copies
-    return places.stored(request.storage, kept=str(kept or ""), runs=runs, copies=copies, say=say)
+    kept = str(read_facts(request.resume).get("storage") or "") if request.resume else ""
+    return places.stored(request.storage, kept=kept, runs=runs, copies=request.node_copies, say=say)
 
 
 def _on_cluster(request: Request) -> bool:
@@ -197,7 +196,7 @@ def check_place(address: str | None, space: Space, *, say: Say) -> None:
     Raises:
         ResourceError: this machine does not hold a trial or Ray itself, or there is no cluster at the address.
     """
-    from search.tune.machine import check_machine, ray_runs_here
+    from search.tune.machine import check_compiled, check_machine, ray_runs_here
 
     if ray_runs_here():
         return  # `cluster` asks that one
@@ -209,6 +208,7 @@ def check_place(address: str | None, space: Space, *, say: Say) -> None:
     asked = space.resources
     for line in check_machine(workers=asked.workers_per_trial, cpus=asked.cpus_per_worker, gpus=asked.gpus):
         say(line)
+    check_compiled(space)
 
 
 def chosen_space(request: Request, *, say: Say) -> tuple[Space, Mapping[str, str], Sequence[str]]:

@@ -164,7 +164,7 @@ class TrainingSection(Section):
     accumulate: SearchedCount = 1
     itm_negatives: Negatives = "teacher"
     fused_every: SearchedCount = 1
-    fused_from: Annotated[float | Domain, searched(Number(low=0))] = 0.0
+    fused_from: Annotated[float | Domain, searched(Number(low=0, high=1))] = 0.0
     negatives: NegativesFrom = "rank"
     temperature_floor: Annotated[float | Domain, searched(_FLOOR)] = 0.01
 

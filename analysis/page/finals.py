@@ -1,6 +1,6 @@
 """Students that were trained longer: what they keep of their teacher in each task, beside two controls."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis import wording
@@ -27,7 +27,7 @@ def finals_section(run: Run) -> Markup:
             command(command_line("search/finalise.py", run.folder, "--pick", "front", "--epochs", "40")),
             id_=ANCHOR,
         )
-    *earlier, last = known["finals"]
+    last = _last_told(known["finals"])
     found = summarised(last)
     compressed = forms_rows(last)
     return section(
@@ -45,7 +45,7 @@ def finals_section(run: Run) -> Markup:
         )
         if compressed
         else "",
-        paragraph(_notes(last, len(earlier)), class_="note"),
+        paragraph(_notes(last, known["finals"]), class_="note"),
         command(str(last["command"])) if last["command"] else "",
         id_=ANCHOR,
     )
@@ -75,9 +75,17 @@ def _student(one: StudentFigures, finals: Mapping[str, Any]) -> Markup:
     )
 
 
-def _notes(finals: Mapping[str, Any], earlier: int) -> str:
-    """Return what is to be known of the figures."""
-    told = [str(one) for one in finals.get("notes") or []]
-    if earlier:
-        told.append(f"{wording.plural(earlier, 'earlier request')} stand in finalised.json, too")
+def _last_told(finals: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the request that was worked on last, of those that have figures of a student where any has."""
+    told = [one for one in finals if any(row["candidate_id"] for row in one["rows"])]
+    return (told or finals)[-1]
+
+
+def _notes(last: Mapping[str, Any], finals: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is to be known of the figures of one of several requests."""
+    told = [str(one) for one in last.get("notes") or []]
+    if last is not finals[-1]:
+        told.append(f"a later request has no figures yet: {finals[-1]['command']}")
+    elif len(finals) > 1:
+        told.append(f"{wording.plural(len(finals) - 1, 'earlier request')} stand in finalised.json, too")
     return ". ".join(one[:1].upper() + one[1:] for one in told) + ("." if told else "")

@@ -25,6 +25,11 @@ REQUEST: Mapping[str, Form] = {
     "models": list_of(MAPPING),
     "forms": list_of(MAPPING),
 }
+MAYBE_ASKED: Mapping[str, Form] = {
+    "teachers": _TEXTS,
+    "domains": list_of(TEXT),
+    "notes": list_of(TEXT),
+}
 ROW: Mapping[str, Form] = {
     **dict.fromkeys(("candidate_id", "method", "stage", "domain"), TEXT),
     "seed": WHOLE,
@@ -39,7 +44,7 @@ MODEL: Mapping[str, Form] = {
         lambda value: isinstance(value, dict) and all(v is None or is_number(v) for v in value.values()),
     ),
 }
-MAYBE: Mapping[str, Form] = {"metrics": FIGURES, "wall_s": NUMBER, "folder": TEXT}
+MAYBE: Mapping[str, Form] = {"metrics": FIGURES, "wall_s": NUMBER, "folder": TEXT, "teacher": TEXT}
 
 
 def read_finals(folder: Path) -> dict[str, Any] | None:
@@ -57,13 +62,16 @@ def read_finals(folder: Path) -> dict[str, Any] | None:
         raise _wrong(path, "finals", list_of(MAPPING))
     for number, one in enumerate(content["finals"]):
         place = f"finals[{number}]"
-        _check(path, place, one, REQUEST)
+        _check(path, place, one, REQUEST | _there(one, MAYBE_ASKED))
         for name, forms in (("rows", ROW), ("models", MODEL), ("forms", MODEL)):
             for index, row in enumerate(one[name]):
-                _check(path, f"{place}.{name}[{index}]", row, forms)
-                known = {key: form for key, form in MAYBE.items() if row.get(key) is not None}
-                _check(path, f"{place}.{name}[{index}]", row, known)
+                _check(path, f"{place}.{name}[{index}]", row, forms | _there(row, MAYBE))
     return content
+
+
+def _there(content: Mapping[str, Any], forms: Mapping[str, Form]) -> dict[str, Form]:
+    """Return the forms of what may be missing, and is there."""
+    return {key: form for key, form in forms.items() if content.get(key) is not None}
 
 
 def _check(path: Path, place: str, content: Mapping[str, Any], forms: Mapping[str, Form]) -> None:

@@ -6,6 +6,7 @@ difference could not be seen (Schuirmann 1987, Journal of Pharmacokinetics and B
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,8 +86,14 @@ class Judge:
         (one, other), than = claim["better"], claim.get("than")
         if than:
             sign = 1.0 if self.maximise else -1.0
-            samples = [self.arms[name].sample for name in (one, other, *than)]
-            found = contrast(list(zip((sign, -sign, -sign, sign), samples, strict=True)))
+            weights = Counter[
+                str
+            ]()  # an arm that both differences have is the same in both: its chance cancels out, too
+            for name, weight in zip((one, other, *than), (1, -1, -1, 1), strict=True):
+                weights[name] += weight
+            found = contrast(
+                [(sign * weight, self.arms[name].sample) for name, weight in weights.items() if weight]
+            )
             bound = 0.0
             told = f"{one} over {other}, less {than[0]} over {than[1]}: {points(found)}"
         else:
@@ -110,32 +117,38 @@ class Judge:
         where = f"from {knee} on" if knee is not None else "nowhere"
         told = f"{rival} over {at}: {points(found)}; the best, {best}, is surely less than {within:g} points better {where}"
         outcome = _below(found, within)
+        if outcome == HOLDS and (unsure := [name for name in names if len(self.arms[name].sample) < 2]):
+            outcome = UNDECIDED  # the best of all may be among them
+            told += f"; of less than two seeds: {', '.join(unsure)}"
         return Verdict(words=words, outcome=outcome, told=told, interval=found)
 
     def _faster(self, words: str, claim: Mapping[str, Any]) -> Verdict:
         (one, other), above = claim["faster"], claim.get("above")
         bound = 1.0 if above is None else float(above)
-        fast, slow = self.arms[one], self.arms[other]
-        if not slow.sample or not fast.curves:
+        fast, slow = (self._finished(name) for name in (one, other))
+        if not slow or not fast:
             none = Interval(estimate=math.nan, low=-math.inf, high=math.inf)
-            told = f"{one if slow.sample else other} was not measured"
+            told = f"{one if slow else other} was not measured"
             return Verdict(words=words, outcome=UNDECIDED, told=told, interval=none)
-        goal = statistics.fmean(slow.sample)
-        whole = max(epoch for curve in slow.curves.values() for epoch in curve)
-        factors = [
-            whole / reached for curve in fast.curves.values() if (reached := self.reached(curve, goal))
-        ]
-        missed = len(fast.curves) - len(factors)
+        goal = statistics.fmean(self.arms[other].sample)
+        whole = max(epoch for curve in slow for epoch in curve)
+        factors = [whole / reached for curve in fast if (reached := self.reached(curve, goal))]
+        missed = len(fast) - len(factors)
         found = contrast([(1.0, factors)])
         if missed:  # it never came that far: whatever the others did, there is no factor of all seeds
             found = Interval(estimate=found.estimate, low=-math.inf, high=found.high)
         told = (
             f"{one} is as good as {other} ends ({goal:.1f}, {whole} epochs) {_factor(found)}"
-            f"{f', with {missed} of {len(fast.curves)} seeds not at all' if missed else ''}"
+            f"{f', with {missed} of {len(fast)} seeds not at all' if missed else ''}"
         )
-        none_came = missed == len(fast.curves)
+        none_came = missed == len(fast) > 1
         outcome = FAILS if none_came else UNDECIDED if missed else _above(found, bound)
         return Verdict(words=words, outcome=outcome, told=told, interval=found)
+
+    def _finished(self, name: str) -> list[Mapping[int, float]]:
+        """Return the curves of an arm's trainings that are through: one that goes on may come yet to where it is not."""
+        arm = self.arms[name]
+        return [curve for seed, curve in arm.curves.items() if seed in arm.values]
 
     def reached(self, curve: Mapping[int, float], goal: float) -> float:
         """Return the epochs after which a curve is as good as `goal`, straight between measurements; 0 for never.

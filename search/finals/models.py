@@ -55,7 +55,8 @@ def form_rows(
 ) -> list[dict[str, Any]]:
     """Return a row for each form of each teacher and each student of seed 0: float32, int8, and the teacher pruned.
 
-    A teacher is pruned to as many weights as each of its students has. All of it is measured on a CPU, one after the other.
+    A teacher is pruned to as many weights as each of its students has. All of it is measured on a CPU, one after the other. A
+    student that reads its teacher has no row: most of what it costs is not its own, and stays as it is in every form.
 
     Args:
         plan: whose finalists they are.
@@ -69,6 +70,9 @@ def form_rows(
     sizes = {key: _static(subject).params for key, subject in subjects.items()}
     rows = []
     for (owner, candidate_id), subject in subjects.items():
+        if subject.reads is not None:
+            say(f"forms of {candidate_id}: left out, it reads its teacher whenever it is used")
+            continue
         line = next((one for one in lines if one.candidate_id == candidate_id and _is_first(one)), None)
         finalist = next(one for one in plan.finalists if one.job.teacher == owner)
         asked = plan.measuring(finalist, of=LONGER if candidate_id else "")

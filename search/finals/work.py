@@ -13,6 +13,7 @@ from typing import Any
 from search.finals.lines import DONE, LONGER, SEARCHED, Asked, Beat, Line, Stage, finished
 from spaces.errors import CheckpointError
 from spaces.files import make_folder, write_text
+from trainables.datasets.cache_folder import storage
 from trainables.training.control import Row
 from trainables.training.measuring import measure_model
 from trainables.trial import Launch
@@ -71,7 +72,10 @@ def _train(stage: Stage, launch: Launch, say: Say) -> Row:
         say(Beat(key=stage.key, epochs=int(row["epoch"])).told())
 
     threads = max(1, int(launch.cpus))
-    job = replace(stage.job, device="cuda" if launch.gpus else "cpu", threads=threads)
+    device = "cuda" if launch.gpus else "cpu"
+    job = replace(
+        stage.job, device=device, threads=threads, storage=storage()
+    )  # of this call, not of the search
     folder = make_folder(Path(job.folder))
     job.write(folder / "candidate.json")
     log = str(folder / "training.log")
@@ -109,6 +113,7 @@ def _measured(asked: Asked, folder: Path | None, launch: Launch, name: str, say:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
+    known = known if isinstance(known, dict) else {}
     if not isinstance(known.get(asked.key), dict):
         began = time.monotonic()
         order = replace(asked.order, student=str(folder), device="cuda" if launch.gpus else "cpu")

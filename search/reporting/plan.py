@@ -92,7 +92,8 @@ def _gpu_lines(space: Space) -> list[str]:
     lines = [f"GPUs of a trial: {told}"] if resources.gpus != 0 else []
     if resources.compiled:
         lines.append(
-            "torch.compile makes kernels of the layers of students and live teachers (resources.compiled)"
+            "torch.compile makes kernels of the layers of students and live teachers (resources.compiled), for GPUs alone: "
+            "without any the search is refused"
         )
     return lines
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from analysis.wording import plural
 from spaces.errors import ResourceError
+from spaces.schema import Space
 from trainables.share import core_share, free_memory
 
 SOCKETS = (
@@ -40,6 +41,23 @@ def check_machine(*, workers: int, cpus: int, gpus: float | None) -> list[str]:
     _, moved = temporary_folder()
     _, token = cluster_secret()
     return [*lines, *_memory(cores // (workers * cpus)), *filter(None, (moved, token))]
+
+
+def check_compiled(space: Space, gpus: float | None = None) -> None:
+    """Refuse to compile layers for GPUs where trials have none.
+
+    Args:
+        space: of the search.
+        gpus: of a trial; None asks for those of this machine.
+
+    Raises:
+        ResourceError: says so.
+    """
+    if space.resources.compiled and not (_num_gpus(1.0) if gpus is None else gpus):
+        raise ResourceError(
+            f"{space.place('resources.compiled')}: got true, and trials here have no GPU; allowed: false. Delete it, or add "
+            "--set resources.compiled=false."
+        )
 
 
 def ray_runs_here() -> bool:

@@ -13,11 +13,11 @@ from ray.exceptions import RayError
 from search.inputs.inputs import Inputs
 from search.inputs.places import PATH_OPTIONS, copied_parts, copied_teacher, files_of_students
 from search.tune import cluster
+from search.tune.machine import check_compiled
 from search.tune.tasks import Say, Tasks
 from spaces.errors import ResourceError, StorageError
 from spaces.files import write_text
 from spaces.paths import listed, settled
-from spaces.schema import Space
 from trainables.datasets.cache_folder import storage
 from trainables.datasets.node_copies import FLAG, node_copies, usable
 from trainables.teachers import TEACHERS
@@ -61,18 +61,6 @@ def at_work(inputs: Inputs, address: str | None, *, say: Say) -> Iterator[None]:
             yield
         finally:
             inputs.elsewhere = None
-
-
-def check_compiled(space: Space, gpus: float) -> None:
-    """Refuse to compile layers for GPUs where trials have none.
-
-    Raises:
-        ResourceError: says so.
-    """
-    if space.resources.compiled and not gpus:
-        raise ResourceError(
-            f"{space.place('resources.compiled')}: got true, and trials here have no GPU; allowed: false. Delete it."
-        )
 
 
 def has_nodes() -> bool:

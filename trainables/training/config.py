@@ -8,6 +8,7 @@ from trainables.configs import require_counts
 
 FROM_0, ABOVE_0 = {"rule": Number(low=0)}, {"rule": Number(low=0, open_low=True)}
 STEPS = {"rule": Number(whole=True, low=0)}
+SHARE = {"rule": Number(low=0, high=1)}
 FLOOR = {"rule": Number(low=0, open_low=True, high=0.5)}
 
 
@@ -44,7 +45,7 @@ class TrainingConfig:
     accumulate: int = 1
     itm_negatives: str = "teacher"
     fused_every: int = 1
-    fused_from: float = field(default=0.0, metadata=FROM_0)
+    fused_from: float = field(default=0.0, metadata=SHARE)
     negatives: str = "rank"
     temperature_floor: float = field(default=0.01, metadata=FLOOR)
 

@@ -76,6 +76,17 @@ def test_verdicts_by_intervals(claim: Claim, outcome: str) -> None:
     assert judged(claim, *arms).outcome == outcome
 
 
+def test_an_arm_that_two_differences_share_adds_no_chance_to_their_difference() -> None:
+    noisy = [70.0, 80.0, 90.0]
+    found = judged({"better": ["a", "c"], "than": ["b", "c"]}, arm("a", A), arm("b", B), arm("c", noisy))
+    truth = stats.ttest_ind(A, B, equal_var=False).confidence_interval(0.95)
+    assert (found.interval.low, found.interval.high) == pytest.approx((truth.low, truth.high), rel=1e-6)
+    assert found.outcome == HOLDS
+    twice = judged({"better": ["a", "c"], "than": ["c", "b"]}, arm("a", A), arm("b", B), arm("c", C))
+    parts = [(1.0, A), (1.0, B), (-2.0, C)]
+    assert twice.interval == contrast(parts)
+
+
 def test_where_less_is_better_the_sign_turns() -> None:
     assert judged({"better": ["b", "a"]}, arm("a", A), arm("b", B), maximise=False).outcome == HOLDS
 
@@ -114,6 +125,32 @@ def test_epochs_to_be_as_good_are_read_between_measurements() -> None:
     assert judged({"faster": ["never", "slow"]}, slow, never).outcome == FAILS
     some = arm("some", [70.0, 90.0], [{8: 70.0}, {1: 90.0}])
     assert judged({"faster": ["some", "slow"]}, slow, some).outcome == UNDECIDED
+
+
+def test_trainings_that_go_on_may_come_yet_to_where_they_are_not() -> None:
+    slow = arm("slow", [80.0, 80.0], [{4: 70.0, 8: 80.0}] * 2)
+    claim = {"faster": ["fast", "slow"]}
+    begun = arm("fast", [], [{1: 60.0}, {1: 61.0}, {1: 62.0}])
+    assert judged(claim, slow, begun).outcome == UNDECIDED
+    half = Arm(name="fast", values={0: 90.0, 1: 90.0}, curves={0: {2: 80.0, 8: 90.0}, 1: {2: 80.0, 8: 90.0}, 2: {1: 60.0}},
+               costs={}, ends={})  # fmt: skip
+    found = judged(claim, slow, half)
+    assert (found.outcome, found.interval.estimate) == (HOLDS, 4.0)
+    assert judged(claim, slow, arm("fast", [70.0], [{8: 70.0}])).outcome == UNDECIDED, (
+        "one seed tells nothing"
+    )
+
+
+def test_nothing_saturates_while_an_arm_is_not_measured() -> None:
+    rising = [
+        arm(name, [level - 0.1, level, level + 0.1]) for name, level in (("1", 80), ("2", 90), ("3", 90.2))
+    ]
+    claim = {"saturates": ["1", "2", "3", "4"], "at": "2"}
+    found = judged(claim, *rising, arm("4", [90.1]))
+    assert found.outcome == UNDECIDED
+    assert found.told.endswith("; of less than two seeds: 4")
+    assert judged(claim, *rising, arm("4", [90.2, 90.3])).outcome == HOLDS
+    assert judged(claim | {"at": "1"}, *rising, arm("4", [])).outcome == FAILS, "what is better stays better"
 
 
 ROWS = [

@@ -122,6 +122,26 @@ def test_terminal_and_report_tell_the_same(make_run: Callable[..., Path]) -> Non
     assert "not clear of chance" in told or "[" in told
 
 
+def test_a_request_that_has_no_figures_yet_does_not_hide_those_of_the_one_before(
+    make_run: Callable[..., Path],
+) -> None:
+    folder = make_run()
+    begun = finals(
+        key="later", epochs=9, command="python search/finalise.py later", rows=finals()["rows"][:1]
+    )
+    for told, words in (
+        ([finals(), begun], "A later request has no figures yet: python search/finalise.py later"),
+        ([begun, finals()], "1 earlier request stand"),
+    ):
+        (folder / FINALS_FILE).write_text(json.dumps({"version": 1, "finals": told}))
+        shown = finals_section(read_run(folder))
+        assert "gain over no distillation: +43.5" in shown
+        assert "Trained 5 epochs longer" in shown
+        assert words in shown
+    (folder / FINALS_FILE).write_text(json.dumps({"version": 1, "finals": [begun]}))
+    assert "Trained 9 epochs longer" in finals_section(read_run(folder))
+
+
 @pytest.mark.parametrize(
     "spoilt",
     [
@@ -130,6 +150,9 @@ def test_terminal_and_report_tell_the_same(make_run: Callable[..., Path]) -> Non
         {"counts": {"vqa": 3}},
         {"models": [{"candidate_id": ID, "form": "int8", "costs": {"params": "many"}}]},
         {"epochs": -1},
+        {"domains": 3},
+        {"teachers": [ID]},
+        {"notes": "none"},
     ],
 )
 def test_a_damaged_file_is_told_by_its_place(spoilt: dict[str, Any], tmp_path: Path) -> None:

@@ -92,6 +92,11 @@ def test_a_sound_space_loads_with_numbers_as_numbers(load: Load) -> None:
             "13, training.lr: got inf; allowed: a number above 0. Write a plain number.",
         ),
         (
+            "lr: 1e-3",
+            "lr: 1e-3, fused_from: 3",
+            "13, training.fused_from: got 3; allowed: a number >= 0 and <= 1. Lower it.",
+        ),
+        (
             "params: min",
             "params: down",
             "14, objectives.params: got 'down'; allowed: max, min. Write one of them.",

@@ -1,5 +1,6 @@
 """What holds in training alone: dropout and drop-path where BLIP has them, and what is computed again instead of kept."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +45,16 @@ def make_regular(model: Any, how: Regular) -> None:
             block.drop_path1, block.drop_path2 = (DropPath(rate) if rate else nn.Identity() for _ in range(2))
 
 
-def run(again: bool, layer: nn.Module, *inputs: Any) -> Any:
-    """Return what a layer makes of its inputs; where it is computed again, nothing else of it is kept for the backward pass."""
+def run(again: bool, layer: nn.Module, *inputs: Any, by: Callable[..., Any] | None = None) -> Any:
+    """Return what a layer makes of its inputs; where it is computed again, nothing else of it is kept for the backward pass.
+
+    Args:
+        again: whether it is.
+        layer: in training or not.
+        inputs: of it.
+        by: the way of the layer that they are of; None for its own call.
+    """
+    made = layer if by is None else by
     if again and layer.training and torch.is_grad_enabled():
-        return checkpoint(layer, *inputs, use_reentrant=False)
-    return layer(*inputs)
+        return checkpoint(made, *inputs, use_reentrant=False)
+    return made(*inputs)

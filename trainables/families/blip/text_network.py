@@ -195,6 +195,14 @@ class TextLayer(nn.Module):
         found: tuple[Tensor, Tensor | None] = attention(states, among, mask, causal=causal, want_map=want_map)
         return found
 
+    def with_two(self, states: Tensor, mask: Tensor, tokens: Tensor, tokens_2: Tensor) -> Tensor:
+        """Return the states (B, T, D) after the layer of a text that is read with two pictures, see `read_with_two`."""
+        states, _ = self.attend(states, mask, decode=False)
+        if self.second is not None:
+            assert self.cross_attention is not None
+            states = self.second(states, self.cross_attention, tokens, tokens_2)
+        return self.feed_forward(states)
+
     def feed_forward(self, states: Tensor) -> Tensor:
         """Return the states (B, T, D) after the feed-forward sub-layer."""
         return self.norm(states + self.dropout(self.output(F.gelu(self.intermediate(states)))))
@@ -333,11 +341,7 @@ class TextNetwork(nn.Module):
         """
         states, mask = self.embed(ids_BT), mask_BT[:, None, None, :]
         for layer in cast("list[TextLayer]", self.layers):
-            states, _ = layer.attend(states, mask, decode=False)
-            if layer.second is not None:
-                assert layer.cross_attention is not None
-                states = layer.second(states, layer.cross_attention, tokens, tokens_2)
-            states = layer.feed_forward(states)
+            states = run(self.recomputed, layer, states, mask, tokens, tokens_2, by=layer.with_two)
         return states
 
     def embed(self, ids_BT: Tensor, first: int = 0) -> Tensor:

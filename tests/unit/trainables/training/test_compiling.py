@@ -66,8 +66,9 @@ def test_layers_of_student_and_live_teacher_are_compiled_where_there_is_a_gpu(
         compile_layers(live, student, teacher, torch.device("cuda"), say=print)  # type: ignore[arg-type]
 
 
-def test_a_space_whose_trials_have_no_gpu_is_refused() -> None:
-    from search.tune.shared import check_compiled
+def test_a_space_whose_trials_have_no_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from search.start import check_place
+    from search.tune.machine import check_compiled
 
     with pytest.raises(SpaceError, match=r"resources\.compiled: got true with gpus_per_worker 0"):
         load_space(SPACE, ["resources.compiled=true", "resources.gpus_per_worker=0"])
@@ -76,3 +77,8 @@ def test_a_space_whose_trials_have_no_gpu_is_refused() -> None:
     check_compiled(load_space(SPACE, []), 0.0)
     with pytest.raises(ResourceError, match=r"resources\.compiled: got true, and trials here have no GPU"):
         check_compiled(space, 0.0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ResourceError, match=r"resources\.compiled: got true, and trials here have no GPU"):
+        check_place(None, space, say=print)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    check_place(None, space, say=print)

@@ -170,6 +170,33 @@ def test_each_side_alone_keeps_less_where_it_is_computed_again(side: str) -> Non
     assert kept_bytes(forward) == whole, "the other side changes nothing"
 
 
+def test_statements_on_two_pictures_keep_less_where_they_are_computed_again_and_have_the_same_gradients() -> (
+    None
+):
+    sizes = {"text": EncoderConfig(width=32, depth=6, heads=2), "fusion": tuple(range(6))}
+    model = with_second(lively(small_config(**sizes))).train()
+    (ids, mask), tokens = texts(), torch.randn(ROWS, 5, 32, generator=torch.Generator().manual_seed(2))
+
+    def forward() -> Tensor:
+        found: Tensor = model.text_network.read_with_two(ids, mask, tokens, tokens.flip(0))
+        return found
+
+    found, sizes_kept = [], []
+    for again in (False, True):
+        model.train_with(Regular(dropout=0.3, text_again=again))
+        sizes_kept.append(kept_bytes(forward))
+        model.zero_grad()
+        torch.manual_seed(0)
+        forward().sin().sum().backward()
+        found.append(
+            {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+        )
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(one, found[1][name]) for name, one in found[0].items())
+    inputs = 6 * 4 * forward().numel()
+    assert sizes_kept[1] + inputs < 0.4 * sizes_kept[0]
+
+
 def test_options_reach_the_model_and_hold_in_training_alone() -> None:
     sizes = Blip.sizes(small_config())
     given: dict[str, Any] = {
