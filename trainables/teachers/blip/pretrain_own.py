@@ -10,13 +10,12 @@ import argparse
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import BertWordPieceTokenizer
 
 from spaces.console import command
 from spaces.errors import DatasetError
@@ -34,8 +33,9 @@ from trainables.tasks.base import Task
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
 from trainables.teachers.blip.pretrain import LOSSES, say_metrics, train_epochs
+from trainables.teachers.loading import LARGEST_UNKNOWN_SHARE, unread
 from trainables.teachers.pretraining import run, say
-from trainables.tokenizer import Tokenizer, write_word_tokenizer
+from trainables.tokenizer import Tokenizer, word_divider, write_word_tokenizer
 from trainables.training.build import make_dataset
 from trainables.training.config import TrainingConfig
 
@@ -49,9 +49,7 @@ SPECIAL = 2  # tokens that frame a text
 FITTING = 0.99  # share of the texts that are to fit whole
 
 
-@cache
-def _divider() -> BertWordPieceTokenizer:
-    return BertWordPieceTokenizer(lowercase=True)
+_divider = cache(partial(word_divider, marks=True))
 
 
 def words_of(texts: Iterable[str]) -> Counter[str]:
@@ -101,7 +99,7 @@ def teacher_config(folder: Path, split: Split, *, image_size: int, words: int) -
         image_size=image_size,
         patch_size=PATCH,
         max_tokens=max_tokens,
-        vocabulary=write_word_tokenizer(folder, vocabulary_of(split, words), max_tokens),
+        vocabulary=write_word_tokenizer(folder, vocabulary_of(split, words), max_tokens, marks=True),
     )
 
 
@@ -141,6 +139,7 @@ def pretrain(told: argparse.Namespace) -> dict[str, Any]:
         say(line)
     sizes = teacher_config(folder, splits["train"], image_size=told.image_size, words=told.words)
     tokenizer = Tokenizer.from_folder(folder, sizes.vocabulary, sizes.max_tokens)
+    _check_known(tokenizer, splits)
     encoded = {name: EncodedSplit(split, tokenizer, preprocess) for name, split in splits.items()}
     losses = {name: options for name, options in LOSSES.items() if name != "vqa" or QUESTION in data.kinds}
     model = Blip(sizes)
@@ -170,6 +169,22 @@ def pretrain(told: argparse.Namespace) -> dict[str, Any]:
         dtype=torch.float16,
     )
     return measured
+
+
+def _check_known(tokenizer: Tokenizer, splits: Mapping[str, Split]) -> None:
+    """Refuse a vocabulary with which every search would refuse the teacher: told now, and not after hours.
+
+    Raises:
+        DatasetError: names the split, and what of it is not known.
+    """
+    for name, split in splits.items():
+        texts = {"captions": split.captions, "questions": split.questions, "answers": split.answers}
+        if told := unread(tokenizer, texts):
+            raise DatasetError(
+                f"--dataset: the vocabulary, {tokenizer.vocabulary.size:,} tokens of the texts to train on, does not know "
+                f"{', and '.join(told)} of {name}; allowed: {LARGEST_UNKNOWN_SHARE:.0%}. Raise --words, or give more pairs to "
+                "train on; a text without blanks between its words is one word here."
+            )
 
 
 def _measured(model: Blip, encoded: Mapping[str, EncodedSplit], tasks: Sequence[Task]) -> dict[str, Any]:

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+from transformers import AutoTokenizer
 
 from tests.unit.trainables.datasets.prepare import public
 from tests.unit.trainables.small import small_config
 from trainables.families.blip.architecture import BlipArchitecture
 from trainables.teachers.blip import pretrain_own
 from trainables.teachers.loading import check_pairing, load_teacher
-from trainables.tokenizer import write_word_tokenizer
+from trainables.tokenizer import Tokenizer, write_word_tokenizer
 from trainables.training.build import make_dataset
 
 COLOURS = {"crimson": (200, 10, 30), "azure": (20, 90, 230), "ochre": (190, 130, 20)}
@@ -25,7 +26,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def sizes(folder: Path, split: object, *, image_size: int, words: int) -> BlipArchitecture:
         folder.mkdir(exist_ok=True)
-        told = write_word_tokenizer(folder, pretrain_own.vocabulary_of(split, words), 12)  # type: ignore[arg-type]
+        found = pretrain_own.vocabulary_of(split, words)  # type: ignore[arg-type]
+        told = write_word_tokenizer(folder, found, 12, marks=True)
         return small_config(vocabulary=told, image_size=image_size, max_tokens=12)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -84,7 +86,8 @@ def test_pictures_decoded_at_each_look_make_the_same_teacher_as_those_that_are_k
     assert public.prepare("jsonl", pairs(tmp_path / "own"), tmp_path / "data") == 0
     found = []
     for how in ("mapped", "live"):
-        data = public.opened(tmp_path / "data", pixels=how, workers=0)
+        more = {"workers": 0} if how == "live" else {}
+        data = public.opened(tmp_path / "data", pixels=how, **more)
         monkeypatch.setattr(pretrain_own, "opened", lambda named, data=data: data)
         words = ["--dataset", "prepared:x", "--out", str(tmp_path / how), "--epochs", "1", "--pairs", "48"]
         assert pretrain_own.main([*words, "--image-size", "32"]) == 0
@@ -95,8 +98,36 @@ def test_pictures_decoded_at_each_look_make_the_same_teacher_as_those_that_are_k
 
 def test_words_are_counted_as_the_tokenizer_divides_them() -> None:
     assert pretrain_own.words_of(["A dog's 2 Dogs, née!", "一只 a"]) == {
-        "a": 2, "dog": 1, "'": 1, "s": 1, "2": 1, "dogs": 1, ",": 1, "nee": 1, "!": 1, "一": 1, "只": 1,
+        "a": 2, "dog": 1, "'": 1, "s": 1, "2": 1, "dogs": 1, ",": 1, "née": 1, "!": 1, "一": 1, "只": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["हिन्दी में कि की", "สวัสดี ครับ", "un café crème", "日本語の犬"])
+def test_words_of_other_scripts_stay_whole(tmp_path: Path, text: str) -> None:
+    words = tuple(pretrain_own.words_of([text]))
+    assert "".join(words) == text.replace(" ", "")
+    told = write_word_tokenizer(tmp_path, words, 24, marks=True)
+    for tokenizer in (Tokenizer.from_folder(tmp_path, told, 24), AutoTokenizer.from_pretrained(tmp_path)):
+        ids = (
+            tokenizer.captions([text])[0]
+            if isinstance(tokenizer, Tokenizer)
+            else tokenizer(text)["input_ids"]
+        )
+        assert len(set(ids)) == len(words) + 2
+        assert told.size > max(ids)
+        assert 1 not in ids, "every word is known"
+
+
+def test_a_vocabulary_that_a_search_would_refuse_is_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = pairs(tmp_path / "own")
+    flags = ["--dataset", f"jsonl:{file}", "--out", str(tmp_path / "out"), "--image-size", "32"]
+    assert pretrain_own.main([*flags, "--words", "3"]) == 2
+    told = capsys.readouterr().err
+    assert "the vocabulary, 9 tokens of the texts to train on, does not know" in told
+    assert "of the words of the captions" in told
+    assert "epoch 1" not in told
 
 
 @pytest.mark.parametrize(
