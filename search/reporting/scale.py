@@ -64,11 +64,13 @@ def _teacher_flops(inputs: Inputs) -> float:
     """Return what a teacher does for a pair: each mode that a loss of some candidate looks at, once."""
     name = inputs.space.teachers[0]
     teacher = inputs.teachers[name]
-    modes = sorted({want.mode for want in teacher_wants(inputs, name) if teacher.offers[want].rows})
+    wants = frozenset(want for want in teacher_wants(inputs, name) if teacher.offers[want].rows)
+    modes = sorted({want.mode for want in wants})
     servings = [Serving(mode=mode, tokens=longest_text(teacher.offers, mode)) for mode in modes]
     if not servings:
         return 0.0
-    return float(inputs.store.static(Subject(blueprint=teacher.blueprint, servings=servings)).flops)
+    asked = teacher.blueprint.deployed(wants)  # of a teacher of several checkpoints those that are asked
+    return float(inputs.store.static(Subject(blueprint=asked, servings=servings)).flops)
 
 
 def _hours(

@@ -10,6 +10,7 @@ from PIL import Image
 
 from search.inputs.inputs import Inputs
 from search.reporting.plan import describe, plan_lines
+from search.reporting.scale import _teacher_flops
 from spaces.errors import SpaceError
 from spaces.load import load_space
 from trainables.costs.subject import Subject
@@ -125,6 +126,16 @@ def test_a_cache_is_filled_once_and_its_size_told() -> None:
     (seen,) = numbers(lines, r"once, into the cache: .* x ([\d.e+]+) pairs")
     assert seen == pytest.approx(5_195_747, rel=0.01)
     assert any("at 0.5 (plan.mfu, assumed) of A100 of 312 TFLOP/s" in line for line in lines)
+
+
+def test_of_several_checkpoints_those_that_losses_ask_are_counted() -> None:
+    losses = "losses={itc: {weight: 1}, image_embedding: {weight: 1}}"
+    one, more = "Salesforce/blip-itm-base-coco", "captioning=Salesforce/blip-image-captioning-base"
+    found = [
+        _teacher_flops(planned(losses, f"teacher='{name},image_size=224'"))
+        for name in (one, f"retrieval={one},{more}")
+    ]
+    assert found[0] == found[1]
 
 
 def test_sizes_of_data_that_is_here_are_told_not_to_be_read(
