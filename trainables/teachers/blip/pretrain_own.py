@@ -110,8 +110,12 @@ def _tasks(model: Blip, split: EncodedSplit) -> list[Task]:
     return [task for task in made if not task.model_lack(offers) and not task.data_lack(split.fields)]
 
 
-def opened(named: str) -> Dataset:
+def opened(named: str, broken: str | None = None) -> Dataset:
     """Return the data set that `KIND:PLACE` names.
+
+    Args:
+        named: kind and place.
+        broken: what becomes of pictures that cannot be read, where its kind can leave them out.
 
     Raises:
         DatasetError: no such kind, no place, data that cannot be used, or data without captions.
@@ -121,7 +125,7 @@ def opened(named: str) -> Dataset:
         raise DatasetError(
             f"--dataset: got {named!r}; allowed: KIND:PLACE, such as jsonl:pairs.jsonl; kinds: {', '.join(DATASETS)}. Give one."
         )
-    data = make_dataset({"kind": kind, place_option(kind): place})
+    data = make_dataset({"kind": kind, place_option(kind): place, **({"broken": broken} if broken else {})})
     if CAPTION not in data.kinds:
         raise DatasetError(
             f"--dataset {named}: has no captions, which a teacher of pictures and texts learns from. Give some."
@@ -130,9 +134,20 @@ def opened(named: str) -> Dataset:
 
 
 def pretrain(told: argparse.Namespace) -> dict[str, Any]:
-    """Train the teacher, write its folder, and return its measured figures."""
+    """Train the teacher, write its folder, and return its measured figures.
+
+    Raises:
+        DatasetError: what is wrong with the data, with the flags that this command has.
+    """
+    try:
+        return _pretrained(told)
+    except DatasetError as error:
+        raise DatasetError(str(error).replace("--set dataset.broken=", "--broken ")) from error
+
+
+def _pretrained(told: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(told.seed)
-    data, folder = opened(told.dataset), told.out
+    data, folder = opened(told.dataset, told.broken), told.out
     preprocess = PreprocessConfig(image_size=told.image_size)
     splits = {name: data.split(name, framing=preprocess.framing, progress=say) for name in data.split_names}
     for line in (data.describe(), *data.remarks()):
@@ -232,6 +247,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--dataset", required=True, metavar="KIND:PLACE", help="such as jsonl:FILE or prepared:DIR"
+    )
+    parser.add_argument(
+        "--broken",
+        choices=("refuse", "quarantine"),
+        help="pictures that cannot be read end it, or are left out and listed (default refuse)",
     )
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of --pairs pairs (default {EPOCHS})")
     parser.add_argument("--pairs", type=_least(4), default=2000, help="of an epoch (default 2000)")

@@ -88,7 +88,7 @@ def test_pictures_decoded_at_each_look_make_the_same_teacher_as_those_that_are_k
     for how in ("mapped", "live"):
         more = {"workers": 0} if how == "live" else {}
         data = public.opened(tmp_path / "data", pixels=how, **more)
-        monkeypatch.setattr(pretrain_own, "opened", lambda named, data=data: data)
+        monkeypatch.setattr(pretrain_own, "opened", lambda named, broken, data=data: data)
         words = ["--dataset", "prepared:x", "--out", str(tmp_path / how), "--epochs", "1", "--pairs", "48"]
         assert pretrain_own.main([*words, "--image-size", "32"]) == 0
         found.append(load_file(tmp_path / how / "model.safetensors"))
@@ -143,6 +143,18 @@ def test_data_that_is_none_is_refused(
 ) -> None:
     assert pretrain_own.main(["--dataset", named, "--out", str(tmp_path / "out")]) == 2
     assert why in capsys.readouterr().err
+
+
+def test_broken_pictures_are_told_with_the_flag_that_leaves_them_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = pairs(tmp_path / "own")
+    (tmp_path / "own" / "3.png").write_bytes(b"")
+    flags = ["--dataset", f"jsonl:{file}", "--epochs", "1", "--pairs", "8", "--image-size", "32"]
+    assert pretrain_own.main([*flags, "--out", str(tmp_path / "out")]) == 2
+    assert "or leave out all that are broken: --broken quarantine." in capsys.readouterr().err
+    assert pretrain_own.main([*flags, "--out", str(tmp_path / "more"), "--broken", "quarantine"]) == 0
+    assert "1 of 24 pictures cannot be read and are left out: 3.png" in capsys.readouterr().err
 
 
 def test_data_without_captions_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
