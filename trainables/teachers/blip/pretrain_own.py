@@ -9,7 +9,7 @@ published one is at hand, this is it. It is far from what a large one would be; 
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ from spaces.files import make_folder
 from trainables.datasets import DATASETS, place_option
 from trainables.datasets.base import Dataset, Split
 from trainables.datasets.encoded import EncodedSplit
-from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
+from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig, merged_layers
 from trainables.families.blip.model import Blip
 from trainables.model_folder import Reading, write_model_folder
 from trainables.preprocess import PreprocessConfig
-from trainables.signals import CAPTION, QUESTION
+from trainables.signals import CAPTION, QUESTION, STATEMENT
 from trainables.tasks import DEFAULT
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import evaluate, make_tasks
@@ -45,6 +45,9 @@ WORDS = 8000  # of the data, the commonest; the others are unknown to the teache
 LONGEST_WORD = 100  # letters, beyond which WordPiece gives up
 PATCH = 16
 FEWEST_TOKENS, MOST_TOKENS = 8, 64
+NLVR2 = "nlvr2"
+READ = {"itc": CAPTION, "itm": CAPTION, "lm": CAPTION, "vqa": QUESTION, NLVR2: STATEMENT}
+"""Loss -> the kind of text that it learns from."""
 SPECIAL = 2  # tokens that frame a text
 FITTING = 0.99  # share of the texts that are to fit whole
 
@@ -68,7 +71,7 @@ def vocabulary_of(split: Split, most: int) -> tuple[str, ...]:
     Raises:
         DatasetError: there are no words.
     """
-    counts = words_of([*split.captions, *split.questions, *split.answers])
+    counts = words_of([*split.captions, *split.questions, *split.answers, *split.statements.texts])
     usable = {word: count for word, count in counts.items() if len(word) <= LONGEST_WORD}
     if not usable:
         raise DatasetError("--dataset: its texts hold no word. Give captions with words.")
@@ -80,7 +83,7 @@ def vocabulary_of(split: Split, most: int) -> tuple[str, ...]:
 
 def _tokens(split: Split) -> int:
     """Return how many tokens a text may have: 99 of 100 of the data fit whole."""
-    lengths = [sum(words_of([text]).values()) for text in split.captions]
+    lengths = [sum(words_of([text]).values()) for text in (*split.captions, *split.statements.texts)]
     pairs = zip(split.questions, split.answers, strict=True)
     lengths += [sum(words_of([question, answer]).values()) for question, answer in pairs]
     wanted = int(np.quantile(lengths, FITTING, method="higher")) + SPECIAL
@@ -104,8 +107,8 @@ def teacher_config(folder: Path, split: Split, *, image_size: int, words: int) -
 
 
 def _tasks(model: Blip, split: EncodedSplit) -> list[Task]:
-    """Return the usual tasks that model and data can do."""
-    made = make_tasks({name: {} for name in DEFAULT}).values()
+    """Return the usual tasks, and that of statements, which model and data can do."""
+    made = make_tasks({name: {} for name in (*DEFAULT, NLVR2)}).values()
     offers = Blip.offers(model.architecture)
     return [task for task in made if not task.model_lack(offers) and not task.data_lack(split.fields)]
 
@@ -118,7 +121,7 @@ def opened(named: str, broken: str | None = None) -> Dataset:
         broken: what becomes of pictures that cannot be read, where its kind can leave them out.
 
     Raises:
-        DatasetError: no such kind, no place, data that cannot be used, or data without captions.
+        DatasetError: no such kind, no place, data that cannot be used, or data without captions and statements.
     """
     kind, _, place = named.partition(":")
     if not place or kind not in DATASETS:
@@ -126,9 +129,10 @@ def opened(named: str, broken: str | None = None) -> Dataset:
             f"--dataset: got {named!r}; allowed: KIND:PLACE, such as jsonl:pairs.jsonl; kinds: {', '.join(DATASETS)}. Give one."
         )
     data = make_dataset({"kind": kind, place_option(kind): place, **({"broken": broken} if broken else {})})
-    if CAPTION not in data.kinds:
+    if not {CAPTION, STATEMENT} & data.kinds:
         raise DatasetError(
-            f"--dataset {named}: has no captions, which a teacher of pictures and texts learns from. Give some."
+            f"--dataset {named}: has no captions, and no statements on two pictures, which a teacher of pictures and texts "
+            "learns from. Give some."
         )
     return data
 
@@ -156,7 +160,9 @@ def _pretrained(told: argparse.Namespace) -> dict[str, Any]:
     tokenizer = Tokenizer.from_folder(folder, sizes.vocabulary, sizes.max_tokens)
     _check_known(tokenizer, splits)
     encoded = {name: EncodedSplit(split, tokenizer, preprocess) for name, split in splits.items()}
-    losses = {name: options for name, options in LOSSES.items() if name != "vqa" or QUESTION in data.kinds}
+    losses = {loss: LOSSES.get(loss, {}) for loss, kind in READ.items() if kind in data.kinds}
+    if STATEMENT in data.kinds:
+        sizes = replace(sizes, merged=merged_layers(sizes.text.depth, sizes.fusion))
     model = Blip(sizes)
     tasks = _tasks(model, encoded["val"])
     config = _training(told)
@@ -194,6 +200,7 @@ def _check_known(tokenizer: Tokenizer, splits: Mapping[str, Split]) -> None:
     """
     for name, split in splits.items():
         texts = {"captions": split.captions, "questions": split.questions, "answers": split.answers}
+        texts["statements"] = split.statements.texts
         if told := unread(tokenizer, texts):
             raise DatasetError(
                 f"--dataset: the vocabulary, {tokenizer.vocabulary.size:,} tokens of the texts to train on, does not know "

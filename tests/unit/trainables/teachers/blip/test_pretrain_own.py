@@ -10,12 +10,14 @@ from safetensors.numpy import load_file
 from transformers import AutoTokenizer
 
 from tests.unit.trainables.datasets.prepare import public
+from tests.unit.trainables.datasets.prepare.test_public_kinds import nlvr2
 from tests.unit.trainables.small import small_config
 from trainables.families.blip.architecture import BlipArchitecture
+from trainables.tasks.nlvr2 import Nlvr2
 from trainables.teachers.blip import pretrain_own
 from trainables.teachers.loading import check_pairing, load_teacher
 from trainables.tokenizer import Tokenizer, write_word_tokenizer
-from trainables.training.build import make_dataset
+from trainables.training.build import make_dataset, prepare_split
 
 COLOURS = {"crimson": (200, 10, 30), "azure": (20, 90, 230), "ochre": (190, 130, 20)}
 
@@ -78,6 +80,19 @@ def test_a_teacher_of_own_words_is_trained_measured_and_read(
     check_pairing(teacher, data, train.captions, questions=train.questions, answers=train.answers)
     assert teacher.tokenizer is not None
     assert teacher.tokenizer.unknown_share([*train.captions, *train.questions]) == 0
+
+
+def test_a_teacher_of_statements_reads_two_pictures(tmp_path: Path) -> None:
+    """Without captions it learns from statements alone; a search can ask it for the task `nlvr2`."""
+    assert public.prepare("nlvr2", nlvr2(tmp_path / "nlvr2"), tmp_path / "data") == 0
+    out = tmp_path / "teacher"
+    words = ["--dataset", f"prepared:{tmp_path / 'data'}", "--out", str(out), "--epochs", "1", "--pairs", "8"]
+    assert pretrain_own.main([*words, "--image-size", "32"]) == 0
+    teacher = load_teacher(str(out))
+    assert Nlvr2(Nlvr2.Config()).model_lack(teacher.offers) is None
+    assert list(teacher.files.measured["metrics"]["val"]) == ["nlvr2_accuracy"]
+    split = prepare_split(teacher, public.opened(tmp_path / "data"), "train", lambda line: None)
+    assert split.fields >= {"statement.ids", "picture_2.pixels"}
 
 
 def test_pictures_decoded_at_each_look_make_the_same_teacher_as_those_that_are_kept(
