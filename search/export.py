@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from spaces.console import command
 from spaces.errors import StudentSearchError
 from spaces.objectives import FRONT_COSTS
-from spaces.paths import user_path
+from spaces.paths import path_flag
 
 if TYPE_CHECKING:
     from analysis.run_folder import Trial
@@ -24,14 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python search/export.py",
         description="Write a student of a run as a model folder that loads elsewhere.",
     )
-    parser.add_argument("run", type=user_path, help="run folder, such as runs/dlip")
+    parser.add_argument("run", type=path_flag, help="run folder, such as runs/dlip")
     parser.add_argument(
         "--pick", required=True, metavar="ID|best|knee", help="a candidate id, or a point of a front"
     )
     parser.add_argument(
         "--axis", choices=FRONT_COSTS, default="params", help="the front of best and knee (default params)"
     )
-    parser.add_argument("--out", type=user_path, required=True, metavar="DIR", help="new folder")
+    parser.add_argument("--out", type=path_flag, required=True, metavar="DIR", help="new folder")
     options = parser.parse_args(arguments)
     try:
         from search.results.student_export import export

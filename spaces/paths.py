@@ -1,6 +1,7 @@
 """Paths as users type them: `~` is their home folder wherever a path may stand, in flags, spaces and Python calls."""
 
 import os
+from argparse import ArgumentTypeError
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -11,6 +12,17 @@ def user_path(text: str | os.PathLike[str]) -> Path:
     Shells expand `--out ~/x`, but neither `--out=~/x` nor `--dataset jsonl:~/x`; `Path.expanduser` raises on `~nobody`.
     """
     return Path(os.path.expanduser(text))
+
+
+def path_flag(text: str) -> Path:
+    """Return the path of a flag, as `user_path`; for `argparse`.
+
+    Raises:
+        ArgumentTypeError: it is empty, as a variable of a shell that is not set: it would mean the folder one is in.
+    """
+    if not text.strip():
+        raise ArgumentTypeError(f"got {text!r}; allowed: a path. Give one, or . for the folder you are in.")
+    return user_path(text)
 
 
 def settled(text: str | os.PathLike[str]) -> Path:

@@ -18,8 +18,10 @@ from spaces.rules import Number, Word
 from spaces.sections import Section
 
 PEAK_TFLOPS = {"A100": 312.0, "H100": 989.0, "H200": 989.0, "L4": 121.0, "L40S": 362.0, "V100": 125.0}
-"""10^12 FLOPs a second of dense bfloat16 (of the V100 float16), as their maker publishes; of the SXM form where there is one."""
+"""10^12 FLOPs a second of dense bfloat16 (of the V100 float16), of the SXM form where there is one: from NVIDIA's data sheets,
+some of which double them for sparsity. None was measured here."""
 MFU = 0.35
+"""An assumption, no measurement; `tests/benchmarks/device_step.py` measures it on a GPU."""
 
 _WHY = "no data set has as many"
 _IMAGES = Number(whole=True, low=1, high=10**10, why=_WHY)
@@ -45,7 +47,7 @@ class PlanSection(Section):
         data: source -> its size; what `--dry-run` plans with where the data set is not here.
         device: that trains, of `PEAK_TFLOPS`.
         peak_tflops: of another device, or of this one as you know it.
-        mfu: share of the peak that a training reaches, counted in FLOPs of the models (Chowdhery et al. 2022, appendix B).
+        mfu: an assumption: share of the peak that a training reaches, in FLOPs of the models (Chowdhery et al. 2022, appendix B).
     """
 
     data: dict[str, SourceSection] = Field(default_factory=dict)

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -275,11 +276,35 @@ def _unknown(backend: Backend | BaseTokenizer) -> int | None:
     return found
 
 
-def write_word_tokenizer(folder: Path, words: tuple[str, ...], max_tokens: int) -> VocabularyConfig:
-    """Write a word-level BERT tokenizer, for `transformers.AutoTokenizer` too; return its special ids."""
+def word_divider(vocabulary: Mapping[str, int] | None = None, *, marks: bool) -> BertWordPieceTokenizer:
+    """Return what divides texts into words in lower case, signs apart.
+
+    Args:
+        vocabulary: word -> id, of what is to read them.
+        marks: whether accents and signs of vowels stay, as `strip_accents` of BERT says: without them words of Hindi, Thai and
+            others lose letters. None of the published uncased ones keeps them.
+    """
+    return BertWordPieceTokenizer(
+        vocab=None if vocabulary is None else dict(vocabulary),
+        lowercase=True,
+        strip_accents=False if marks else None,
+    )
+
+
+def write_word_tokenizer(
+    folder: Path, words: tuple[str, ...], max_tokens: int, *, marks: bool = False
+) -> VocabularyConfig:
+    """Write a word-level BERT tokenizer, for `transformers.AutoTokenizer` too; return its special ids.
+
+    Args:
+        folder: of the teacher.
+        words: of the vocabulary.
+        max_tokens: of a text.
+        marks: see `word_divider`.
+    """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[DEC]", "[ENC]"]
     vocabulary = {token: index for index, token in enumerate([*special, *words])}
-    tokenizer = BertWordPieceTokenizer(vocab=vocabulary, lowercase=True)
+    tokenizer = word_divider(vocabulary, marks=marks)
     tokenizer.add_special_tokens(special)
     with atomic_path(folder / "tokenizer.json") as draft:
         tokenizer.save(str(draft))
@@ -287,6 +312,7 @@ def write_word_tokenizer(folder: Path, words: tuple[str, ...], max_tokens: int) 
     settings = {
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": True,
+        **({"strip_accents": False} if marks else {}),
         "model_max_length": max_tokens,
         "unk_token": "[UNK]",
         "sep_token": "[SEP]",

@@ -40,7 +40,7 @@ def _from_root(path: Any) -> Any:
     """Return a path, or each of a list of them, from the root; anything else as it is, for its reader to tell."""
     if isinstance(path, list | tuple):
         return [_from_root(one) for one in path]
-    return str(settled(path)) if isinstance(path, str) else path
+    return str(settled(path)) if isinstance(path, str) and path.strip() else path
 
 
 def settled_space(space: Space) -> Space:

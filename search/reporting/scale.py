@@ -16,6 +16,7 @@ BACKWARD = 3  # forward and backward in forwards: each of the two matrix product
 LAST_BYTES, BEST_BYTES = 12, 4  # of a parameter: weight and AdamW's two moments in float32; the weights alone
 GIB = 2**30
 PRECISIONS = {"float16": 2, "float32": 4}
+ALL = 2**62  # rows, more than any data has
 TIMED = 8  # candidates of a sample whose training is counted
 
 
@@ -40,25 +41,36 @@ def scale_lines(inputs: Inputs, admitted: Sequence[Candidate], expected: float) 
     teacher = _teacher_flops(inputs)
     said = expected * pairs if live else float(_examples(inputs, pairs))
     hours = _hours(inputs, plan, student=student, teacher=teacher, visits=(expected * pairs, said))
-    return [*hours, *_disk(inputs, heads)]
+    return [*_data_line(inputs, plan), *hours, *_disk(inputs, heads)]
+
+
+def _data_line(inputs: Inputs, plan: PlanSection) -> list[str]:
+    """Return that sizes of data which the plan says are not read, where the data itself is here."""
+    if not plan.data or isinstance(inputs.dataset, PlannedDataset):
+        return []
+    return [f"plan.data ({', '.join(plan.data)}) is not read: the data is here, and counts itself"]
 
 
 def _examples(inputs: Inputs, pairs: int) -> int:
     """Return how many pairs a cache of the training data is filled for."""
     data = inputs.dataset
-    planned = max(data.num_captions, data.num_images) if isinstance(data, PlannedDataset) else data.num_images
-    return planned or pairs
+    if isinstance(data, PlannedDataset):
+        return max(data.num_captions, data.num_images)
+    counts = data.caption_counts("train", images=ALL, captions_per_image=ALL)
+    return max(counts) if counts else data.num_images or pairs
 
 
 def _teacher_flops(inputs: Inputs) -> float:
     """Return what a teacher does for a pair: each mode that a loss of some candidate looks at, once."""
     name = inputs.space.teachers[0]
     teacher = inputs.teachers[name]
-    modes = sorted({want.mode for want in teacher_wants(inputs, name) if teacher.offers[want].rows})
+    wants = frozenset(want for want in teacher_wants(inputs, name) if teacher.offers[want].rows)
+    modes = sorted({want.mode for want in wants})
     servings = [Serving(mode=mode, tokens=longest_text(teacher.offers, mode)) for mode in modes]
     if not servings:
         return 0.0
-    return float(inputs.store.static(Subject(blueprint=teacher.blueprint, servings=servings)).flops)
+    asked = teacher.blueprint.deployed(wants)  # of a teacher of several checkpoints those that are asked
+    return float(inputs.store.static(Subject(blueprint=asked, servings=servings)).flops)
 
 
 def _hours(
@@ -86,8 +98,9 @@ def _hours(
         f"{visits[0]:.3g} pairs ({visits[0] / pairs:.0f} epochs of {pairs:,}) = {trained:.3g} FLOPs",
         f"  teacher: {teacher / 1e9:.1f} GFLOPs forward for a pair, {how}: {teacher / 1e9:.1f}e9 x {visits[1]:.3g} pairs = "
         f"{said:.3g} FLOPs",
-        f"  at {plan.mfu:g} (plan.mfu) of {plan.told_device}: {hours:,.0f} device-hours, {hours / devices:,.0f} hours on the "
-        f"{devices} devices of a trial; {most:,.0f} device-hours where nobody is stopped early; one trial to the end {one:,.0f}",
+        f"  at {plan.mfu:g} (plan.mfu, assumed) of {plan.told_device}: {hours:,.0f} device-hours, {hours / devices:,.0f} hours "
+        f"on the {devices} devices of a trial; {most:,.0f} device-hours where nobody is stopped early; one trial to the end "
+        f"{one:,.0f}",
         "  not counted: evaluations, loading, hard negatives beyond one read of each pair, and the pass of a momentum twin",
     ]
 

@@ -215,8 +215,12 @@ class EncodedSplit:
             seed: of the training, and the number of the epoch: which way a picture is shown.
         """
         if pixels and isinstance(self.pixels, LivePixels):
-            return self.pixels.ahead(batches, PICTURE, seed=seed)
+            return self.pixels.ahead(batches, self._shown, seed=seed)
         return iter(batches)
+
+    def _shown(self, rows: Rows) -> list[np.ndarray]:
+        """Return the rows of pictures that a batch shows: of statements two each."""
+        return [rows[PICTURE], *self._second(rows, {}).values()]
 
     def batch(self, rows: Rows, device: torch.device, *, pixels: bool = True) -> Batch:
         """Return one batch.

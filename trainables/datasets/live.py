@@ -209,7 +209,7 @@ class LivePixels:
             workers: processes that decode ahead of a training; 0 decodes in this one, as it is asked.
         """
         self._decoder, self.workers = decoder, workers
-        self._next: tuple[np.ndarray, np.ndarray] | None = None
+        self._next: list[tuple[np.ndarray, np.ndarray]] = []
         self._loader: Any = None
         self._asked = _Asked()
 
@@ -232,12 +232,9 @@ class LivePixels:
         if isinstance(rows, int | np.integer):
             return self._decoder.one(range(len(self))[int(rows)])
         numbers = np.arange(len(self))[rows]
-        if (
-            self._next is not None
-            and self._next[0].shape == numbers.shape
-            and (self._next[0] == numbers).all()
-        ):
-            return self._next[1]
+        for known, pixels in self._next:
+            if np.array_equal(known, numbers):
+                return pixels
         with ThreadPoolExecutor(usable_cores()) as pool:  # Pillow decodes outside of Python's lock
             found = list(pool.map(self._decoder.one, numbers.tolist()))
         return np.stack(found) if found else np.zeros((0, *self.shape[1:]), dtype=np.uint8)
@@ -245,27 +242,31 @@ class LivePixels:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:]
 
-    def ahead(self, batches: Iterable[Rows], kind: str, *, seed: tuple[int, int]) -> Iterator[Rows]:
+    def ahead(
+        self, batches: Iterable[Rows], shown: Callable[[Rows], Sequence[np.ndarray]], *, seed: tuple[int, int]
+    ) -> Iterator[Rows]:
         """Yield batches as they are, each when its pictures are decoded; the same rows are then asked for at once.
 
         Args:
             batches: of one epoch; kind of row -> numbers.
-            kind: of the rows that are pictures.
+            shown: gives the rows of pictures of a batch, each of which is then asked for as a whole.
             seed: of the training, and the number of the epoch.
         """
         known = list(batches)
-        asked = [self._orders(batch[kind], seed) for batch in known]
+        rows = [shown(batch) for batch in known]
+        asked = [self._orders(np.concatenate(some), seed) for some in rows]
         if self.workers:
             self._asked.batches = asked
             decoded: Iterable[np.ndarray] = self._processes()
         else:
             decoded = map(self._decoder.__getitems__, asked)
         try:
-            for batch, pixels in zip(known, decoded, strict=True):
-                self._next = (batch[kind], pixels)
+            for batch, some, pixels in zip(known, rows, decoded, strict=True):
+                ends = np.cumsum([len(one) for one in some])[:-1]
+                self._next = list(zip(some, np.split(pixels, ends), strict=True))
                 yield batch
         finally:
-            self._next = None
+            self._next = []
 
     def _orders(self, rows: np.ndarray, seed: tuple[int, int]) -> list[tuple[int, int | None]]:
         if self._decoder.variation is None:

@@ -92,13 +92,23 @@ def _framed(picture: Image.Image, framing: Framing) -> Image.Image:
     width, height = (
         framing.resize if framing.squash else framing.resize * one // short for one in picture.size
     )
-    if max(picture.size) > NARROWEST * short and not framing.squash:
-        raise DatasetError(
-            f"a picture of {picture.width} x {picture.height} is a line, whose middle would be cut out of {width:,} x {height:,} "
-            f"pixels; allowed: one side up to {NARROWEST} times the other. Crop it"
-        )
+    if not framing.squash:
+        refuse_line(picture)
     left, top = framing.start(width), framing.start(height)
     return picture.resize((width, height), resample).crop((left, top, left + side, top + side))
+
+
+def refuse_line(picture: Image.Image) -> None:
+    """Refuse a picture of which a square could only be cut out of a very much larger one.
+
+    Raises:
+        DatasetError: says so.
+    """
+    if max(picture.size) > NARROWEST * min(picture.size):
+        raise DatasetError(
+            f"a picture of {picture.width} x {picture.height} is a line; allowed: one side up to {NARROWEST} times the other. "
+            "Crop it"
+        )
 
 
 def read_square(path: Path | BinaryIO, framing: Framing) -> np.ndarray:

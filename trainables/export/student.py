@@ -21,6 +21,7 @@ from torch import Tensor
 
 from spaces.errors import ExportError, TeacherError
 from spaces.paths import user_path
+from spaces.rules import show
 from trainables.datasets.pictures import square
 from trainables.families.base import Blueprint, Family
 from trainables.model_folder import READS, ModelFolder, read_model_folder
@@ -216,7 +217,7 @@ class Student:
         tokenizer = self._need_decoder("answer", ANSWERS)
         _same_number("answer", images, questions)
         pixels = self._pixels(images)
-        rows, _ = tokenizer.questions(list(questions), [""] * len(questions))
+        rows, _ = tokenizer.questions(_texts(questions), [""] * len(questions))
         prompts = [row[:-1] for row in rows]
         return [
             tokenizer.decode(ids)
@@ -275,6 +276,8 @@ class Student:
 
     def _pixels(self, images: Pictures) -> Tensor:
         """Return normalised pictures (N, 3, S, S), in the very steps of training."""
+        if isinstance(images, Image.Image):
+            raise ExportError("images: got one picture; allowed: a list of them. Write [picture].")
         side = self.preprocess.image_size
         squares = np.zeros((0, side, side, 3), dtype=np.uint8)
         if len(images):
@@ -286,7 +289,23 @@ class Student:
     def _captions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         if self.tokenizer is None:
             raise ExportError("this student reads no texts; it can embed_images.")
-        return padded(self.tokenizer.captions(list(texts)), self.tokenizer.vocabulary.pad, self.model.device)
+        return padded(
+            self.tokenizer.captions(_texts(texts)), self.tokenizer.vocabulary.pad, self.model.device
+        )
+
+
+def _texts(texts: Sequence[str]) -> list[str]:
+    """Return texts as a list.
+
+    Raises:
+        ExportError: it is one text, which is a sequence of letters, or holds something else.
+    """
+    wrong = [texts] if isinstance(texts, str) else [one for one in texts if not isinstance(one, str)]
+    if wrong:
+        raise ExportError(
+            f"texts: got {show(wrong[0])}; allowed: a list of texts, such as ['a dog']. Give one."
+        )
+    return list(texts)
 
 
 def _square(number: int, image: Picture, framing: Framing) -> np.ndarray:

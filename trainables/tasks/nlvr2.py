@@ -39,6 +39,14 @@ class Nlvr2(Task):
     fields: frozenset[str] = frozenset({PIXELS, PIXELS_2, "statement.ids", HOLDS})
     losses: tuple[str, ...] = ("nlvr2",)
 
+    def model_lack(self, offers: Offers) -> str | None:
+        """Return that a model does not read two pictures, and which do."""
+        lack = super().model_lack(offers)
+        return lack and (
+            f"{lack} (students with `fusion.two_pictures: true` have it, and teachers that python -m "
+            "trainables.teachers.pretrain trained on statements)"
+        )
+
     def evaluate(self, pool: Pool) -> dict[str, float]:
         """Return the share of statements that are told right; a tie and NaN go against the model. {} without statements."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spaces.errors import PluginError
 from spaces.rules import Number
 from trainables.signals import CAPTION, PIXELS, Offers, Serving, Want, Wants
 from trainables.tasks.base import Task
@@ -54,6 +55,14 @@ class Retrieval(Task):
         rerank: int = field(default=0, metadata=NEAREST)
         rerank_texts: int | None = field(default=None, metadata=NEAREST_OR_SAME)
         rerank_pictures: int | None = field(default=None, metadata=NEAREST_OR_SAME)
+
+        def __post_init__(self) -> None:
+            if self.rerank and self.rerank_texts is not None and self.rerank_pictures is not None:
+                raise PluginError(
+                    f"rerank: got {self.rerank} with rerank_texts {self.rerank_texts} and rerank_pictures "
+                    f"{self.rerank_pictures}, which leave it nothing to say; allowed: at most one of the two beside it. Leave it "
+                    "out."
+                )
 
     metrics: tuple[str, ...] = BY_SIMILARITY
     counts: str = "mean_recall"
@@ -116,13 +125,23 @@ class Retrieval(Task):
         )
 
     def note(self, pictures: int, captions: int) -> str | None:
-        """Return how coarse the figures are where far fewer captions than pictures are told apart, or None."""
-        if captions >= FEW * pictures:
-            return None
-        return (
-            f"retrieval tells only {captions:,} different captions of {pictures:,} pictures apart: equal captions count as "
-            "right, so that its recalls rank kinds of pictures, not pictures"
-        )
+        """Return how coarse figures are where far fewer captions than pictures are told apart, and where all is re-ranked."""
+        told = []
+        if captions < FEW * pictures:
+            told.append(
+                f"retrieval tells only {captions:,} different captions of {pictures:,} pictures apart: equal captions count as "
+                "right, so that its recalls rank kinds of pictures, not pictures"
+            )
+        for asked, there, what in (
+            (self._texts, captions, "captions"),
+            (self._pictures, pictures, "pictures"),
+        ):
+            if asked > there:
+                told.append(
+                    f"retrieval re-ranks the {asked:,} nearest {what}, and there are {there:,} different ones: all are read, and "
+                    f"costs are those of {asked:,}"
+                )
+        return "; ".join(told) or None
 
     def chance(self, rows: PoolRows) -> Chance | None:
         """Return the expected mean recall of a random order, equal captions being equal."""

@@ -29,8 +29,14 @@ LOADERS = Table(
     },
 )
 """`model_type` of a config, or a row of `OTHER_FORMS` -> what makes a Teacher of the name that a user gives."""
-OUTLINES = Table("teacher_outlines", {"blip": "trainables.teachers.blip.outline:outline"})
-"""`model_type` of a config -> what makes a teacher of sizes alone of it, for a plan."""
+OUTLINES = Table(
+    "teacher_outlines",
+    {
+        "blip": "trainables.teachers.blip.outline:outline",
+        "several": "trainables.teachers.blip.outline:assembled",
+    },
+)
+"""`model_type` of a config, or `several` for parts of several -> what makes a teacher of sizes alone of it, for a plan."""
 PUBLISHED = Table(
     "published_teachers",
     {

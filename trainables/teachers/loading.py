@@ -1,7 +1,7 @@
 """One door for teachers: a name of the table, a folder in any known format, or a hub id."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,13 +171,14 @@ def check_pairing(
     *,
     questions: Sequence[str] = (),
     answers: Sequence[str] = (),
+    statements: Sequence[str] = (),
 ) -> None:
     """Refuse a teacher that was trained on another task, or that cannot read the texts.
 
     Args:
         teacher: the teacher.
         dataset: the data set; its specification is empty where it is bound to no task.
-        captions, questions, answers: some of its texts; questions count where the teacher reads any.
+        captions, questions, answers, statements: some of its texts; questions count where the teacher reads any.
 
     Raises:
         TeacherError: names both fingerprints, or the kinds of texts with their unknown words.
@@ -191,13 +192,13 @@ def check_pairing(
             f"{dataset.specification}. Give a teacher of this data (with names of their own: {others})"
             + (f", or train it again where the data set has changed: {again}." if again else ".")
         )
-    texts = {"captions": captions}
+    texts = {"captions": captions, "statements": statements}
     if any(offer.rows == QUESTION for offer in teacher.offers.values()):
         texts |= {
             "questions": questions,
             "answers": answers,
         }  # each by itself: many captions would hide a few answers
-    told = [text for kind, some in texts.items() if (text := _unread(teacher, kind, some))]
+    told = [] if teacher.tokenizer is None else unread(teacher.tokenizer, texts)
     if told:
         raise TeacherError(
             f"teacher {teacher.files.name}: its tokenizer does not know {', and '.join(told)}; allowed: "
@@ -206,11 +207,18 @@ def check_pairing(
         )
 
 
-def _unread(teacher: Teacher, kind: str, texts: Sequence[str]) -> str:
-    """Return how much of some texts a teacher cannot read, "" where that is little."""
-    if not texts or teacher.tokenizer is None:
-        return ""
-    unknown, total, example = teacher.tokenizer.unknown_words(list(texts))
-    if not total or unknown / total <= LARGEST_UNKNOWN_SHARE:
-        return ""
-    return f"{unknown / total:.0%} of the words of the {kind} ({unknown:,} of {total:,}, such as {example!r})"
+def unread(tokenizer: Tokenizer, texts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return how much of some texts a tokenizer does not know, a clause for each kind of them of which that is not little.
+
+    Args:
+        tokenizer: of a teacher.
+        texts: what they are, in the plural -> some of them.
+    """
+    told = []
+    for kind, some in texts.items():
+        unknown, total, example = tokenizer.unknown_words(list(some))
+        if total and unknown / total > LARGEST_UNKNOWN_SHARE:
+            told.append(
+                f"{unknown / total:.0%} of the words of the {kind} ({unknown:,} of {total:,}, such as {example!r})"
+            )
+    return told

@@ -8,16 +8,17 @@ from spaces.errors import TeacherError
 from spaces.paths import user_path
 from spaces.plugins import resolve
 from trainables.model_folder import is_model_folder
-from trainables.teachers import OUTLINES, PUBLISHED, TEACHERS
+from trainables.teachers import OTHER_FORMS, OUTLINES, PUBLISHED, TEACHERS
 from trainables.teachers.hub import CONFIG, cached_file, cached_snapshot, small_file
 from trainables.teachers.json_file import read_object
 from trainables.teachers.kept import open_teacher
-from trainables.teachers.loading import ORIGINAL_ENDINGS
+from trainables.teachers.loading import ORIGINAL_ENDINGS, SEVERAL
 from trainables.teachers.naming import TeacherName
 from trainables.teachers.teacher import Teacher
 from trainables.teachers.weights import PLACES
 
 NO_WEIGHTS = "none: its weights are not here"
+PLANNED = {"planned": True}  # is measured of a teacher of sizes alone, whatever its name tells beside
 
 
 def open_for_plan(name: str) -> Teacher:
@@ -30,14 +31,23 @@ def open_for_plan(name: str) -> Teacher:
         TeacherError, PluginError: as `open_teacher`; or its config is nowhere.
     """
     told = TeacherName.parsed(name)
-    if told.parts or weights_are_here(told.whole):
+    if all(map(weights_are_here, told.names)):
         return open_teacher(name)
-    where, settings = _config(told.whole)
-    kind = settings.get("model_type")
-    if kind not in OUTLINES:
-        return open_teacher(name)  # only its loader knows what its config means, or tells what is wrong
-    made: Callable[[TeacherName, Path, Mapping[str, Any]], Teacher] = resolve(OUTLINES, str(kind), "teachers")
-    teacher = made(told, where, settings)
+    if told.parts:
+        parts = {task: open_for_plan(place) for task, place in told.parts.items()}
+        several: Callable[[TeacherName, Mapping[str, Teacher]], Teacher] = resolve(
+            OUTLINES, SEVERAL, "teachers"
+        )
+        teacher = several(told, parts)
+    else:
+        where, settings = _config(told.whole)
+        kind = settings.get("model_type")
+        if kind not in OUTLINES or kind in OTHER_FORMS:
+            return open_teacher(name)  # only its loader knows what its config means, or tells what is wrong
+        one: Callable[[TeacherName, Path, Mapping[str, Any]], Teacher] = resolve(
+            OUTLINES, str(kind), "teachers"
+        )
+        teacher = one(told, where, settings)
     if told.temperature is not None:
         teacher.tell_temperature(told.temperature, origin="as its name says")
     return teacher
@@ -45,7 +55,7 @@ def open_for_plan(name: str) -> Teacher:
 
 def is_outline(teacher: Teacher) -> bool:
     """Return whether a teacher has sizes alone."""
-    return teacher.files.fingerprint == NO_WEIGHTS
+    return teacher.files.measured == PLANNED
 
 
 def weights_are_here(name: str) -> bool:

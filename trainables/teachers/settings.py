@@ -5,6 +5,7 @@ from typing import Any
 
 from spaces.errors import TeacherError
 from spaces.rules import show
+from spaces.values import is_number
 from trainables.preprocess import PreprocessConfig
 from trainables.teachers.preprocessing import read_preprocess
 
@@ -43,6 +44,17 @@ def natural(path: Path, name: str, got: object, *, what: str = "") -> int:
             f"{path}, {name}: got {show(got)}; allowed: a whole number above 0{what and f', {what}'}."
         )
     return got
+
+
+def positive(path: Path, name: str, got: object) -> float:
+    """Return a number above 0, such as the constant of a norm.
+
+    Raises:
+        TeacherError: it is none.
+    """
+    if not is_number(got) or got <= 0:
+        raise TeacherError(f"{path}, {name}: got {show(got)}; allowed: a number above 0.")
+    return float(got)
 
 
 def square_side(path: Path, name: str, got: object) -> int:

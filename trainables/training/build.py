@@ -1,7 +1,8 @@
 """From a candidate's config to the objects that train it."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -98,11 +99,17 @@ def prepare_split(teacher: Teacher, dataset: Dataset, name: str, progress: Progr
     check_pairing(
         teacher,
         dataset,
-        split.captions[:PROBED_TEXTS],
-        questions=split.questions[:PROBED_TEXTS],
-        answers=split.answers[:PROBED_TEXTS],
+        _probed(split.captions),
+        questions=_probed(split.questions),
+        answers=_probed(split.answers),
+        statements=_probed(split.statements.texts),
     )
     return EncodedSplit(split, teacher.tokenizer, teacher.preprocess, classes=dataset.classes)
+
+
+def _probed(texts: Sequence[str]) -> Sequence[str]:
+    """Return some texts of all parts of the data: it may be of several sources, one behind the other."""
+    return texts[:: max(1, math.ceil(len(texts) / PROBED_TEXTS))]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,6 +149,8 @@ def folder_of(kind: str, text: str) -> Path:
     """
     path = user_path(text).absolute()
     give = f"Give the folder: --dataset {kind}:FOLDER."
+    if not text.strip():  # else it would be whatever folder the command is given in
+        raise DatasetError(f"dataset.root: got {text!r}; allowed: a folder. {give}")
     try:
         if path.is_dir():
             return path

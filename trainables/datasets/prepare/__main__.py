@@ -16,7 +16,7 @@ from spaces.console import command, say
 from spaces.errors import DatasetError, StudentSearchError
 from spaces.files import make_folder
 from spaces.owner import OWNER_FILE, Place, owned
-from spaces.paths import settled, user_path
+from spaces.paths import path_flag, settled
 from trainables.datasets.prepare.form import QUARANTINE
 from trainables.datasets.prepare.kinds import KINDS, READS
 from trainables.datasets.prepare.listing import LONGEST_CAPTION, Asked
@@ -40,8 +40,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=sorted(KINDS),
         help="see trainables/datasets/prepare/README.md",
     )
-    made.add_argument("--root", type=user_path, required=True, help="folder or file of the data")
-    made.add_argument("--out", type=user_path, required=True, help="folder that is filled")
+    made.add_argument("--root", type=path_flag, required=True, help="folder or file of the data")
+    made.add_argument("--out", type=path_flag, required=True, help="folder that is filled")
     made.add_argument("--workers", type=int, help="processes (default: the cores that are ours)")
     made.add_argument(
         "--address",
@@ -62,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         default=LONGEST_CAPTION,
         help=f"letters at most, else left out (default {LONGEST_CAPTION})",
     )
-    made.add_argument("--image-root", type=user_path, help="folder that paths of pictures start from")
-    made.add_argument("--annotations", type=user_path, help="coco, flickr30k: the file of Karpathy's splits")
+    made.add_argument("--image-root", type=path_flag, help="folder that paths of pictures start from")
+    made.add_argument("--annotations", type=path_flag, help="coco, flickr30k: the file of Karpathy's splits")
     made.add_argument(
         "--split",
         choices=("karpathy", "official"),
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--year", type=int, help="coco, official splits: 2014 or 2017 (default)")
     made.add_argument(
-        "--vg", type=user_path, help="vqav2: question_answers.json of Visual Genome, to train on too"
+        "--vg", type=path_flag, help="vqav2: question_answers.json of Visual Genome, to train on too"
     )
     made.add_argument("--image-column", help="tables: of the pictures")
     made.add_argument("--caption-column", help="tables: of the captions")

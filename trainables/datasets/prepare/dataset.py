@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from spaces.errors import DatasetError
-from spaces.rules import Number, show
+from spaces.errors import DatasetError, PluginError
+from spaces.rules import Beside, Number, show
 from trainables.datasets.base import SPLITS, Dataset, Progress, Split, Statements
 from trainables.datasets.formats.collected import WORDS
 from trainables.datasets.formats.walk import some
@@ -31,6 +31,9 @@ from trainables.signals import CAPTION, PICTURE, QUESTION, STATEMENT
 WHOLE = {"rule": Number(whole=True, low=0)}
 PLAIN_FORM = {"plain": "plain 2"}  # raise it whenever a text gets another plain form
 VARIED = "operations 2"  # raise it whenever a picture is varied another way
+LIVE, VARIES = {"beside": Beside("pixels", "live")}, {"beside": Beside("vary", True)}
+LEAST = {"rule": Number(low=0, high=1, open_low=True), **VARIES}
+STRENGTH = {"rule": Number(low=0, high=10, whole=True), **VARIES}
 
 
 class PreparedDataset(Dataset):
@@ -58,12 +61,18 @@ class PreparedDataset(Dataset):
         text: Literal["as_is", "plain"] = "as_is"
         max_words: int = field(default=0, metadata=WHOLE)
         pixels: Literal["mapped", "live"] = "mapped"
-        workers: int = field(default=2, metadata=WHOLE)
-        vary: bool = False
-        least_part: float = field(default=0.5, metadata={"rule": Number(low=0, high=1, open_low=True)})
-        changes: int = field(default=2, metadata=WHOLE)
-        magnitude: int = field(default=5, metadata={"rule": Number(low=0, high=10, whole=True)})
-        flip: bool = True
+        workers: int = field(default=2, metadata={**WHOLE, **LIVE})
+        vary: bool = field(default=False, metadata=LIVE)
+        least_part: float = field(default=0.5, metadata=LEAST)
+        changes: int = field(default=2, metadata={**WHOLE, **VARIES})
+        magnitude: int = field(default=5, metadata=STRENGTH)
+        flip: bool = field(default=True, metadata=VARIES)
+
+        def __post_init__(self) -> None:
+            several = self.root if isinstance(self.root, tuple) else (self.root,)
+            if not several or not all(isinstance(one, str) for one in several):
+                got = show(list(several) if isinstance(self.root, tuple) else self.root)
+                raise PluginError(f"root: got {got}; allowed: a folder, or a list of them. Name one.")
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -72,15 +81,15 @@ class PreparedDataset(Dataset):
                 "dataset.vary: needs pictures that are decoded at each look; set dataset.pixels: live."
             )
         named = (config.root,) if isinstance(config.root, str) else config.root
-        if not isinstance(named, tuple) or not named or not all(isinstance(one, str) for one in named):
-            got = show(list(named) if isinstance(named, tuple) else named)
-            raise DatasetError(f"dataset.root: got {got}; allowed: a folder, or a list of them. Name one.")
         self.folders = [PreparedFolder(one) for one in named]
-        places = [one.root.resolve() for one in self.folders]
-        if twice := [one for number, one in enumerate(places) if one in places[:number]]:
-            raise DatasetError(
-                f"dataset.root: got {twice[0]} twice; allowed: each folder once. Leave one out."
-            )
+        first: dict[str, PreparedFolder] = {}
+        for one in self.folders:
+            other = first.setdefault(one.fingerprint, one)
+            if other is not one:
+                raise DatasetError(
+                    f"dataset.root: got {other.root} and {one.root}, which hold the same pictures and texts; allowed: each once. "
+                    "Leave one out."
+                )
         self.root = self.folders[0].root
 
     @property

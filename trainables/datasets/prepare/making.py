@@ -18,7 +18,7 @@ from spaces.files import atomic_path, write_text
 from trainables.datasets.contents import reason
 from trainables.datasets.formats.rows import group_values, parts
 from trainables.datasets.jsonl_files import LARGEST, shown, what_it_is, wrong_size
-from trainables.datasets.pictures import seen, whole
+from trainables.datasets.pictures import refuse_line, seen, whole
 from trainables.datasets.prepare.form import PROGRESS, SHARDS, Shard, file_digest, write_shard
 from trainables.datasets.prepare.items import Item, LeftOut
 from trainables.datasets.prepared import why_broken
@@ -232,6 +232,9 @@ def checked(content: bytes, longest_side: int) -> bytes | str:
     """
     try:
         with Image.open(BytesIO(content)) as picture:
+            refuse_line(
+                picture
+            )  # which some teachers cannot be shown: told now, and not in the middle of a training
             if not longest_side or max(picture.size) <= longest_side:
                 whole(picture)
                 return content

@@ -74,7 +74,8 @@ def _finish(wanted: Wanted, plan: Plan, say: Progress) -> dict[str, object]:
     made = [Made.read(order.record) for order in plan.orders]
     shards = [one.shard for one in made]
     left_out = [*plan.left_out, *(entry for one in made for entry in one.left_out)]
-    left_out += _unpaired(wanted.out, shards)
+    unpaired = _unpaired(wanted.out, shards)
+    left_out += [one for _, one in unpaired]
     counts = {
         split: {
             noun: sum(getattr(shard, noun) for shard in shards if shard.split == split)
@@ -83,6 +84,8 @@ def _finish(wanted: Wanted, plan: Plan, say: Progress) -> dict[str, object]:
         for split in SPLITS
         if any(shard.split == split for shard in shards)
     }
+    for split, _ in unpaired:
+        counts[split]["statements"] -= 1
     for split in ("train",) if wanted.asked.val_ratio == 0 else ("train", "val"):
         if not counts.get(split, {}).get("pictures"):
             first = f", such as {left_out[0].place}: {left_out[0].reason}" if left_out else ""
@@ -109,8 +112,8 @@ def _finish(wanted: Wanted, plan: Plan, say: Progress) -> dict[str, object]:
     return manifest
 
 
-def _unpaired(out: Path, shards: Iterable[Shard]) -> list[LeftOut]:
-    """Return the statements whose right picture is not there; who reads the data leaves them out."""
+def _unpaired(out: Path, shards: Iterable[Shard]) -> list[tuple[str, LeftOut]]:
+    """Return split and entry of the statements whose right picture is not there; who reads the data leaves them out."""
     shards = list(shards)
     if not any(shard.statements for shard in shards):
         return []
@@ -127,11 +130,14 @@ def _unpaired(out: Path, shards: Iterable[Shard]) -> list[LeftOut]:
                     for one in told
                 ]
     return [
-        LeftOut(
-            what="statement",
-            name=name,
-            place=f"statement {one['id']}",
-            reason=f"its right picture {one['other']} is left out or not there",
+        (
+            split,
+            LeftOut(
+                what="statement",
+                name=name,
+                place=f"statement {one['id']}",
+                reason=f"its right picture {one['other']} is left out or not there",
+            ),
         )
         for split, name, one in asked
         if one["other"] not in known[split]

@@ -1,6 +1,7 @@
 """One teacher of several checkpoints of this family, each of which says what it was trained for."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -35,19 +36,20 @@ def load_assembled(name: str) -> Teacher:
         TeacherError: a checkpoint that is none of BLIP, cannot do its part, or reads other texts or pixels than the first.
     """
     told = TeacherName.parsed(name)
-    loaded = {task: _part(name, task, place) for task, place in told.parts.items()}
+    loaded = {task: load_teacher(place) for task, place in told.parts.items()}
+    for task, one in loaded.items():
+        check_part(name, task, one)
     first, *others = loaded
     base = loaded[first]
     for task in others:
         _check_reads_alike(name, first, base, task, loaded[task])
-    tokens = min(_architecture(one).max_tokens for one in loaded.values())
-    side = base.preprocess.image_size
-    parts = {task: _shared(_architecture(one), side, tokens) for task, one in loaded.items()}
-    architecture = AssembledArchitecture(parts=parts)
+    architecture = joined(loaded)
+    shape = architecture.parts[first]
+    side, tokens = shape.image_size, shape.max_tokens
     with torch.device("meta"):
         model = Assembled(architecture)
     for task, one in loaded.items():
-        model.parts[task] = _resized(one.model, parts[task])
+        model.parts[task] = _resized(one.model, architecture.parts[task])
     notes = [
         f"{task}={place} says {', '.join(_said(architecture, task))}" for task, place in told.parts.items()
     ]
@@ -66,7 +68,7 @@ def load_assembled(name: str) -> Teacher:
         notes=(*notes, *shared),
     )
     tokenizer = base.tokenizer
-    assert tokenizer is not None  # `_part` looked
+    assert tokenizer is not None  # `check_part` looked
     shorter = Tokenizer(tokenizer.backend, tokenizer.vocabulary, tokens)
     made = Teacher(model, shorter, base.preprocess, files, blueprint=Blueprint(KIND, architecture))
     if RETRIEVAL in loaded:
@@ -74,13 +76,31 @@ def load_assembled(name: str) -> Teacher:
     return made
 
 
-def _part(name: str, task: str, place: str) -> Teacher:
-    """Return the teacher of one part.
+def joined(parts: Mapping[str, Teacher], side: int = 0) -> AssembledArchitecture:
+    """Return the sizes of several checkpoints together.
+
+    Args:
+        parts: task -> teacher.
+        side: of the pictures; 0 for those of the first part.
+
+    Raises:
+        TeacherError: the patches of one do not fill the pictures.
+        ShapeError: their vocabularies differ.
+    """
+    tokens = min(_architecture(one).max_tokens for one in parts.values())
+    side = side or next(iter(parts.values())).preprocess.image_size
+    return AssembledArchitecture(
+        parts={task: _shared(_architecture(one), side, tokens) for task, one in parts.items()}
+    )
+
+
+def check_part(name: str, task: str, teacher: Teacher) -> None:
+    """Refuse a checkpoint for a part of a teacher.
 
     Raises:
         TeacherError: it is none of BLIP, or cannot do it.
     """
-    teacher = load_teacher(place)
+    place = teacher.files.name
     where = f"teacher {name}: {task}={place}"
     if teacher.blueprint.kind != "blip" or teacher.tokenizer is None:
         raise TeacherError(
@@ -92,7 +112,6 @@ def _part(name: str, task: str, place: str) -> Teacher:
         raise TeacherError(
             f"{where}: has no {NEEDED[task]}, which {task} needs; it can do {can}. Give a checkpoint that was trained for {task}."
         )
-    return teacher
 
 
 def _check_reads_alike(name: str, first: str, base: Teacher, task: str, other: Teacher) -> None:
@@ -101,7 +120,7 @@ def _check_reads_alike(name: str, first: str, base: Teacher, task: str, other: T
     Raises:
         TeacherError: says what differs.
     """
-    assert base.tokenizer is not None  # `_part` looked
+    assert base.tokenizer is not None  # `check_part` looked
     assert other.tokenizer is not None
     mine, theirs = base.tokenizer, other.tokenizer
     words = mine.backend.get_vocab(), theirs.backend.get_vocab()

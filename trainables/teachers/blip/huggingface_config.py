@@ -9,7 +9,7 @@ from spaces.errors import ShapeError, TeacherError
 from spaces.rules import show
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
 from trainables.teachers.json_file import read_object
-from trainables.teachers.settings import classes_of, natural, section, square_side
+from trainables.teachers.settings import classes_of, natural, positive, section, square_side
 from trainables.tokenizer import Tokenizer, VocabularyConfig
 
 CONFIG = "config.json"
@@ -107,8 +107,8 @@ def sizes_of(path: Path, settings: dict[str, Any]) -> BlipArchitecture:
             max_tokens=min(longest, LONGEST_TEXT),
             positions=longest if longest > LONGEST_TEXT else 0,
             vocabulary=VocabularyConfig(size=vocabulary, pad=0, cls=0, sep=0, dec=begin, enc=vocabulary - 1),
-            image_norm_eps=float(vision["layer_norm_eps"]),
-            text_norm_eps=float(text["layer_norm_eps"]),
+            image_norm_eps=positive(path, "vision_config.layer_norm_eps", vision["layer_norm_eps"]),
+            text_norm_eps=positive(path, "text_config.layer_norm_eps", text["layer_norm_eps"]),
             **PARTS[kind],
         )
     except ShapeError as error:

@@ -32,7 +32,7 @@ from trainables.teachers.blip.huggingface_config import (
 from trainables.teachers.blip.huggingface_names import published_name
 from trainables.teachers.json_file import read_object
 from trainables.teachers.preprocessing import FILES as PROCESSOR_FILES
-from trainables.teachers.settings import natural, pictures_for, section
+from trainables.teachers.settings import natural, pictures_for, positive, section
 from trainables.teachers.teacher import Teacher, TeacherFiles
 from trainables.teachers.weights import read_state
 from trainables.tokenizer import WHOLE, Tokenizer, VocabularyConfig
@@ -255,8 +255,8 @@ def _architecture(path: Path, found: Original) -> BlipArchitecture:
             max_tokens=min(longest, LONGEST_TEXT),
             positions=longest if longest > LONGEST_TEXT else 0,
             vocabulary=VocabularyConfig(size=words[0], pad=0, cls=0, sep=0, dec=begin, enc=words[0] - 1),
-            image_norm_eps=float(beside["image"].get("layer_norm_eps", IMAGE_EPS)),
-            text_norm_eps=float(beside["text"].get("layer_norm_eps", TEXT_EPS)),
+            image_norm_eps=_eps(path, "image", beside["image"], IMAGE_EPS),
+            text_norm_eps=_eps(path, "text", beside["text"], TEXT_EPS),
             **parts,
         )
     except ShapeError as error:
@@ -286,6 +286,10 @@ def _beside(folder: Path) -> dict[str, dict[str, Any]]:
         }
     text = folder / TEXT_SIZES
     return {"image": {}, "text": read_object(text) if text.is_file() else {}}
+
+
+def _eps(path: Path, side: str, told: Mapping[str, Any], usual: float) -> float:
+    return positive(path.parent, f"layer_norm_eps of the {side} side", told.get("layer_norm_eps", usual))
 
 
 def _heads(path: Path, side: str, width: int, told: Mapping[str, Any]) -> int:

@@ -9,14 +9,13 @@ published one is at hand, this is it. It is far from what a large one would be; 
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from functools import cache
+from dataclasses import asdict, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import BertWordPieceTokenizer
 
 from spaces.console import command
 from spaces.errors import DatasetError
@@ -24,18 +23,19 @@ from spaces.files import make_folder
 from trainables.datasets import DATASETS, place_option
 from trainables.datasets.base import Dataset, Split
 from trainables.datasets.encoded import EncodedSplit
-from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
+from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig, merged_layers
 from trainables.families.blip.model import Blip
 from trainables.model_folder import Reading, write_model_folder
 from trainables.preprocess import PreprocessConfig
-from trainables.signals import CAPTION, QUESTION
+from trainables.signals import CAPTION, QUESTION, STATEMENT
 from trainables.tasks import DEFAULT
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
 from trainables.teachers.blip.pretrain import LOSSES, say_metrics, train_epochs
+from trainables.teachers.loading import LARGEST_UNKNOWN_SHARE, unread
 from trainables.teachers.pretraining import run, say
-from trainables.tokenizer import Tokenizer, write_word_tokenizer
+from trainables.tokenizer import Tokenizer, word_divider, write_word_tokenizer
 from trainables.training.build import make_dataset
 from trainables.training.config import TrainingConfig
 
@@ -45,13 +45,14 @@ WORDS = 8000  # of the data, the commonest; the others are unknown to the teache
 LONGEST_WORD = 100  # letters, beyond which WordPiece gives up
 PATCH = 16
 FEWEST_TOKENS, MOST_TOKENS = 8, 64
+NLVR2 = "nlvr2"
+READ = {"itc": CAPTION, "itm": CAPTION, "lm": CAPTION, "vqa": QUESTION, NLVR2: STATEMENT}
+"""Loss -> the kind of text that it learns from."""
 SPECIAL = 2  # tokens that frame a text
 FITTING = 0.99  # share of the texts that are to fit whole
 
 
-@cache
-def _divider() -> BertWordPieceTokenizer:
-    return BertWordPieceTokenizer(lowercase=True)
+_divider = cache(partial(word_divider, marks=True))
 
 
 def words_of(texts: Iterable[str]) -> Counter[str]:
@@ -70,7 +71,7 @@ def vocabulary_of(split: Split, most: int) -> tuple[str, ...]:
     Raises:
         DatasetError: there are no words.
     """
-    counts = words_of([*split.captions, *split.questions, *split.answers])
+    counts = words_of([*split.captions, *split.questions, *split.answers, *split.statements.texts])
     usable = {word: count for word, count in counts.items() if len(word) <= LONGEST_WORD}
     if not usable:
         raise DatasetError("--dataset: its texts hold no word. Give captions with words.")
@@ -82,7 +83,7 @@ def vocabulary_of(split: Split, most: int) -> tuple[str, ...]:
 
 def _tokens(split: Split) -> int:
     """Return how many tokens a text may have: 99 of 100 of the data fit whole."""
-    lengths = [sum(words_of([text]).values()) for text in split.captions]
+    lengths = [sum(words_of([text]).values()) for text in (*split.captions, *split.statements.texts)]
     pairs = zip(split.questions, split.answers, strict=True)
     lengths += [sum(words_of([question, answer]).values()) for question, answer in pairs]
     wanted = int(np.quantile(lengths, FITTING, method="higher")) + SPECIAL
@@ -101,48 +102,67 @@ def teacher_config(folder: Path, split: Split, *, image_size: int, words: int) -
         image_size=image_size,
         patch_size=PATCH,
         max_tokens=max_tokens,
-        vocabulary=write_word_tokenizer(folder, vocabulary_of(split, words), max_tokens),
+        vocabulary=write_word_tokenizer(folder, vocabulary_of(split, words), max_tokens, marks=True),
     )
 
 
 def _tasks(model: Blip, split: EncodedSplit) -> list[Task]:
-    """Return the usual tasks that model and data can do."""
-    made = make_tasks({name: {} for name in DEFAULT}).values()
+    """Return the usual tasks, and that of statements, which model and data can do."""
+    made = make_tasks({name: {} for name in (*DEFAULT, NLVR2)}).values()
     offers = Blip.offers(model.architecture)
     return [task for task in made if not task.model_lack(offers) and not task.data_lack(split.fields)]
 
 
-def opened(named: str) -> Dataset:
+def opened(named: str, broken: str | None = None) -> Dataset:
     """Return the data set that `KIND:PLACE` names.
 
+    Args:
+        named: kind and place.
+        broken: what becomes of pictures that cannot be read, where its kind can leave them out.
+
     Raises:
-        DatasetError: no such kind, no place, data that cannot be used, or data without captions.
+        DatasetError: no such kind, no place, data that cannot be used, or data without captions and statements.
     """
     kind, _, place = named.partition(":")
     if not place or kind not in DATASETS:
         raise DatasetError(
             f"--dataset: got {named!r}; allowed: KIND:PLACE, such as jsonl:pairs.jsonl; kinds: {', '.join(DATASETS)}. Give one."
         )
-    data = make_dataset({"kind": kind, place_option(kind): place})
-    if CAPTION not in data.kinds:
+    data = make_dataset({"kind": kind, place_option(kind): place, **({"broken": broken} if broken else {})})
+    if not {CAPTION, STATEMENT} & data.kinds:
         raise DatasetError(
-            f"--dataset {named}: has no captions, which a teacher of pictures and texts learns from. Give some."
+            f"--dataset {named}: has no captions, and no statements on two pictures, which a teacher of pictures and texts "
+            "learns from. Give some."
         )
     return data
 
 
 def pretrain(told: argparse.Namespace) -> dict[str, Any]:
-    """Train the teacher, write its folder, and return its measured figures."""
+    """Train the teacher, write its folder, and return its measured figures.
+
+    Raises:
+        DatasetError: what is wrong with the data, with the flags that this command has.
+    """
+    try:
+        return _pretrained(told)
+    except DatasetError as error:
+        raise DatasetError(str(error).replace("--set dataset.broken=", "--broken ")) from error
+
+
+def _pretrained(told: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(told.seed)
-    data, folder = opened(told.dataset), told.out
+    data, folder = opened(told.dataset, told.broken), told.out
     preprocess = PreprocessConfig(image_size=told.image_size)
     splits = {name: data.split(name, framing=preprocess.framing, progress=say) for name in data.split_names}
     for line in (data.describe(), *data.remarks()):
         say(line)
     sizes = teacher_config(folder, splits["train"], image_size=told.image_size, words=told.words)
     tokenizer = Tokenizer.from_folder(folder, sizes.vocabulary, sizes.max_tokens)
+    _check_known(tokenizer, splits)
     encoded = {name: EncodedSplit(split, tokenizer, preprocess) for name, split in splits.items()}
-    losses = {name: options for name, options in LOSSES.items() if name != "vqa" or QUESTION in data.kinds}
+    losses = {loss: LOSSES.get(loss, {}) for loss, kind in READ.items() if kind in data.kinds}
+    if STATEMENT in data.kinds:
+        sizes = replace(sizes, merged=merged_layers(sizes.text.depth, sizes.fusion))
     model = Blip(sizes)
     tasks = _tasks(model, encoded["val"])
     config = _training(told)
@@ -170,6 +190,23 @@ def pretrain(told: argparse.Namespace) -> dict[str, Any]:
         dtype=torch.float16,
     )
     return measured
+
+
+def _check_known(tokenizer: Tokenizer, splits: Mapping[str, Split]) -> None:
+    """Refuse a vocabulary with which every search would refuse the teacher: told now, and not after hours.
+
+    Raises:
+        DatasetError: names the split, and what of it is not known.
+    """
+    for name, split in splits.items():
+        texts = {"captions": split.captions, "questions": split.questions, "answers": split.answers}
+        texts["statements"] = split.statements.texts
+        if told := unread(tokenizer, texts):
+            raise DatasetError(
+                f"--dataset: the vocabulary, {tokenizer.vocabulary.size:,} tokens of the texts to train on, does not know "
+                f"{', and '.join(told)} of {name}; allowed: {LARGEST_UNKNOWN_SHARE:.0%}. Raise --words, or give more pairs to "
+                "train on; a text without blanks between its words is one word here."
+            )
 
 
 def _measured(model: Blip, encoded: Mapping[str, EncodedSplit], tasks: Sequence[Task]) -> dict[str, Any]:
@@ -217,6 +254,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--dataset", required=True, metavar="KIND:PLACE", help="such as jsonl:FILE or prepared:DIR"
+    )
+    parser.add_argument(
+        "--broken",
+        choices=("refuse", "quarantine"),
+        help="pictures that cannot be read end it, or are left out and listed (default refuse)",
     )
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of --pairs pairs (default {EPOCHS})")
     parser.add_argument("--pairs", type=_least(4), default=2000, help="of an epoch (default 2000)")

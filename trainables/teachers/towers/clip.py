@@ -20,6 +20,7 @@ from trainables.teachers.settings import (
     classes_of,
     natural,
     pictures_for,
+    positive,
     section,
     square_side,
 )
@@ -163,7 +164,8 @@ def _encoder(path: Path, where: str, config: Any) -> ClipEncoder:
         raise TeacherError(
             f"{path}, {where}hidden_act: got {show(config.hidden_act)}; allowed: {', '.join(sorted(ACT2FN))}."
         )
-    eps = float(config.layer_norm_eps or 0)
+    told = config.layer_norm_eps
+    eps = positive(path, f"{where}layer_norm_eps", told) if told else 0.0
     return ClipEncoder(
         width=width, inner=inner, depth=depth, heads=heads, activation=config.hidden_act, norm_eps=eps
     )

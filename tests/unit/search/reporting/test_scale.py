@@ -1,13 +1,16 @@
 """The shipped space at the paper's scale, planned without weights, data and network: sizes against what was published."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from search.inputs.inputs import Inputs
 from search.reporting.plan import describe, plan_lines
+from search.reporting.scale import _teacher_flops
 from spaces.errors import SpaceError
 from spaces.load import load_space
 from trainables.costs.subject import Subject
@@ -116,12 +119,43 @@ def test_device_hours_follow_from_the_printed_formula(inputs: Inputs) -> None:
 def test_a_cache_is_filled_once_and_its_size_told() -> None:
     """Of an embedding loss alone: 256 numbers of two bytes for each picture."""
     losses = "losses={itc: {weight: 1}, image_embedding: {weight: 1}}"
-    lines = plan_lines(planned(losses, "dataset.vary=false", "teacher_cache={kind: cached}", "plan.mfu=0.5"))
+    as_they_are = ("dataset.vary=false", "dataset.least_part=0.5")
+    lines = plan_lines(planned(losses, *as_they_are, "teacher_cache={kind: cached}", "plan.mfu=0.5"))
     (size,) = numbers(lines, r"disk for teacher caches: ([\d.,]+) GiB at float16")
     assert size == pytest.approx(4_073_287 * 256 * 2 / 2**30, abs=0.06)
     (seen,) = numbers(lines, r"once, into the cache: .* x ([\d.e+]+) pairs")
     assert seen == pytest.approx(5_195_747, rel=0.01)
-    assert any("at 0.5 (plan.mfu) of A100 of 312 TFLOP/s" in line for line in lines)
+    assert any("at 0.5 (plan.mfu, assumed) of A100 of 312 TFLOP/s" in line for line in lines)
+
+
+def test_of_several_checkpoints_those_that_losses_ask_are_counted() -> None:
+    losses = "losses={itc: {weight: 1}, image_embedding: {weight: 1}}"
+    one, more = "Salesforce/blip-itm-base-coco", "captioning=Salesforce/blip-image-captioning-base"
+    found = [
+        _teacher_flops(planned(losses, f"teacher='{name},image_size=224'"))
+        for name in (one, f"retrieval={one},{more}")
+    ]
+    assert found[0] == found[1]
+
+
+def test_sizes_of_data_that_is_here_are_told_not_to_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache is then filled for the captions that there are: two of each picture."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rows = []
+    for number in range(6):
+        Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(tmp_path / f"{number}.png")
+        split = "val" if number > 3 else "train"
+        captions = [f"a picture {number}", f"another {number}"]
+        rows.append({"image": f"{number}.png", "captions": captions, "split": split})
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = f"dataset={{kind: jsonl, file: {tmp_path / 'pairs.jsonl'}}}"
+    losses = "losses={itc: {weight: 1}, image_embedding: {weight: 1}}"
+    lines = plan_lines(planned(data, losses, "teacher_cache={kind: cached}"))
+    assert "plan.data (coco, vg, cc, sbu) is not read: the data is here, and counts itself" in lines
+    (seen,) = numbers(lines, r"once, into the cache: .* x ([\d.e+]+) pairs")
+    assert seen == 2 * 4
 
 
 def test_without_plan_data_what_is_not_here_is_refused() -> None:

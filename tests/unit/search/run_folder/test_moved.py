@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from search.inputs.places import settled_space, settled_teacher
+from search.inputs.places import settled_data, settled_space, settled_teacher
 from search.run import overrides, parser, request_of
 from search.run_folder.facts import read_facts, write_facts
 from search.run_folder.resume import check_in_place, check_same_inputs, moved
@@ -170,6 +170,11 @@ def test_folders_and_patterns_of_data_are_kept_from_the_root(tmp_path: Path) -> 
     check_in_place(tmp_path, {"kind": "parquet", "root": str(tmp_path / "rows/*.parquet")}, [])
     with pytest.raises(RunError, match=r"dataset.root /gone \(--dataset coco:FOLDER\)"):
         check_in_place(tmp_path, {"kind": "coco", "root": "/gone"}, [])
+
+
+def test_an_empty_place_is_not_the_folder_one_is_in(tmp_path: Path) -> None:
+    assert settled_data({"kind": "coco", "root": ""})["root"] == ""
+    assert settled_data({"kind": "prepared", "root": ["a", ""]})["root"] == [str(tmp_path / "a"), ""]
 
 
 def test_of_several_teachers_the_one_of_the_same_contents_is_moved(run: Path, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Pictures that are decoded at each look: the same pixels as those that are kept, in whatever process, and varied as asked."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,16 @@ from PIL import Image, ImageEnhance, ImageOps
 from torchvision.transforms import v2
 
 from spaces.errors import DatasetError
+from spaces.options import option_problems
 from tests.unit.trainables.datasets.formats.made_data import read
 from tests.unit.trainables.datasets.prepare import public
-from trainables.datasets.base import Split
+from trainables.datasets.base import Split, Statements
+from trainables.datasets.encoded import EncodedSplit, Rows
 from trainables.datasets.live import GREY, LEVELS, LivePixels, Variation, operations
-from trainables.preprocess import Framing
+from trainables.datasets.prepare.dataset import PreparedDataset
+from trainables.preprocess import Framing, PreprocessConfig
+from trainables.signals import PICTURE, PIXELS, PIXELS_2, STATEMENT
+from trainables.teachers.teacher import Teacher
 
 SEED = (5, 0)
 
@@ -42,7 +49,11 @@ def live(out: Path, **options: object) -> Split:
 def visits(pixels: LivePixels, rows: list[list[int]], seed: tuple[int, int] = SEED) -> list[np.ndarray]:
     """Return the pictures of batches as a training reads them."""
     batches = [{"picture": np.array(some), "caption": np.array(some)} for some in rows]
-    return [pixels[batch["picture"]] for batch in pixels.ahead(iter(batches), "picture", seed=seed)]
+    return [pixels[batch["picture"]] for batch in pixels.ahead(iter(batches), shown, seed=seed)]
+
+
+def shown(batch: Rows) -> list[np.ndarray]:
+    return [batch["picture"]]
 
 
 def test_pixels_are_those_that_are_kept(out: Path) -> None:
@@ -61,7 +72,7 @@ def test_batches_come_in_their_order_epoch_after_epoch(out: Path, workers: int) 
     kept, now = read(public.opened(out), "train", side=16).pixels, live(out, workers=workers).pixels
     assert isinstance(now, LivePixels)
     state = torch.get_rng_state()
-    some = now.ahead(iter([{"picture": np.array([row])} for row in range(12)]), "picture", seed=SEED)
+    some = now.ahead(iter([{"picture": np.array([row])} for row in range(12)]), shown, seed=SEED)
     next(some)
     some.close()  # type: ignore[attr-defined]  # an epoch that is broken off leaves nothing behind
     for rows in ([[3, 1], [0], [11, 11, 4]], [[2], [5, 6]], []):
@@ -78,6 +89,29 @@ def test_a_way_hangs_on_seed_epoch_and_row_alone(out: Path) -> None:
     assert np.array_equal(again, np.stack([second[0], first[0]]))
     (later,) = visits(now, [[0]], (5, 1))
     assert not np.array_equal(later[0], first[0])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_both_pictures_of_a_statement_are_shown_another_way(
+    out: Path, teacher: Teacher, workers: int
+) -> None:
+    """The left and the right one alike: else one could be told from the other by how it is shown."""
+    told = Statements(
+        texts=["a red ring is on the left", "a blue ring is on the right"],
+        images=np.array([[3, 7], [4, 3]]),
+        holds=np.array([True, False]),
+    )
+    split = replace(live(out, vary=True, workers=workers), statements=told)
+    encoded = EncodedSplit(split, teacher.tokenizer, PreprocessConfig(image_size=16))
+    rows = {PICTURE: np.array([3, 4, 5]), STATEMENT: np.array([0, 1, -1])}
+    (found,) = [
+        encoded.batch(one, torch.device("cpu")) for one in encoded.ahead(iter([rows]), pixels=True, seed=SEED)
+    ]
+    assert isinstance(split.pixels, LivePixels)
+    (first, second) = visits(split.pixels, [[3, 4, 5], [7, 3, 5]])
+    assert not np.array_equal(second, split.pixels[np.array([7, 3, 5])])
+    for field, pixels in ((PIXELS, first), (PIXELS_2, second)):
+        assert torch.equal(found.fields[field], encoded.preprocess.normalise(torch.from_numpy(pixels)))
 
 
 def test_held_out_pictures_are_not_varied(out: Path) -> None:
@@ -197,6 +231,26 @@ def test_a_disk_that_fails_later_is_told_with_its_place(out: Path) -> None:
 def test_variation_needs_live_pictures(out: Path) -> None:
     with pytest.raises(DatasetError, match=r"dataset\.vary: needs .* set dataset\.pixels: live"):
         public.opened(out, vary=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"vary": True}, "got true with pixels 'mapped', which has no use for it"),
+        ({"workers": 4}, "got 4 with pixels 'mapped'"),
+        ({"pixels": "live", "least_part": 0.2}, "got 0.2 with vary false, which has no use for it"),
+        ({"pixels": "live", "changes": 0}, "got 0 with vary false"),
+        ({"pixels": "live", "magnitude": 9}, "got 9 with vary false"),
+        ({"pixels": "live", "flip": False}, "got false with vary false"),
+    ],
+)
+def test_an_option_of_pictures_that_nobody_shows_that_way_is_refused(
+    asked: dict[str, Any], told: str
+) -> None:
+    ((path, text),) = option_problems(PreparedDataset.Config, {"root": "not here", **asked})
+    assert path == list(asked)[-1]
+    assert text.startswith(told)
+    assert not option_problems(PreparedDataset.Config, {"root": "x", **asked, "pixels": "live", "vary": True})
 
 
 def test_a_variation_leaves_the_random_numbers_of_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,17 @@ def test_what_is_no_picture_is_refused(student: Student, image: Any) -> None:
         student.embed_images([image])
 
 
+def test_one_picture_or_text_that_is_no_list_is_refused(student: Student) -> None:
+    """A text is a sequence of letters, each of which would be embedded."""
+    with pytest.raises(ExportError, match=r"images: got one picture; allowed: a list .* Write \[picture\]"):
+        student.embed_images(Image.new("RGB", (8, 8)))  # type: ignore[arg-type]
+    for texts in ("a red circle", ["a red circle", None], [3]):
+        with pytest.raises(ExportError, match=r"texts: got .*; allowed: a list of texts"):
+            student.embed_texts(texts)  # type: ignore[arg-type]
+    with pytest.raises(ExportError, match=r"texts: got 'x'; allowed: a list of texts"):
+        student.answer([Image.new("RGB", (8, 8))], "x")
+
+
 def test_nothing_given_is_nothing_said(student: Student) -> None:
     assert student.embed_images([]).shape == (0, 8)
     assert student.embed_images(pictures(0)).shape == (0, 8)

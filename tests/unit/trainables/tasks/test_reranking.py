@@ -127,6 +127,19 @@ def test_each_way_takes_its_own_number(split: EncodedSplit) -> None:
     assert pictures["reranked_tr_at_1"] == pictures["tr_at_1"]
 
 
+def test_a_number_that_both_ways_leave_nothing_to_say_is_refused() -> None:
+    with pytest.raises(PluginError, match=r"rerank: got 8 with rerank_texts 4 and rerank_pictures 0"):
+        task(rerank=8, rerank_texts=4, rerank_pictures=0)
+    task(rerank=8, rerank_texts=4)
+
+
+def test_more_than_the_pool_has_is_told() -> None:
+    told = str(task(rerank=256, rerank_texts=8).note(100, 100))
+    assert told.startswith("retrieval re-ranks the 256 nearest pictures, and there are 100 different ones")
+    assert "captions" not in told
+    assert task(rerank=100).note(100, 100) is None
+
+
 def test_scores_worked_by_hand() -> None:
     cosines = torch.tensor([[0.5, 0.9, 0.1, 0.9], [0.2, 0.3, 0.4, 0.1]])
     near = nearest(cosines, 2)

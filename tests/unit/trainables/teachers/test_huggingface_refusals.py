@@ -29,6 +29,17 @@ from trainables.teachers.blip.huggingface import load_huggingface
         ("text_config.num_hidden_layers", "3", "text_config.num_hidden_layers: got '3'"),
         ("vision_config.image_size", [32, 48], "vision_config.image_size"),
         ("vision_config.image_size", 40, "got 40 with patch_size 16; allowed: a multiple of the patch"),
+        (
+            "vision_config.layer_norm_eps",
+            "1e-5",
+            "vision_config.layer_norm_eps: got '1e-5'; allowed: a number",
+        ),
+        (
+            "text_config.layer_norm_eps",
+            None,
+            "text_config.layer_norm_eps: got null; allowed: a number above 0",
+        ),
+        ("text_config.layer_norm_eps", 0, "text_config.layer_norm_eps: got 0; allowed: a number above 0"),
         ("text_config.vocab_size", 9, "the tokenizer gives ids up to 18"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spaces.errors import PluginError, TeacherError
@@ -14,7 +15,7 @@ from trainables.preprocess import Framing
 from trainables.teachers import LOADERS
 from trainables.teachers.loading import check_pairing, load_teacher
 from trainables.teachers.teacher import Teacher
-from trainables.training.build import make_dataset, prepare_split
+from trainables.training.build import PROBED_TEXTS, make_dataset, prepare_split
 
 
 class Elsewhere(Dataset):
@@ -168,6 +169,35 @@ def test_questions_and_answers_of_unknown_words_are_refused(teacher: Teacher) ->
     )
     with pytest.raises(TeacherError, match=told):
         check_pairing(teacher, Elsewhere(""), known, questions=["why ?"], answers=["mauve"])
+
+
+def test_statements_of_unknown_words_are_refused(teacher: Teacher) -> None:
+    check_pairing(teacher, Elsewhere(""), [], statements=["there is a red ring on the left"])
+    with pytest.raises(
+        TeacherError, match=r"100% of the words of the statements \(2 of 2, such as 'mauve'\)"
+    ):
+        check_pairing(teacher, Elsewhere(""), [], statements=["mauve elephants"])
+
+
+class SeveralSources(Elsewhere):
+    """What a teacher knows in front, and behind it three times as much that it does not."""
+
+    def split(self, name: str, *, framing: Framing, progress: Progress) -> Split:
+        texts = ["a red ring"] * PROBED_TEXTS + ["mauve elephants fly"] * (3 * PROBED_TEXTS)
+        return Split(
+            name=name,
+            pixels=np.zeros((1, framing.side, framing.side, 3), dtype=np.uint8),
+            captions=texts,
+            caption_images=np.zeros(len(texts), dtype=np.int64),
+            questions=[],
+            answers=[],
+            question_images=np.zeros(0, dtype=np.int64),
+        )
+
+
+def test_texts_of_all_sources_count(teacher: Teacher) -> None:
+    with pytest.raises(TeacherError, match=r"does not know 75% of the words of the captions"):
+        prepare_split(teacher, SeveralSources(""), "train", silent)
 
 
 def test_questions_do_not_matter_to_a_teacher_that_answers_none(tmp_path: Path) -> None:

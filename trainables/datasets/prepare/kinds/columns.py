@@ -10,15 +10,7 @@ import pyarrow.parquet as pq
 from spaces.errors import DatasetError
 from trainables.datasets.formats.parquet import ENDING, files_of, split_of
 from trainables.datasets.jsonl_files import shown
-from trainables.datasets.prepare.kinds.rows import (
-    CAPTION_COLUMNS,
-    IMAGE_COLUMNS,
-    SPLIT_COLUMNS,
-    WORDS_OF_SPLITS,
-    Row,
-    column,
-    joined,
-)
+from trainables.datasets.prepare.kinds.rows import WORDS_OF_SPLITS, Row, columns, joined
 from trainables.datasets.prepare.listing import Asked, Listed, Lister
 
 BATCH = 10_000
@@ -44,10 +36,8 @@ def parquet(asked: Asked) -> Listed:
         relative = file.relative_to(root)
         try:
             with pq.ParquetFile(file) as source:
-                names = source.schema_arrow.names
-                image = column(asked.image_column, "image-column", IMAGE_COLUMNS, names, file=file)
-                caption = column(asked.caption_column, "caption-column", CAPTION_COLUMNS, names, file=file)
-                split = column(asked.split_column, "split-column", SPLIT_COLUMNS, names, file=file)
+                read = columns(pictures, source.schema_arrow.names, file=file)
+                image, caption, split = read.image, read.caption, read.split
                 _check_image(source.schema_arrow, image, file=file, before=lister.found.image_column)
                 lister.found.image_column = image
                 captioned = captioned or bool(caption)
@@ -63,7 +53,7 @@ def parquet(asked: Asked) -> Listed:
                             if said is not None
                             else split_of(relative),
                             image=place if inside else told[image],
-                            captions=_many(told.get(caption)) if caption else (),
+                            captions=_many(told[caption]) if caption else (),
                             source=(str(file), number) if inside else None,
                         )
                     )
@@ -96,10 +86,10 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _check_image(schema: pa.Schema, name: str, *, file: Path, before: str) -> None:
-    """Refuse a file without a column of pictures, of another type, or of another name than that of the file before."""
-    if not name or (before and name != before):
+    """Refuse a column of pictures of another type, or of another name than that of the file before."""
+    if before and name != before:
         raise DatasetError(
-            f"{file}: no column is called {before or ' or '.join(IMAGE_COLUMNS)}; it has "
+            f"{file}: its pictures are in the column {name!r}, those of files before in {before!r}; it has "
             f"{', '.join(shown(one, 40) for one in schema.names)}. Name the one of the pictures: --image-column NAME."
         )
     kind = schema.field(name).type

@@ -3,6 +3,7 @@
 root/dogs/1.jpg  root/dogs/1.txt          or   root/train/...  root/val/...  [root/test/...]
 """
 
+from os.path import isfile
 from pathlib import Path
 
 from spaces.errors import DatasetError
@@ -27,6 +28,11 @@ def folder(asked: Asked) -> Listed:
     found = pictures_below(root, "", lister.problems.add)
     texts = found.others.pop(TEXT, 0)
     lister.found.notes += told_others(found.others)
+    named = {Path(name).with_suffix(TEXT) for name in found.pictures}
+    if lost := texts - sum(isfile(root / one) for one in named) if texts else 0:
+        lister.found.notes.append(
+            f"{lost:,} text files are not read: no picture has their name, with {TEXT} in small letters behind it"
+        )
     for name in found.pictures:
         captions = _captions(lister, root, name) if texts else []
         top = Path(name).parts[0].casefold()

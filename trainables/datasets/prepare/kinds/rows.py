@@ -1,6 +1,7 @@
 """Rows of a user's tables: rows of one picture are joined, whatever file and line they stand in."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from spaces.errors import DatasetError
 from spaces.plugins import near
 from trainables.datasets.formats.parquet import split_of
-from trainables.datasets.formats.walk import is_passed_over
+from trainables.datasets.formats.walk import is_passed_over, some
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.items import Item, Question
 from trainables.datasets.prepare.listing import MOST_PROBED, Asked, Lister
@@ -25,6 +26,7 @@ WORDS_OF_SPLITS = {
 IMAGE_COLUMNS = ("image", "filepath", "file", "path", "image_path", "file_name", "filename")
 CAPTION_COLUMNS = ("caption", "captions", "title", "text")
 SPLIT_COLUMNS = ("split",)
+QUESTION_FIELDS = ("question", "answer", "answers")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +57,7 @@ class Joined:
     lister: Lister
     root: Path
     found: dict[str, Item] = field(default_factory=dict)
+    unread: dict[str, None] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
         """Take a row; what cannot be used of it is noted."""
@@ -79,11 +82,12 @@ class Joined:
             given = tuple(one for one in told if one is not None)
             if text is not None and given:
                 item.questions.append(Question(id="", text=text, answers=given))
-            elif text is not None and not answers:
-                self.lister.leave_out("question", name, where, "has no answer")
+            elif text is not None:
+                why = "none of its answers is a text" if answers else "has no answer"
+                self.lister.leave_out("question", name, where, why)
 
     def finish(self, *, needs_text: bool) -> None:
-        """Hand all pictures on.
+        """Hand all pictures on; note columns that nobody reads, and that there is no text at all.
 
         Raises:
             DatasetError: the first of them are nowhere.
@@ -97,6 +101,13 @@ class Joined:
             )
         for item in items:
             self.lister.take(item, needs_text=needs_text)
+        notes = self.lister.found.notes
+        if not needs_text:
+            notes.append(
+                "pictures have no texts: none were found; --caption-column NAME says where they stand"
+            )
+        if self.unread:
+            notes.append(f"columns not read: {some(list(self.unread))}")
 
     def _name(self, row: Row) -> str | None:
         if row.source is not None:
@@ -148,6 +159,41 @@ def split_word(lister: Lister, value: Any, place: str, file: Path) -> str:
     return lister.split_of(value, place, WORDS_OF_SPLITS)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Columns:
+    """Names of the columns that are read; "" for one that is not there."""
+
+    image: str
+    caption: str
+    split: str
+
+
+def columns(pictures: Joined, there: Sequence[str], *, file: Path) -> Columns:
+    """Return which columns of a table are read, and keep the others, to be told.
+
+    Raises:
+        DatasetError: a name stands twice, one that was asked for is not there, or there is none of pictures.
+    """
+    asked = pictures.lister.asked
+    found = Columns(
+        image=column(asked.image_column, "image-column", IMAGE_COLUMNS, there, file=file),
+        caption=column(asked.caption_column, "caption-column", CAPTION_COLUMNS, there, file=file),
+        split=column(asked.split_column, "split-column", SPLIT_COLUMNS, there, file=file),
+    )
+    if not found.image:
+        raise DatasetError(
+            f"{file}: no column is called {' or '.join(IMAGE_COLUMNS)}; it has {some(list(there))}. "
+            "Name the one of the pictures: --image-column NAME."
+        )
+    read = (found.image, found.caption, found.split)
+    if twice := [name for name, count in Counter(there).items() if count > 1 and name in read and name]:
+        raise DatasetError(
+            f"{file}: {some(twice)} stands twice among its columns, and one of them would be lost. Rename one."
+        )
+    pictures.unread |= dict.fromkeys(name for name in there if name and name not in read)
+    return found
+
+
 def column(asked: str | None, flag: str, usual: Sequence[str], there: Iterable[str], *, file: Path) -> str:
     """Return the name of a column that is there; "" where none of the usual ones is.
 
@@ -167,18 +213,20 @@ def column(asked: str | None, flag: str, usual: Sequence[str], there: Iterable[s
 
 
 def asked_of(row: Mapping[str, Any]) -> list[tuple[Any, Sequence[Any]]]:
-    """Return the questions of an object: `question` with `answer` or `answers`, and a list `questions` of such objects."""
-    rows = [row, *(row["questions"] if isinstance(row.get("questions"), list) else [])]
-    found: list[tuple[Any, Sequence[Any]]] = []
-    for one in rows:
-        if not isinstance(one, Mapping):
-            found.append((one, ()))
-        elif one.get("question") is not None:
-            answers = one.get("answers", one.get("answer"))
-            found.append(
-                (
-                    one["question"],
-                    answers if isinstance(answers, list) else [] if answers is None else [answers],
-                )
-            )
-    return found
+    """Return the questions of an object: `question` with `answer` or `answers`, and a list `questions` of such objects.
+
+    What stands in that list and is none comes out as it is, to be told.
+    """
+    own = [row] if any(row.get(key) is not None for key in QUESTION_FIELDS) else []
+    rows = [*own, *many(row.get("questions"))]
+    return [
+        (one.get("question"), many(one.get("answers", one.get("answer"))))
+        if isinstance(one, Mapping)
+        else (one, ())
+        for one in rows
+    ]
+
+
+def many(value: Any) -> list[Any]:
+    """Return a value as a list; None as an empty one."""
+    return [] if value is None else value if isinstance(value, list) else [value]

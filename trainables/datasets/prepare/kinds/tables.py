@@ -20,12 +20,14 @@ from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.kinds.rows import (
     CAPTION_COLUMNS,
     IMAGE_COLUMNS,
+    QUESTION_FIELDS,
     SPLIT_COLUMNS,
     Row,
     asked_of,
-    column,
+    columns,
     files_of,
     joined,
+    many,
     split_word,
 )
 from trainables.datasets.prepare.listing import Asked, Listed, Lister
@@ -68,15 +70,8 @@ def _delimited(asked: Asked, endings: tuple[str, ...], *, delimiter: str) -> Lis
         if not named:
             header = [CAPTION_COLUMNS[0], IMAGE_COLUMNS[0]]
             rows = _with(first, rows)
-        image = column(asked.image_column, "image-column", IMAGE_COLUMNS, header, file=file)
-        caption = column(asked.caption_column, "caption-column", CAPTION_COLUMNS, header, file=file)
-        split = column(asked.split_column, "split-column", SPLIT_COLUMNS, header, file=file)
-        if not image:
-            raise DatasetError(
-                f"{file}: no column is called {' or '.join(IMAGE_COLUMNS)}; it has {some(header)}. "
-                "Name the one of the pictures: --image-column NAME."
-            )
-        captioned = captioned or bool(caption)
+        read = columns(pictures, header, file=file)
+        captioned = captioned or bool(read.caption)
         for number, cells in rows:
             place = f"{file.name}:{number}"
             if len(cells) != len(header):
@@ -86,9 +81,9 @@ def _delimited(asked: Asked, endings: tuple[str, ...], *, delimiter: str) -> Lis
             pictures.add(
                 Row(
                     place=place,
-                    split=split_word(lister, told.get(split), place, file),
-                    image=told[image],
-                    captions=[told[caption]] if caption else (),
+                    split=split_word(lister, told.get(read.split), place, file),
+                    image=told[read.image],
+                    captions=[told[read.caption]] if read.caption else (),
                 )
             )
     pictures.finish(needs_text=captioned)
@@ -149,12 +144,14 @@ def json_lines(asked: Asked) -> Listed:
     """List JSONL files: one object with a picture and its texts a line.
 
     Raises:
-        DatasetError: as `comma_separated`.
+        DatasetError: as `comma_separated`; or a field that was asked for stands in no line.
     """
     lister = Lister(asked)
     pictures = joined(lister)
     image, caption = asked.image_column or "image", asked.caption_column or "caption"
     split = asked.split_column or "split"
+    read = (image, caption, f"{caption}s", split, *QUESTION_FIELDS, "questions")
+    fields: dict[str, None] = {}
     texts = False
     for file in files_of(asked, (".jsonl", ".ndjson", ".json")):
         lister.found.files.append(file)
@@ -164,6 +161,7 @@ def json_lines(asked: Asked) -> Listed:
             row = _object(lister, line, place)
             if row is None:
                 continue
+            fields |= dict.fromkeys(row)
             captions = many(row.get(caption)) + many(row.get(f"{caption}s"))
             asks = asked_of(row)
             texts = texts or bool(captions or asks)
@@ -176,13 +174,18 @@ def json_lines(asked: Asked) -> Listed:
                     asked=asks,
                 )
             )
+    for flag, name in (
+        ("image", asked.image_column),
+        ("caption", asked.caption_column),
+        ("split", asked.split_column),
+    ):
+        if name is not None and not {name, *([f"{name}s"] if flag == "caption" else [])} & fields.keys():
+            raise DatasetError(
+                f"--{flag}-column: no line of {asked.root} has a field {name!r}. They have {some(fields) or 'none'}."
+            )
+    pictures.unread |= dict.fromkeys(name for name in fields if name not in read)
     pictures.finish(needs_text=texts)
     return lister.done()
-
-
-def many(value: Any) -> list[Any]:
-    """Return a value as a list; None as an empty one."""
-    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _object(lister: Lister, line: bytes, place: str) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from trainables.datasets.formats.parquet import split_of
 from trainables.datasets.formats.walk import ENDINGS, some
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.items import Item
-from trainables.datasets.prepare.kinds.tables import many
+from trainables.datasets.prepare.kinds.rows import many
 from trainables.datasets.prepare.listing import Asked, Listed, Lister
 
 TEXT, JSON = ".txt", ".json"
@@ -118,7 +118,14 @@ def _samples(lister: Lister, file: Path, name: str) -> Iterator[tuple[str, list[
 
 def _take(lister: Lister, file: Path, name: str, members: list[Member], unread: Counter[str]) -> None:
     pictures = [one for one in members if one[0] in ENDINGS]
-    texts = {ending: (offset, size) for ending, offset, size in members if ending in (TEXT, JSON)}
+    texts: dict[str, tuple[int, int]] = {}
+    for ending, offset, size in members:
+        if ending in texts:
+            lister.leave_out(
+                "caption", name, f"{name}{ending}", "stands twice in its sample; the last one is read"
+            )
+        if ending in (TEXT, JSON):
+            texts[ending] = offset, size
     unread.update(ending for ending, _, _ in members if ending not in (*ENDINGS, TEXT, JSON))
     if len(pictures) != 1:
         got = "no picture" if not pictures else f"{len(pictures)} pictures"
@@ -145,7 +152,7 @@ def _of_json(lister: Lister, content: bytes, name: str) -> list[Any]:
     except (ValueError, RecursionError) as error:
         lister.leave_out("caption", name, f"{name}.json", f"is no JSON ({shown(str(error), 60)})")
         return []
-    return many(told.get("caption", told.get("captions"))) if isinstance(told, dict) else []
+    return [*many(told.get("caption")), *many(told.get("captions"))] if isinstance(told, dict) else []
 
 
 def _read(file: Path, offset: int, size: int) -> bytes:

@@ -56,6 +56,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "text": (lambda: b"<html>404</html>" * 20, "of another format"),
     "no header": (lambda: encoded(noise(), "JPEG")[4:], "of another format"),
     "decompression bomb": (bomb, "decompression bomb"),
+    "a line": (lambda: encoded(Image.new("RGB", (5000, 9)), "PNG"), "5000 x 9 is a line; allowed: one side"),
 }
 
 SOUND: dict[str, Callable[[], bytes]] = {
@@ -179,6 +180,16 @@ def test_flags_that_cannot_be_used_are_refused(
     assert public.prepare("jsonl", table(tmp_path / "own", []), tmp_path / "out", *flags) == 2
     assert why in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("flag", ["--root", "--out", "--image-root"])
+def test_an_empty_place_is_not_the_folder_one_is_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        public.prepare("jsonl", table(tmp_path / "own", []), tmp_path / "out", flag, "")
+    assert ended.value.code == 2
+    assert f"argument {flag}: got ''; allowed: a path" in capsys.readouterr().err
 
 
 def test_a_flipped_byte_in_a_shard_is_refused_and_mended(

@@ -182,6 +182,7 @@ def test_a_statement_without_its_right_picture_is_left_out_and_told(tmp_path: Pa
         ("statement", "train/train-2-0-img0.png"),
     ]
     assert read(public.opened(out), "train").statements.images.tolist() == [[0, 1], [0, 1]]
+    assert public.manifest(out)["counts"]["train"]["statements"] == 2, "as many as are read"
 
 
 def test_a_label_that_is_neither_true_nor_false_is_left_out_and_told(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Several prepared folders as one training set: COCO with its splits, and what is only trained on beside it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,8 @@ def test_statements_keep_their_pictures(tmp_path: Path, cc: Path) -> None:
         ([], r"dataset.root: got \[\]; allowed: a folder, or a list of them"),
         ([3], r"dataset.root: got \[3\]; allowed: a folder, or a list of them"),
         (7, r"dataset.root: got 7; allowed: a folder, or a list of them"),
+        ("", r"dataset.root: got ''; allowed: a folder"),
+        ([" "], r"dataset.root: got ' '; allowed: a folder"),
     ],
 )
 def test_what_is_no_list_of_folders_is_refused(root: Any, message: str) -> None:
@@ -154,8 +157,10 @@ def test_what_is_no_list_of_folders_is_refused(root: Any, message: str) -> None:
 
 
 def test_a_folder_twice_and_one_that_is_none_are_refused_by_name(coco: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=f"got {coco} twice"):
-        mixed(coco, coco / ".." / coco.name)
+    copy = Path(shutil.copytree(coco, tmp_path / "copy"))
+    for again in (coco, coco / ".." / coco.name, copy):
+        with pytest.raises(DatasetError, match=f"got {coco} and {again}, which hold the same"):
+            mixed(coco, again)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match=rf"{tmp_path / 'empty'}: holds no prepared.json"):
         mixed(coco, tmp_path / "empty")

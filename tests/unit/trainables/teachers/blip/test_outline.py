@@ -18,6 +18,11 @@ from trainables.teachers.blip.outline import base, retrieving
 from trainables.teachers.outline import is_outline, open_for_plan
 
 COCO = "Salesforce/blip-itm-base-coco"
+PARTS = {
+    "retrieval": COCO,
+    "captioning": "Salesforce/blip-image-captioning-base",
+    "vqa": "Salesforce/blip-vqa-base",
+}
 CLASSES = {
     "Salesforce/blip-itm-base-coco": 223_744_258,
     "Salesforce/blip-itm-base-flickr": 223_744_258,
@@ -65,7 +70,42 @@ def test_whoever_asks_for_weights_is_told() -> None:
 
 
 def test_a_temperature_in_the_name_is_taken() -> None:
-    assert open_for_plan(f"{COCO},temperature=0.05").temperature == 0.05
+    teacher = open_for_plan(f"{COCO},temperature=0.05")
+    assert teacher.temperature == 0.05
+    assert is_outline(teacher), "nobody is to measure it"
+
+
+def test_parts_of_several_are_planned_as_one() -> None:
+    """All that the three classes hold, but of each part its own image side."""
+    name = ",".join(f"{task}={one}" for task, one in PARTS.items())
+    teacher = open_for_plan(f"{name},image_size=224,temperature=0.05")
+    assert is_outline(teacher)
+    assert (teacher.preprocess.image_size, teacher.temperature) == (224, 0.05)
+    rows = 577 - 197  # of each table of positions, which pictures of 224 pixels have no use for
+    assert sum(one.numel() for one in teacher.plan.parameters()) == sum(
+        CLASSES[one] - rows * 768 for one in PARTS.values()
+    )
+    says = {(want.mode, want.what) for want in teacher.offers}
+    assert {("text", "embedding"), ("fused", "logits"), ("decoder", "logits"), ("answer", "logits")} <= says
+    with pytest.raises(TeacherError, match=r"its weights are not here"):
+        teacher.model  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (f"captioning={COCO}", r"captioning=.*has no decoder.logits, .* it can do retrieval"),
+        (f"retrieval={COCO},vqa=someone/else", r"someone/else: is no folder"),
+        (
+            f"retrieval={COCO},captioning=embedded",
+            r"vocabularies are not the same. Give checkpoints that read",
+        ),
+        (f"retrieval={COCO},image_size=225", r"pictures of 225 px"),
+    ],
+)
+def test_parts_that_do_not_fit_are_told_in_a_plan(name: str, told: str) -> None:
+    with pytest.raises(TeacherError, match=told):
+        open_for_plan(name)
 
 
 def test_pictures_of_another_size_are_those_of_the_name() -> None:
