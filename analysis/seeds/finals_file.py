@@ -62,10 +62,10 @@ def read_finals(folder: Path) -> dict[str, Any] | None:
         raise _wrong(path, "finals", list_of(MAPPING))
     for number, one in enumerate(content["finals"]):
         place = f"finals[{number}]"
-        _check(path, place, one, REQUEST | _there(one, MAYBE_ASKED))
+        _check(path, place, one, {**REQUEST, **_there(one, MAYBE_ASKED)})
         for name, forms in (("rows", ROW), ("models", MODEL), ("forms", MODEL)):
             for index, row in enumerate(one[name]):
-                _check(path, f"{place}.{name}[{index}]", row, forms | _there(row, MAYBE))
+                _check(path, f"{place}.{name}[{index}]", row, {**forms, **_there(row, MAYBE)})
     return content
 
 
