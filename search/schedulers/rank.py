@@ -153,13 +153,15 @@ def visited(steps: Points, *, last: int = -1) -> list[int]:
         steps: (objectives, N).
         last: point after which the order may end.
     """
-    nearest = np.full(steps.shape[1], np.inf)  # squared distance to the points taken, in grains
-    apart = np.empty_like(steps)
+    points = list(steps.T[:, :, None])
+    nearest = np.full(len(points), np.inf)  # squared distance to the points taken, in grains
+    apart, distances = np.empty_like(steps), np.empty_like(nearest)
     taken = [int(sums(steps).argmin())]
-    while len(taken) < len(nearest) and taken[-1] != last:
-        np.subtract(steps, steps[:, taken[-1], None], out=apart)
+    while len(taken) < len(points) and taken[-1] != last:
+        np.subtract(steps, points[taken[-1]], out=apart)
         np.multiply(apart, apart, out=apart)
-        np.minimum(nearest, np.rint(_total(apart)), out=nearest)
+        np.rint(np.add.reduce(apart, out=distances), out=distances)
+        np.minimum(nearest, distances, out=nearest)
         nearest[taken[-1]] = -1.0
         taken.append(int(nearest.argmax()))
     return taken
@@ -167,7 +169,7 @@ def visited(steps: Points, *, last: int = -1) -> list[int]:
 
 def sums(steps: Points) -> Points:
     """Return the sum of the scaled objectives of points, in grains, (N,)."""
-    return np.rint(_total(steps) * STEPS)
+    return np.asarray(np.rint(np.add.reduce(steps) * STEPS))
 
 
 def rank_of(points: Sequence[Sequence[float]], index: int, *, ratios: Sequence[int] = ()) -> int:
@@ -198,11 +200,3 @@ def _spread(points: Points, logarithms: Sequence[int]) -> Points:
     for column in logarithms:
         spread[:, column] = np.log(spread[:, column])
     return spread
-
-
-def _total(terms: Points) -> Points:
-    """Return the sums over objectives of (objectives, N), added in a fixed order and so always the same."""
-    total = terms[0].copy()
-    for term in terms[1:]:
-        total += term
-    return total
