@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, final
 
 SHARE = 0.02  # of the time that passes, what is rewritten whole may take
-PARTS = 4  # one of so many of it has to have changed
 
 
 def as_lines(objects: Iterable[Mapping[str, Any]]) -> str:
@@ -44,9 +43,9 @@ def _objects(data: bytes) -> Iterator[dict[str, Any]]:
 
 @final
 class Pace:
-    """Says when to write anew what grows with a run: once a quarter of it has changed, and never for more than 2 % of the time.
+    """Says when to write anew what grows with a run: once as much has changed, and never for more than 2 % of the time.
 
-    So each change bears the writing of so many others, however many there are by then.
+    So each change bears the writing of one or two others, however many there are by then.
     """
 
     def __init__(self, *, at_least_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -67,7 +66,7 @@ class Pace:
             size: of what was written then, counted in the same way.
         """
         now = self._clock()
-        return self._next == -math.inf or (now >= self._next and changes * PARTS >= size)
+        return self._next == -math.inf or (now >= self._next and changes >= size)
 
     @contextmanager
     def timed(self) -> Iterator[None]:

@@ -125,7 +125,7 @@ class Driver:
         config = self.timed("proposal", lambda: self.searcher.suggest(name))
         trial = SimpleNamespace(config=config, status="RUNNING", trial_id=name, get_error=lambda: None)
         self.trials.append(trial)
-        rng = random.Random(config["candidate_id"])
+        rng = random.Random(f"curve of {config['candidate_id']}")
         best = 60 * config["costs"]["params"] ** 0.02 * rng.uniform(0.8, 1.1)
         for epoch in range(1, self.epochs + 1):
             row = self.row(config, epoch, best * (1 - 0.6**epoch), rng)

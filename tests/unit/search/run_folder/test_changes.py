@@ -153,10 +153,10 @@ def test_what_a_slow_search_writes_whole_grows_as_its_changes_do(
         book.record(1, f"c{count}", {"retention": float(count)})
         book.decide(decision(count))
         clock.now += 3600
-    assert sum(rows) <= 5 * 120, (
-        "two changes a candidate, each of which bears the writing of five rows at most"
+    assert sum(rows) <= 2 * 120, (
+        "two changes a candidate, each of which bears the writing of two rows at most"
     )
-    assert sum(lines) <= 5 * 60
+    assert sum(lines) <= 2 * 60
     assert list(state_on_disk(tmp_path).values()) == [("crashed", 0)] * 60
     assert read_rungs(tmp_path / "rungs.json").decisions == tuple(map(decision, range(60)))
 
