@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def num_workers() -> int:
@@ -52,6 +52,13 @@ def gather_counted(counts: list[int], *tensors: Tensor) -> tuple[Tensor, ...]:
     if len(counts) == 1:
         return tensors
     return tuple(_GatherRows.apply(tensor, counts) for tensor in tensors)
+
+
+def same_buffers(model: nn.Module) -> None:
+    """Give all workers the running means of rank 0, as its checkpoint has them, and as the next step begins with them."""
+    if num_workers() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
 
 
 class _GatherRows(torch.autograd.Function):

@@ -15,13 +15,15 @@ def forms_rows(finals: Mapping[str, Any]) -> list[tuple[str, ...]]:
     Args:
         finals: of `finalised.json`.
     """
-    return [_row(one, finals) for one in finals["forms"]]
+    several = len({one.get("teacher") for one in finals["forms"]}) > 1
+    return [_row(one, finals, several=several) for one in finals["forms"]]
 
 
-def _row(model: Mapping[str, Any], finals: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(model: Mapping[str, Any], finals: Mapping[str, Any], *, several: bool) -> tuple[str, ...]:
+    teacher = f"teacher {model.get('teacher')}" if several else "teacher"
     costs = {name: math.nan if value is None else float(value) for name, value in model["costs"].items()}
     return (
-        f"student {model['candidate_id']}" if model["candidate_id"] else "teacher",
+        f"student {model['candidate_id']}" if model["candidate_id"] else teacher,
         str(model["form"]),
         wording.number(kept(model, finals)),
         wording.count(costs.get("params", math.nan)),

@@ -82,7 +82,11 @@ def form_rows(
             if stage is None or finished(stage) is None:
                 continue  # it failed, which was told
             order = replace(order, student=stage.job.folder)
-        mine = [one for one in sizes if one[0] == owner and one[1] and not candidate_id]
+        mine = [
+            one
+            for one in sizes
+            if one[0] == owner and one[1] and not candidate_id and not subjects[one].reads
+        ]
         forms = Forms(
             order=order,
             subject=subject,

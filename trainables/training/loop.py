@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from spaces.errors import (
     CheckpointError,
@@ -27,6 +26,7 @@ from trainables.configs import made_config
 from trainables.datasets.cache_folder import stored_in
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.node_copies import Say, heard_by
+from trainables.gather import same_buffers
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.retention import (
@@ -258,8 +258,7 @@ class TrialLoop:
     def _metrics(self) -> dict[str, float]:
         """Return validation metrics; workers share the pool, and each has the figures that one alone would have."""
         step, world = self.trainer.step, self.control.world
-        if world > 1:
-            same_buffers(step)
+        same_buffers(step)
         metrics = evaluate(
             step.student,
             self.val,
@@ -349,12 +348,6 @@ class TrialLoop:
             make_folder(self.folder)
             append_row(self.folder / ROWS, row)
         self.control.report(row)
-
-
-def same_buffers(step: nn.Module) -> None:
-    """Give all workers the running means of rank 0, as its checkpoint has them, and as the next step begins with them."""
-    for buffer in step.buffers():
-        torch.distributed.broadcast(buffer, 0)
 
 
 def train(job: Job, control: Control, *, from_epoch: int | None = None) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spaces.errors import PluginError
 from trainables.families.base import Family
-from trainables.gather import first_row, gather_counted, worker_rows
+from trainables.gather import first_row, gather_counted, same_buffers, worker_rows
 from trainables.losses.base import Needs, TwinNeeds
 from trainables.signals import (
     CAPTION,
@@ -120,11 +120,12 @@ class Twin:
 
     @torch.no_grad()
     def follow(self, student: Family) -> None:
-        """Move its weights towards the student's: decay x its own + (1 - decay) x the student's; buffers are taken over."""
+        """Move its weights towards the student's: decay x its own + (1 - decay) x theirs; its buffers are those of rank 0's."""
         mine, theirs = list[Tensor](self.model.parameters()), list[Tensor](student.parameters())
         torch._foreach_lerp_(mine, theirs, 1 - self.needs.decay)
         for buffer, origin in zip(self.model.buffers(), student.buffers(), strict=True):
             buffer.copy_(origin)
+        same_buffers(self.model)
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` takes."""

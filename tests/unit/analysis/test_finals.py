@@ -108,6 +108,8 @@ def test_forms_are_rows_of_one_table_relative_to_the_teacher_in_float32() -> Non
     ]
     told = forms_rows(finals(forms=forms))
     assert [one[:3] for one in told] == [("teacher", "float32", "100.0"), ("teacher", "int8", "92.5")]
+    told = forms_rows(finals(forms=[*forms, {**forms[0], "teacher": "other"}]))
+    assert [one[0] for one in told] == ["teacher embedded", "teacher embedded", "teacher other"]
 
 
 def test_terminal_and_report_tell_the_same(make_run: Callable[..., Path]) -> None:

@@ -48,4 +48,4 @@ def test_a_student_that_reads_its_teacher_has_no_forms_of_its_own(monkeypatch: p
     rows = models.form_rows(plan, lines, [], tasks, say=said.append)  # type: ignore[arg-type]
     assert [row["candidate_id"] for row in rows] == ["", "trunk"]
     assert "forms of head: left out, it reads its teacher whenever it is used" in said
-    assert tasks.asked[0].keep == {"pruned to the weights of trunk": 10, "pruned to the weights of head": 70}
+    assert tasks.asked[0].keep == {"pruned to the weights of trunk": 10}

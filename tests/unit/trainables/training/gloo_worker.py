@@ -12,6 +12,8 @@ import torch.distributed as dist
 from tests.unit.trainables.small import CPU, candidate_config, encoded
 from trainables.families.blip.offers import IMAGE_EMBEDDING, TEMPERATURE, TEXT_EMBEDDING
 from trainables.families.blip.pairs import of_all_workers, pairs_drawn_by
+from trainables.gather import same_buffers
+from trainables.losses.base import TwinNeeds
 from trainables.signals import Batch, Signals
 from trainables.tasks import pool
 from trainables.tasks.captioning import Captioning
@@ -20,8 +22,8 @@ from trainables.tasks.pool import EvaluationSize
 from trainables.tasks.sharing import Sharing
 from trainables.teachers.loading import load_teacher
 from trainables.training.build import build_step
-from trainables.training.loop import same_buffers
 from trainables.training.trainer import Placement, Trainer, TrainingConfig
+from trainables.training.twin import Twin
 
 EVALUATED: dict[str, dict[str, Any]] = {
     "retrieval": {"rerank": 6},
@@ -137,6 +139,17 @@ def kept_means(rank: int) -> list[float]:
     return norm.running_mean.tolist()
 
 
+def followed_means(rank: int) -> list[float]:
+    """Return the running mean of the twin of a norm that has seen other numbers on each worker."""
+    norm, twin = torch.nn.BatchNorm1d(2), object.__new__(Twin)
+    norm(torch.full((4, 2), 1.0 + rank))
+    twin.needs = TwinNeeds(wants=frozenset(), decay=0.5, queue=0)
+    twin.model = torch.nn.BatchNorm1d(2)  # type: ignore[assignment]
+    twin.follow(norm)  # type: ignore[arg-type]
+    found: Any = twin.model
+    return list(found.running_mean.tolist())
+
+
 PAIRS = {"captions": ((0, 1, 2), (3, 0, 4)), "pictures": ((0, 1, 2), (3, 4, 1)), "lengths": (3, 5)}
 
 
@@ -172,6 +185,7 @@ def work(rank: int, teacher_folder: Path, folder: Path) -> None:
     found = {case: trained(teacher_folder, case, rank=rank, world=2) for case in CASES}
     told = {"figures": figures(teacher_folder, Sharing(rank=rank, world=2)), "means": kept_means(rank)}
     told["first"], told["met"] = told_by_the_first(rank), met(rank)
+    told["followed"] = followed_means(rank)
     torch.save(found | {"told": told}, folder / f"{rank}.pt")
     dist.destroy_process_group()
 

@@ -132,8 +132,11 @@ def test_the_first_worker_works_out_what_costs_much_and_its_failure_ends_both(
     ]
 
 
-def test_workers_measure_with_the_running_means_that_rank_0_keeps(together: list[dict[str, Any]]) -> None:
+def test_workers_measure_and_are_followed_with_the_running_means_that_rank_0_keeps(
+    together: list[dict[str, Any]],
+) -> None:
     norm = torch.nn.BatchNorm1d(2)
     norm(torch.full((4, 2), 1.0))
     assert norm.running_mean is not None
     assert together[0]["told"]["means"] == together[1]["told"]["means"] == norm.running_mean.tolist()
+    assert together[0]["told"]["followed"] == together[1]["told"]["followed"] == norm.running_mean.tolist()
