@@ -85,7 +85,8 @@ def test_each_task_says_what_a_model_and_data_lack() -> None:
         "captioning": "needs decoder.logits",
         "matching": "needs fused.logits",
         "neighbours": None,
-        "nlvr2": "needs paired.logits",
+        "nlvr2": "needs paired.logits (students with `fusion.two_pictures: true` have it, and teachers that python -m "
+        "trainables.teachers.pretrain trained on statements)",
         "retrieval": None,
         "vqa": "needs answer.logits",
     }
