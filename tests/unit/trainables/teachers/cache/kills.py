@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from spaces.owner import OWNER_FILE
@@ -22,8 +23,13 @@ WORKERS = 2
 
 def children_of(pid: int) -> set[int]:
     """Return the processes that a process has started, as Linux tells."""
-    tasks = Path(f"/proc/{pid}/task")
-    return {int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()}
+    found = set[int]()
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(
+            FileNotFoundError, ProcessLookupError
+        ):  # a thread that has just ended; its children are another's now
+            found.update(map(int, (thread / "children").read_text().split()))
+    return found
 
 
 def lives(pid: int) -> bool:
