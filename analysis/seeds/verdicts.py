@@ -86,9 +86,8 @@ class Judge:
         (one, other), than = claim["better"], claim.get("than")
         if than:
             sign = 1.0 if self.maximise else -1.0
-            weights = Counter[
-                str
-            ]()  # an arm that both differences have is the same in both: its chance cancels out, too
+            # an arm that both differences have is the same in both: its chance cancels out, too
+            weights: Counter[str] = Counter()
             for name, weight in zip((one, other, *than), (1, -1, -1, 1), strict=True):
                 weights[name] += weight
             found = contrast(

@@ -51,7 +51,7 @@ def changed(config: Mapping[str, Any], settings: Iterable[tuple[tuple[str, ...],
         made["losses"] = {name: plain(loss_config(name, one)) for name, one in made["losses"].items()}
         made_config(TrainingConfig, made["training"], "training")
     except PluginError as error:
-        raise RunError(f"--set: {error}") from error
+        raise RunError(f"--set, --recipe: {error}") from error
     return made
 
 
@@ -80,11 +80,9 @@ def with_true_losses(config: Mapping[str, Any], around: Around) -> tuple[Config,
     What a task is measured by may be learnt of the teacher alone. Of a random one that would be noise, which says nothing about
     what any regulariser gives: the control then has the losses of `undistilled` beside those of its teacher.
     """
-    losses, plain_ones = (
-        config["losses"],
-        plain_losses(config["losses"], around.tasks.values(), around.student),
-    )
-    added = {name: one for name, one in plain_ones.items() if not losses.get(name, {}).get("weight")}
+    losses = config["losses"]
+    true = plain_losses(losses, around.tasks.values(), around.student)
+    added = {name: one for name, one in true.items() if not losses.get(name, {}).get("weight")}
     return {**config, "losses": {**losses, **added}}, list(added)
 
 

@@ -188,7 +188,9 @@ def test_as_many_share_a_gpu_as_there_is_said_to_be_room_for(tmp_path: Path) -> 
 def process(number: int, lost: str = "") -> tuple[int, int]:
     """Return a number and who has it; one that is to be lost always is."""
     if lost:
-        time.sleep(3.0)  # Ray sends what the call before has returned on its own time: lost with the process, it is made again
+        time.sleep(
+            3.0
+        )  # Ray sends what the call before has returned on its own time: lost with the process, it is made again
         dying(lost, 99)
     if number == 3:
         raise DatasetError("data.jsonl:3: no caption.")

@@ -102,7 +102,7 @@ def test_settings_change_weights_and_training_and_leave_the_candidate_alone() ->
 def test_settings_that_nobody_takes_are_told(path: tuple[str, ...], value: object, told: str) -> None:
     with pytest.raises(RunError, match=told) as caught:
         changed(candidate_config(), [(path, value)])
-    assert str(caught.value).startswith("--set: ")
+    assert str(caught.value).startswith("--set, --recipe: ")
     assert "\n" not in str(caught.value)
 
 

@@ -25,9 +25,8 @@ def children_of(pid: int) -> set[int]:
     """Return the processes that a process has started, as Linux tells."""
     found = set[int]()
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(
-            FileNotFoundError, ProcessLookupError
-        ):  # a thread that has just ended; its children are another's now
+        # one that has just ended is not there any more: its children are another's
+        with suppress(FileNotFoundError, ProcessLookupError):
             found.update(map(int, (thread / "children").read_text().split()))
     return found
 
