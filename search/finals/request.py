@@ -122,19 +122,23 @@ def final_tasks(
             resolve(TASKS, name, "tasks")
         except PluginError as error:
             raise RunError(f"--tasks: {error}") from error
-        found[name] = dict(own.get(name, {}))
-        whole = {**WHOLE.get(name, {}), **_chosen_options(name, found[name])}
-        why = lack(make_tasks({name: whole})[name]) if name in WHOLE else None
+        wished = {path[2]: value for path, value in asked if path[1] == name}
+        found[name] = {**own.get(name, {}), **wished}
+        if name not in WHOLE:
+            continue
+        whole = {**WHOLE[name], **_chosen_options(name, own.get(name, {})), **wished}
+        try:
+            why = lack(make_tasks({name: whole})[name])
+        except (
+            PluginError
+        ):  # its options say already how it is measured; what is wrong with them is told below
+            continue
         if why is None:
-            found[name] = whole if name in WHOLE else found[name]
-        elif not any(path[1] == name for path, _ in asked):
+            found[name] = whole
+        elif not wished:
             notes.append(f"{name} is measured as in the search, not as papers do: {why}")
-    for path, value in asked:
-        if path[1] not in found:
-            raise RunError(
-                f"--set {'.'.join(path)}: allowed: tasks.NAME.OPTION with one of {', '.join(found)}."
-            )
-        found[path[1]][path[2]] = value
+    if strange := [".".join(path) for path, _ in asked if path[1] not in found]:
+        raise RunError(f"--set {strange[0]}: allowed: tasks.NAME.OPTION with one of {', '.join(found)}.")
     try:
         make_tasks(found)
     except PluginError as error:

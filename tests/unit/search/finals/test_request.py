@@ -69,6 +69,17 @@ def test_options_that_every_task_has_are_none_that_somebody_chose() -> None:
     assert final_tasks(request_of(), ranked, everything)[0] == {"vqa": {"decode": "rank", "candidates": 64}}
 
 
+def test_options_that_say_all_of_it_are_left_alone() -> None:
+    both = {"rerank_texts": 8, "rerank_pictures": 4}
+    assert final_tasks(request_of(), {"retrieval": both}, everything)[0] == {"retrieval": both}
+    asked = request_of(settings=tuple(f"tasks.retrieval.{name}={value}" for name, value in both.items()))
+    assert final_tasks(asked, {"retrieval": {}}, everything)[0] == {"retrieval": both}
+    with pytest.raises(RunError, match="leave it nothing to say"):
+        final_tasks(
+            request_of(settings=(*asked.settings, "tasks.retrieval.rerank=2")), {"retrieval": {}}, everything
+        )
+
+
 def test_a_task_that_cannot_be_measured_as_papers_do_is_measured_as_in_the_search_and_that_is_said() -> None:
     own = {"retrieval": {"rerank": 0}, "vqa": {}}
 
