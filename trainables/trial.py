@@ -161,6 +161,19 @@ def check_code(job: Job) -> None:
         )
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse to train where this node does not see the candidate's folder: nobody would find what is written there.
+
+    Raises:
+        InputsChanged: names the folder and the machine.
+    """
+    if not folder.is_dir():
+        raise InputsChanged(
+            f"run folder {folder}: {os.uname().nodename} does not see this folder, in which a candidate keeps its checkpoint. "
+            "Mount it there at the same path, or take that node out of the cluster; then --resume the run (nothing is lost)."
+        )
+
+
 def _workers_of(launch: Launch) -> str:
     return f"{launch.workers} worker{'' if launch.workers == 1 else 's'}"
 
@@ -211,19 +224,20 @@ def run_trial(config: Mapping[str, Any]) -> None:
     A failure becomes a last row of status `crashed` or `oom`, whose reason names the log file with the
     traceback; the search goes on. A full disk is none, see `last_row`.
     """
-    launch = Launch(**config["launch"])
-    job = replace(
-        Job.read(Path(config["job"]), Path(config["job"]).parent),
-        device="cuda" if launch.gpus else "cpu",
-        threads=max(1, int(launch.cpus)),
-    )
-    log = Path(launch.log)
-    resumed = (Path(job.folder) / CHECKPOINT).exists()
+    launch, order = Launch(**config["launch"]), Path(config["job"])
+    log, costs = Path(launch.log), dict[str, float]()
     try:
+        check_folder(order.parent)  # before the log is written, whose folder it would make
+        job = replace(
+            Job.read(order, order.parent),
+            device="cuda" if launch.gpus else "cpu",
+            threads=max(1, int(launch.cpus)),
+        )
+        costs.update(job.costs)
         note(
             log,
-            f"candidate {job.candidate_id} {'continues' if resumed else 'starts'} on {ray.util.get_node_ip_address()}: "
-            f"{_workers_of(launch)}, process {os.getpid()}",
+            f"candidate {job.candidate_id} {'continues' if (order.parent / CHECKPOINT).exists() else 'starts'} on "
+            f"{ray.util.get_node_ip_address()}: {_workers_of(launch)}, process {os.getpid()}",
         )
         check_code(job)
         if launch.nested:
@@ -231,29 +245,28 @@ def run_trial(config: Mapping[str, Any]) -> None:
         else:
             _train_here(job, launch)
     except Exception as error:  # the boundary of a trial: whatever it was, it is told and kept
-        tune.report(last_row(job, error, log))
+        tune.report(last_row(config["candidate_id"], error, log, costs))
 
 
-def last_row(job: Job, error: Exception, log: Path) -> Row:
-    """Return what is told of a training that an error ended, noted in its log where that can be written.
+def last_row(candidate_id: str, error: Exception, log: Path, costs: Mapping[str, float]) -> Row:
+    """Return what is told of a training that an error ended, noted in its log where there is one and it can be written.
 
     Where the disk takes no more, or teacher, data or code are not those that were planned with, no candidate has failed: the
     row says so (`unwritten`, `halted`), and the search ends with them all unfinished.
     """
     try:
-        note(log, "".join(traceback.format_exception(error)))
+        if log.parent.is_dir():
+            note(log, "".join(traceback.format_exception(error)))
     except StorageError as full:
         error = error if is_storage_trouble(error) else full
-    row = {"candidate_id": job.candidate_id, "epoch": 0, **job.costs}
+    row = {"candidate_id": candidate_id, "epoch": 0, **costs}
     if isinstance(error, InputsChanged):
-        return {**row, "status": "running", HALTED: f"trial {job.candidate_id}: {error}"}
+        return {**row, "status": "running", HALTED: f"trial {candidate_id}: {error}"}
     if is_storage_trouble(error):
-        said = (
-            str(error) if isinstance(error, StorageError) else f"trial {job.candidate_id}: {_reason(error)}"
-        )
+        said = str(error) if isinstance(error, StorageError) else f"trial {candidate_id}: {_reason(error)}"
         return {**row, "status": "running", UNWRITTEN: said}
     oom = OUT_OF_MEMORY in (type(error).__name__, *str(error).split(":")) or OUT_OF_MEMORY in str(error)
-    reason = f"trial {job.candidate_id}: {_reason(error)}; see {log.parent.name}/{log.name}"
+    reason = f"trial {candidate_id}: {_reason(error)}; see {log.parent.name}/{log.name}"
     return {**row, "status": "oom" if oom else "crashed", "reason": reason}
 
 

@@ -33,7 +33,7 @@ from spaces.files import make_folder, write_text
 from trainables.exchange import DONE, ROW, Exchange
 from trainables.training.control import Row
 from trainables.training.job import Job
-from trainables.trial import OUT_OF_MEMORY, Launch, check_code, note
+from trainables.trial import OUT_OF_MEMORY, Launch, check_code, check_folder, note
 
 SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1.0",  # a lost worker is seen so late; rows come another way
@@ -114,6 +114,7 @@ def _work(config: Mapping[str, Any]) -> None:
         order = ray.get(exchange.order.remote())
         try:
             job = Job.from_dict(order["job"])
+            check_folder(Path(job.folder))
             check_code(job)
             with copied_to(config["node_copies"]):
                 train_candidate(job, TrainControl(Path(order["log"]), exchange))

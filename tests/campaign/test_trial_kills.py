@@ -13,8 +13,8 @@ from tests.e2e import runs
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ROUNDS = 4  # with each signal, of all trials that run at that moment
-TRIALS = 2 * ROUNDS + 2
-EPOCHS = 6
+TRIALS = 6 * ROUNDS  # a quick machine has ended several by the time that those which were hit are through
+EPOCHS = 12
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)

@@ -54,6 +54,10 @@ def test_a_node_that_joins_later_ends_the_search_once_and_is_named(
             with rays.further_node(first, hidden=tmp_path / "runs", **home(tmp_path, "two")):
                 assert command.wait() == 2, command.text
     assert "does not see this folder" in command.text
-    assert str(tmp_path / "runs" / ".storage") in command.text
+    assert f"run folder {folder}" in command.text
     assert "(nothing is lost)" in command.text
-    assert {row["status"] for row in runs.trial_rows(folder).values()} <= {"running", "finished", "stopped"}
+    assert "process lost" not in command.text
+    rows = runs.trial_rows(folder).values()
+    assert {row["status"] for row in rows} <= {"running", "finished", "stopped"}, [
+        row["reason"] for row in rows
+    ]

@@ -76,7 +76,8 @@ def test_a_full_disk_leaves_the_previous_checkpoint(
     assert "Traceback" not in command.text
     kept = runs.ledger_of(out)
     assert 1 <= len(kept) < runs.EPOCHS
-    assert {path.name for path in out.iterdir()} - {"best.pt"} == {"checkpoint.pt", "rows.jsonl"}  # no draft
+    left = {path.name for path in out.iterdir()} - {"best.pt"}
+    assert left == {"checkpoint.pt", "rows.jsonl", "initialisation.json"}  # no draft
     with worker(finished, out) as command:
         assert command.wait() == 0, command.text
     assert runs.ledger_of(out)[: len(kept)] == kept

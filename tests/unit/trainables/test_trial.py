@@ -282,7 +282,7 @@ def test_each_group_that_workers_noted_is_given_back_once(
 def test_a_disk_that_takes_no_more_is_no_failure_of_the_candidate(
     error: Exception, notes: list[str], job: Job, launch: Launch
 ) -> None:
-    row = trial.last_row(job, error, Path(launch.log))
+    row = trial.last_row(job.candidate_id, error, Path(launch.log), job.costs)
     assert (row["status"], row["epoch"], row["candidate_id"]) == ("running", 0, job.candidate_id)
     assert str(error).splitlines()[0] in row[trial.UNWRITTEN]
 
@@ -298,7 +298,7 @@ def test_a_disk_that_takes_no_more_is_no_failure_of_the_candidate(
 def test_other_failures_are_the_candidates_and_name_their_log(
     error: Exception, status: str, notes: list[str], job: Job, launch: Launch
 ) -> None:
-    row = trial.last_row(job, error, Path(launch.log))
+    row = trial.last_row(job.candidate_id, error, Path(launch.log), job.costs)
     assert row["status"] == status
     assert trial.UNWRITTEN not in row
     assert row["reason"].startswith(f"trial {job.candidate_id}: {type(error).__name__}: ")
@@ -315,5 +315,5 @@ def test_a_log_that_cannot_be_written_tells_of_the_disk(
     monkeypatch.setattr(trial, "note", full)
     assert (
         "one.log: cannot be written"
-        in trial.last_row(job, ValueError("no"), Path(launch.log))[trial.UNWRITTEN]
+        in trial.last_row(job.candidate_id, ValueError("no"), Path(launch.log), job.costs)[trial.UNWRITTEN]
     )

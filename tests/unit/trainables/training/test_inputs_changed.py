@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def ordered(job: Job) -> dict[str, Any]:
     launch = Launch(nested=False, workers=1, cpus=1.0, gpus=0.0, storage="", log=f"{job.folder}/one.log")
     order = make_folder(Path(job.folder)) / "candidate.json"
     job.write(order)
-    return {"job": str(order), "launch": launch_dict(launch)}
+    return {"candidate_id": job.candidate_id, "job": str(order), "launch": launch_dict(launch)}
 
 
 def test_the_last_row_of_such_a_trial_tells_the_search_to_end(
@@ -135,6 +136,32 @@ def test_a_trial_under_other_code_than_the_search_ends_it_too(job: Job, told: li
     assert (
         f"on 10.0.0.7 has digest {code_digest()}; the search was started with 0123456789abcdef" in row[HALTED]
     )
+
+
+def test_a_node_that_does_not_see_the_run_ends_it_and_makes_no_folder_there(
+    job: Job, told: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    config = ordered(Job.from_dict({**job.to_dict(), "folder": str(tmp_path / "run" / "one")}))
+    shutil.rmtree(tmp_path / "run")
+    run_trial(config)
+    (row,) = told
+    assert (row["status"], row["epoch"], row["candidate_id"]) == ("running", 0, job.candidate_id)
+    assert (
+        f"run folder {tmp_path / 'run' / 'one'}: {os.uname().nodename} does not see this folder"
+        in row[HALTED]
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_order_that_is_damaged_is_told_as_a_crash_of_its_candidate(
+    job: Job, told: list[dict[str, Any]]
+) -> None:
+    config = ordered(job)
+    Path(config["job"]).write_text("{")
+    run_trial(config)
+    (row,) = told
+    assert (row["status"], row["candidate_id"]) == ("crashed", job.candidate_id)
+    assert f"RunError: {config['job']}:1: no JSON" in row["reason"]
 
 
 def test_the_code_is_known_by_its_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
