@@ -206,14 +206,14 @@ def _check_columns(path: Path, table: pa.Table, fields: Sequence[pa.Field]) -> N
     missing = [field.name for field in fields if field.name not in table.schema.names]
     if missing:
         raise RunError(
-            f"{path}: the columns {', '.join(missing)} are missing; see analysis/README.md for the format."
+            f"{path}: the columns {', '.join(missing)} are missing; see analysis/tables/README.md for the format."
         )
     for field in fields:
         got = [one.type for one in table.schema if one.name == field.name]
         if got != [field.type]:
             raise RunError(
                 f"{path}, {field.name}: got {' and '.join(map(str, got))}; allowed: one column of {field.type}; see "
-                "analysis/README.md for the format."
+                "analysis/tables/README.md for the format."
             )
 
 
