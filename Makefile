@@ -107,8 +107,9 @@ search: setup
 		exec "$$python" search/run.py --space spaces/dlip.yaml --out $(RUN) $(ARGS)
 	fi
 
+# Three processes for two cores: the one that has the tests which start Ray waits for much of the time.
 test: setup
-	exec "$(VENV)/bin/python" -m pytest -n 2 $(ARGS)
+	exec "$(VENV)/bin/python" -m pytest -n 3 $(ARGS)
 
 # The faults in one process, which mostly waits; the properties at 5,000 examples, and what needs no Ray, in the other.
 campaign: setup

@@ -115,17 +115,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class FewRays(LoadScopeScheduling):  # type: ignore[misc]
-    """With `-n 2`: one process takes the folders that start Ray, from the beginning, since they mostly wait; the other the rest.
+    """One process takes the folders that start Ray, from the beginning, since they mostly wait; the others the rest, by files.
 
-    Then whichever is through takes Ray's tests of `LAST`, file by file: each file has searches of its own.
+    Then whichever is through takes Ray's tests of `LAST`: each file has searches of its own.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         name = nodeid.partition("::")[0]
         path = name.removeprefix("tests/")
-        if not _starts_ray(path):
-            return nodeid
-        return name if _comes_last(path) else "ray"
+        return "ray" if _starts_ray(path) and not _comes_last(path) else name
 
 
 @pytest.hookimpl(optionalhook=True)  # so that `-p no:xdist` works
