@@ -158,5 +158,5 @@ def test_a_vocab_txt_is_read_as_the_library_reads_it_with_what_stands_beside_it(
 def test_a_damaged_file_beside_a_vocab_txt_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
     (tmp_path / "tokenizer_config.json").write_text(content)
-    with pytest.raises(TeacherError, match="tokenizer_config.json"):
+    with pytest.raises(TeacherError, match=r"tokenizer_config\.json"):
         Tokenizer.from_folder(tmp_path, VocabularyConfig(size=19, pad=0, cls=2, sep=3), 40)
