@@ -64,11 +64,9 @@ def _backend(path: Path) -> Backend | BaseTokenizer:
             return _plain(Backend.from_file(str(path)))
         if not _reads_otherwise(path):
             return BertWordPieceTokenizer(str(path), lowercase=True)
-        from transformers import BertTokenizerFast  # 3 s, which only what others published is worth
+        from transformers import BertTokenizer  # 3 s, which only what others published is worth
 
-        return _plain(
-            Backend.from_str(BertTokenizerFast.from_pretrained(path.parent).backend_tokenizer.to_str())
-        )
+        return _plain(Backend.from_str(BertTokenizer.from_pretrained(path.parent).backend_tokenizer.to_str()))
     except Exception as error:  # the library raises bare exceptions
         raise TeacherError(f"{path}: cannot be read ({error}). {SAVE}") from error
 

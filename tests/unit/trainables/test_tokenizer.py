@@ -136,12 +136,12 @@ PIECES = (
 def test_a_vocab_txt_is_read_as_the_library_reads_it_with_what_stands_beside_it(
     tmp_path: Path, beside: dict[str, dict[str, Any]]
 ) -> None:
-    from transformers import BertTokenizerFast
+    from transformers import BertTokenizer
 
     (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
     for name, content in beside.items():
         (tmp_path / name).write_text(json.dumps(content))
-    theirs = BertTokenizerFast.from_pretrained(tmp_path)
+    theirs = BertTokenizer.from_pretrained(tmp_path)
     special = VocabularyConfig(size=19, pad=0, cls=2, sep=3)
     made = Tokenizer.from_folder(tmp_path, special, 40)
     exported = tmp_path / "exported"
