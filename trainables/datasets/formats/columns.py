@@ -39,6 +39,7 @@ class Columns:
         captions: of each row; empty where there are none.
         classes: names in the order of their labels.
         unused: splits whose labels are not public.
+        unread: names of columns that nobody reads.
         notes: what the user should know, a line each.
     """
 
@@ -47,6 +48,7 @@ class Columns:
     captions: list[list[tuple[str, ...]]] = field(default_factory=list)
     classes: tuple[str, ...] = ()
     unused: frozenset[str] = frozenset()
+    unread: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
 
 
@@ -73,7 +75,7 @@ def read_columns(files: Sequence[Path], splits: Sequence[str], wanted: Wanted, p
     """
     reader = _Reader(wanted, problems)
     parts = [one for file, split in zip(files, splits, strict=True) if (one := reader.part(file, split))]
-    found = Columns(notes=reader.notes())
+    found = Columns(unread=reader.unread, notes=reader.notes())
     if problems.count or not parts:
         return found
     found.counts = [part.count for part in parts]
@@ -109,6 +111,11 @@ class _Reader:
         self._caption: str | None = None
         self._settled = False
         self._unread: dict[str, None] = {}
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Names of columns that nobody reads."""
+        return tuple(self._unread)
 
     def notes(self) -> list[str]:
         """Return what is said of columns."""

@@ -156,3 +156,23 @@ def test_parquet_as_pandas_writes_categories_and_paths_that_are_nowhere(tmp_path
     data = public.make_dataset({"kind": "parquet", "root": str(tmp_path / "inside")})
     assert read(data, "train").captions == ["a dog"] * 16
     assert public.prepare("parquet", tmp_path / "inside", tmp_path / "other") == 0
+
+
+def test_rows_of_one_picture_each_with_a_caption_are_told(tmp_path: Path) -> None:
+    """So COCO is published as Parquet; pictures in rows have no name by which rows could be joined."""
+    rows = [
+        (number, split) for number, split in enumerate(("train", "train", "val", "test")) for _ in range(3)
+    ]
+    told = {
+        "image": [{"bytes": png(number), "path": None} for number, _ in rows],
+        "caption": [f"row {place}" for place in range(len(rows))],
+        "split": [split for _, split in rows],
+    }
+    (tmp_path / "own").mkdir()
+    pq.write_table(pa.table(told), tmp_path / "own" / "all.parquet")
+    assert public.prepare("parquet", tmp_path / "own", tmp_path / "out") == 0
+    (line,) = public.opened(tmp_path / "out").remarks()
+    assert line.startswith(
+        "WARNING: 4 held-out pictures are byte for byte another one of the same split, such as all.parquet row 6 and "
+        "all.parquet row 7 (val): "
+    )
