@@ -122,7 +122,7 @@ def test_what_is_wrong_is_told_of_the_form_in_which_finals_measure() -> None:
 
 @pytest.mark.parametrize("name", ["scenes,variant=harder,variant=plain", "jsonl:a.jsonl,file=b.jsonl"])
 def test_an_option_of_other_data_stands_once(name: str) -> None:
-    with pytest.raises(RunError, match="(variant|file) stands twice; allowed: each option once"):
+    with pytest.raises(RunError, match=r"(variant|file) stands twice; allowed: each option once"):
         domain_settings(name)
     assert domain_settings("scenes,variant=harder,seed=3") == {
         "kind": "scenes",
