@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -226,10 +226,19 @@ class Tokenizer:
         encoded = self.backend.encode_batch(texts, add_special_tokens=False)
         return [item.ids for item in encoded]
 
+    @property
+    def room(self) -> int:
+        """Tokens of a caption or statement that are read, without those that frame it."""
+        return self.max_tokens - 2 - len(self.begun)
+
+    def cut_share(self, texts: Sequence[str]) -> float:
+        """Return the share of captions or statements of which the end is not read; 0 of none."""
+        return sum(len(ids) > self.room for ids in self._words(list(texts))) / max(1, len(texts))
+
     def captions(self, texts: list[str]) -> list[list[int]]:
         """Return `[CLS] words [SEP]` per text, cut to max_tokens less the prompt (the [SEP] stays)."""
-        v, room = self.vocabulary, self.max_tokens - 2 - len(self.begun)
-        return [[v.cls, *ids[:room], v.sep] for ids in self._words(texts)]
+        v = self.vocabulary
+        return [[v.cls, *ids[: self.room], v.sep] for ids in self._words(texts)]
 
     def questions(self, questions: list[str], answers: list[str]) -> tuple[list[list[int]], list[int]]:
         """Return `[DEC] question answer [SEP]` per pair, and the position of the first answer token.
