@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,16 @@ FILES = (
 )
 WHOLE = ("tokenizer.json", "vocab.txt")  # each of them is a tokenizer by itself
 PAIR = ("vocab.json", "merges.txt")  # a byte-pair one, of the class that its config names
+BESIDE, ADDED = (
+    "tokenizer_config.json",
+    "added_tokens.json",
+)  # say how a vocab.txt is read, and what comes to it
+UNCASED: Mapping[str, bool | None] = {
+    "do_lower_case": True,
+    "strip_accents": None,
+    "tokenize_chinese_chars": True,
+}
+"""Options of BERT's uncased tokenizer, which a vocab.txt alone is."""
 END_OF_WORD = "</w>"  # what CLIP's byte-pair tokenizers leave of the end of a word
 SAVE = "Save the teacher's tokenizer there."
 
@@ -50,12 +60,48 @@ class VocabularyConfig:
 
 def _backend(path: Path) -> Backend | BaseTokenizer:
     try:
-        if path.suffix != ".json":
+        if path.suffix == ".json":
+            return _plain(Backend.from_file(str(path)))
+        if not _reads_otherwise(path):
             return BertWordPieceTokenizer(str(path), lowercase=True)
-        backend = Backend.from_file(str(path))
+        from transformers import BertTokenizer  # 3 s, which only what others published is worth
+
+        return _plain(Backend.from_str(BertTokenizer.from_pretrained(path.parent).backend_tokenizer.to_str()))
     except Exception as error:  # the library raises bare exceptions
         raise TeacherError(f"{path}: cannot be read ({error}). {SAVE}") from error
-    return _plain(backend)
+
+
+def _reads_otherwise(words: Path) -> bool:
+    """Return whether files beside a vocab.txt say that it is read otherwise than BERT's uncased one, or add tokens to it.
+
+    Raises:
+        ValueError: one of them is damaged; names it.
+    """
+    told, added = (_object(words.parent / name) for name in (BESIDE, ADDED))
+    if any(told.get(name, usual) != usual for name, usual in UNCASED.items()):
+        return True
+    try:
+        more = {one["content"] for one in (told.get("added_tokens_decoder") or {}).values()} | set(added)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{BESIDE}, added_tokens_decoder: allowed: ids with the `content` of each"
+        ) from error
+    return bool(more) and not more <= set(words.read_text(encoding="utf-8").split("\n"))
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file, {} where there is none.
+
+    Raises:
+        ValueError: it is damaged; names it.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} holds a {type(found).__name__}; allowed: an object")
+    return found
 
 
 def _plain(backend: Backend) -> Backend:
@@ -180,10 +226,19 @@ class Tokenizer:
         encoded = self.backend.encode_batch(texts, add_special_tokens=False)
         return [item.ids for item in encoded]
 
+    @property
+    def room(self) -> int:
+        """Tokens of a caption or statement that are read, without those that frame it."""
+        return self.max_tokens - 2 - len(self.begun)
+
+    def cut_share(self, texts: Sequence[str]) -> float:
+        """Return the share of captions or statements of which the end is not read; 0 of none."""
+        return sum(len(ids) > self.room for ids in self._words(list(texts))) / max(1, len(texts))
+
     def captions(self, texts: list[str]) -> list[list[int]]:
         """Return `[CLS] words [SEP]` per text, cut to max_tokens less the prompt (the [SEP] stays)."""
-        v, room = self.vocabulary, self.max_tokens - 2 - len(self.begun)
-        return [[v.cls, *ids[:room], v.sep] for ids in self._words(texts)]
+        v = self.vocabulary
+        return [[v.cls, *ids[: self.room], v.sep] for ids in self._words(texts)]
 
     def questions(self, questions: list[str], answers: list[str]) -> tuple[list[list[int]], list[int]]:
         """Return `[DEC] question answer [SEP]` per pair, and the position of the first answer token.

@@ -116,6 +116,7 @@ def final_tasks(
     """
     asked = [(path, value) for path, value in settings_of(request.settings) if path[0] == "tasks"]
     found: dict[str, dict[str, Any]] = {}
+    wrong: dict[str, PluginError] = {}
     notes = []
     for name in request.tasks or tuple(own):
         try:
@@ -129,9 +130,8 @@ def final_tasks(
         whole = {**WHOLE[name], **_chosen_options(name, own.get(name, {})), **wished}
         try:
             why = lack(make_tasks({name: whole})[name])
-        except (
-            PluginError
-        ):  # its options say already how it is measured; what is wrong with them is told below
+        except PluginError as error:  # its options say already how it is measured, or are wrong
+            wrong[name] = error
             continue
         if why is None:
             found[name] = whole
@@ -139,10 +139,11 @@ def final_tasks(
             notes.append(f"{name} is measured as in the search, not as papers do: {why}")
     if strange := [".".join(path) for path, _ in asked if path[1] not in found]:
         raise RunError(f"--set {strange[0]}: allowed: tasks.NAME.OPTION with one of {', '.join(found)}.")
-    try:
-        make_tasks(found)
-    except PluginError as error:
-        raise RunError(f"{error}") from error
+    for name, options in found.items():
+        try:
+            make_tasks({name: options})
+        except PluginError as error:  # of the form in which finals measure it, where that is wrong, too
+            raise RunError(f"{wrong.get(name, error)}") from error
     told = [
         f"tasks.{name}.{option}={value}"
         for name, options in WHOLE.items()
@@ -249,5 +250,7 @@ def domain_settings(name: str) -> dict[str, Any]:
         override, problems = parse_setting(text)
         if override is None or problems:
             raise RunError(str(problems[0]))
+        if override.path in settings:
+            raise RunError(f"{override.path} stands twice; allowed: each option once. Leave one out.")
         settings[override.path] = override.value
     return settings

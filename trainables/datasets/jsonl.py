@@ -223,7 +223,7 @@ class JsonlDataset(Dataset):
         found = [f"fields not read: {unread}"] if self._fields.unread else []
         names = [name for name, _ in self._left_out]
         left = told_left_out(names, self.num_images + len(names), self._left_out[0][1]) if names else []
-        return [*found, *left, *told_twins(self._twins)]
+        return [*found, *left, *told_twins(self._twins, captioned=True)]
 
     def split(self, name: str, *, framing: Framing, progress: Progress) -> Split:
         """Return one split; the pictures of all splits are prepared at the first call.

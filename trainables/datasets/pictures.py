@@ -65,9 +65,17 @@ def seen(picture: Image.Image) -> Image.Image:
     picture.load()
     if not (picture.width and picture.height):
         raise DatasetError(f"a picture of {picture.width} x {picture.height} has no pixels. Give another")
-    turn = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))
+    turn = _turn(picture)
     flat = _on_white(picture, key)
     return flat if turn is None else flat.transpose(turn)
+
+
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    """Return how a picture is turned upright; None where it is, or where nobody can read what its file says of that."""
+    try:
+        return _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # Pillow raises whatever torn EXIF leads it to, and the pixels are sound
+        return None
 
 
 def whole(picture: Image.Image) -> None:

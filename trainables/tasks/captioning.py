@@ -9,7 +9,7 @@ from typing import Any, Literal, final
 import numpy as np
 from torch import Tensor
 
-from spaces.errors import PluginError, ResourceError
+from spaces.errors import PluginError, ResourceError, TeacherError
 from spaces.paths import user_path
 from spaces.rules import Number
 from trainables.signals import CAPTION, PICTURE, PIXELS, Batch, Offers, Serving, Signals, Wants
@@ -20,6 +20,7 @@ from trainables.tasks.chance import Chance, most_frequent
 from trainables.tasks.decoding import LOGITS, Decoder, caption_steps
 from trainables.tasks.pool import Pool, PoolRows
 from trainables.tasks.spoken import said
+from trainables.tokenizer import Tokenizer
 
 FORCED, BEAM = "teacher_forced", "beam"
 WHOLE = (
@@ -154,7 +155,7 @@ class Captioning(Task):
                     f"tasks.captioning.prompt: got {self._prompt!r}, and students are trained with {tokenizer.words!r}; allowed: "
                     "the same. Leave it out: the prompt of the teacher is taken."
                 )
-            prompt = [*prompt, *tokenizer.captions([self._prompt])[0][1:-1]]
+            prompt = [*prompt, *self._begun(tokenizer)]
         longest = min(self._beams.longest, tokenizer.max_tokens)
         if len(prompt) >= longest:
             raise PluginError(
@@ -174,6 +175,17 @@ class Captioning(Task):
 
         rows = said(pool, PICTURE, ask, longest)
         return [tokenizer.decode(row) for row in rows]
+
+    def _begun(self, tokenizer: Tokenizer) -> list[int]:
+        """Return the ids of the prompt.
+
+        Raises:
+            PluginError: a word of it is not known, or it is too long.
+        """
+        try:
+            return tokenizer.prompting(self._prompt).begun
+        except TeacherError as error:
+            raise PluginError(f"tasks.captioning.{error}") from error
 
     def remark(self) -> str | None:
         """Return how captions are said and scored, where they are said whole."""

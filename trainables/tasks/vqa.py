@@ -200,7 +200,7 @@ def answers_of(file: Path) -> list[str]:
     except (OSError, UnicodeDecodeError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise PluginError(f"answers: {file} cannot be read ({why}); {allowed}. Give another file.") from error
-    found: Any = text.splitlines()
+    found: Any = text.split("\n")
     if text.lstrip().startswith(("[", "{")):
         try:
             found = json.loads(text)

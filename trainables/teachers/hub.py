@@ -5,9 +5,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from spaces.errors import TeacherError
+from trainables.teachers.json_file import read_object
 from trainables.teachers.weights import INDEX, PLACES, shards_of
 
 CONFIG = "config.json"
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json")
 SMALL_FILES = ("*.json", "vocab.txt", "merges.txt")
 
 
@@ -22,7 +25,7 @@ def hub_folder(name: str) -> Path:
     Raises:
         TeacherError: neither is possible; says how to bring the files here by hand.
     """
-    return _reached(name, lambda: cached_snapshot(name) or _downloaded(name))
+    return _reached(name, lambda: _cached(name) or _downloaded(name))
 
 
 def small_file(name: str, file: str) -> Path:
@@ -79,6 +82,28 @@ def cached_snapshot(name: str) -> Path | None:
         if (folder / CONFIG).is_file() and any(_whole(folder, place) for place in PLACES):
             return folder
     return None
+
+
+def _cached(name: str) -> Path | None:
+    """Return the snapshot in the cache; where somebody has fetched a model without what reads for it, that is fetched now.
+
+    Without a network it stays as it is, and whoever reads it tells what it lacks.
+    """
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
+    found = cached_snapshot(name)
+    if found is not None and _reads_nothing(found):
+        with suppress(OSError, HTTPError):
+            return _downloaded(name)
+    return found
+
+
+def _reads_nothing(folder: Path) -> bool:
+    """Return whether the image processor or the tokenizer of a model that has use for one is not there."""
+    settings = read_object(folder / CONFIG)
+    sees = "vision_config" in settings or ("image_size" in settings and "architecture" not in settings)
+    needed = [PROCESSORS] * sees + [TOKENIZERS] * ("text_config" in settings)
+    return not all(any((folder / one).is_file() for one in names) for names in needed)
 
 
 def _downloaded(name: str) -> Path:

@@ -121,8 +121,9 @@ def _vocabulary(place: Path) -> dict[str, int]:
         if whole.is_file():
             return dict(Backend.from_file(str(whole)).get_vocab(with_added_tokens=True))
         if words.is_file():
-            lines = words.read_text(encoding="utf-8").splitlines()
-            return {token.rstrip("\n"): number for number, token in enumerate(lines)}
+            # `splitlines` would part at letters that are tokens themselves, and move all ids behind them
+            lines = words.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            return {token: number for number, token in enumerate(lines)}
         if not pairs.is_file():
             return {}
         found = json.loads(pairs.read_text(encoding="utf-8"))

@@ -31,6 +31,7 @@ from trainables.teachers.published import open_published
 from trainables.teachers.teacher import Teacher
 from trainables.training.step import DistillationStep
 
+TOLD_CUT = 0.01  # of texts of which the end is not read; less is told to nobody
 PROBED_TEXTS = 2000
 
 
@@ -104,6 +105,13 @@ def prepare_split(teacher: Teacher, dataset: Dataset, name: str, progress: Progr
         answers=_probed(split.answers),
         statements=_probed(split.statements.texts),
     )
+    for noun, texts in (("captions", split.captions), ("statements", split.statements.texts)):
+        cut = teacher.tokenizer.cut_share(_probed(texts)) if teacher.tokenizer else 0.0
+        if teacher.tokenizer and cut >= TOLD_CUT:
+            progress(
+                f"WARNING: of {cut:.0%} of the {noun} of {name} the end is not read: the teacher {teacher.files.name} reads "
+                f"{teacher.tokenizer.room} tokens of each. Texts that begin alike are then one and the same; give shorter ones"
+            )
     return EncodedSplit(split, teacher.tokenizer, teacher.preprocess, classes=dataset.classes)
 
 

@@ -1,12 +1,14 @@
 """Texts to ids and back, with the special tokens that the model knows."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spaces.errors import TeacherError
 from tests.unit.trainables.small import vocabulary
-from trainables.tokenizer import Tokenizer, write_word_tokenizer
+from trainables.tokenizer import Tokenizer, VocabularyConfig, write_word_tokenizer
 
 WORDS = ("a", "red", "blue", "ring", "is", "there", "?", "yes", "no", "more")
 PAD, UNK, CLS, SEP, DEC, ENC = range(6)
@@ -98,3 +100,63 @@ def test_a_damaged_tokenizer_is_refused_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text('{"model": ')
     with pytest.raises(TeacherError, match=r"tokenizer.json: cannot be read .* Save the teacher's tokenizer"):
         Tokenizer.from_folder(tmp_path, vocabulary(), 6)
+
+
+PIECES = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "a",
+    "Dog",
+    "dog",
+    "caf",
+    "##é",
+    "##e",
+    "ki",
+    "##t",
+    "##ten",
+    "中",
+    "国",
+    "中国",
+)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {},
+        {"tokenizer_config.json": {"do_lower_case": True, "model_max_length": 512}},
+        {"tokenizer_config.json": {"do_lower_case": False}},
+        {"tokenizer_config.json": {"strip_accents": False}},
+        {"tokenizer_config.json": {"tokenize_chinese_chars": False}},
+        {"added_tokens.json": {"[DEC]": 16, "[ENC]": 17, "kitten": 18}},
+    ],
+)
+def test_a_vocab_txt_is_read_as_the_library_reads_it_with_what_stands_beside_it(
+    tmp_path: Path, beside: dict[str, dict[str, Any]]
+) -> None:
+    from transformers import BertTokenizer
+
+    (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
+    for name, content in beside.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    theirs = BertTokenizer.from_pretrained(tmp_path)
+    special = VocabularyConfig(size=19, pad=0, cls=2, sep=3)
+    made = Tokenizer.from_folder(tmp_path, special, 40)
+    exported = tmp_path / "exported"
+    exported.mkdir()
+    made.save(exported, tmp_path)
+    for text in ("a Dog café 中国", "a kitten, [DEC] kitten"):
+        wanted = [2, *theirs(text, add_special_tokens=False)["input_ids"], 3]
+        assert made.captions([text]) == [wanted]
+        assert Tokenizer.from_folder(exported, special, 40).captions([text]) == [wanted]
+    assert made.backend.token_to_id("[ENC]") == (17 if "added_tokens.json" in beside else None)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"added_tokens_decoder": {"16": "kitten"}}'])
+def test_a_damaged_file_beside_a_vocab_txt_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(content)
+    with pytest.raises(TeacherError, match=r"tokenizer_config\.json"):
+        Tokenizer.from_folder(tmp_path, VocabularyConfig(size=19, pad=0, cls=2, sep=3), 40)

@@ -36,7 +36,7 @@ class _Kept:
     Attributes:
         splits: those of each split.
         left_out: names of those that cannot be read.
-        twins: pictures that are in two splits.
+        twins: held-out pictures whose bytes stand before.
         doubts: what is said of pictures that are in two classes.
         file: the list of those that were left out.
     """
@@ -220,7 +220,12 @@ class Collected(Dataset):
         """Return what was left out or not read, and pictures that are byte for byte in two splits."""
         kept = self._kept(lambda line: None)
         left = told_left_out(kept.left_out, self.num_images, kept.file) if kept.file else []
-        return [*self._listing.notes, *left, *kept.doubts, *told_twins(kept.twins)]
+        return [
+            *self._listing.notes,
+            *left,
+            *kept.doubts,
+            *told_twins(kept.twins, captioned=CAPTION in self.kinds),
+        ]
 
     def split(self, name: str, *, framing: Framing, progress: Progress) -> Split:
         """Return one split; the pictures of all splits are prepared at the first call.

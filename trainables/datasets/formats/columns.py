@@ -39,6 +39,7 @@ class Columns:
         captions: of each row; empty where there are none.
         classes: names in the order of their labels.
         unused: splits whose labels are not public.
+        unread: names of columns that nobody reads.
         notes: what the user should know, a line each.
     """
 
@@ -47,6 +48,7 @@ class Columns:
     captions: list[list[tuple[str, ...]]] = field(default_factory=list)
     classes: tuple[str, ...] = ()
     unused: frozenset[str] = frozenset()
+    unread: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
 
 
@@ -73,7 +75,7 @@ def read_columns(files: Sequence[Path], splits: Sequence[str], wanted: Wanted, p
     """
     reader = _Reader(wanted, problems)
     parts = [one for file, split in zip(files, splits, strict=True) if (one := reader.part(file, split))]
-    found = Columns(notes=reader.notes())
+    found = Columns(unread=reader.unread, notes=reader.notes())
     if problems.count or not parts:
         return found
     found.counts = [part.count for part in parts]
@@ -109,6 +111,11 @@ class _Reader:
         self._caption: str | None = None
         self._settled = False
         self._unread: dict[str, None] = {}
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Names of columns that nobody reads."""
+        return tuple(self._unread)
 
     def notes(self) -> list[str]:
         """Return what is said of columns."""
@@ -163,7 +170,7 @@ class _Reader:
             self._caption = w.caption or next((name for name in CAPTIONS if name in schema.names), None)
         known = {w.image, self._label, self._caption}
         self._unread |= dict.fromkeys(name for name in schema.names if name not in known)
-        checks = (("image", w.image, _is_image, "bytes, text, or a struct of both (bytes, path)"),
+        checks = (("image", w.image, is_image, "bytes, text, or a struct of both (bytes, path)"),
                   ("label", self._label, _is_label, "integers or text"),
                   ("caption", self._caption, _is_caption, "text, or lists of texts"))  # fmt: skip
         sound = True
@@ -203,7 +210,8 @@ def _misfit(
     return f"has a column {name!r} of {kind}s of type {shown(str(got), 60)}; allowed: {allowed}. Name another: {flag}."
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a column holds texts, numbered ones (a category of pandas) too."""
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(
         pa.types.is_string(plain) or pa.types.is_large_string(plain) or pa.types.is_string_view(plain)
@@ -214,24 +222,27 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
-def _is_image(kind: pa.DataType) -> bool:
+def is_image(kind: pa.DataType) -> bool:
+    """Return whether a column can hold pictures: bytes, paths, or structs of both, of which one may be empty everywhere."""
     if not pa.types.is_struct(kind):
-        return _is_text(kind) or _is_bytes(kind)
+        return is_text(kind) or _is_bytes(kind)
     inner = {one.name: one.type for one in kind.fields}
     known = {
-        name: fits(inner[name]) for name, fits in (("bytes", _is_bytes), ("path", _is_text)) if name in inner
+        name: fits(inner[name])
+        for name, fits in (("bytes", _is_bytes), ("path", is_text))
+        if name in inner and not pa.types.is_null(inner[name])
     }
     return bool(known) and all(known.values())
 
 
 def _is_label(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind)) or _is_text(kind)
+    return bool(pa.types.is_integer(kind)) or is_text(kind)
 
 
 def _is_caption(kind: pa.DataType) -> bool:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _is_text(kind.value_type)
-    return _is_text(kind)
+        return is_text(kind.value_type)
+    return is_text(kind)
 
 
 def _class_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:

@@ -38,6 +38,8 @@ _SPLIT = {
 }
 _SHARD = re.compile(r"^(?P<stem>.*?)-?(?P<number>\d+)-of-(?P<count>\d+)$")
 ENDING = ".parquet"
+SPLIT = "split"  # a column, as data is published whose splits lie in one file
+PREPARED = "To have its splits, prepare the data: python -m trainables.datasets.prepare --kind parquet --root DATA --out DIR."
 
 
 class ParquetDataset(Collected):
@@ -90,12 +92,19 @@ class ParquetDataset(Collected):
         problems.raise_any()
         entries = self._entries(columns, [split or "train" for split in splits])
         entries, divided = self._divided(entries, named=not bare)
+        notes = list(columns.notes)
+        if SPLIT in columns.unread:
+            told = f"the column {SPLIT!r} is not read; pictures are divided by {divided}. {PREPARED}"
+            notes.append(f"WARNING: {told}")
+            if not any(entry.split == "train" for entry in entries):
+                problems.add(f"has no pictures to train on: {told}")
+                problems.raise_any()
         return Listing(
             entries=entries,
             classes=columns.classes,
             divided=divided,
             store=RowStore(self.root, self._files, c.image_column),
-            notes=[*columns.notes, *(class_notes(entries, columns.classes) if columns.classes else [])],
+            notes=[*notes, *(class_notes(entries, columns.classes) if columns.classes else [])],
         )
 
     def _entries(self, columns: Columns, splits: Sequence[str]) -> list[Entry]:

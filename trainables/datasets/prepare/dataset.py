@@ -244,7 +244,7 @@ class PreparedDataset(Dataset):
             *self._held_back(),
             *more,
             *self._unused(),
-            *told_twins(self._twins()),
+            *told_twins(self._twins(), captioned=CAPTION in self.kinds),
         ]
 
     def _held_back(self) -> list[str]:

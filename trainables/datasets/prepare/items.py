@@ -14,7 +14,7 @@ class Question:
         id: as the data names it, "" where it does not.
         text: the question.
         answers: of all annotators in their order, ten in VQAv2: the official accuracy needs each.
-        source: `vqa`, or `vg` of Visual Genome, whose pairs weigh less in training.
+        source: `vqa`, or `vg` of Visual Genome; who trains on them weighs both alike so far.
     """
 
     id: str

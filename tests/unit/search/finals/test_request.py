@@ -9,7 +9,7 @@ import spaces
 from search.arguments import parse
 from search.finalise import _parser, _request
 from search.finals.recipe import changed
-from search.finals.request import Request, final_tasks, settings_of
+from search.finals.request import Request, domain_settings, final_tasks, settings_of
 from spaces.errors import RunError, StudentSearchError
 from spaces.load import read_recipe
 from tests.unit.trainables.small import candidate_config
@@ -109,6 +109,26 @@ def test_a_task_that_cannot_be_measured_as_papers_do_is_measured_as_in_the_searc
 def test_tasks_that_there_are_not_are_told(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(RunError, match=told):
         final_tasks(request_of(**changes), {"retrieval": {}, "vqa": {}}, everything)
+
+
+def test_what_is_wrong_is_told_of_the_form_in_which_finals_measure() -> None:
+    """Captions are said whole there, so that advice to set `decode: beam` would lead nowhere."""
+    with pytest.raises(RunError) as caught:
+        final_tasks(request_of(settings=("tasks.captioning.longest=3",)), {"captioning": {}}, everything)
+    assert str(caught.value).startswith(
+        "tasks.captioning.shortest: got 5 with longest 3; allowed: at most that."
+    )
+
+
+@pytest.mark.parametrize("name", ["scenes,variant=harder,variant=plain", "jsonl:a.jsonl,file=b.jsonl"])
+def test_an_option_of_other_data_stands_once(name: str) -> None:
+    with pytest.raises(RunError, match=r"(variant|file) stands twice; allowed: each option once"):
+        domain_settings(name)
+    assert domain_settings("scenes,variant=harder,seed=3") == {
+        "kind": "scenes",
+        "variant": "harder",
+        "seed": 3,
+    }
 
 
 def test_settings_are_read_as_in_a_space() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from spaces.errors import DatasetError
 from trainables.datasets.pictures import read_square, square
@@ -242,6 +243,24 @@ def test_an_orientation_that_is_none_turns_nothing(value: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = value
     assert seen(opened(of("L", STORED), "PNG", exif=exif)) == grey(*STORED)
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "torn", [b"II*\0", b"garbage", b"b'Exif\\x00", b"Exif\0\0\0\x08\0\x02\x01\x12\0\x03"]
+)
+def test_torn_exif_makes_no_picture_unreadable(form: str, torn: bytes) -> None:
+    """Programs write such (python-pillow/Pillow#5528, #8348); the pixels are sound, and nothing says that they are turned."""
+    file = opened(of("L", STORED), form, exif=torn, lossless=True)
+    with pytest.raises(Exception, match=r"TIFF|unpack"):
+        file.getexif()
+    assert seen(opened(of("L", STORED), form, exif=torn, lossless=True)) == grey(*STORED)
+
+
+def test_a_torn_profile_of_imagemagick_makes_no_picture_unreadable() -> None:
+    told = PngInfo()
+    told.add_text("Raw profile type exif", "\nexif\n      10\nzzzz")
+    assert seen(opened(of("L", STORED), "PNG", pnginfo=told)) == grey(*STORED)
 
 
 def test_a_photograph_is_turned_as_its_camera_was_held() -> None:

@@ -89,6 +89,15 @@ def test_a_prompt_is_gone_on_from_and_is_no_part_of_the_caption(model: Blip, spl
         task(prompt="a red ring", shortest=1, longest=4).captions(pool)
 
 
+def test_a_prompt_of_words_that_the_tokenizer_does_not_know_is_refused(
+    model: Blip, split: EncodedSplit
+) -> None:
+    """Each would be read as [UNK], and captions go on from that."""
+    pool = Pool(model, split, CPU, size=EvaluationSize(images=4))
+    with pytest.raises(PluginError, match=r"tasks\.captioning\.prompt: got 'a photo of', 'photo' is no word"):
+        task(prompt="a photo of").captions(pool)
+
+
 def test_costs_words_and_names() -> None:
     offers = Blip.offers(small_config())
     made = task()

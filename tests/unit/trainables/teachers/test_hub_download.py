@@ -82,6 +82,46 @@ def test_what_is_cached_in_part_is_fetched_again(
     assert hub.asked
 
 
+BLIP = json.dumps({"model_type": "blip", "vision_config": {}, "text_config": {}})
+WHOLE = {"config.json": BLIP, "model.safetensors": "", "preprocessor_config.json": "{}", "vocab.txt": ""}
+
+
+@pytest.mark.parametrize("lacking", ["preprocessor_config.json", "vocab.txt"])
+def test_what_reads_for_a_cached_model_is_fetched_where_it_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    """`BlipForImageTextRetrieval.from_pretrained` leaves a cache of config and weights alone."""
+    hub = Hub(tmp_path, WHOLE, cached=tuple(name for name in WHOLE if name != lacking))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
+    assert {path.name for path in hub_folder("someone/model").iterdir()} == set(WHOLE)
+    assert hub.asked
+    hub.asked = 0
+    hub_folder("someone/model")
+    assert not hub.asked
+
+
+@pytest.mark.parametrize(
+    "config", [BLIP, json.dumps({"architecture": "vit_tiny_patch16_224", "image_size": 224}), "{}"]
+)
+def test_without_network_the_cache_is_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str
+) -> None:
+    hub = Hub(
+        tmp_path,
+        {"config.json": config, "model.safetensors": ""},
+        cached=("config.json", "model.safetensors"),
+    )
+
+    def offline(name: str, *, allow_patterns: list[str], local_files_only: bool = False) -> str:
+        if not local_files_only:
+            assert config == BLIP, "others have all that they need"
+            raise LocalEntryNotFoundError("cannot reach the hub")
+        return hub(name, allow_patterns=allow_patterns, local_files_only=True)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    assert hub_folder("someone/model") == hub.local
+
+
 def test_a_damaged_index_in_the_cache_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {**SMALL, "model.safetensors.index.json": "{"}
     monkeypatch.setattr("huggingface_hub.snapshot_download", Hub(tmp_path, files, cached=tuple(files)))

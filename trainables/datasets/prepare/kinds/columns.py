@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spaces.errors import DatasetError
+from trainables.datasets.formats.columns import is_image, is_text
 from trainables.datasets.formats.parquet import ENDING, files_of, split_of
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.kinds.rows import WORDS_OF_SPLITS, Row, columns, joined
@@ -41,7 +42,7 @@ def parquet(asked: Asked) -> Listed:
                 _check_image(source.schema_arrow, image, file=file, before=lister.found.image_column)
                 lister.found.image_column = image
                 captioned = captioned or bool(caption)
-                inside = not _is_text(source.schema_arrow.field(image).type)
+                inside = not is_text(source.schema_arrow.field(image).type)
                 wanted = [one for one in (caption, split, "" if inside else image) if one]
                 for number, told in _rows(source, wanted):
                     place = f"{relative} row {number}"
@@ -81,10 +82,6 @@ def _many(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
 def _check_image(schema: pa.Schema, name: str, *, file: Path, before: str) -> None:
     """Refuse a column of pictures of another type, or of another name than that of the file before."""
     if before and name != before:
@@ -93,13 +90,7 @@ def _check_image(schema: pa.Schema, name: str, *, file: Path, before: str) -> No
             f"{', '.join(shown(one, 40) for one in schema.names)}. Name the one of the pictures: --image-column NAME."
         )
     kind = schema.field(name).type
-    fine = (
-        _is_text(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_struct(kind)
-    )
-    if not fine:
+    if not is_image(kind):
         raise DatasetError(
             f"{file}: column {name!r} holds {kind}; allowed: bytes, paths, or structs of both. Name another: --image-column NAME."
         )

@@ -49,13 +49,14 @@ def _captions(lister: Lister, root: Path, name: str) -> list[str]:
     file = (root / name).with_suffix(TEXT)
     place = str(Path(name).with_suffix(TEXT))
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
         why = "is no UTF-8" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
         lister.leave_out("caption", name, place, why)
         return []
+    lines = text.split("\n")  # `splitlines` would part a caption at marks that are blanks in it
     found = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not found:
         lister.leave_out("caption", name, place, "is empty")

@@ -1,6 +1,11 @@
 """Rows of a user's tables: rows of one picture are joined, whatever file and line they stand in."""
 
+import ast
+import io
+import json
 import os
+import re
+import tokenize
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -220,11 +225,40 @@ def asked_of(row: Mapping[str, Any]) -> list[tuple[Any, Sequence[Any]]]:
     own = [row] if any(row.get(key) is not None for key in QUESTION_FIELDS) else []
     rows = [*own, *many(row.get("questions"))]
     return [
-        (one.get("question"), many(one.get("answers", one.get("answer"))))
+        (one.get("question"), many(one.get("answers")) or many(one.get("answer")))
         if isinstance(one, Mapping)
         else (one, ())
         for one in rows
     ]
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text that are not empty, parted as files are, and not at marks that are blanks in a line."""
+    return [line for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
+
+
+def in_cell(text: str) -> list[str]:
+    """Return the captions in a cell of a table: the text, or those of a list, written as JSON or as Python prints one."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return [text]
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = _printed(text)
+    texts = isinstance(found, list) and found and all(isinstance(one, str) for one in found)
+    return found if texts else [text]
+
+
+def _printed(text: str) -> list[str]:
+    """Return the texts of a list as Python or NumPy prints it, where commas may be missing; [] for anything else."""
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+        quoted = [one.string for one in tokens if one.type == tokenize.STRING]
+        others = {one.string.strip() for one in tokens if one.type != tokenize.STRING}
+        found = [ast.literal_eval(one) for one in quoted]
+    except (tokenize.TokenError, SyntaxError, ValueError, MemoryError, RecursionError):
+        return []
+    return found if others <= {"[", "]", ",", ""} else []
 
 
 def many(value: Any) -> list[Any]:

@@ -9,7 +9,7 @@ The split stands in a column, or in the name of the file; where neither says one
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from trainables.datasets.prepare.kinds.rows import (
     asked_of,
     columns,
     files_of,
+    in_cell,
     joined,
     many,
     split_word,
@@ -83,7 +84,7 @@ def _delimited(asked: Asked, endings: tuple[str, ...], *, delimiter: str) -> Lis
                     place=place,
                     split=split_word(lister, told.get(read.split), place, file),
                     image=told[read.image],
-                    captions=[told[read.caption]] if read.caption else (),
+                    captions=in_cell(told[read.caption]) if read.caption else (),
                 )
             )
     pictures.finish(needs_text=captioned)
@@ -148,9 +149,10 @@ def json_lines(asked: Asked) -> Listed:
     """
     lister = Lister(asked)
     pictures = joined(lister)
-    image, caption = asked.image_column or "image", asked.caption_column or "caption"
+    images = (asked.image_column,) if asked.image_column else IMAGE_COLUMNS
+    captions = (asked.caption_column,) if asked.caption_column else CAPTION_COLUMNS
     split = asked.split_column or "split"
-    read = (image, caption, f"{caption}s", split, *QUESTION_FIELDS, "questions")
+    read = {split, *QUESTION_FIELDS, "questions"}
     fields: dict[str, None] = {}
     texts = False
     for file in files_of(asked, (".jsonl", ".ndjson", ".json")):
@@ -162,30 +164,59 @@ def json_lines(asked: Asked) -> Listed:
             if row is None:
                 continue
             fields |= dict.fromkeys(row)
-            captions = many(row.get(caption)) + many(row.get(f"{caption}s"))
+            image = _first(row, images)
             asks = asked_of(row)
-            texts = texts or bool(captions or asks)
+            told = _told(row, captions[: 2 if asks else None], read)  # beside questions a `text` may be one
+            texts = texts or bool(told or asks)
+            read.add(image)
             pictures.add(
                 Row(
                     place=place,
                     split=split_word(lister, row.get(split), place, file),
                     image=row.get(image),
-                    captions=captions,
+                    captions=told,
                     asked=asks,
                 )
             )
-    for flag, name in (
-        ("image", asked.image_column),
-        ("caption", asked.caption_column),
-        ("split", asked.split_column),
-    ):
-        if name is not None and not {name, *([f"{name}s"] if flag == "caption" else [])} & fields.keys():
-            raise DatasetError(
-                f"--{flag}-column: no line of {asked.root} has a field {name!r}. They have {some(fields) or 'none'}."
-            )
+    _check_fields(asked, fields)
+    if other := [name for name in CAPTION_COLUMNS[2:] if asked.caption_column is None and name in read]:
+        lister.found.notes.append(
+            f"captions are read from {some(other)}; --caption-column NAME reads another field"
+        )
     pictures.unread |= dict.fromkeys(name for name in fields if name not in read)
     pictures.finish(needs_text=texts)
     return lister.done()
+
+
+def _check_fields(asked: Asked, fields: Collection[str]) -> None:
+    """Refuse a table of which no line has a field that is needed.
+
+    Raises:
+        DatasetError: names it, and what there is.
+    """
+    has = f"They have {some(fields) or 'none'}."
+    named = {"image": asked.image_column, "caption": asked.caption_column, "split": asked.split_column}
+    for flag, name in named.items():
+        if name is not None and not {name, *([f"{name}s"] if flag == "caption" else [])} & set(fields):
+            raise DatasetError(f"--{flag}-column: no line of {asked.root} has a field {name!r}. {has}")
+    if asked.image_column is None and fields and not set(IMAGE_COLUMNS) & set(fields):
+        raise DatasetError(
+            f"{asked.root}: no line has a field called {' or '.join(IMAGE_COLUMNS)}. {has} Name the one of the pictures: "
+            "--image-column NAME."
+        )
+
+
+def _first(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return the first of some fields that a row has; the first of all where it has none."""
+    return next((name for name in names if row.get(name) is not None), names[0])
+
+
+def _told(row: Mapping[str, Any], names: Sequence[str], read: set[str]) -> list[Any]:
+    """Return the captions of a row, of the first field that has some and of its plural; which, is noted in `read`."""
+    name = _first(row, names)
+    plural = f"{name}s"
+    read |= {name, plural}
+    return many(row.get(name)) + many(row.get(plural))
 
 
 def _object(lister: Lister, line: bytes, place: str) -> dict[str, Any] | None:

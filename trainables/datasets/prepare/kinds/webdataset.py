@@ -2,25 +2,26 @@
 
     shards/train-000000.tar     0001.jpg  0001.txt  0001.json      0002.jpg  0002.txt ...
 
-The caption is the text of `.txt`; where there is none, `caption` (or `captions`) of `.json`. Only headers and texts are read
-here; a picture is read where it lies in its tar. The split stands in the name of the tar or its folder, else samples are divided
-by ratio.
+The caption is the text of `.txt`; where there is none, `caption` (or `captions`) of `.json`. A text of several lines is as many
+captions, as sets for retrieval are published, unless `.json` says the same text as one. Only headers and texts are read here; a
+picture is read where it lies in its tar. The split stands in the name of the tar or its folder, else samples are divided by
+ratio.
 """
 
 import json
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from spaces.errors import DatasetError
 from trainables.datasets.formats.parquet import split_of
-from trainables.datasets.formats.walk import ENDINGS, some
+from trainables.datasets.formats.walk import ENDINGS, is_passed_over, some
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.items import Item
-from trainables.datasets.prepare.kinds.rows import many
+from trainables.datasets.prepare.kinds.rows import lines_of, many
 from trainables.datasets.prepare.listing import Asked, Listed, Lister
 
 TEXT, JSON = ".txt", ".json"
@@ -86,9 +87,9 @@ def _samples(lister: Lister, file: Path, name: str) -> Iterator[tuple[str, list[
     try:
         with tarfile.open(file, "r:") as source:
             for one in source:
-                if not one.isfile():
-                    continue
                 folder, base = os.path.split(one.name)
+                if not one.isfile() or is_passed_over(base):  # macOS writes ._0001.jpg before 0001.jpg
+                    continue
                 stem, _, ending = base.partition(".")
                 sample = os.path.join(folder, stem)
                 if sample != key and members:
@@ -133,7 +134,7 @@ def _take(lister: Lister, file: Path, name: str, members: list[Member], unread: 
         return
     values: list[Any] = []
     if TEXT in texts:
-        values = [_decoded(_read(file, *texts[TEXT]))]
+        values = _of_text(lister, file, texts, name)
     elif JSON in texts:
         values = _of_json(lister, _read(file, *texts[JSON]), name)
     captions = lister.captions(values, name, f"{name} caption")
@@ -144,6 +145,17 @@ def _take(lister: Lister, file: Path, name: str, members: list[Member], unread: 
     lister.take(
         Item(name=name, split=split, place=name, file=str(file), offset=offset, size=size, captions=captions)
     )
+
+
+def _of_text(lister: Lister, file: Path, texts: Mapping[str, tuple[int, int]], name: str) -> list[Any]:
+    """Return the captions of `.txt`: one, or one a line."""
+    text = _decoded(_read(file, *texts[TEXT]))
+    lines = lines_of(text) if isinstance(text, str) else []
+    if len(lines) < 2:
+        return [text]
+    told = _of_json(lister, _read(file, *texts[JSON]), name) if JSON in texts else []
+    same = isinstance(text, str) and any(isinstance(one, str) and one.strip() == text.strip() for one in told)
+    return [text] if same else lines
 
 
 def _of_json(lister: Lister, content: bytes, name: str) -> list[Any]:

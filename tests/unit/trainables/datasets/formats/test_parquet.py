@@ -287,3 +287,42 @@ def test_a_file_that_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
     write(tmp_path, train=([3, 4], [0, 1]))
     with pytest.raises(Exception, match=r"train.parquet was changed while the data was read; start again"):
         read(data, "train")
+
+
+def test_a_column_of_splits_that_is_not_read_is_no_small_matter(tmp_path: Path) -> None:
+    """Flickr30k is published so: one file, called test, and a column that says which rows are to train on."""
+    columns = {
+        "image": structs(range(10)),
+        "caption": [f"words {number}" for number in range(10)],
+        "split": ["train"] * 6 + ["val"] * 2 + ["test"] * 2,
+    }
+    write_parquet(tmp_path / "all" / "flickr.parquet", columns)
+    (told,) = [
+        line for line in opened("parquet", tmp_path / "all").remarks() if "split" in line and "WARN" in line
+    ]
+    assert told.startswith(
+        "WARNING: the column 'split' is not read; pictures are divided by ratio, seed 0. To have its splits"
+    )
+    write_parquet(tmp_path / "test" / "test-00000-of-00001.parquet", columns)
+    told = error_of("parquet", tmp_path / "test")
+    assert "has no pictures to train on: the column 'split' is not read" in told
+    assert "python -m trainables.datasets.prepare --kind parquet" in told
+
+
+def test_copies_of_a_held_out_picture_with_captions_of_their_own_are_told(tmp_path: Path) -> None:
+    numbers = {"train": [0, 0, 1, 1], "val": [2, 2, 2, 3], "test": [4, 5]}
+    for name, some in numbers.items():
+        texts = [f"words {place} of {number}" for place, number in enumerate(some)]
+        write_parquet(tmp_path / "captioned" / f"{name}.parquet", {"image": structs(some), "caption": texts})
+        labels = {"image": structs(some), "label": [number % 2 for number in some]}
+        write_parquet(tmp_path / "labelled" / f"{name}.parquet", labels, names=NAMES)
+    (told,) = [
+        line for line in opened("parquet", tmp_path / "captioned").remarks() if "byte for byte" in line
+    ]
+    assert told.startswith(
+        "WARNING: 2 held-out pictures are byte for byte another one of the same split, such as val.parquet row 0 and "
+        "val.parquet row 1 (val): retrieval counts the captions of one as wrong for the other"
+    )
+    assert not [
+        line for line in opened("parquet", tmp_path / "labelled").remarks() if "byte for byte" in line
+    ]
