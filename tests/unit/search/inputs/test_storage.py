@@ -11,6 +11,7 @@ from search.inputs.places import chosen_storage, copied_parts, copied_teacher, s
 from search.tune import shared
 from spaces.errors import InputsChanged, ResourceError, StorageError, TeacherError
 from tests.unit.trainables.small import write_teacher
+from tests.unit.trainables.teachers.blip.originals import written
 from trainables.datasets.cache_folder import STORAGE, cache_folder, storage, stored_in, unusable
 from trainables.teachers.loading import load_teacher
 from trainables.teachers.naming import checkpoints_of
@@ -119,6 +120,20 @@ def test_parts_and_files_are_copied_each(tmp_path: Path, monkeypatch: pytest.Mon
     assert copied_parts(name, known, say=said.append) == copy
     assert len(said) == 2
     assert copied_parts("embedded", load_teacher("embedded").files.fingerprint, say=said.append) == "embedded"
+
+
+def test_of_a_file_of_weights_only_what_belongs_to_it_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, _ = written(tmp_path, "retrieval")
+    others = ("other.pth", "letters.txt", "pictures.zip")  # a folder of downloads holds anything
+    for name in others:
+        (weights.parent / name).write_text("mine alone")
+    monkeypatch.setenv(STORAGE, str(tmp_path / "all"))
+    known = load_teacher(str(weights)).files.fingerprint
+    copy = Path(copied_parts(str(weights), known, say=lambda line: None))
+    assert {path.name for path in copy.parent.iterdir()} == {"model.pth", "vocab.txt", "tokenizer.json"}
+    assert load_teacher(str(copy)).files.fingerprint == known
 
 
 class TestEachNode:
