@@ -186,3 +186,29 @@ class TestEachNode:
         monkeypatch.setattr(shared, "ray", SimpleNamespace(nodes=lambda: [{"Alive": True}, {"Alive": False}]))
         monkeypatch.setattr(shared, "_look_everywhere", lambda *_: pytest.fail("nobody to ask"))
         shared.check_seen({"--storage": tmp_path / "not even there"})
+
+    @pytest.mark.parametrize("blind", ["one", "two"])
+    def test_is_heard_though_another_one_has_its_address(
+        self, blind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Several containers of a machine are nodes of one address, and may see different folders."""
+
+        def remote(**options: Any) -> Any:
+            return lambda question: SimpleNamespace(
+                options=lambda scheduling_strategy: asking(question, scheduling_strategy)
+            )
+
+        def asking(question: Any, node: str) -> Any:
+            return SimpleNamespace(remote=lambda *arguments: question(node, *arguments))
+
+        nodes = [{"Alive": True, "NodeID": name, "NodeManagerAddress": "10.0.0.2"} for name in ("one", "two")]
+        strategies = SimpleNamespace(NodeAffinitySchedulingStrategy=lambda name, soft: name)
+        ray = SimpleNamespace(
+            nodes=lambda: nodes,
+            remote=remote,
+            get=lambda said: said,
+            util=SimpleNamespace(scheduling_strategies=strategies),
+        )
+        monkeypatch.setattr(shared, "ray", ray)
+        monkeypatch.setattr(shared, "look", lambda node, path, token: shared.UNSEEN if node == blind else "")
+        assert shared.unseen(["/data"]) == ["10.0.0.2"]
