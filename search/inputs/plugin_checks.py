@@ -63,7 +63,7 @@ def _students(space: Space) -> Iterator[Problem]:
     """Yield what is wrong with the student: unknown kinds, options that they do not take, or of a kind that none is of."""
     if space.is_doubtful("student"):
         return
-    configs = {}
+    configs: dict[str, Any] = {}
     for kind in space.kinds:
         try:
             configs[kind] = resolve_config(FAMILIES, kind, "families")
