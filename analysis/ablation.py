@@ -21,7 +21,7 @@ from analysis.seeds.verdicts import Judge, Verdict
 from spaces.console import command
 from spaces.errors import StudentSearchError
 from spaces.files import write_text
-from spaces.paths import user_path
+from spaces.paths import path_flag
 
 ABLATION_FILE = "ablation.html"
 ARM_HEAD = ("arm", "mean", "95 % interval", "seeds", "params", "FLOPs", "latency", "not finished")
@@ -98,13 +98,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Print and draw the arms of an ablation, and judge its claims."
     )
     parser.add_argument(
-        "run", metavar="RUN", type=user_path, help="the run folder of a space with `ablation:`"
+        "run", metavar="RUN", type=path_flag, help="the run folder of a space with `ablation:`"
     )
     parser.add_argument(
         "--metric", metavar="NAME", help="what to compare (default: the quality objective of the run)"
     )
     parser.add_argument(
-        "--out", metavar="FILE", type=user_path, help="the HTML file (default: in the run folder)"
+        "--out", metavar="FILE", type=path_flag, help="the HTML file (default: in the run folder)"
     )
     options = parser.parse_args(arguments)
     try:

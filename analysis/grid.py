@@ -19,7 +19,7 @@ from analysis.seeds.cells import Cell, Place, Value, cells, measured_epochs, pub
 from spaces.console import command
 from spaces.errors import RunError, StudentSearchError
 from spaces.files import write_text
-from spaces.paths import user_path
+from spaces.paths import path_flag
 from spaces.plugins import listed, meant
 
 GRID_FILE = "grid.html"
@@ -211,13 +211,13 @@ def epoch_list(text: str) -> list[int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description="Print and draw teachers by methods over runs.")
-    parser.add_argument("runs", metavar="RUN", type=user_path, nargs="+", help="run folders of one data set")
+    parser.add_argument("runs", metavar="RUN", type=path_flag, nargs="+", help="run folders of one data set")
     parser.add_argument("--metric", metavar="NAME", help="what to show (default: the quality objective)")
     parser.add_argument(
         "--epochs", metavar="5,10", type=epoch_list, help="epochs to show (default: 5,10, else all measured)"
     )
     parser.add_argument(
-        "--out", metavar="FILE", type=user_path, help="the HTML file (default: grid.html in the first run)"
+        "--out", metavar="FILE", type=path_flag, help="the HTML file (default: grid.html in the first run)"
     )
     options = parser.parse_args(arguments)
     try:

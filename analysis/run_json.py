@@ -119,7 +119,10 @@ SESSION: Mapping[str, Form] = {
     **dict.fromkeys(("started", "host", "command", "code"), TEXT),
     "versions": mapping_of(TEXT),
 }
-MAYBE_OF_SESSION: Mapping[str, Form] = dict.fromkeys(("ended", "ended_by", "git_commit"), TEXT)
+MAYBE_OF_SESSION: Mapping[str, Form] = {
+    **dict.fromkeys(("ended", "ended_by", "git_commit"), TEXT),
+    "plugins": mapping_of(TEXT),
+}
 CONTROL_ROW: Mapping[str, Form] = {"candidate_id": TEXT, "data": TEXT, "seed": WHOLE, "distilled": FLAG}
 
 

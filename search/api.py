@@ -221,8 +221,8 @@ def _check_types(space: Any, overrides: Any, options: Mapping[str, Any]) -> None
     def refuse(name: str, got: Any, allowed: str) -> None:
         raise TypeError(f"search: {name}: got {got!r} ({type(got).__name__}); allowed: {allowed}.")
 
-    def is_path(value: Any) -> bool:
-        return isinstance(value, str | Path)
+    def is_path(value: Any) -> bool:  # an empty text would mean the folder one is in
+        return isinstance(value, Path) or (isinstance(value, str) and bool(value.strip()))
 
     if not is_path(space):
         refuse("space", space, "the path of a space file")

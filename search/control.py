@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from spaces.console import command, say
 from spaces.errors import StudentSearchError
 from spaces.interruption import exit_code_of
-from spaces.paths import user_path
+from spaces.paths import path_flag
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -19,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Train students of a run without distillation (same epochs, same initialisation), to see what it gained.",
         epilog="Ctrl-C keeps what is trained; the same command goes on. Exit code 1: some trainings failed, the others are kept.",
     )
-    made.add_argument("run", type=user_path, help="run folder, such as runs/dlip")
+    made.add_argument("run", type=path_flag, help="run folder, such as runs/dlip")
     made.add_argument("--pick", default="front", metavar="front|ID", help="which students (default front)")
     made.add_argument("--seeds", type=int, default=3, help="trainings of each (default 3)")
     made.add_argument(
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--address", metavar="ADDRESS", help="join a running Ray cluster")
     made.add_argument(
         "--storage",
-        type=user_path,
+        type=path_flag,
         metavar="DIR",
         help="folder of prepared data and teacher caches, seen by every node (default that of the run)",
     )

@@ -15,7 +15,7 @@ from spaces.commands import command_line
 from spaces.console import command, say
 from spaces.errors import RunError, StudentSearchError
 from spaces.interruption import exit_code_of
-from spaces.paths import user_path
+from spaces.paths import path_flag
 
 if TYPE_CHECKING:
     from search.finals.request import Request
@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Ctrl-C keeps every epoch; the same command goes on. Exit code 1: some trainings failed, the others are kept. "
         "Where captions and answers to train on are noisy, the teacher's are better: --recipe spaces/recipes/distilled.yaml.",
     )
-    made.add_argument("run", type=user_path, help="run folder, such as runs/dlip")
+    made.add_argument("run", type=path_flag, help="run folder, such as runs/dlip")
     made.add_argument(
         "--pick", default="front", metavar="front|best|knee|ID[,ID]", help="which students (default front)"
     )
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--recipe",
-        type=user_path,
+        type=path_flag,
         metavar="FILE",
         help="such settings as a file; --set goes before it. spaces/recipes/distilled.yaml: learn of the teacher alone",
     )
@@ -86,9 +86,9 @@ def _add_places(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--address", metavar="ADDRESS", help="join a running Ray cluster ('auto', or host:port)"
     )
-    made.add_argument("--storage", type=user_path, metavar="DIR", help="folder of caches, as of the search")
+    made.add_argument("--storage", type=path_flag, metavar="DIR", help="folder of caches, as of the search")
     made.add_argument(
-        "--export", type=user_path, metavar="DIR", help="write each student as a model folder DIR/ID"
+        "--export", type=path_flag, metavar="DIR", help="write each student as a model folder DIR/ID"
     )
 
 

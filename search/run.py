@@ -13,7 +13,7 @@ from search.reporting.log_file import logged
 from spaces.console import command, say
 from spaces.errors import RunError, StorageError, StudentSearchError
 from spaces.interruption import exit_code_of
-from spaces.paths import user_path
+from spaces.paths import path_flag
 
 if TYPE_CHECKING:
     from search.reporting.json_lines import JsonLines
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_settings(made, metavar="PATH=VALUE", help="any field of the space, as in search.trials=60")
     made.add_argument(
-        "--space", type=user_path, metavar="FILE", help=f"what may be tried (default {DEFAULT_SPACE})"
+        "--space", type=path_flag, metavar="FILE", help=f"what may be tried (default {DEFAULT_SPACE})"
     )
     made.add_argument(
         "--teacher",
@@ -107,7 +107,7 @@ def _add_resources(made: argparse.ArgumentParser) -> None:
 def _add_output(made: argparse.ArgumentParser) -> None:
     """Add the flags that say where a search tells of itself."""
     made.add_argument(
-        "--log", type=user_path, metavar="FILE", help="append what is said to this file too, with times"
+        "--log", type=path_flag, metavar="FILE", help="append what is said to this file too, with times"
     )
     made.add_argument(
         "--json",
@@ -119,11 +119,11 @@ def _add_output(made: argparse.ArgumentParser) -> None:
 def _add_places(made: argparse.ArgumentParser) -> None:
     """Add the flags that say where a run lies, which runs it goes on from, and where it trains."""
     made.add_argument(
-        "--out", type=user_path, metavar="DIR", help="run folder (default runs/NAME, runs/NAME-2, ...)"
+        "--out", type=path_flag, metavar="DIR", help="run folder (default runs/NAME, runs/NAME-2, ...)"
     )
     made.add_argument(
         "--resume",
-        type=user_path,
+        type=path_flag,
         metavar="RUN",
         help="go on with an interrupted run, or extend it with --trials",
     )
@@ -134,7 +134,7 @@ def _add_places(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument(
         "--warm-start",
-        type=user_path,
+        type=path_flag,
         nargs="+",
         default=[],
         metavar="RUN",
@@ -145,14 +145,14 @@ def _add_places(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument(
         "--storage",
-        type=user_path,
+        type=path_flag,
         metavar="DIR",
         help="folder of prepared data, teacher caches and measured costs, seen by every node (default with --address: "
         ".storage beside the run; else the cache folder of the user)",
     )
     made.add_argument(
         "--node-copies",
-        type=user_path,
+        type=path_flag,
         metavar="DIR",
         help="folder on a disk of each node for copies of caches and pictures that trials read (default: none)",
     )

@@ -12,7 +12,7 @@ from search.arguments import add_settings, parse
 from spaces.console import command, say
 from spaces.errors import StudentSearchError
 from spaces.interruption import exit_code_of
-from spaces.paths import user_path
+from spaces.paths import path_flag
 
 if TYPE_CHECKING:
     from search.simulator.study import Study
@@ -53,10 +53,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="PLUGIN.OPTION=VALUE",
         help="searcher.population=30, scheduler.reduction_factor=2, evolution.population=30",
     )
-    made.add_argument("--json", type=user_path, metavar="OUT", help="write the result as JSON")
+    made.add_argument("--json", type=path_flag, metavar="OUT", help="write the result as JSON")
     made.add_argument(
         "--html",
-        type=user_path,
+        type=path_flag,
         metavar="OUT",
         help="where to draw it (default runs/simulation.html, -2, ...)",
     )

@@ -2,8 +2,10 @@
 
 import difflib
 import importlib
+import traceback
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any, final
 
 from spaces.errors import PluginError
@@ -171,14 +173,34 @@ def resolve(table: Mapping[str, str], name: str, room: str = "") -> Any:
             f"{room}: {name!r} needs the package {missing!r}, which is not installed here. "
             f"Install it, or choose another of: {', '.join(sorted(set(table) - {name}))}."
         ) from error
-    except (AttributeError, ImportError) as error:
+    except Exception as error:  # the code of a package does anything when it is imported
         if origin is None:
             raise
         raise PluginError(_broken(room, name, origin=origin, error=error)) from error
 
 
+def resolve_config(table: Mapping[str, str], name: str, room: str = "") -> type:
+    """Return the nested `Config` of the class that `table` holds under `name`: the dataclass of its options.
+
+    Raises:
+        PluginError: as `resolve`; or the class of an installed package has none.
+    """
+    made = resolve(table, name, room)
+    origin = table.origin(name) if isinstance(table, Table) else None
+    config: type = made.Config if origin is None else getattr(made, "Config", object)
+    if origin is not None and not is_dataclass(config):
+        raise PluginError(
+            f"{room}: {name!r} of the installed package {origin} is {table[name]}, which has no options of its own; allowed: a "
+            "class with a dataclass `Config` in it. Mend or uninstall the package, or choose another plug-in."
+        )
+    return config
+
+
 def _broken(room: str, name: str, *, origin: str, error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = not isinstance(error, ImportError | SyntaxError | AttributeError) and frames
+    where = f", {frames[-1].filename}:{frames[-1].lineno}" if inside else ""
     return (
-        f"{room}: {name!r} of the installed package {origin} cannot be imported ({type(error).__name__}: {error}). "
+        f"{room}: {name!r} of the installed package {origin} cannot be imported ({type(error).__name__}: {error}{where}). "
         "Mend or uninstall the package, or choose another plug-in."
     )

@@ -116,6 +116,8 @@ class Number(Rule):
             raise self.refuse(value, f"Use {int(value)} or {int(value) + 1}.")
         if value < self.low or (self.open_low and value == self.low):
             raise self.refuse(value, "Raise it.")
+        if self.whole and not is_number(int(value)):  # 1e19: no table holds it, nor is it read back
+            raise self.refuse(value, "Lower it: whole numbers end below 2^63.")
         if self.high is not None and (value > self.high or (self.open_high and value == self.high)):
             raise self._too_much(value)
         return int(value) if self.whole else float(value)

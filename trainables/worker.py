@@ -13,7 +13,7 @@ from spaces.console import command, say
 from spaces.errors import StorageError, StudentSearchError
 from spaces.files import make_folder
 from spaces.owner import OWNER_FILE, Place, owned, run_place
-from spaces.paths import user_path
+from spaces.paths import path_flag
 from trainables.training.control import PlainControl
 from trainables.training.job import Job
 from trainables.training.loop import train
@@ -71,10 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Train, evaluate and measure one candidate without Ray.",
     )
     parser.add_argument(
-        "candidate", type=user_path, help="candidate.json, as a run writes it beside each checkpoint"
+        "candidate", type=path_flag, help="candidate.json, as a run writes it beside each checkpoint"
     )
     parser.add_argument(
-        "--out", type=user_path, required=True, help="folder of checkpoint and rows; resumed if it has them"
+        "--out", type=path_flag, required=True, help="folder of checkpoint and rows; resumed if it has them"
     )
     parser.add_argument(
         "--from-epoch",

@@ -4,8 +4,11 @@ About 1 CPU-second of overhead for each candidate, where a group of workers for 
 by Ray Train's controller, which train nothing: torch is imported in the workers only.
 """
 
+import fcntl
 import gc
 import os
+import socket
+import struct
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -49,6 +52,8 @@ END_S = 60.0  # for workers to leave
 Report = Callable[[Row], object]
 TORN = ("gloo", "nccl", "connection", "socket", "broken pipe", "timed out", "timeout", "peer", "store")
 """What an error says that a worker meets when another one is lost in the middle of what they do together."""
+INTERFACE = "GLOO_SOCKET_IFNAME"  # names the network interface by which gloo speaks
+SIOCGIFADDR = 0x8915  # of Linux: asks for the address of an interface
 
 
 class Stopped(Exception):
@@ -169,8 +174,6 @@ class _LightTorchBackend(Backend):
 
 def _meeting_point() -> tuple[str, int]:
     """Return an address at which rank 0 listens."""
-    import socket
-
     host = ray.util.get_node_ip_address()
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as one:
         one.bind((host, 0))
@@ -192,7 +195,31 @@ def _meet(*, backend: str, host: str, port: int) -> None:
         "RANK": str(context.get_world_rank()),
         "WORLD_SIZE": str(context.get_world_size()),
     }
+    if backend == "gloo" and context.get_local_world_size() < context.get_world_size():
+        _speak_to_other_nodes()
     torch.distributed.init_process_group(backend)  # finds all of it in the environment
+
+
+def _speak_to_other_nodes() -> None:
+    """Let gloo speak by the interface that has the address of this node in the cluster, unless the user names another one.
+
+    By itself gloo takes the address to which the host's own name leads. On many machines (`127.0.1.1 NAME` in /etc/hosts of
+    Debian and Ubuntu) that is one which no other machine reaches.
+    """
+    here = ray.util.get_node_ip_address()
+    if not here.startswith("127.") and (found := interface_of(here)):  # nodes on a loopback are one machine
+        os.environ.setdefault(INTERFACE, found)
+
+
+def interface_of(address: str) -> str:
+    """Return the network interface of this machine whose IPv4 address that is, "" where none has it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):  # it has no address
+                told = fcntl.ioctl(asked.fileno(), SIOCGIFADDR, struct.pack("256s", name.encode()))
+                if socket.inet_ntoa(told[20:24]) == address:
+                    return name
+    return ""
 
 
 def _part() -> None:

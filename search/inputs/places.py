@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from spaces.domains import Domain
 from spaces.errors import StorageError, TeacherError
-from spaces.files import atomic_folder, make_folder
+from spaces.files import MIB, atomic_folder, make_folder
 from spaces.paths import is_there, listed, settled
 from spaces.schema import Space
 from spaces.sections import StudentSection
@@ -103,6 +103,7 @@ def files_of_students(space: Space) -> list[str]:
 
 
 STORAGE_FOLDER = ".storage"  # beside the run folders
+LARGEST_BESIDE = 64 * MIB  # of a tokenizer or config beside a file of weights
 
 
 def chosen_storage(named: Path | None, *, kept: str, runs: Path | None) -> tuple[Path, str] | None:
@@ -200,8 +201,7 @@ def copied_parts(name: str, fingerprint: str, *, say: Callable[[str], None]) -> 
         place = place_of(one)
         if place is None:
             return one
-        folder = place if place.is_dir() else place.parent
-        copy = _copy(one, folder, f"{fingerprint} {one}", say=say)
+        copy = _copy(one, place, f"{fingerprint} {one}", say=say)
         return str(copy if place.is_dir() else copy / place.name)
 
     found = of_checkpoints(name, moved)
@@ -209,19 +209,33 @@ def copied_parts(name: str, fingerprint: str, *, say: Callable[[str], None]) -> 
     return found
 
 
-def _copy(name: str, folder: Path, key: str, *, say: Callable[[str], None]) -> Path:
-    """Return the folder in the storage that holds the files of another, copied where they are not there yet."""
+def _copy(name: str, place: Path, key: str, *, say: Callable[[str], None]) -> Path:
+    """Return the folder in the storage that holds the files of a teacher, copied where they are not there yet."""
     copy = cache_folder("teacher-files") / hashlib.sha256(key.encode()).hexdigest()[:16]
     if copy.is_dir():
         return copy
     with in_turn(copy, "teacher's copy", say=say):
         if not copy.is_dir():
-            say(f"teacher {name}: not every node sees {folder}; copied to {copy}")
+            say(f"teacher {name}: not every node sees {place}; copied to {copy}")
             with atomic_folder(copy) as draft:
-                for file in sorted(folder.iterdir()):
-                    if file.is_file():  # of a hub's cache, links to elsewhere
-                        shutil.copyfile(file, draft / file.name)
+                for file in sorted(_files_of(place)):
+                    shutil.copyfile(file, draft / file.name)
     return copy
+
+
+def _files_of(place: Path) -> Iterator[Path]:
+    """Yield the files of a teacher: of a folder all, of a hub's cache links to elsewhere; of a file of weights that one, and what
+    may belong to it in its folder, which may hold anything else."""
+    if place.is_dir():
+        yield from (file for file in place.iterdir() if file.is_file())
+        return
+    from trainables.teachers.hub import SMALL_FILES  # slow, and needed only here
+
+    yield place
+    for file in place.parent.iterdir():
+        fits = any(file.match(pattern) for pattern in SMALL_FILES)
+        if fits and file != place and file.is_file() and file.stat().st_size <= LARGEST_BESIDE:
+            yield file
 
 
 def _check_copy(name: str, copy: str, fingerprint: str, *, of: str) -> None:

@@ -10,7 +10,7 @@ from spaces.document import Problem, in_order
 from spaces.errors import PluginError, SpaceError
 from spaces.objectives import COSTS
 from spaces.options import option_problems
-from spaces.plugins import listed, meant, resolve, unknown
+from spaces.plugins import listed, meant, resolve_config, unknown
 from spaces.schema import Space
 from trainables.datasets import DATASETS
 from trainables.families import FAMILIES
@@ -50,7 +50,7 @@ def _plugins(space: Space) -> Iterator[Problem]:
             if name not in table:
                 yield Problem(space.mark(path), path, unknown(room, name, table))
                 continue
-            config = config_class(name) if room == "schedulers" else resolve(table, name, room).Config
+            config = config_class(name) if room == "schedulers" else resolve_config(table, name, room)
         except PluginError as error:  # an installed package that is broken
             yield Problem(space.mark(path), path, str(error))
             continue
@@ -63,10 +63,10 @@ def _students(space: Space) -> Iterator[Problem]:
     """Yield what is wrong with the student: unknown kinds, options that they do not take, or of a kind that none is of."""
     if space.is_doubtful("student"):
         return
-    configs = {}
+    configs: dict[str, Any] = {}
     for kind in space.kinds:
         try:
-            configs[kind] = resolve(FAMILIES, kind, "families").Config
+            configs[kind] = resolve_config(FAMILIES, kind, "families")
         except PluginError as error:
             yield Problem(space.mark("student.kind"), "student.kind", str(error))
     own = {*space.kinds, *(option for config in configs.values() for option in config.__dataclass_fields__)}

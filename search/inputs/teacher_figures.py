@@ -10,6 +10,7 @@ import torch
 
 from spaces.errors import StorageError
 from spaces.files import write_text
+from trainables.code_version import foreign_code
 from trainables.costs.latency import Latency
 from trainables.costs.static import StaticCosts
 from trainables.costs.store import CostStore
@@ -149,8 +150,9 @@ def figures_file(teacher: Teacher, tasks: Mapping[str, Task], key: tuple[str, ..
     """Return the name of the file that keeps metrics: a hash of all that decides them.
 
     That is the teacher's weights, tokenizer and preprocessing; how pictures become pixels; each task with its options and
-    its version; data, split and amount; and the versions of the evaluation and of torch.
+    its version; data, split and amount; the versions of the evaluation and of torch; and the code of plug-ins among them.
     """
+    code = foreign_code(teacher.blueprint.family, *map(type, tasks.values()))
     parts = {
         "version": VERSION,
         "torch": torch.__version__,
@@ -162,6 +164,7 @@ def figures_file(teacher: Teacher, tasks: Mapping[str, Task], key: tuple[str, ..
             name: [type(task).__qualname__, task.version, str(task.config)] for name, task in tasks.items()
         },
         "pool": key,
+        **({"code": code} if code else {}),
     }
     return f"{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]}.json"
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from search.inputs.inputs import Inputs
-from search.latency.process import MeasuringProcess, measured
+from search.latency.alike import Alike
+from search.latency.process import MeasuringProcess
 from search.latency.target import check_same_target, takes_gpus, target_of
 from search.run_folder.facts import read_facts
 from trainables.costs.latency import Latency
@@ -40,7 +40,8 @@ def measuring(inputs: Inputs, resumed: Path | None = None) -> Iterator[None]:
         )
         inputs.latencies.open(target, process, table=table.known, close=process.close)
     else:
-        inputs.latencies.open(target, partial(elsewhere.run, measured, target, folder))
+        alike = Alike(elsewhere.run, target, folder, say=inputs.say, device=_device_of(facts))
+        inputs.latencies.open(target, alike)
     try:
         inputs.measure_teachers(_begun(facts))
         inputs.notes += _mixed(facts, inputs)
@@ -58,9 +59,14 @@ def _begun(facts: Mapping[str, Any]) -> dict[str, Latency]:
     return {name: latency for name, latency in found.items() if latency.composed}
 
 
+def _device_of(facts: Mapping[str, Any]) -> str:
+    """Return the name of the device on which a run began to measure latency, "" where it does not say so."""
+    return str(((facts.get("teacher") or {}).get("latency") or {}).get("device") or "")
+
+
 def _mixed(facts: Mapping[str, Any], inputs: Inputs) -> list[str]:
     """Return a warning where a run goes on with latencies that are not quite those of its table: a target tells not all."""
-    before = ((facts.get("teacher") or {}).get("latency") or {}).get("device")
+    before = _device_of(facts)
     latency = inputs.measures[inputs.space.teachers[0]].latency
     if facts and "target" not in facts:
         return [

@@ -44,7 +44,7 @@ def catalogue(room: str) -> str:
         said = (
             (ast.get_docstring(plugin[1]) or "").partition("\n")[0]
             if plugin
-            else f"no source of {place} is found"
+            else f"no source of {place} is found that can be read"
         )
         lines.append(f"{name}: {said}" + (f" [{origin}]" if origin else ""))
         lines += [
@@ -148,7 +148,10 @@ def _imported(module: str, node: ast.ImportFrom) -> str:
 def _syntax(module: str) -> list[ast.stmt]:
     """Return the statements of a module of ours or of a package that adds plug-ins, none for any other."""
     source = _source(module)
-    return ast.parse(source.read_text(encoding="utf-8")).body if source else []
+    try:
+        return ast.parse(source.read_text(encoding="utf-8")).body if source else []
+    except (SyntaxError, ValueError):  # of a plug-in's; it is told as such, and the others are listed
+        return []
 
 
 @cache

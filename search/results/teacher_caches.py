@@ -11,7 +11,7 @@ from search.arguments import add_settings, parse
 from spaces.console import command, say
 from spaces.errors import SpaceError, StudentSearchError
 from spaces.interruption import exit_code_of
-from spaces.paths import user_path
+from spaces.paths import path_flag
 
 STORAGE = Path("runs")  # beside which the storage of a cluster lies, where nobody names another
 
@@ -23,12 +23,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Ctrl-C keeps the parts that are done; the same command goes on. A search does all this itself, too.",
     )
     add_settings(made, metavar="PATH=VALUE", help="any field of the space, such as teacher=FOLDER")
-    made.add_argument("--space", type=user_path, required=True, metavar="FILE", help="what may be tried")
+    made.add_argument("--space", type=path_flag, required=True, metavar="FILE", help="what may be tried")
     made.add_argument(
         "--address", metavar="ADDRESS", help="fill on a running Ray cluster ('auto', or host:port)"
     )
     made.add_argument(
-        "--storage", type=user_path, metavar="DIR", help="folder of the caches, as of the search"
+        "--storage", type=path_flag, metavar="DIR", help="folder of the caches, as of the search"
     )
     return made
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse(_parser(), arguments)
     try:
-        if options.address:
+        if options.address is not None:
             from search.tune.cluster_token import offer_token
 
             offer_token()  # before anything imports ray
@@ -72,11 +72,15 @@ def _filled(options: argparse.Namespace) -> dict[str, str]:
         raise SpaceError(
             [f"{draft.space.place('teacher_cache.kind')}: got 'live'; such a space has no cache to fill."]
         )
-    runs = STORAGE if options.address else None
+    if options.address is not None:
+        from search.tune.address import check_address
+
+        check_address(options.address)  # before all that takes long
+    runs = STORAGE if options.address is not None else None
     with stored(options.storage, kept="", runs=runs, say=say):
         inputs = Inputs(settled_space(draft.space), say=say)
         working: Any = nullcontext()
-        if options.address:
+        if options.address is not None:
             from search.tune.shared import at_work
 
             working = at_work(inputs, options.address, say=say)

@@ -9,14 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
 
 from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.rules import show
-from trainables.code_version import SEARCHING, code_digest
+from trainables.code_version import OURS as ROOMS
+from trainables.code_version import SEARCHING, code_digest, package_digest
 from trainables.datasets import PLACES as PLACES_OF_DATA
 
 PACKAGES = (
@@ -110,6 +111,7 @@ def session_now() -> dict[str, Any]:
         "code": code_digest(SEARCHING),
         "git_commit": git_commit(),
         "versions": versions(),
+        "plugins": plugins(),
     }
 
 
@@ -133,6 +135,13 @@ def code_changes(facts: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"WARNING: packages are not those of the last session: {told}; run.json keeps both (sessions)"
         )
+    kept, code = last.get("plugins") or {}, now.get("plugins") or {}
+    if edited := [name for name in kept if name in code and kept[name] != code[name]]:
+        told = ", ".join(f"{name} {kept[name]} -> {code[name]}" for name in edited)
+        lines.append(
+            f"WARNING: the code of plug-ins is not that of the last session: {told}. What is trained from here on may come out "
+            "otherwise; run.json keeps both (sessions)"
+        )
     return lines
 
 
@@ -143,16 +152,22 @@ def _code(session: Mapping[str, Any]) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this program, of the packages that matter, and of those that bring plug-ins."""
-    points = entry_points()
-    plugins = {
-        point.dist.name
-        for group in points.groups
-        if group.startswith(PLUGINS)
-        for point in points.select(group=group)
-        if point.dist is not None
-    }
-    names = [OURS, *PACKAGES, *sorted(plugins - {OURS})]
+    installed = {point.dist.name for point in _plugin_points() if point.dist is not None}
+    names = [OURS, *PACKAGES, *sorted(installed - {OURS})]
     return {"python": platform.python_version(), **{name: _version(name) for name in names}}
+
+
+def plugins() -> dict[str, str]:
+    """Return package -> hash of its code, of those that bring plug-ins: while one is written its version stays the same."""
+    tops = {point.value.partition(":")[0].partition(".")[0].strip() for point in _plugin_points()}
+    return {top: package_digest(top) for top in sorted(tops.difference(ROOMS, {""}))}
+
+
+def _plugin_points() -> Iterator[EntryPoint]:
+    points = entry_points()
+    for group in points.groups:
+        if group.startswith(PLUGINS):
+            yield from points.select(group=group)
 
 
 def _version(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spaces.plugins import Table, resolve
+from spaces.plugins import Table, resolve, resolve_config
 
 SCHEDULERS = Table(
     "schedulers",
@@ -24,4 +24,4 @@ def config_class(name: str) -> Any:
     Raises:
         PluginError: there is no such scheduler.
     """
-    return resolve(_CONFIGS, name) if name in _CONFIGS else resolve(SCHEDULERS, name).Config
+    return resolve(_CONFIGS, name) if name in _CONFIGS else resolve_config(SCHEDULERS, name, "schedulers")

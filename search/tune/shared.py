@@ -184,22 +184,26 @@ def _look_everywhere(path: str, token: str) -> dict[str, str]:
 
 
 def _asked_everywhere(question: Callable[..., str], *arguments: str) -> dict[str, str]:
-    """Return node -> what a function returns there; without a node that leaves meanwhile."""
+    """Return node -> what a function returns there; without a node that leaves meanwhile.
+
+    Nodes of one address, as of several containers of a machine, are told together: whatever hinders one of them counts.
+    """
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     remote: Any = ray.remote(num_cpus=0, max_retries=1)(question)
-    asked = {
-        node["NodeManagerAddress"]: remote.options(
-            scheduling_strategy=strategy(node["NodeID"], soft=False)
-        ).remote(*arguments)
+    asked = [
+        (node, remote.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(*arguments))
         for node in _nodes()
-    }
-    found = {}
-    for name, reference in asked.items():
+    ]
+    found: dict[str, str] = {}
+    for node, reference in asked:
         try:
-            found[name] = ray.get(reference)
+            said = ray.get(reference)
         except RayError:
-            if name in {node["NodeManagerAddress"] for node in _nodes()}:
+            if node["NodeID"] in {one["NodeID"] for one in _nodes()}:
                 raise
+            continue
+        address = node["NodeManagerAddress"]
+        found[address] = found.get(address) or said
     return found
 
 

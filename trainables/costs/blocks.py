@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from trainables.code_version import foreign_code
 from trainables.costs.subject import Subject
 from trainables.families.base import Blueprint
 
@@ -28,7 +29,8 @@ class TimedPass:
     def to_dict(self) -> dict[str, Any]:
         """Return all that its time hangs on, the target apart. JSON-able."""
         plain: dict[str, Any] = json.loads(json.dumps(self.blueprint.to_dict()))  # tuples are lists in files
-        return {"model": plain, "mode": self.mode, "tokens": self.tokens}
+        code = foreign_code(self.blueprint.family)
+        return {"model": plain, "mode": self.mode, "tokens": self.tokens, **({"code": code} if code else {})}
 
     @cached_property
     def digest(self) -> str:

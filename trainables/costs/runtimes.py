@@ -91,8 +91,20 @@ def wall_clock(target: Target) -> Clock:
 def version_of(runtime: str) -> str:
     """Return which version of a runtime runs here."""
     if runtime == "onnxruntime":
-        return f"{torch.__version__}, onnxruntime {importlib.metadata.version('onnxruntime')}"
+        return f"{torch.__version__}, onnxruntime {_onnxruntime_version()}"
     return torch.__version__
+
+
+def _onnxruntime_version() -> str:
+    """Return the version of onnxruntime, which packages of other names bring, too: onnxruntime-gpu, -openvino, ..."""
+    try:
+        return importlib.metadata.version("onnxruntime")
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    try:
+        return str(getattr(importlib.import_module("onnxruntime"), "__version__", "unknown"))
+    except ImportError:  # whoever measures by it says why
+        return "unknown"
 
 
 def _thread_ms(run: Run) -> float:

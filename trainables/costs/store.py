@@ -11,6 +11,7 @@ import torch
 
 from spaces.errors import StorageError
 from spaces.files import make_folder, write_text
+from trainables.code_version import foreign_code
 from trainables.costs import static as statics
 from trainables.costs.latency import Latency
 from trainables.costs.static import StaticCosts, measure_static
@@ -73,8 +74,10 @@ class CostStore:
 
     def _key(self, kind: str, subject: Subject, **further: Any) -> dict[str, Any]:
         servings = [asdict(one) for one in subject.servings]
-        model = subject.blueprint.to_dict()
-        return {"kind": kind, "version": VERSION, "model": model, "servings": servings, **further}
+        plan = subject.blueprint
+        code = foreign_code(plan.family)
+        key = {"kind": kind, "version": VERSION, "model": plan.to_dict(), "servings": servings, **further}
+        return {**key, "code": code} if code else key
 
     def _path(self, key: Mapping[str, Any]) -> Path:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """Teachers of the Hugging Face hub as folders on this machine."""
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ CONFIG = "config.json"
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json")
 SMALL_FILES = ("*.json", "vocab.txt", "merges.txt")
+PLACES_OF_CACHE = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
+"""Variables that say where the hub's cache lies."""
 
 
 def hub_folder(name: str) -> Path:
@@ -25,7 +28,16 @@ def hub_folder(name: str) -> Path:
     Raises:
         TeacherError: neither is possible; says how to bring the files here by hand.
     """
+    _settle()
     return _reached(name, lambda: _cached(name) or _downloaded(name))
+
+
+def _settle() -> None:
+    """Let the hub's cache mean the same to processes that start later: trials have other working folders than this one."""
+    for variable in PLACES_OF_CACHE:
+        place = os.path.expandvars(os.path.expanduser(os.environ.get(variable, "")))
+        if place and not os.path.isabs(place):
+            os.environ[variable] = os.path.abspath(place)
 
 
 def small_file(name: str, file: str) -> Path:

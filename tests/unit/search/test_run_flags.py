@@ -120,3 +120,16 @@ def test_a_log_that_cannot_be_written_is_told_before_anything_else(
     assert told.out == ""
     assert told.err.startswith(f"error: --log {tmp_path / place}")
     assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "flag", ["--space", "--out", "--resume", "--warm-start", "--storage", "--node-copies", "--log"]
+)
+@pytest.mark.parametrize("got", ["", " "])
+def test_a_path_from_a_variable_that_is_not_set_is_not_the_folder_one_is_in(
+    flag: str, got: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([flag, got, "--dry-run"])
+    assert caught.value.code == 2
+    assert f"argument {flag}: got {got!r}; allowed: a path. Give one, or . for" in capsys.readouterr().err

@@ -318,3 +318,27 @@ def test_options_of_a_kind_that_are_no_mapping_are_told(problems: Problems) -> N
         "--set student.blip=null, student.blip: got null; allowed: a mapping with the options of this kind alone. "
         "Write them indented below it."
     )
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (
+            "search.seed=1e19",
+            "search.seed: got 1e+19; allowed: a whole number >= 0. Lower it: whole numbers end below 2^63.",
+        ),
+        (
+            "search.seed=9223372036854775807.0",
+            "Lower it: whole numbers end below 2^63.",
+        ),  # 2^63, as a float has it
+        ("search.seed=-1e19", "search.seed: got -1e+19; allowed: a whole number >= 0. Raise it."),
+        ("search.stop.plateau.trials=1e300", "Lower it: whole numbers end below 2^63."),
+    ],
+)
+def test_a_whole_number_that_no_table_holds_is_refused(
+    load: Callable[..., Space], setting: str, said: str
+) -> None:
+    with pytest.raises(SpaceError) as caught:
+        load(overrides=[setting])
+    assert said in str(caught.value)
+    assert load(overrides=["search.seed=9e18"]).search.seed == 9 * 10**18

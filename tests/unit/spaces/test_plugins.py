@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spaces.errors import PluginError
-from spaces.plugins import Table, near, resolve, unknown
+from spaces.plugins import Table, near, resolve, resolve_config, unknown
 
 ROWS = {
     "ordered": "collections:OrderedDict",
@@ -115,14 +115,47 @@ def test_two_packages_may_not_share_a_name(install) -> None:
         ("toy = toy_losses_q4:Gone", "", "'toy' of the installed package toy 1.0 cannot be imported (Attr"),
         ("toy = gone_q4:Toy", "", "'toy' of the installed package toy 1.0 cannot be imported (ModuleNot"),
         ("toy = toy_losses_q4:Toy", "import gone_q4", "'toy' needs the package 'gone_q4', which is not"),
+        (
+            "toy = toy_losses_q4:Toy",
+            "def (",
+            "'toy' of the installed package toy 1.0 cannot be imported (SyntaxError: ",
+        ),
+        (
+            "toy = toy_losses_q4:Toy",
+            "\nx = gone",
+            "(NameError: name 'gone' is not defined, {site}/toy_losses_q4.py:2). ",
+        ),
     ],
 )
-def test_a_broken_package_is_named(install, monkeypatch, entries: str, module: str, said: str) -> None:
+def test_a_broken_package_is_named(
+    install, monkeypatch, tmp_path: Path, entries: str, module: str, said: str
+) -> None:
+    said = said.replace("{site}", str(tmp_path / "site"))
     monkeypatch.delitem(sys.modules, "toy_losses_q4", raising=False)
     install(entries, module=module)
     with pytest.raises(PluginError) as caught:
         resolve(Table("losses", {}), "toy")
-    assert f"losses: {'the installed package ' if 'brings' in said else ''}{said}" in str(caught.value)
+    assert str(caught.value).startswith(
+        f"losses: {'the installed package toy 1.0' if 'brings' in said else ''}"
+    )
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("module", ["class Toy: ...", "class Toy:\n    class Config: ...", "def Toy(): ..."])
+def test_a_plug_in_without_options_is_named(install, monkeypatch, module: str) -> None:
+    monkeypatch.delitem(sys.modules, "toy_losses_q4", raising=False)
+    install("toy = toy_losses_q4:Toy", module=module)
+    with pytest.raises(
+        PluginError, match=r"'toy' of the installed package toy 1\.0 is toy_losses_q4:Toy, which has no opt"
+    ):
+        resolve_config(Table("losses", {}), "toy", "losses")
+
+
+def test_the_options_of_a_plug_in_are_its_dataclass(install, monkeypatch) -> None:
+    monkeypatch.delitem(sys.modules, "toy_losses_q4", raising=False)
+    source = "import dataclasses\nclass Toy:\n    @dataclasses.dataclass\n    class Config:\n        weight: float = 1.0\n"
+    install("toy = toy_losses_q4:Toy", module=source)
+    assert resolve_config(Table("losses", {}), "toy", "losses")().weight == 1.0
 
 
 def test_the_pure_modules_import_neither_pydantic_nor_yaml() -> None:

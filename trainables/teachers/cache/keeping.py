@@ -1,9 +1,12 @@
 """Keeping house among the caches: what lies there, and removing what is asked."""
 
+import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -64,11 +67,11 @@ def kept_caches() -> list[Kept]:
     Raises:
         StorageError: the folder cannot be made.
     """
-    found = [
-        _looked_at(folder)
-        for folder in cache_folder(ROOM).iterdir()
-        if folder.is_dir() and KEY.fullmatch(folder.name)
-    ]
+    found = []
+    for folder in cache_folder(ROOM).iterdir():
+        if folder.is_dir() and KEY.fullmatch(folder.name):
+            with suppress(FileNotFoundError):  # another process has just removed it
+                found.append(_looked_at(folder))
     return sorted(found, key=lambda one: (-one.size, one.folder.name))
 
 
@@ -146,7 +149,7 @@ def _fits(one: Kept, word: str) -> bool:
 
 
 def _looked_at(folder: Path) -> Kept:
-    files = {path: path.stat() for path in _files(folder)}
+    files, made = dict(_files(folder)), folder.stat().st_mtime
     try:
         contents: Contents | None = read_contents(folder)
     except TeacherError:
@@ -163,9 +166,14 @@ def _looked_at(folder: Path) -> Kept:
         contents=contents,
         size=sum(status.st_size for status in files.values()),
         waste=sum(status.st_size for path, status in files.items() if path in begun),
-        changed=max((status.st_mtime for status in files.values()), default=folder.stat().st_mtime),
+        changed=max((status.st_mtime for status in files.values()), default=made),
     )
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield all files with what the system says of them, but those that get their place, or go, while they are looked at."""
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode):
+                yield path, status

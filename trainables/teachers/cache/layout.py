@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from trainables.code_version import foreign_code
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.pictures import VERSION as PIXELS_VERSION
 from trainables.signals import PICTURE, Offer, Offers, Want, Wants
@@ -69,6 +70,8 @@ def parts_of(teacher: Teacher, split: EncodedSplit | None = None) -> dict[str, s
         "pixels": f"version {PIXELS_VERSION}",
         "code": f"version {VERSION}",
     }
+    if code := foreign_code(teacher.blueprint.family):
+        found["plug-in"] = ", ".join(f"{package} {digest}" for package, digest in code.items())
     if split is not None:
         texts = {
             kind: _digest(table.ids.tobytes() + table.starts.tobytes() + table.images.tobytes())

@@ -8,6 +8,7 @@ import pytest
 
 from search.inputs.teacher_figures import TeacherFigures, figures_file
 from tests.unit.trainables.small import write_teacher
+from trainables.families.base import Blueprint
 from trainables.tasks.evaluation import make_tasks
 from trainables.teachers.loading import load_teacher
 from trainables.teachers.teacher import Teacher
@@ -40,6 +41,13 @@ def test_each_part_of_the_key_makes_another_file(teacher: Teacher, monkeypatch: 
     names.append(figures_file(other, tasks, KEY))
     other.tokenizer = None
     names.append(figures_file(other, tasks, KEY))
+    for made, attribute, ours, module in (
+        (Blueprint, "family", teacher.blueprint.family, "colorsys"),
+        (tasks["vqa"], "__class__", type(tasks["vqa"]), "statistics"),
+    ):
+        with monkeypatch.context() as patch:  # of a plug-in
+            patch.setattr(made, attribute, type(ours.__name__, (ours,), {"__module__": module}))
+            names.append(figures_file(teacher, tasks, KEY))
     for name in ("VERSION", "PIXELS_VERSION", "torch.__version__"):
         with monkeypatch.context() as patch:
             patch.setattr(f"search.inputs.teacher_figures.{name}", "99")

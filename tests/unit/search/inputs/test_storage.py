@@ -11,6 +11,7 @@ from search.inputs.places import chosen_storage, copied_parts, copied_teacher, s
 from search.tune import shared
 from spaces.errors import InputsChanged, ResourceError, StorageError, TeacherError
 from tests.unit.trainables.small import write_teacher
+from tests.unit.trainables.teachers.blip.originals import written
 from trainables.datasets.cache_folder import STORAGE, cache_folder, storage, stored_in, unusable
 from trainables.teachers.loading import load_teacher
 from trainables.teachers.naming import checkpoints_of
@@ -121,6 +122,20 @@ def test_parts_and_files_are_copied_each(tmp_path: Path, monkeypatch: pytest.Mon
     assert copied_parts("embedded", load_teacher("embedded").files.fingerprint, say=said.append) == "embedded"
 
 
+def test_of_a_file_of_weights_only_what_belongs_to_it_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, _ = written(tmp_path, "retrieval")
+    others = ("other.pth", "letters.txt", "pictures.zip")  # a folder of downloads holds anything
+    for name in others:
+        (weights.parent / name).write_text("mine alone")
+    monkeypatch.setenv(STORAGE, str(tmp_path / "all"))
+    known = load_teacher(str(weights)).files.fingerprint
+    copy = Path(copied_parts(str(weights), known, say=lambda line: None))
+    assert {path.name for path in copy.parent.iterdir()} == {"model.pth", "vocab.txt", "tokenizer.json"}
+    assert load_teacher(str(copy)).files.fingerprint == known
+
+
 class TestEachNode:
     """What a node says of a folder, and what the user is told of it."""
 
@@ -171,3 +186,29 @@ class TestEachNode:
         monkeypatch.setattr(shared, "ray", SimpleNamespace(nodes=lambda: [{"Alive": True}, {"Alive": False}]))
         monkeypatch.setattr(shared, "_look_everywhere", lambda *_: pytest.fail("nobody to ask"))
         shared.check_seen({"--storage": tmp_path / "not even there"})
+
+    @pytest.mark.parametrize("blind", ["one", "two"])
+    def test_is_heard_though_another_one_has_its_address(
+        self, blind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Several containers of a machine are nodes of one address, and may see different folders."""
+
+        def remote(**options: Any) -> Any:
+            return lambda question: SimpleNamespace(
+                options=lambda scheduling_strategy: asking(question, scheduling_strategy)
+            )
+
+        def asking(question: Any, node: str) -> Any:
+            return SimpleNamespace(remote=lambda *arguments: question(node, *arguments))
+
+        nodes = [{"Alive": True, "NodeID": name, "NodeManagerAddress": "10.0.0.2"} for name in ("one", "two")]
+        strategies = SimpleNamespace(NodeAffinitySchedulingStrategy=lambda name, soft: name)
+        ray = SimpleNamespace(
+            nodes=lambda: nodes,
+            remote=remote,
+            get=lambda said: said,
+            util=SimpleNamespace(scheduling_strategies=strategies),
+        )
+        monkeypatch.setattr(shared, "ray", ray)
+        monkeypatch.setattr(shared, "look", lambda node, path, token: shared.UNSEEN if node == blind else "")
+        assert shared.unseen(["/data"]) == ["10.0.0.2"]

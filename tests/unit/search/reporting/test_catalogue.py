@@ -3,11 +3,14 @@
 import dataclasses
 import typing
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import pytest
 
+from search.reporting import catalogue as module
 from search.reporting.catalogue import ROOMS, catalogue
-from spaces.plugins import resolve
+from spaces.plugins import Table, resolve
 from tests.house.tree import python
 
 HEAVY = ("hyperopt", "ray", "timm", "torch", "transformers")
@@ -53,3 +56,21 @@ def test_no_plugin_is_imported(room: str) -> None:
     )
     done = python(program)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("source", ["def (\n", "a = '\xe9'\n"])
+def test_a_plugin_whose_source_cannot_be_read_is_told_and_the_others_are_listed(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "toy_q6-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-q6\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[student_search.losses]\ntoy = toy_q6:Toy\n")
+    (tmp_path / "toy_q6.py").write_text(source, encoding="latin-1")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(ROOMS, "losses", Table("losses", ROOMS["losses"]._own))
+    for name in ("_syntax", "_source", "_plugin_packages"):
+        monkeypatch.setattr(module, name, cache(getattr(module, name).__wrapped__))
+    told = catalogue("losses").splitlines()
+    assert "toy: no source of toy_q6:Toy is found that can be read [toy-q6 1.0]" in told
+    assert any(line.startswith("vqa: ") for line in told)

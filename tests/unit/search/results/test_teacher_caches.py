@@ -60,3 +60,14 @@ def test_a_space_that_cannot_be_filled_is_one_message(
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("address", "said"), [("", "--address '': no address"), ("127.0.0.1:1", "no Ray cluster answers")]
+)
+def test_a_cluster_that_is_none_is_told_before_anything_is_prepared(
+    address: str, said: str, space: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--space", str(space), "--storage", str(tmp_path), "--address", address]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ from search.run_folder.facts import (
 from search.run_folder.provenance import code_changes, fixed_part, session_now, space_digest
 from spaces.errors import RunError
 from tests.unit.search.earlier_run import prepare, write_run
-from trainables.code_version import SEARCHING, code_digest
+from trainables.code_version import SEARCHING, code_digest, package_digest
 
 
 @pytest.fixture
@@ -105,6 +105,33 @@ def test_other_packages_are_told_with_both() -> None:
     now = session(versions={"student-search": "0.1.0", "torch": "2.13.0", "toy": "1"})
     (line,) = code_changes({"sessions": [session()]}, now)
     assert "torch 2.12.0 -> 2.13.0, toy none -> 1; run.json keeps both" in line
+
+
+def test_other_code_of_a_plug_in_of_the_same_version_is_told() -> None:
+    before, now = (
+        session(plugins={"toy": "aaaa", "gone": "cccc"}),
+        session(plugins={"toy": "bbbb", "new": "dddd"}),
+    )
+    (line,) = code_changes({"sessions": [before]}, now)
+    assert line.startswith(
+        "WARNING: the code of plug-ins is not that of the last session: toy aaaa -> bbbb. What"
+    )
+    assert code_changes({"sessions": [session()]}, now) == []  # an earlier version did not keep it
+
+
+def test_the_code_of_installed_plug_ins_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "toy_q7-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-q7\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[student_search.losses]\ntoy = toy_q7.losses:Toy\n")
+    (tmp_path / "toy_q7").mkdir()
+    (tmp_path / "toy_q7" / "losses.py").write_text("a = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    first = session_now()["plugins"]["toy_q7"]
+    assert session_now()["plugins"]["toy_q7"] == first
+    (tmp_path / "toy_q7" / "losses.py").write_text("a = 2\n")
+    package_digest.cache_clear()
+    assert session_now()["plugins"]["toy_q7"] != first
 
 
 @pytest.mark.parametrize("facts", [{}, {"sessions": []}, {"sessions": [session()]}])

@@ -1,5 +1,6 @@
 """Runtimes: what is compiled or exported is the pass; what does not work here is told in one message."""
 
+import importlib.metadata
 import sys
 import types
 from dataclasses import replace
@@ -13,7 +14,7 @@ from torch import Tensor
 from spaces.errors import ResourceError
 from tests.unit.trainables.costs.subjects import ALL, SMALL, subject_of
 from trainables.costs.blocks import TimedPass, blocks_of, different
-from trainables.costs.runtimes import Runs, as_target
+from trainables.costs.runtimes import Runs, as_target, version_of
 from trainables.costs.target import Target
 from trainables.families.base import Blueprint
 
@@ -146,3 +147,22 @@ def test_onnxruntime_says_what_the_eager_pass_says() -> None:
         model = runs._model(WHOLE)
         expected = plain(model.run_pass(WHOLE.mode, model.pass_inputs(WHOLE.mode, WHOLE.tokens)))
     assert torch.allclose(said, expected, rtol=1e-4, atol=1e-4)  # a unit vector out of sums of 128 products
+
+
+@pytest.mark.parametrize(
+    ("module", "version"),
+    [
+        (types.SimpleNamespace(__version__="1.99.2"), "1.99.2"),
+        (types.SimpleNamespace(), "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_a_package_of_another_name_may_bring_onnxruntime(
+    module: Any, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str) -> str:  # onnxruntime-gpu is no package of the name onnxruntime
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", refuse)
+    monkeypatch.setitem(sys.modules, "onnxruntime", module)  # None: importing it fails
+    assert version_of("onnxruntime") == f"{torch.__version__}, onnxruntime {version}"

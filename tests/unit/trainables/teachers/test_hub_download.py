@@ -1,6 +1,7 @@
 """A hub id, with and without network."""
 
 import json
+import os
 import shutil
 from fnmatch import fnmatch
 from pathlib import Path
@@ -138,3 +139,18 @@ def test_without_network_the_message_tells_the_way_out(monkeypatch: pytest.Monke
         load_huggingface("someone/blip")
     assert "could not be downloaded (cannot reach the hub)" in str(caught.value)
     assert "hf download someone/blip" in str(caught.value)
+
+
+def test_a_cache_at_a_relative_place_is_the_same_for_processes_in_other_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray Tune gives each trial a working folder of its own."""
+    hub = Hub(tmp_path, {**SMALL, "model.safetensors": ""}, cached=("config.json", "model.safetensors"))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    given = {"HF_HOME": "hf", "HF_HUB_CACHE": "~/hub", "HUGGINGFACE_HUB_CACHE": "$HOME/hub"}
+    for name, place in given.items():
+        monkeypatch.setenv(name, place)
+    hub_folder("someone/model")
+    assert {name: os.environ[name] for name in given} == {**given, "HF_HOME": str(tmp_path / "hf")}

@@ -9,12 +9,13 @@ import pytest
 from spaces.owner import OWNER_FILE, Place, owned
 from tests.unit.trainables.small import silent
 from tests.unit.trainables.teachers.cache.caches import Watched, contents_of, parts
+from trainables.datasets.cache_folder import STORAGE
 from trainables.datasets.encoded import EncodedSplit
 from trainables.signals import Want
 from trainables.teachers.cache.__main__ import main
 from trainables.teachers.cache.contents import read_contents
 from trainables.teachers.cache.fill import Filling, build_cache, fill_cache
-from trainables.teachers.cache.keeping import ROOM
+from trainables.teachers.cache.keeping import ROOM, kept_caches
 from trainables.teachers.cache.plan import Kept
 from trainables.teachers.teacher import Teacher
 
@@ -63,6 +64,27 @@ def test_the_list_tells_size_state_and_whose_signals(
     assert told[OLD].endswith(" unreadable")
     assert last.startswith("4 caches, ")
     assert last.endswith(f" in {storage / ROOM}")
+
+
+@pytest.mark.parametrize("look", [1, 2])
+def test_a_file_that_gets_its_place_meanwhile_is_no_mistake(
+    look: int, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process fills: what is listed as a draft is a part by the time that it is looked at."""
+    monkeypatch.setenv(STORAGE, str(storage))
+    before, looked, real = kept_caches(), [0], Path.stat
+    draft = before[0].folder / ".draft-of-another-process"
+    draft.write_bytes(b"")
+
+    def stat(path: Path, **how: bool) -> os.stat_result:
+        if path == draft:
+            looked[0] += 1
+            if looked[0] == look:
+                raise FileNotFoundError(2, "No such file or directory", str(path))
+        return real(path, **how)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert [(one.folder, one.size) for one in kept_caches()] == [(one.folder, one.size) for one in before]
 
 
 def test_nothing_goes_before_it_is_confirmed(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,11 +10,13 @@ from spaces.errors import TeacherError
 from tests.unit.trainables.small import (
     silent,
 )
+from trainables.code_version import package_digest
 from trainables.datasets.encoded import EncodedSplit
+from trainables.families.base import Blueprint
 from trainables.preprocess import PreprocessConfig
 from trainables.signals import Want
 from trainables.teachers.cache.fill import Filling, fill_cache
-from trainables.teachers.cache.layout import cache_key
+from trainables.teachers.cache.layout import cache_key, parts_of
 from trainables.teachers.cache.plan import Kept, plan_fill
 from trainables.teachers.teacher import Teacher
 from trainables.tokenizer import Tokenizer
@@ -84,3 +86,17 @@ def test_each_part_of_the_key_makes_another_key_and_is_named_where_it_differs(
     assert len({key, *keys.values()}) == 1 + len(keys)
     assert cache_key(owner, "data", "float16", copy.deepcopy(split)) == key
     assert opened_cache(str(tmp_path), owner, data="data", split=split).holds(want)
+
+
+def test_the_code_of_a_model_that_a_plug_in_brings_is_a_part_of_the_key(
+    owner: Teacher, split: EncodedSplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    want, before = frozenset({Want("image", "embedding")}), parts_of(owner, split)
+    fill_cache(tmp_path, owner, split, want, Kept(precision="float16"), Filling(say=silent))
+    foreign = type("Mine", (owner.blueprint.family,), {"__module__": "colorsys.inner"})
+    monkeypatch.setattr(Blueprint, "family", foreign)
+    assert parts_of(owner, split) == {**before, "plug-in": f"colorsys {package_digest('colorsys')}"}
+    with pytest.raises(
+        TeacherError, match=r"is of another plug-in \(got none, wanted colorsys [0-9a-f]{16}\)"
+    ):
+        opened_cache(str(tmp_path), owner)
