@@ -249,13 +249,13 @@ def run_trial(config: Mapping[str, Any]) -> None:
 
 
 def last_row(candidate_id: str, error: Exception, log: Path, costs: Mapping[str, float]) -> Row:
-    """Return what is told of a training that an error ended, noted in its log where there is one and it can be written.
+    """Return what is told of a training that an error ended, noted in its log where that can be written.
 
     Where the disk takes no more, or teacher, data or code are not those that were planned with, no candidate has failed: the
     row says so (`unwritten`, `halted`), and the search ends with them all unfinished.
     """
     try:
-        if log.parent.is_dir():
+        if log.parent.is_dir() or not isinstance(error, InputsChanged):  # else this node may not see the run
             note(log, "".join(traceback.format_exception(error)))
     except StorageError as full:
         error = error if is_storage_trouble(error) else full

@@ -15,7 +15,7 @@ from ray.train.v2._internal.exceptions import (
     WorkerHealthCheckFailedError,
 )
 
-from spaces.errors import ShapeError, StorageError
+from spaces.errors import InputsChanged, ShapeError, StorageError
 from tests.unit.trainables.small import make_job
 from trainables import trial, worker_group
 from trainables.training.job import Job
@@ -304,6 +304,16 @@ def test_other_failures_are_the_candidates_and_name_their_log(
     assert row["reason"].startswith(f"trial {job.candidate_id}: {type(error).__name__}: ")
     assert row["reason"].endswith("one.log")
     assert "Traceback" in notes[0] or str(error) in notes[0]
+
+
+def test_the_first_log_of_a_run_holds_a_failure_but_makes_no_folder_of_a_run_that_is_not_seen(
+    notes: list[str], tmp_path: Path
+) -> None:
+    log = tmp_path / "logs" / "one.log"
+    trial.last_row("one", InputsChanged("run folder: not seen"), log, {})
+    assert notes == []
+    trial.last_row("one", ValueError("no"), log, {})
+    assert "ValueError: no" in notes[0]
 
 
 def test_a_log_that_cannot_be_written_tells_of_the_disk(
