@@ -50,6 +50,8 @@ class Split:
         pixels: (N, S, S, 3) uint8, memory-mapped where it is large, or decoded as it is asked for.
         captions: all captions of the split, empty where the data set has none.
         caption_images: (len(captions),) int64, the picture of each caption.
+        references: parallel to captions, as the data has them, whole: what a caption that a model says is compared with. Empty
+            where captions are read as they are.
         questions, answers: parallel lists, empty where the data set asks nothing.
         question_images: (len(questions),) int64.
         labels: (N,) int64, the class of each picture among `Dataset.classes`; None where the data set has no classes.
@@ -66,6 +68,7 @@ class Split:
     question_images: np.ndarray
     labels: np.ndarray | None = None
     answer_sets: list[tuple[str, ...]] = field(default_factory=list)
+    references: list[str] = field(default_factory=list)
     statements: Statements = field(default_factory=Statements)
 
     @property

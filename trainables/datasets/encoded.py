@@ -123,6 +123,7 @@ class EncodedSplit:
         classes: names of the classes in the order of the labels; () without labels.
         tables: kind of row -> its token table; only kinds that the data set has and the teacher can read.
         texts: kind of row -> its texts, those without a tokenizer too; of questions, question and answer in a row.
+        references: captions as the data has them, parallel to those that are read.
         tokenizer: of the teacher; None without one.
         answers: to each question; `answer_sets` those of all people who were asked, empty where the data has one each.
     """
@@ -147,6 +148,7 @@ class EncodedSplit:
         self._contents: dict[int, bytes] = {}
         self.tables: dict[str, TextTable] = {}
         self.texts: dict[str, list[str]] = {CAPTION: split.captions}
+        self.references = split.references or split.captions
         if tokenizer is None:
             return
         self.vocabulary = tokenizer.vocabulary

@@ -46,7 +46,8 @@ class PreparedDataset(Dataset):
         Attributes:
             root: the folder that was prepared; or several, as [A, B]: all are trained on, and the first is validated and tested
                 on alone.
-            text: `as_is`; or `plain`: lower case and without the signs . ! " ( ) * # : ; ~ (Li et al. 2022; questions, too).
+            text: `as_is`; or `plain`: lower case and without the signs . ! " ( ) * # : ; ~ (Li et al. 2022; questions, too). What
+                models read; a caption that one says is compared with those of the data as they are.
             max_words: of a caption or statement, cut behind; 0 for all; in Li et al. 2022 30, 40 of a statement.
             pixels: `mapped`: pictures are decoded once, into one array of the cache folder; `live`: at each look, for data of
                 which that array would be too large.
@@ -129,7 +130,9 @@ class PreparedDataset(Dataset):
             read = [rows for one in self._read(name) if (rows := one.rows(name)) is not None]
             if read:
                 found[name] = joined(read).with_texts(
-                    lambda text: normalised(text, c.text, c.max_words), lambda text: asked(text, c.text)
+                    lambda text: normalised(text, c.text, c.max_words),
+                    lambda text: asked(text, c.text),
+                    keep=name != "train",  # of millions to train on nobody reads them
                 )
         for name in dict.fromkeys(("train", "val", *self.split_names)):
             if name not in found or not len(found[name].places):
@@ -299,13 +302,15 @@ class PreparedDataset(Dataset):
         rows = self._rows[name]
         live = self.config.pixels == "live"
         pixels = self._live(name, framing) if live else self._decoded(name, framing, progress)
-        captions = rows.captions if CAPTION in self.kinds else [()] * len(rows.places)
+        captioned = CAPTION in self.kinds
+        captions = rows.captions if captioned else [()] * len(rows.places)
         asked = [one for some_of in rows.questions for one in some_of]
         return Split(
             name=name,
             pixels=pixels,
             captions=[text for texts in captions for text in texts],
             caption_images=owners(len(texts) for texts in captions),
+            references=[text for texts in rows.references for text in texts] if captioned else [],
             questions=[one.text for one in asked],
             answers=[_commonest(one.answers) for one in asked],
             question_images=owners(len(some_of) for some_of in rows.questions),
