@@ -56,6 +56,7 @@ class Split:
         question_images: (len(questions),) int64.
         labels: (N,) int64, the class of each picture among `Dataset.classes`; None where the data set has no classes.
         answer_sets: parallel to questions, the answers of all annotators, where the data has several; else empty.
+        question_weights: (len(questions),) float32, how much each counts in training; None where all count 1.
         statements: sentences on pairs of pictures.
     """
 
@@ -68,6 +69,7 @@ class Split:
     question_images: np.ndarray
     labels: np.ndarray | None = None
     answer_sets: list[tuple[str, ...]] = field(default_factory=list)
+    question_weights: np.ndarray | None = None
     references: list[str] = field(default_factory=list)
     statements: Statements = field(default_factory=Statements)
 

@@ -144,7 +144,7 @@ class EncodedSplit:
         self.preprocess = preprocess
         self.tokenizer = tokenizer
         self.answers, self.answer_sets = split.answers, split.answer_sets
-        self._statements = split.statements
+        self._statements, self._weights = split.statements, split.question_weights
         self._contents: dict[int, bytes] = {}
         self.tables: dict[str, TextTable] = {}
         self.texts: dict[str, list[str]] = {CAPTION: split.captions}
@@ -281,7 +281,7 @@ class EncodedSplit:
         )
 
     def _tokens(self, kind: str, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Return ids, mask, targets and key of text rows.
+        """Return ids, mask, targets and key of text rows, and the weight of questions that have one.
 
         Row -1 (a picture without such a text) gives the two special tokens that frame a text, and nothing to predict.
         """
@@ -301,5 +301,7 @@ class EncodedSplit:
             (places >= table.starts[known][:, None] - 1) & (places < lengths[:, None] - 1) & there[:, None]
         )
         found = {"ids": ids, "mask": mask, "targets": targets, "key": np.where(there, table.keys[known], -1)}
+        if kind == QUESTION and self._weights is not None:
+            found["weight"] = np.where(there, self._weights[known], 0).astype(np.float32)
         begun = self.tokenizer.begun if kind == CAPTION and self.tokenizer is not None else []
         return found | ({"prompt": np.tile(np.array(begun, dtype=np.int64), (len(rows), 1))} if begun else {})

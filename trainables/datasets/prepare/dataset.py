@@ -21,6 +21,7 @@ from trainables.datasets.live import Decoder, LivePixels, Variation
 from trainables.datasets.pictures import VERSION as PIXELS
 from trainables.datasets.pictures import read_square
 from trainables.datasets.prepare.folder import PreparedFolder
+from trainables.datasets.prepare.items import VG, Question
 from trainables.datasets.prepare.reading import Place, Rows, joined
 from trainables.datasets.prepared import Prepared, broken, mapped, owners
 from trainables.datasets.texts import asked, normalised
@@ -30,6 +31,7 @@ from trainables.signals import CAPTION, PICTURE, QUESTION, STATEMENT
 
 WHOLE = {"rule": Number(whole=True, low=0)}
 PLAIN_FORM = {"plain": "plain 2"}  # raise it whenever a text gets another plain form
+VQAV2 = "vqav2"  # the kind that has questions of Visual Genome
 VARIED = "operations 2"  # raise it whenever a picture is varied another way
 LIVE, VARIES = {"beside": Beside("pixels", "live")}, {"beside": Beside("vary", True)}
 LEAST = {"rule": Number(low=0, high=1, open_low=True), **VARIES}
@@ -49,6 +51,7 @@ class PreparedDataset(Dataset):
             text: `as_is`; or `plain`: lower case and without the signs . ! " ( ) * # : ; ~ (Li et al. 2022; questions, too). What
                 models read; a caption that one says is compared with those of the data as they are.
             max_words: of a caption or statement, cut behind; 0 for all; in Li et al. 2022 30, 40 of a statement.
+            vg_weight: how much a question of Visual Genome counts in training, where one of VQA counts 1; in Li et al. 2022 0.2.
             pixels: `mapped`: pictures are decoded once, into one array of the cache folder; `live`: at each look, for data of
                 which that array would be too large.
             workers: of `live`: processes beside each worker of a training that decode ahead of it; 0: it decodes itself.
@@ -61,6 +64,7 @@ class PreparedDataset(Dataset):
         root: str | tuple[str, ...]
         text: Literal["as_is", "plain"] = "as_is"
         max_words: int = field(default=0, metadata=WHOLE)
+        vg_weight: float = field(default=0.2, metadata={"rule": Number(low=0, high=1, open_low=True)})
         pixels: Literal["mapped", "live"] = "mapped"
         workers: int = field(default=2, metadata={**WHOLE, **LIVE})
         vary: bool = field(default=False, metadata=LIVE)
@@ -113,6 +117,7 @@ class PreparedDataset(Dataset):
         c = self.config
         rows = [one.fingerprint for one in self.folders]
         told = ["+".join(rows), PIXELS, PLAIN_FORM.get(c.text, c.text), c.max_words]
+        told += ["vg", c.vg_weight] if self._weighs else []
         told += [VARIED, c.least_part, c.changes, c.magnitude, c.flip] if c.vary else []
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
@@ -144,6 +149,13 @@ class PreparedDataset(Dataset):
                     f"{self.root}: has no pictures to {WORDS[name]}. Prepare it again with some{first or ''}."
                 )
         return found
+
+    @cached_property
+    def _weighs(self) -> bool:
+        """Whether some questions to train on count less than others."""
+        if self.config.vg_weight == 1 or not any(one.kind == VQAV2 for one in self.folders):
+            return False
+        return any(one.source == VG for asked in self._rows["train"].questions for one in asked)
 
     def _read(self, split: str) -> list[PreparedFolder]:
         """Return the folders that a split is read from: to hold out the first alone, so that figures have one meaning."""
@@ -195,6 +207,7 @@ class PreparedDataset(Dataset):
             f"{len(rows[name].places):,} to {WORDS[name]}" for name in ("val", "test") if name in rows
         )
         words = f", {self.config.max_words} words at most" if self.config.max_words else ""
+        words += f", questions of Visual Genome count {self.config.vg_weight:g}" if self._weighs else ""
         first = self.folders[0]
         source = f"{shown(first.root.name, 60)} ({first.kind})" if len(self.folders) == 1 else self._sources()
         return (
@@ -315,12 +328,17 @@ class PreparedDataset(Dataset):
             answers=[_commonest(one.answers) for one in asked],
             question_images=owners(len(some_of) for some_of in rows.questions),
             answer_sets=[one.answers for one in asked],
+            question_weights=self._weights(asked) if name == "train" and self._weighs else None,
             statements=Statements(
                 texts=[one.text for one in rows.statements],
                 images=rows.pairs,
                 holds=np.array([one.holds for one in rows.statements], dtype=bool),
             ),
         )
+
+    def _weights(self, asked: Sequence[Question]) -> np.ndarray:
+        """Return how much each question counts in training."""
+        return np.array([self.config.vg_weight if one.source == VG else 1 for one in asked], dtype=np.float32)
 
     def _live(self, name: str, framing: Framing) -> LivePixels:
         """Return the pictures of a split as they are decoded at each look."""

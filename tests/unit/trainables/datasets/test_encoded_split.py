@@ -1,5 +1,6 @@
 """A split as the training loop reads it, on four pictures told by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,15 @@ def test_captions_are_padded_to_the_longest_of_the_batch(split: EncodedSplit) ->
         "all words and their end"
     )
     assert ids.dtype == torch.int64
+
+
+def test_questions_have_a_weight_where_the_data_gives_some(split: EncodedSplit, tokenizer: Tokenizer) -> None:
+    weights = np.array([1.0, 0.25, 0.5], dtype=np.float32)
+    weighed = EncodedSplit(replace(told(), question_weights=weights), tokenizer, PREPROCESS)
+    found = texts(weighed, "question", [2, -1, 1])["question.weight"]
+    assert (found.tolist(), found.dtype) == ([0.5, 0.0, 0.25], torch.float32)
+    assert "caption.weight" not in texts(weighed, "caption", [0]).fields
+    assert "question.weight" not in texts(split, "question", [0]).fields
 
 
 def test_equal_captions_have_equal_keys(split: EncodedSplit) -> None:
