@@ -241,10 +241,13 @@ def chosen_space(request: Request, *, say: Say) -> tuple[Space, Mapping[str, str
 def place_problems(request: Request, space: Space | None, *, say: Say) -> list[str]:
     """Return what is wrong with where a run is to lie and to train, before all that takes long."""
     checks: list[Callable[[], None]] = []
-    if request.out is not None and request.resume is None:
-        from search.run_folder.new_folder import check_out
+    if request.resume is None:
+        from search.run_folder.new_folder import check_lasting, check_out
 
-        checks.append(partial(check_out, request.out, say=say))
+        if not request.dry_run:
+            checks.append(partial(check_lasting, request.out))
+        if request.out is not None:
+            checks.append(partial(check_out, request.out, say=say))
     if space is not None and not space.is_doubtful("resources", inside=True):
         if not request.dry_run:
             checks.append(partial(check_place, request.address, space, say=say))

@@ -13,6 +13,7 @@ from spaces.errors import RunError, SpaceError
 from spaces.files import storage_error
 from spaces.load import load_space
 from spaces.owner import OWNER_FILE, check_free
+from spaces.paths import passing
 
 RUNS = Path("runs")
 
@@ -34,9 +35,10 @@ def new_folder(name: str, out: Path | None, *, say: Callable[[str], None]) -> Ne
     """Return a fresh run folder, made: `out`, or runs/NAME, runs/NAME-2, ...
 
     Raises:
-        RunError: `out` holds something already.
+        RunError: `out` holds something already, or nothing lasts where it lies.
         StorageError: it cannot be made.
     """
+    check_lasting(out)
     if out is not None:
         check_out(out, say=say)
         folders = [out]
@@ -52,6 +54,20 @@ def new_folder(name: str, out: Path | None, *, say: Callable[[str], None]) -> Ne
             raise storage_error(folder, error, what="folder") from error
         return NewFolder(path=folder, made=made)
     raise RunError(f"{RUNS}: holds 9,999 runs called {name}. Give a folder with --out.")
+
+
+def check_lasting(out: Path | None) -> None:
+    """Refuse a place for a new run in which it would soon be gone.
+
+    Args:
+        out: None for the usual one, below the folder that a command is given in.
+
+    Raises:
+        RunError: says why, and what to give.
+    """
+    if why := passing(RUNS if out is None else out):
+        got = f"got {out}" if out is not None else f"got none, so that the run would lie in {RUNS}"
+        raise RunError(f"--out: {got}, {why}")
 
 
 def check_out(out: Path, *, say: Callable[[str], None]) -> None:
