@@ -57,6 +57,8 @@ class Split:
         labels: (N,) int64, the class of each picture among `Dataset.classes`; None where the data set has no classes.
         answer_sets: parallel to questions, the answers of all annotators, where the data has several; else empty.
         question_weights: (len(questions),) float32, how much each counts in training; None where all count 1.
+        question_times: (len(questions),) int64, how often each is drawn beside others of its picture; None where all are alike. A
+            question with several answers is several, each drawn as often as people gave its answer.
         statements: sentences on pairs of pictures.
     """
 
@@ -70,6 +72,7 @@ class Split:
     labels: np.ndarray | None = None
     answer_sets: list[tuple[str, ...]] = field(default_factory=list)
     question_weights: np.ndarray | None = None
+    question_times: np.ndarray | None = None
     references: list[str] = field(default_factory=list)
     statements: Statements = field(default_factory=Statements)
 

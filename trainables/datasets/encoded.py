@@ -41,9 +41,11 @@ def _padded(rows: list[list[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
     return table, lengths
 
 
-def _rows_of(images: np.ndarray, num_images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return text rows ordered by image, and the (N + 1,) offsets of each image's rows."""
+def _rows_of(images: np.ndarray, num_images: int, times: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return text rows ordered by image, each as often as it is drawn, and the (N + 1,) offsets of each image's rows."""
     order = np.argsort(images, kind="stable")
+    if times is not None:
+        order = np.repeat(order, times[order])
     return order, np.searchsorted(images[order], np.arange(num_images + 1))
 
 
@@ -70,6 +72,7 @@ class TextTable:
     """Token rows (M, T) int32 with their lengths (M,), and which rows belong to which image.
 
     Attributes:
+        order: rows by image, one that is drawn more often than others several times; `offsets` (N + 1,) of each image's.
         starts: (M,) int64, position of the first token that a decoder is to predict.
         keys: (M,) int64, equal for equal texts.
     """
@@ -157,7 +160,7 @@ class EncodedSplit:
             self.tables[CAPTION] = self._table(rows, [1] * len(rows), split.caption_images)
         if split.questions and tokenizer.answers:
             rows, starts = tokenizer.questions(split.questions, split.answers)
-            self.tables[QUESTION] = self._table(rows, starts, split.question_images)
+            self.tables[QUESTION] = self._table(rows, starts, split.question_images, split.question_times)
             self.texts[QUESTION] = [f"{q} {a}" for q, a in zip(split.questions, split.answers, strict=True)]
         if split.statements.texts:
             rows = tokenizer.captions(split.statements.texts)
@@ -266,9 +269,11 @@ class EncodedSplit:
         found: np.ndarray = self._statements.holds[rows]
         return found
 
-    def _table(self, rows: list[list[int]], starts: list[int], images: np.ndarray) -> TextTable:
+    def _table(
+        self, rows: list[list[int]], starts: list[int], images: np.ndarray, times: np.ndarray | None = None
+    ) -> TextTable:
         ids, lengths = _padded(rows, self.vocabulary.pad)
-        order, offsets = _rows_of(images, self.num_images)
+        order, offsets = _rows_of(images, self.num_images, times)
         keys = np.unique(ids, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
         return TextTable(
             ids=ids,

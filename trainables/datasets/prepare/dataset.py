@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,8 +19,9 @@ from trainables.datasets.jsonl_files import shown
 from trainables.datasets.live import Decoder, LivePixels, Variation
 from trainables.datasets.pictures import VERSION as PIXELS
 from trainables.datasets.pictures import read_square
+from trainables.datasets.prepare.answering import Answered, commonest, differ, drawn
 from trainables.datasets.prepare.folder import PreparedFolder
-from trainables.datasets.prepare.items import VG, Question
+from trainables.datasets.prepare.items import VG
 from trainables.datasets.prepare.reading import Place, Rows, joined
 from trainables.datasets.prepared import Prepared, broken, mapped, owners
 from trainables.datasets.texts import asked, normalised
@@ -51,6 +51,8 @@ class PreparedDataset(Dataset):
             text: `as_is`; or `plain`: lower case and without the signs . ! " ( ) * # : ; ~ (Li et al. 2022; questions, too). What
                 models read; a caption that one says is compared with those of the data as they are.
             max_words: of a caption or statement, cut behind; 0 for all; in Li et al. 2022 30, 40 of a statement.
+            answers: of several people to a question to train on: `drawn`: at each visit the answer of one of them, so that each
+                counts by its share, as in Li et al. 2022; `commonest`: the one that most gave, which held-out questions have.
             vg_weight: how much a question of Visual Genome counts in training, where one of VQA counts 1; in Li et al. 2022 0.2.
             pixels: `mapped`: pictures are decoded once, into one array of the cache folder; `live`: at each look, for data of
                 which that array would be too large.
@@ -64,6 +66,7 @@ class PreparedDataset(Dataset):
         root: str | tuple[str, ...]
         text: Literal["as_is", "plain"] = "as_is"
         max_words: int = field(default=0, metadata=WHOLE)
+        answers: Literal["drawn", "commonest"] = "drawn"
         vg_weight: float = field(default=0.2, metadata={"rule": Number(low=0, high=1, open_low=True)})
         pixels: Literal["mapped", "live"] = "mapped"
         workers: int = field(default=2, metadata={**WHOLE, **LIVE})
@@ -118,6 +121,7 @@ class PreparedDataset(Dataset):
         rows = [one.fingerprint for one in self.folders]
         told = ["+".join(rows), PIXELS, PLAIN_FORM.get(c.text, c.text), c.max_words]
         told += ["vg", c.vg_weight] if self._weighs else []
+        told += ["drawn"] if self._draws else []
         told += [VARIED, c.least_part, c.changes, c.magnitude, c.flip] if c.vary else []
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
@@ -156,6 +160,15 @@ class PreparedDataset(Dataset):
         if self.config.vg_weight == 1 or not any(one.kind == VQAV2 for one in self.folders):
             return False
         return any(one.source == VG for asked in self._rows["train"].questions for one in asked)
+
+    @cached_property
+    def _draws(self) -> bool:
+        """Whether some question to train on is read with several answers."""
+        if self.config.answers != "drawn" or not any(
+            shard.questions for one in self.folders for shard in one.shards
+        ):
+            return False
+        return any(differ(asked) for asked in self._rows["train"].questions)
 
     def _read(self, split: str) -> list[PreparedFolder]:
         """Return the folders that a split is read from: to hold out the first alone, so that figures have one meaning."""
@@ -317,18 +330,23 @@ class PreparedDataset(Dataset):
         pixels = self._live(name, framing) if live else self._decoded(name, framing, progress)
         captioned = CAPTION in self.kinds
         captions = rows.captions if captioned else [()] * len(rows.places)
-        asked = [one for some_of in rows.questions for one in some_of]
+        answer = drawn if name == "train" and self._draws else commonest
+        answered = [answer(some_of) for some_of in rows.questions]
+        asked = [one for some_of in answered for one in some_of]
         return Split(
             name=name,
             pixels=pixels,
             captions=[text for texts in captions for text in texts],
             caption_images=owners(len(texts) for texts in captions),
             references=[text for texts in rows.references for text in texts] if captioned else [],
-            questions=[one.text for one in asked],
-            answers=[_commonest(one.answers) for one in asked],
-            question_images=owners(len(some_of) for some_of in rows.questions),
-            answer_sets=[one.answers for one in asked],
+            questions=[one.question.text for one in asked],
+            answers=[one.answer for one in asked],
+            question_images=owners(len(some_of) for some_of in answered),
+            answer_sets=[one.question.answers for one in asked],
             question_weights=self._weights(asked) if name == "train" and self._weighs else None,
+            question_times=np.array([one.times for one in asked], dtype=np.int64)
+            if answer is drawn
+            else None,
             statements=Statements(
                 texts=[one.text for one in rows.statements],
                 images=rows.pairs,
@@ -336,9 +354,10 @@ class PreparedDataset(Dataset):
             ),
         )
 
-    def _weights(self, asked: Sequence[Question]) -> np.ndarray:
+    def _weights(self, asked: Sequence[Answered]) -> np.ndarray:
         """Return how much each question counts in training."""
-        return np.array([self.config.vg_weight if one.source == VG else 1 for one in asked], dtype=np.float32)
+        less = self.config.vg_weight
+        return np.array([less if one.question.source == VG else 1 for one in asked], dtype=np.float32)
 
     def _live(self, name: str, framing: Framing) -> LivePixels:
         """Return the pictures of a split as they are decoded at each look."""
@@ -374,8 +393,3 @@ class PreparedDataset(Dataset):
 
     def _refuse(self, found: Sequence[tuple[Place, str]]) -> None:
         raise DatasetError("\n".join(why for _, why in found[:10]))
-
-
-def _commonest(answers: Sequence[str]) -> str:
-    """Return the answer that most annotators gave; of several the first."""
-    return Counter(answers).most_common(1)[0][0]

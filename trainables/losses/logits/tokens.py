@@ -99,7 +99,7 @@ class Vqa(_NextTokens):
     Li et al. 2022, section 5.3: the answer's log-likelihood, summed over its tokens. Where theirs has a question encoder
     of its own, here one decoder reads question and answer in a row, and the question is not in the loss. As there, a question
     counts by the weight that the data gives it, but the mean is over their number. Where theirs sums over the answers that
-    people gave, each by its share, the data names one answer here, which has the whole weight.
+    people gave, each by its share, a batch has one of them, which data draws by its share.
     """
 
     mode, rows = "answer", QUESTION

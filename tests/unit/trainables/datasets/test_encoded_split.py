@@ -103,6 +103,16 @@ def test_questions_have_a_weight_where_the_data_gives_some(split: EncodedSplit, 
     assert "question.weight" not in texts(split, "question", [0]).fields
 
 
+def test_questions_are_drawn_as_often_as_the_data_says(tokenizer: Tokenizer) -> None:
+    """Of picture 2 the second question three times as often as the third."""
+    drawn = EncodedSplit(replace(told(), question_times=np.array([1, 3, 1])), tokenizer, PREPROCESS)
+    table = drawn.tables["question"]
+    images = np.array([2] * 8)
+    assert table.row(images, np.arange(8)).tolist() == [1, 1, 1, 2, 1, 1, 1, 2]
+    assert table.row(np.array([0, 1]), np.array([5, 5])).tolist() == [0, -1]
+    assert drawn.num_rows("question") == 3
+
+
 def test_equal_captions_have_equal_keys(split: EncodedSplit) -> None:
     keys = split.tables["caption"].keys.tolist()
     assert keys[1] == keys[3]

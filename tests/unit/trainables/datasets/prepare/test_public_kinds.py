@@ -123,7 +123,20 @@ def test_vqa_keeps_all_ten_answers_and_reads_the_commonest(tmp_path: Path) -> No
     assert val.answers == ["blue", "yes"]
     assert val.answer_sets == [("red",) * 4 + ("blue",) * 6, ("no",) + ("yes",) * 9]
     assert val.question_images.tolist() == [0, 0]
-    assert read(data, "train").question_images.tolist() == [0, 0, 1, 1, 2, 2]
+    train = read(data, "train")
+    assert train.questions == ["What is 0?", "What is 0?", "What is 1?", "What is 1?"] * 3
+    assert train.answers == ["red", "blue", "no", "yes"] * 3
+    assert train.question_images.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert train.question_times is not None
+    assert train.question_times.tolist() == [4, 6, 1, 9] * 3, (
+        "answers are drawn by the share of people who gave them"
+    )
+    assert val.question_times is None
+    usual = public.opened(out, answers="commonest")
+    assert read(usual, "train").question_images.tolist() == [0, 0, 1, 1, 2, 2]
+    assert read(usual, "train").answers == ["blue", "yes"] * 3
+    assert read(usual, "train").question_times is None
+    assert usual.fingerprint != data.fingerprint
 
 
 def test_visual_genome_is_trained_on_beside_vqa(tmp_path: Path) -> None:
@@ -138,7 +151,7 @@ def test_visual_genome_is_trained_on_beside_vqa(tmp_path: Path) -> None:
     assert isinstance(data, PreparedDataset)
     assert [one.source for some in data._rows["train"].questions for one in some] == ["vqa"] * 6 + ["vg"]
     assert train.question_weights is not None
-    assert train.question_weights.tolist() == pytest.approx([1] * 6 + [0.2]), (
+    assert train.question_weights.tolist() == pytest.approx([1] * 12 + [0.2]), (
         "as Li et al. 2022 (code) weigh them"
     )
     assert "questions of Visual Genome count 0.2" in data.describe()
