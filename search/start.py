@@ -241,13 +241,10 @@ def chosen_space(request: Request, *, say: Say) -> tuple[Space, Mapping[str, str
 def place_problems(request: Request, space: Space | None, *, say: Say) -> list[str]:
     """Return what is wrong with where a run is to lie and to train, before all that takes long."""
     checks: list[Callable[[], None]] = []
-    if request.resume is None:
-        from search.run_folder.new_folder import check_lasting, check_out
+    if request.resume is None and (request.out is not None or not request.dry_run):
+        from search.run_folder.new_folder import check_out
 
-        if not request.dry_run:
-            checks.append(partial(check_lasting, request.out))
-        if request.out is not None:
-            checks.append(partial(check_out, request.out, say=say))
+        checks.append(partial(check_out, request.out, say=say))
     if space is not None and not space.is_doubtful("resources", inside=True):
         if not request.dry_run:
             checks.append(partial(check_place, request.address, space, say=say))
