@@ -21,7 +21,7 @@ from analysis.seeds.verdicts import Judge, Verdict
 from spaces.console import command
 from spaces.errors import StudentSearchError
 from spaces.files import write_text
-from spaces.paths import path_flag
+from spaces.paths import kept_flag, path_flag
 
 ABLATION_FILE = "ablation.html"
 ARM_HEAD = ("arm", "mean", "95 % interval", "seeds", "params", "FLOPs", "latency", "not finished")
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--metric", metavar="NAME", help="what to compare (default: the quality objective of the run)"
     )
     parser.add_argument(
-        "--out", metavar="FILE", type=path_flag, help="the HTML file (default: in the run folder)"
+        "--out", metavar="FILE", type=kept_flag, help="the HTML file (default: in the run folder)"
     )
     options = parser.parse_args(arguments)
     try:

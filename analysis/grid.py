@@ -19,7 +19,7 @@ from analysis.seeds.cells import Cell, Place, Value, cells, measured_epochs, pub
 from spaces.console import command
 from spaces.errors import RunError, StudentSearchError
 from spaces.files import write_text
-from spaces.paths import path_flag
+from spaces.paths import kept_flag, path_flag
 from spaces.plugins import listed, meant
 
 GRID_FILE = "grid.html"
@@ -217,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--epochs", metavar="5,10", type=epoch_list, help="epochs to show (default: 5,10, else all measured)"
     )
     parser.add_argument(
-        "--out", metavar="FILE", type=path_flag, help="the HTML file (default: grid.html in the first run)"
+        "--out", metavar="FILE", type=kept_flag, help="the HTML file (default: grid.html in the first run)"
     )
     options = parser.parse_args(arguments)
     try:

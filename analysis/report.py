@@ -26,7 +26,7 @@ from spaces.console import command
 from spaces.errors import StudentSearchError
 from spaces.files import atomic_path, write_text
 from spaces.objectives import FRONT_COSTS
-from spaces.paths import path_flag
+from spaces.paths import kept_flag, path_flag
 
 REPORT_FILE = "report.html"
 PNG_SIZE = (1100, 640)
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Draw the report of a run.")
     parser.add_argument("run", metavar="RUN", type=path_flag, help="a run folder")
     parser.add_argument(
-        "--out", metavar="FILE", type=path_flag, help="the HTML file (default: RUN/report.html)"
+        "--out", metavar="FILE", type=kept_flag, help="the HTML file (default: RUN/report.html)"
     )
     parser.add_argument(
         "--png", action="store_true", help="draw the fronts as PNG, too (needs the png extra and Chrome)"

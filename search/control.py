@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from spaces.console import command, say
 from spaces.errors import StudentSearchError
 from spaces.interruption import exit_code_of
-from spaces.paths import path_flag
+from spaces.paths import kept_flag, path_flag
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--address", metavar="ADDRESS", help="join a running Ray cluster")
     made.add_argument(
         "--storage",
-        type=path_flag,
+        type=kept_flag,
         metavar="DIR",
         help="folder of prepared data and teacher caches, seen by every node (default that of the run)",
     )

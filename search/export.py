@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from spaces.console import command
 from spaces.errors import StudentSearchError
 from spaces.objectives import FRONT_COSTS
-from spaces.paths import path_flag
+from spaces.paths import kept_flag, path_flag
 
 if TYPE_CHECKING:
     from analysis.run_folder import Trial
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--axis", choices=FRONT_COSTS, default="params", help="the front of best and knee (default params)"
     )
-    parser.add_argument("--out", type=path_flag, required=True, metavar="DIR", help="new folder")
+    parser.add_argument("--out", type=kept_flag, required=True, metavar="DIR", help="new folder")
     options = parser.parse_args(arguments)
     try:
         from search.results.student_export import export

@@ -15,7 +15,7 @@ from spaces.commands import command_line
 from spaces.console import command, say
 from spaces.errors import RunError, StudentSearchError
 from spaces.interruption import exit_code_of
-from spaces.paths import path_flag
+from spaces.paths import kept_flag, path_flag
 
 if TYPE_CHECKING:
     from search.finals.request import Request
@@ -86,9 +86,9 @@ def _add_places(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--address", metavar="ADDRESS", help="join a running Ray cluster ('auto', or host:port)"
     )
-    made.add_argument("--storage", type=path_flag, metavar="DIR", help="folder of caches, as of the search")
+    made.add_argument("--storage", type=kept_flag, metavar="DIR", help="folder of caches, as of the search")
     made.add_argument(
-        "--export", type=path_flag, metavar="DIR", help="write each student as a model folder DIR/ID"
+        "--export", type=kept_flag, metavar="DIR", help="write each student as a model folder DIR/ID"
     )
 
 

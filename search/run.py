@@ -13,7 +13,7 @@ from search.reporting.log_file import logged
 from spaces.console import command, say
 from spaces.errors import RunError, StorageError, StudentSearchError
 from spaces.interruption import exit_code_of
-from spaces.paths import path_flag
+from spaces.paths import kept_flag, path_flag
 
 if TYPE_CHECKING:
     from search.reporting.json_lines import JsonLines
@@ -107,7 +107,7 @@ def _add_resources(made: argparse.ArgumentParser) -> None:
 def _add_output(made: argparse.ArgumentParser) -> None:
     """Add the flags that say where a search tells of itself."""
     made.add_argument(
-        "--log", type=path_flag, metavar="FILE", help="append what is said to this file too, with times"
+        "--log", type=kept_flag, metavar="FILE", help="append what is said to this file too, with times"
     )
     made.add_argument(
         "--json",
@@ -119,7 +119,7 @@ def _add_output(made: argparse.ArgumentParser) -> None:
 def _add_places(made: argparse.ArgumentParser) -> None:
     """Add the flags that say where a run lies, which runs it goes on from, and where it trains."""
     made.add_argument(
-        "--out", type=path_flag, metavar="DIR", help="run folder (default runs/NAME, runs/NAME-2, ...)"
+        "--out", type=kept_flag, metavar="DIR", help="run folder (default runs/NAME, runs/NAME-2, ...)"
     )
     made.add_argument(
         "--resume",
@@ -145,7 +145,7 @@ def _add_places(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument(
         "--storage",
-        type=path_flag,
+        type=kept_flag,
         metavar="DIR",
         help="folder of prepared data, teacher caches and measured costs, seen by every node (default with --address: "
         ".storage beside the run; else the cache folder of the user)",

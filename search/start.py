@@ -241,7 +241,7 @@ def chosen_space(request: Request, *, say: Say) -> tuple[Space, Mapping[str, str
 def place_problems(request: Request, space: Space | None, *, say: Say) -> list[str]:
     """Return what is wrong with where a run is to lie and to train, before all that takes long."""
     checks: list[Callable[[], None]] = []
-    if request.out is not None and request.resume is None:
+    if request.resume is None and (request.out is not None or not request.dry_run):
         from search.run_folder.new_folder import check_out
 
         checks.append(partial(check_out, request.out, say=say))

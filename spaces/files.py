@@ -22,14 +22,11 @@ from pathlib import Path
 from spaces.errors import StorageError, StudentSearchError
 
 DRAFT = ".draft-"  # drafts are called .draft-HOST-PID-RANDOM-NAME
-STALE_S = (
-    24 * 3600.0
-)  # after which a draft of another host, or of a process number that is in use again, is given up
+# after it a draft of another host, or of a process number that is in use again, is given up
+STALE_S = 24 * 3600.0
 MIB = 2**20
 _NAME = re.compile(r"\.draft-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}-")
-_KEPT_NAME_BYTES = (
-    64  # of the target's name in a draft's: the longest allowed name leaves no room for all of it
-)
+_KEPT_NAME_BYTES = 64  # of the target's name in a draft's: the longest allowed one leaves no room for all
 _FOREIGN = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust tell of the system
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EBADF, errno.EROFS)
 _TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -52,7 +49,7 @@ def atomic_path(target: Path, *, needed: int | None = None) -> Iterator[Path]:
         StorageError: it cannot be written, whatever library tried; the file is as it was, and no draft is left.
     """
     target = Path(os.path.realpath(target)) if os.path.islink(target) else target
-    if os.path.exists(target) and not (os.path.isfile(target) or os.path.isdir(target)):
+    if _takes_all(target):
         with guarded(target, needed=needed):
             yield target
         return
@@ -63,9 +60,7 @@ def atomic_path(target: Path, *, needed: int | None = None) -> Iterator[Path]:
             _sync(draft)
             os.replace(draft, target)
         finally:
-            with suppress(
-                OSError
-            ):  # gone already when it took the target's place; else what stopped us is told
+            with suppress(OSError):  # gone when it took the target's place; else what stopped us is told
                 draft.unlink(missing_ok=True)
         _sync_folder(target.parent)
 
@@ -106,9 +101,15 @@ def write_text(target: Path, text: str) -> None:
 def append(path: Path, text: str) -> None:
     """Add whole lines to a ledger, on disk when this returns; a line that a kill left torn is closed first.
 
+    A device or pipe, such as /dev/null, gets them as they are.
+
     Raises:
         StorageError: they cannot be written; the ledger then holds what it held.
     """
+    if _takes_all(path):
+        with guarded(path), path.open("ab") as sink:
+            sink.write(text.encode("utf-8"))
+        return
     with guarded(path, needed=len(text)), path.open("ab") as sink:
         size = sink.seek(0, os.SEEK_END)
         with path.open("rb") as written:
@@ -118,11 +119,14 @@ def append(path: Path, text: str) -> None:
             sink.flush()
             os.fsync(sink.fileno())
         except OSError:
-            with suppress(
-                OSError
-            ):  # what could not be written whole is taken back; a torn end is read over anyway
+            with suppress(OSError):  # what is not whole is taken back; a torn end is read over anyway
                 os.truncate(path, size)
             raise
+
+
+def _takes_all(path: Path) -> bool:
+    """Return whether a path is a device or pipe: nothing of it can be synced, replaced or taken back."""
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
 def make_folder(folder: Path) -> Path:

@@ -5,6 +5,8 @@ from argparse import ArgumentTypeError
 from glob import glob, has_magic
 from pathlib import Path
 
+UNPACKED = "working_dir_files"  # where in its session Ray unpacks working directories
+
 
 def user_path(text: str | os.PathLike[str]) -> Path:
     """Return a path with `~` and `~name` expanded; one whose home is unknown stays as typed, and is then told as missing.
@@ -23,6 +25,34 @@ def path_flag(text: str) -> Path:
     if not text.strip():
         raise ArgumentTypeError(f"got {text!r}; allowed: a path. Give one, or . for the folder you are in.")
     return user_path(text)
+
+
+def kept_flag(text: str) -> Path:
+    """Return the path of a flag under which something is to be kept, as `path_flag`.
+
+    Raises:
+        ArgumentTypeError: it is empty, or lies where nothing lasts.
+    """
+    path = path_flag(text)
+    if why := passing(path):
+        raise ArgumentTypeError(f"got {text!r}, {why}")
+    return path
+
+
+def passing(path: Path) -> str | None:
+    """Return why what is written there is soon gone, and what to do; None where it stays.
+
+    `ray job submit --working-dir` begins a command in a folder on a disk of the head, into which Ray unpacks that of the user and
+    which it deletes for want of room when the job is over.
+    """
+    parts = Path(os.path.realpath(path)).parts
+    if UNPACKED not in parts[:-1]:
+        return None
+    package = Path(*parts[: parts.index(UNPACKED) + 2])
+    return (
+        f"inside of {package}, which Ray has unpacked for this job and deletes after it; allowed: a path on storage that stays "
+        "and that every node sees. Give it from the root, such as /shared/runs/NAME."
+    )
 
 
 def settled(text: str | os.PathLike[str]) -> Path:

@@ -166,8 +166,9 @@ class Batch:
             the teacher's preprocessing says; `picture.label` (B,) int64, the class among the data's `classes`; of
             captions, questions and statements `.ids` (B, T) int64, padded and trimmed to the longest of the batch, `.mask` (B, T)
             True on real tokens, and `.targets` (B, T) True at positions whose *next* token is to be predicted; `caption.key` (B,)
-            int64, equal for equal captions; `caption.prompt` (B, N) int64 where a decoder reads one before the caption; beside
-            statements `picture_2.pixels`, of their second pictures, and `statement.label` (B,)
+            int64, equal for equal captions; `caption.prompt` (B, N) int64 where a decoder reads one before the caption;
+            `question.weight` (B,) float32 where questions do not all count 1 in training; beside statements
+            `picture_2.pixels`, of their second pictures, and `statement.label` (B,)
             int64, 1 for a true one, 0 for a false one, -1 where an example has none.
         rows: kind of row -> (B,) int64, its number in the split: the keys of the teacher cache. -1 where an example has
             no such row.

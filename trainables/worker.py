@@ -13,7 +13,7 @@ from spaces.console import command, say
 from spaces.errors import StorageError, StudentSearchError
 from spaces.files import make_folder
 from spaces.owner import OWNER_FILE, Place, owned, run_place
-from spaces.paths import path_flag
+from spaces.paths import kept_flag, path_flag
 from trainables.training.control import PlainControl
 from trainables.training.job import Job
 from trainables.training.loop import train
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "candidate", type=path_flag, help="candidate.json, as a run writes it beside each checkpoint"
     )
     parser.add_argument(
-        "--out", type=path_flag, required=True, help="folder of checkpoint and rows; resumed if it has them"
+        "--out", type=kept_flag, required=True, help="folder of checkpoint and rows; resumed if it has them"
     )
     parser.add_argument(
         "--from-epoch",

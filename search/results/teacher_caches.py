@@ -11,7 +11,7 @@ from search.arguments import add_settings, parse
 from spaces.console import command, say
 from spaces.errors import SpaceError, StudentSearchError
 from spaces.interruption import exit_code_of
-from spaces.paths import path_flag
+from spaces.paths import kept_flag, path_flag
 
 STORAGE = Path("runs")  # beside which the storage of a cluster lies, where nobody names another
 
@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
         "--address", metavar="ADDRESS", help="fill on a running Ray cluster ('auto', or host:port)"
     )
     made.add_argument(
-        "--storage", type=path_flag, metavar="DIR", help="folder of the caches, as of the search"
+        "--storage", type=kept_flag, metavar="DIR", help="folder of the caches, as of the search"
     )
     return made
 

@@ -13,6 +13,7 @@ from spaces.errors import RunError, SpaceError
 from spaces.files import storage_error
 from spaces.load import load_space
 from spaces.owner import OWNER_FILE, check_free
+from spaces.paths import passing
 
 RUNS = Path("runs")
 
@@ -34,14 +35,12 @@ def new_folder(name: str, out: Path | None, *, say: Callable[[str], None]) -> Ne
     """Return a fresh run folder, made: `out`, or runs/NAME, runs/NAME-2, ...
 
     Raises:
-        RunError: `out` holds something already.
+        RunError: `out` holds something already, or nothing lasts where it lies.
         StorageError: it cannot be made.
     """
-    if out is not None:
-        check_out(out, say=say)
-        folders = [out]
-    else:
-        folders = [RUNS / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000)]
+    check_out(out, say=say)
+    usual = [RUNS / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000)]
+    folders = usual if out is None else [out]
     for folder in folders:
         made = tuple(one for one in (folder, *folder.parents) if not one.exists())
         try:
@@ -54,13 +53,22 @@ def new_folder(name: str, out: Path | None, *, say: Callable[[str], None]) -> Ne
     raise RunError(f"{RUNS}: holds 9,999 runs called {name}. Give a folder with --out.")
 
 
-def check_out(out: Path, *, say: Callable[[str], None]) -> None:
-    """Refuse a folder for a new run that holds something already, or in which another process begins one.
+def check_out(out: Path | None, *, say: Callable[[str], None]) -> None:
+    """Refuse a folder for a new run that holds something already, in which another process begins one, or that is soon gone.
+
+    Args:
+        out: None for the usual one, below the folder that a command is given in.
+        say: takes a line for the user.
 
     Raises:
-        RunError: says what it holds, or which process.
+        RunError: says what it holds, or which process; or why nothing lasts there.
         StorageError: it cannot be made or written, as far as permissions tell.
     """
+    if why := passing(RUNS if out is None else out):
+        got = f"got none, so that the run would lie in {RUNS}" if out is None else f"got {out}"
+        raise RunError(f"--out: {got}, {why}")
+    if out is None:
+        return
     if out.is_dir():
         check_free(out, say=say)
     check_empty(out)

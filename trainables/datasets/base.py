@@ -50,10 +50,15 @@ class Split:
         pixels: (N, S, S, 3) uint8, memory-mapped where it is large, or decoded as it is asked for.
         captions: all captions of the split, empty where the data set has none.
         caption_images: (len(captions),) int64, the picture of each caption.
+        references: parallel to captions, as the data has them, whole: what a caption that a model says is compared with. Empty
+            where captions are read as they are.
         questions, answers: parallel lists, empty where the data set asks nothing.
         question_images: (len(questions),) int64.
         labels: (N,) int64, the class of each picture among `Dataset.classes`; None where the data set has no classes.
         answer_sets: parallel to questions, the answers of all annotators, where the data has several; else empty.
+        question_weights: (len(questions),) float32, how much each counts in training; None where all count 1.
+        question_times: (len(questions),) int64, how often each is drawn beside others of its picture; None where all are alike. A
+            question with several answers is several, each drawn as often as people gave its answer.
         statements: sentences on pairs of pictures.
     """
 
@@ -66,6 +71,9 @@ class Split:
     question_images: np.ndarray
     labels: np.ndarray | None = None
     answer_sets: list[tuple[str, ...]] = field(default_factory=list)
+    question_weights: np.ndarray | None = None
+    question_times: np.ndarray | None = None
+    references: list[str] = field(default_factory=list)
     statements: Statements = field(default_factory=Statements)
 
     @property

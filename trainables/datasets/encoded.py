@@ -41,9 +41,11 @@ def _padded(rows: list[list[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
     return table, lengths
 
 
-def _rows_of(images: np.ndarray, num_images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return text rows ordered by image, and the (N + 1,) offsets of each image's rows."""
+def _rows_of(images: np.ndarray, num_images: int, times: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return text rows ordered by image, each as often as it is drawn, and the (N + 1,) offsets of each image's rows."""
     order = np.argsort(images, kind="stable")
+    if times is not None:
+        order = np.repeat(order, times[order])
     return order, np.searchsorted(images[order], np.arange(num_images + 1))
 
 
@@ -70,6 +72,7 @@ class TextTable:
     """Token rows (M, T) int32 with their lengths (M,), and which rows belong to which image.
 
     Attributes:
+        order: rows by image, one that is drawn more often than others several times; `offsets` (N + 1,) of each image's.
         starts: (M,) int64, position of the first token that a decoder is to predict.
         keys: (M,) int64, equal for equal texts.
     """
@@ -123,6 +126,7 @@ class EncodedSplit:
         classes: names of the classes in the order of the labels; () without labels.
         tables: kind of row -> its token table; only kinds that the data set has and the teacher can read.
         texts: kind of row -> its texts, those without a tokenizer too; of questions, question and answer in a row.
+        references: captions as the data has them, parallel to those that are read.
         tokenizer: of the teacher; None without one.
         answers: to each question; `answer_sets` those of all people who were asked, empty where the data has one each.
     """
@@ -143,10 +147,11 @@ class EncodedSplit:
         self.preprocess = preprocess
         self.tokenizer = tokenizer
         self.answers, self.answer_sets = split.answers, split.answer_sets
-        self._statements = split.statements
+        self._statements, self._weights = split.statements, split.question_weights
         self._contents: dict[int, bytes] = {}
         self.tables: dict[str, TextTable] = {}
         self.texts: dict[str, list[str]] = {CAPTION: split.captions}
+        self.references = split.references or split.captions
         if tokenizer is None:
             return
         self.vocabulary = tokenizer.vocabulary
@@ -155,7 +160,7 @@ class EncodedSplit:
             self.tables[CAPTION] = self._table(rows, [1] * len(rows), split.caption_images)
         if split.questions and tokenizer.answers:
             rows, starts = tokenizer.questions(split.questions, split.answers)
-            self.tables[QUESTION] = self._table(rows, starts, split.question_images)
+            self.tables[QUESTION] = self._table(rows, starts, split.question_images, split.question_times)
             self.texts[QUESTION] = [f"{q} {a}" for q, a in zip(split.questions, split.answers, strict=True)]
         if split.statements.texts:
             rows = tokenizer.captions(split.statements.texts)
@@ -264,9 +269,11 @@ class EncodedSplit:
         found: np.ndarray = self._statements.holds[rows]
         return found
 
-    def _table(self, rows: list[list[int]], starts: list[int], images: np.ndarray) -> TextTable:
+    def _table(
+        self, rows: list[list[int]], starts: list[int], images: np.ndarray, times: np.ndarray | None = None
+    ) -> TextTable:
         ids, lengths = _padded(rows, self.vocabulary.pad)
-        order, offsets = _rows_of(images, self.num_images)
+        order, offsets = _rows_of(images, self.num_images, times)
         keys = np.unique(ids, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
         return TextTable(
             ids=ids,
@@ -279,7 +286,7 @@ class EncodedSplit:
         )
 
     def _tokens(self, kind: str, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Return ids, mask, targets and key of text rows.
+        """Return ids, mask, targets and key of text rows, and the weight of questions that have one.
 
         Row -1 (a picture without such a text) gives the two special tokens that frame a text, and nothing to predict.
         """
@@ -299,5 +306,7 @@ class EncodedSplit:
             (places >= table.starts[known][:, None] - 1) & (places < lengths[:, None] - 1) & there[:, None]
         )
         found = {"ids": ids, "mask": mask, "targets": targets, "key": np.where(there, table.keys[known], -1)}
+        if kind == QUESTION and self._weights is not None:
+            found["weight"] = np.where(there, self._weights[known], 0).astype(np.float32)
         begun = self.tokenizer.begun if kind == CAPTION and self.tokenizer is not None else []
         return found | ({"prompt": np.tile(np.array(begun, dtype=np.int64), (len(rows), 1))} if begun else {})

@@ -127,9 +127,9 @@ class Captioning(Task):
         return found | self._scored(pool) if self._says and total else found
 
     def _scored(self, pool: Pool) -> dict[str, float]:
-        """Return the metrics of one caption for each picture that has some."""
+        """Return the metrics of one caption for each picture that has some, against all of its own as the data has them."""
         said, table = self.captions(pool), pool.split.tables[CAPTION]
-        texts = pool.split.texts[CAPTION]
+        texts = pool.split.references
         references = [[texts[row] for row in table.rows_of(picture)] for picture in pool.pictures.tolist()]
         asked = [(one, own) for one, own in zip(said, references, strict=True) if own]
 

@@ -154,10 +154,17 @@ class Vqa(Task):
         return [tokenizer.decode(row) for row in said(pool, QUESTION, generate, behind)]
 
     def _list(self, pool: Pool) -> list[str]:
-        """Return the answers to choose from, the most frequent of the train split first."""
+        """Return the answers to choose from, the most frequent of the train split first: of each question the commonest."""
         if self._file is not None:
             return answers_of(self._file)
-        return [one for one, _ in Counter(pool.train.answers).most_common()]
+        train = pool.train
+        sets = train.answer_sets or [()] * len(train.answers)
+        usual = (
+            one
+            for one, given in zip(train.answers, sets, strict=True)
+            if not given or one == _commonest(given)
+        )
+        return [one for one, _ in Counter(usual).most_common()]
 
     def remark(self) -> str | None:
         """Return how answers are found and scored, where they are said whole."""
@@ -212,6 +219,11 @@ def answers_of(file: Path) -> list[str]:
     if not different:
         raise PluginError(f"answers: {file} holds no answer; {allowed}. Fill it.")
     return different
+
+
+def _commonest(given: Sequence[str]) -> str:
+    """Return the answer that most people gave; of several the first."""
+    return Counter(given).most_common(1)[0][0]
 
 
 def _given(rows: PoolRows) -> list[list[str]]:

@@ -10,7 +10,7 @@ import torch
 
 from spaces.errors import StudentSearchError
 from spaces.owner import owned
-from spaces.paths import path_flag
+from spaces.paths import kept_flag
 from trainables.worker import make_out, out_place
 
 LEAST = {"epochs": 1, "steps": 1, "seed": 0, "threads": 1}
@@ -34,7 +34,7 @@ def run(
         arguments: of the command line.
         pretrain: trains a teacher, writes its folder `out`, and returns what it measured.
     """
-    parser.add_argument("--out", type=path_flag, required=True, help="folder of the new teacher")
+    parser.add_argument("--out", type=kept_flag, required=True, help="folder of the new teacher")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     options = parser.parse_args(arguments)

@@ -8,36 +8,16 @@ in another order differs by rounding.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from trainables.signals import Batch, Signals
+from trainables.training.parts import num_rows, part_of, spans
 from trainables.training.step import DistillationStep, StepReport
 
 Cast = Callable[[], AbstractContextManager[object]]
 """Opens the autocast of a pass. A pass without gradient must have one of its own: its copies of weights carry none."""
-
-
-def num_rows(batch: Batch) -> int:
-    """Return how many examples a batch has."""
-    return len(next(iter(batch.rows.values())))
-
-
-def part_of(batch: Batch, given: Signals, first: int, last: int) -> tuple[Batch, Signals]:
-    """Return some examples of a batch, padded as in the whole, with what the source says of them."""
-    rows, all_rows = slice(first, last), num_rows(batch)
-    part = replace(
-        batch,
-        fields={name: one[rows] for name, one in batch.fields.items()},
-        rows={kind: one[rows] for kind, one in batch.rows.items()},
-        hosted={name: one[rows] for name, one in batch.hosted.items()},
-        _chosen={},
-    )
-    told = {want: one[rows] if one.ndim and len(one) == all_rows else one for want, one in given.items()}
-    return part, Signals(told)
 
 
 def split_backward(
@@ -61,11 +41,10 @@ def split_backward(
     """
     batch, given = example
     active, size = step.active(skipped), num_rows(batch)
-    bounds = [size * number // count for number in range(count + 1)]
-    spans = [(first, last) for first, last in pairwise(bounds) if first < last]
+    parts = spans(size, count)
     offers = step.student.offers(step.student.architecture)
     said = []
-    for span in spans:
+    for span in parts:
         with torch.no_grad(), cast():
             said.append(step.say(*part_of(batch, given, *span), active))
     whole = Signals(
@@ -78,7 +57,7 @@ def split_backward(
     with cast():
         report = step.judge(whole, given, batch, active)
     (report.total * share).backward()
-    for first, last in spans:
+    for first, last in parts:
         with cast():
             found = step.say(*part_of(batch, given, first, last), active)
         slopes = {want: _slope(whole[want], offers[want].rows, first, last) for want in found}

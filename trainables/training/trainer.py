@@ -18,7 +18,8 @@ from trainables.signals import Batch, NoSource, Signals, Source, looks_at_pictur
 from trainables.training.ahead import made_ahead
 from trainables.training.config import TrainingConfig
 from trainables.training.health import Health
-from trainables.training.micro_batches import num_rows, part_of, split_backward
+from trainables.training.micro_batches import split_backward
+from trainables.training.parts import make_room, num_rows, part_of
 from trainables.training.sampler import ExampleSampler
 from trainables.training.sources import read_on_host
 from trainables.training.step import DistillationStep, StepReport
@@ -249,17 +250,13 @@ class Trainer:
                 "Lower training.batch_size"
             )
         self.micro_batches *= 2
-        self._make_room()
-
-    def _make_room(self) -> None:
-        if self.placement.device.type == "cuda":
-            torch.cuda.empty_cache()  # blocks of other sizes
+        make_room(self.placement.device)
 
     def _fitting(self, batch: Batch, given: Signals) -> int:
         """Return the largest half, quarter, ... of a batch that fits, 0 for none; the training is over after it."""
         size, fits = num_rows(batch) // 2, 0
         while size >= 2 and not fits:
-            self._make_room()
+            make_room(self.placement.device)
             try:
                 with self._cast():
                     report = self.step(*part_of(batch, given, 0, size))

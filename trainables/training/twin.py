@@ -29,6 +29,7 @@ from trainables.signals import (
     of_keys,
     of_twin,
 )
+from trainables.training.parts import make_room, num_rows, part_of, spans
 
 NOBODY = -100  # number of the rows that a queue begins with; no picture and no caption has it
 NUMBERS = {PICTURE: KEY_PICTURE, CAPTION: KEY_CAPTION}
@@ -61,6 +62,7 @@ class Twin:
             stand for nobody.
         numbers: kind -> (queue,) which picture, and which caption, each of them is of.
         place: of the next row; the oldest one goes.
+        parts: in which it says a batch, more than one since a whole one did not fit into memory.
     """
 
     def __init__(self, student: Family, needs: TwinNeeds) -> None:
@@ -76,7 +78,7 @@ class Twin:
         self.numbers = {
             kind: torch.full((needs.queue,), NOBODY, dtype=torch.long, device=device) for kind in NUMBERS
         }
-        self.place = 0
+        self.place, self.parts = 0, 1
         self._said: tuple[dict[Want, Tensor], dict[str, Tensor]] | None = None
 
     @torch.no_grad()
@@ -86,8 +88,11 @@ class Twin:
         Args:
             batch: of this worker.
             given: what the teacher says, for students that read it.
+
+        Raises:
+            OutOfMemoryError: not even what it says of one example fits.
         """
-        said = self.model(batch, self.needs.wants, given)
+        said = self._told(batch, given)
         own = {PICTURE: batch.rows[PICTURE], CAPTION: batch["caption.key"]}
         count, device = len(own[PICTURE]), own[PICTURE].device
         counts = worker_rows(count, device)
@@ -101,6 +106,34 @@ class Twin:
         first = first_row(counts)
         found[KEY_OWN] = torch.arange(first, first + count, device=device)
         return found
+
+    def _told(self, batch: Batch, given: Signals) -> Signals:
+        """Return what it says of a batch, from there on in parts where a whole one does not fit.
+
+        In eval mode it says of an example the same beside any others, so that this needs nobody's leave, as the student's parts
+        do, nor other workers'.
+
+        Raises:
+            OutOfMemoryError: not even a single example fits.
+        """
+        rows = num_rows(batch)
+        while True:
+            said: list[Signals] = []
+            try:
+                for span in spans(rows, self.parts):
+                    part, told = part_of(batch, given, *span)
+                    said.append(self.model(part, self.needs.wants, told))
+                return Signals({want: torch.cat([one[want] for one in said]) for want in self._order})
+            except torch.OutOfMemoryError as error:
+                reason = str(error).partition("\n")[0]  # its traceback would hold what the pass has made
+            if 2 * self.parts > rows:
+                raise torch.OutOfMemoryError(
+                    f"the student's twin does not fit ({reason.rstrip('.')}), not even with one example of {rows} at a time. "
+                    "Take a smaller student, or leave out taught_by: twin"
+                )
+            self.parts *= 2
+            del said
+            make_room(self.model.device)
 
     @torch.no_grad()
     def remember(self) -> None:
@@ -134,6 +167,7 @@ class Twin:
             "queue": {str(want): rows for want, rows in self.queue.items()},
             "numbers": dict(self.numbers),
             "place": self.place,
+            "parts": self.parts,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -143,4 +177,4 @@ class Twin:
             rows.copy_(state["queue"][str(want)])
         for kind, one in self.numbers.items():
             one.copy_(state["numbers"][kind])
-        self.place = state["place"]
+        self.place, self.parts = state["place"], state.get("parts", 1)  # an older checkpoint took whole ones

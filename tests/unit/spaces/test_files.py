@@ -189,6 +189,19 @@ def test_ledger_grows_by_whole_lines_and_closes_a_torn_one(tmp_path: Path) -> No
     assert ledger.read_text() == '1\n{"torn\n2\n3\n4\n'
 
 
+def test_a_device_or_pipe_takes_lines_as_they_are(tmp_path: Path) -> None:
+    append(Path("/dev/null"), "1\n")
+    os.mkfifo(pipe := tmp_path / "pipe")
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+    reader.start()
+    append(pipe, "1\n2\n")
+    reader.join(timeout=60)
+    assert got == ["1\n2\n"]
+    with pytest.raises(StorageError, match=r"/dev/full: cannot be written: the disk of /dev is full"):
+        append(Path("/dev/full"), "1\n")
+
+
 def test_ledger_that_cannot_grow_holds_what_it_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = tmp_path / "rows.jsonl"
     append(ledger, "1\n")

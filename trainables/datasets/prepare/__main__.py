@@ -16,7 +16,7 @@ from spaces.console import command, say
 from spaces.errors import DatasetError, StudentSearchError
 from spaces.files import make_folder
 from spaces.owner import OWNER_FILE, Place, owned
-from spaces.paths import path_flag, settled
+from spaces.paths import kept_flag, path_flag, settled
 from trainables.datasets.prepare.form import QUARANTINE
 from trainables.datasets.prepare.kinds import KINDS, READS
 from trainables.datasets.prepare.listing import LONGEST_CAPTION, Asked
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         help="see trainables/datasets/prepare/README.md",
     )
     made.add_argument("--root", type=path_flag, required=True, help="folder or file of the data")
-    made.add_argument("--out", type=path_flag, required=True, help="folder that is filled")
+    made.add_argument("--out", type=kept_flag, required=True, help="folder that is filled")
     made.add_argument("--workers", type=int, help="processes (default: the cores that are ours)")
     made.add_argument(
         "--address",

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +19,9 @@ from trainables.datasets.jsonl_files import shown
 from trainables.datasets.live import Decoder, LivePixels, Variation
 from trainables.datasets.pictures import VERSION as PIXELS
 from trainables.datasets.pictures import read_square
+from trainables.datasets.prepare.answering import Answered, commonest, differ, drawn
 from trainables.datasets.prepare.folder import PreparedFolder
+from trainables.datasets.prepare.items import VG
 from trainables.datasets.prepare.reading import Place, Rows, joined
 from trainables.datasets.prepared import Prepared, broken, mapped, owners
 from trainables.datasets.texts import asked, normalised
@@ -30,6 +31,7 @@ from trainables.signals import CAPTION, PICTURE, QUESTION, STATEMENT
 
 WHOLE = {"rule": Number(whole=True, low=0)}
 PLAIN_FORM = {"plain": "plain 2"}  # raise it whenever a text gets another plain form
+VQAV2 = "vqav2"  # the kind that has questions of Visual Genome
 VARIED = "operations 2"  # raise it whenever a picture is varied another way
 LIVE, VARIES = {"beside": Beside("pixels", "live")}, {"beside": Beside("vary", True)}
 LEAST = {"rule": Number(low=0, high=1, open_low=True), **VARIES}
@@ -46,8 +48,12 @@ class PreparedDataset(Dataset):
         Attributes:
             root: the folder that was prepared; or several, as [A, B]: all are trained on, and the first is validated and tested
                 on alone.
-            text: `as_is`; or `plain`: lower case and without the signs . ! " ( ) * # : ; ~ (Li et al. 2022; questions, too).
+            text: `as_is`; or `plain`: lower case and without the signs . ! " ( ) * # : ; ~ (Li et al. 2022; questions, too). What
+                models read; a caption that one says is compared with those of the data as they are.
             max_words: of a caption or statement, cut behind; 0 for all; in Li et al. 2022 30, 40 of a statement.
+            answers: of several people to a question to train on: `drawn`: at each visit the answer of one of them, so that each
+                counts by its share, as in Li et al. 2022; `commonest`: the one that most gave, which held-out questions have.
+            vg_weight: how much a question of Visual Genome counts in training, where one of VQA counts 1; in Li et al. 2022 0.2.
             pixels: `mapped`: pictures are decoded once, into one array of the cache folder; `live`: at each look, for data of
                 which that array would be too large.
             workers: of `live`: processes beside each worker of a training that decode ahead of it; 0: it decodes itself.
@@ -60,6 +66,8 @@ class PreparedDataset(Dataset):
         root: str | tuple[str, ...]
         text: Literal["as_is", "plain"] = "as_is"
         max_words: int = field(default=0, metadata=WHOLE)
+        answers: Literal["drawn", "commonest"] = "drawn"
+        vg_weight: float = field(default=0.2, metadata={"rule": Number(low=0, high=1, open_low=True)})
         pixels: Literal["mapped", "live"] = "mapped"
         workers: int = field(default=2, metadata={**WHOLE, **LIVE})
         vary: bool = field(default=False, metadata=LIVE)
@@ -112,6 +120,8 @@ class PreparedDataset(Dataset):
         c = self.config
         rows = [one.fingerprint for one in self.folders]
         told = ["+".join(rows), PIXELS, PLAIN_FORM.get(c.text, c.text), c.max_words]
+        told += ["vg", c.vg_weight] if self._weighs else []
+        told += ["drawn"] if self._draws else []
         told += [VARIED, c.least_part, c.changes, c.magnitude, c.flip] if c.vary else []
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
@@ -129,7 +139,9 @@ class PreparedDataset(Dataset):
             read = [rows for one in self._read(name) if (rows := one.rows(name)) is not None]
             if read:
                 found[name] = joined(read).with_texts(
-                    lambda text: normalised(text, c.text, c.max_words), lambda text: asked(text, c.text)
+                    lambda text: normalised(text, c.text, c.max_words),
+                    lambda text: asked(text, c.text),
+                    keep=name != "train",  # of millions to train on nobody reads them
                 )
         for name in dict.fromkeys(("train", "val", *self.split_names)):
             if name not in found or not len(found[name].places):
@@ -141,6 +153,22 @@ class PreparedDataset(Dataset):
                     f"{self.root}: has no pictures to {WORDS[name]}. Prepare it again with some{first or ''}."
                 )
         return found
+
+    @cached_property
+    def _weighs(self) -> bool:
+        """Whether some questions to train on count less than others."""
+        if self.config.vg_weight == 1 or not any(one.kind == VQAV2 for one in self.folders):
+            return False
+        return any(one.source == VG for asked in self._rows["train"].questions for one in asked)
+
+    @cached_property
+    def _draws(self) -> bool:
+        """Whether some question to train on is read with several answers."""
+        if self.config.answers != "drawn" or not any(
+            shard.questions for one in self.folders for shard in one.shards
+        ):
+            return False
+        return any(differ(asked) for asked in self._rows["train"].questions)
 
     def _read(self, split: str) -> list[PreparedFolder]:
         """Return the folders that a split is read from: to hold out the first alone, so that figures have one meaning."""
@@ -192,6 +220,7 @@ class PreparedDataset(Dataset):
             f"{len(rows[name].places):,} to {WORDS[name]}" for name in ("val", "test") if name in rows
         )
         words = f", {self.config.max_words} words at most" if self.config.max_words else ""
+        words += f", questions of Visual Genome count {self.config.vg_weight:g}" if self._weighs else ""
         first = self.folders[0]
         source = f"{shown(first.root.name, 60)} ({first.kind})" if len(self.folders) == 1 else self._sources()
         return (
@@ -299,23 +328,36 @@ class PreparedDataset(Dataset):
         rows = self._rows[name]
         live = self.config.pixels == "live"
         pixels = self._live(name, framing) if live else self._decoded(name, framing, progress)
-        captions = rows.captions if CAPTION in self.kinds else [()] * len(rows.places)
-        asked = [one for some_of in rows.questions for one in some_of]
+        captioned = CAPTION in self.kinds
+        captions = rows.captions if captioned else [()] * len(rows.places)
+        answer = drawn if name == "train" and self._draws else commonest
+        answered = [answer(some_of) for some_of in rows.questions]
+        asked = [one for some_of in answered for one in some_of]
         return Split(
             name=name,
             pixels=pixels,
             captions=[text for texts in captions for text in texts],
             caption_images=owners(len(texts) for texts in captions),
-            questions=[one.text for one in asked],
-            answers=[_commonest(one.answers) for one in asked],
-            question_images=owners(len(some_of) for some_of in rows.questions),
-            answer_sets=[one.answers for one in asked],
+            references=[text for texts in rows.references for text in texts] if captioned else [],
+            questions=[one.question.text for one in asked],
+            answers=[one.answer for one in asked],
+            question_images=owners(len(some_of) for some_of in answered),
+            answer_sets=[one.question.answers for one in asked],
+            question_weights=self._weights(asked) if name == "train" and self._weighs else None,
+            question_times=np.array([one.times for one in asked], dtype=np.int64)
+            if answer is drawn
+            else None,
             statements=Statements(
                 texts=[one.text for one in rows.statements],
                 images=rows.pairs,
                 holds=np.array([one.holds for one in rows.statements], dtype=bool),
             ),
         )
+
+    def _weights(self, asked: Sequence[Answered]) -> np.ndarray:
+        """Return how much each question counts in training."""
+        less = self.config.vg_weight
+        return np.array([less if one.question.source == VG else 1 for one in asked], dtype=np.float32)
 
     def _live(self, name: str, framing: Framing) -> LivePixels:
         """Return the pictures of a split as they are decoded at each look."""
@@ -351,8 +393,3 @@ class PreparedDataset(Dataset):
 
     def _refuse(self, found: Sequence[tuple[Place, str]]) -> None:
         raise DatasetError("\n".join(why for _, why in found[:10]))
-
-
-def _commonest(answers: Sequence[str]) -> str:
-    """Return the answer that most annotators gave; of several the first."""
-    return Counter(answers).most_common(1)[0][0]

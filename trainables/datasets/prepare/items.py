@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+VQA, VG = "vqa", "vg"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
@@ -14,13 +16,13 @@ class Question:
         id: as the data names it, "" where it does not.
         text: the question.
         answers: of all annotators in their order, ten in VQAv2: the official accuracy needs each.
-        source: `vqa`, or `vg` of Visual Genome; who trains on them weighs both alike so far.
+        source: `VQA`, or `VG` of Visual Genome, whose single answers count less in training.
     """
 
     id: str
     text: str
     answers: tuple[str, ...]
-    source: str = "vqa"
+    source: str = VQA
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

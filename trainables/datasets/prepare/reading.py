@@ -92,6 +92,7 @@ class Rows:
         statements: of the split, whose two pictures are both there.
         pairs: (len(statements), 2) int64, rows of their left and right pictures.
         emptied: captions of which nothing is left as texts are read.
+        references: the captions of each as the data has them, without those; empty where they are not kept.
     """
 
     names: list[str]
@@ -102,17 +103,20 @@ class Rows:
     statements: list[Statement]
     pairs: np.ndarray
     emptied: list[str] = field(default_factory=list)
+    references: list[tuple[str, ...]] = field(default_factory=list)
 
-    def with_texts(self, form: Callable[[str], str], ask: Callable[[str], str]) -> "Rows":
+    def with_texts(self, form: Callable[[str], str], ask: Callable[[str], str], *, keep: bool) -> "Rows":
         """Return the rows with texts in another form; pictures whose only texts are gone with it are left out.
 
         Args:
             form: of captions and statements; a statement of which it leaves nothing stays as it is.
             ask: of questions.
+            keep: captions as they were, too, as `references`.
         """
         told = [[(text, form(text)) for text in texts] for texts in self.captions]
         emptied = [text for texts in told for text, new in texts if not new]
         captions = [tuple(new for _, new in texts if new) for texts in told]
+        references = [tuple(text for text, new in texts if new) for texts in told] if keep else []
         gone = [
             place
             for place, (before, after) in enumerate(zip(self.captions, captions, strict=True))
@@ -124,6 +128,7 @@ class Rows:
             questions=[tuple(replace(q, text=ask(q.text)) for q in some) for some in self.questions],
             statements=[replace(one, text=form(one.text) or one.text) for one in self.statements],
             emptied=emptied,
+            references=references,
         )
         return rows._without(set(gone)) if gone else rows
 
@@ -138,6 +143,7 @@ class Rows:
             places=self.places.only(kept),
             digests=[self.digests[one] for one in kept],
             captions=[self.captions[one] for one in kept],
+            references=[self.references[one] for one in kept] if self.references else [],
             questions=[self.questions[one] for one in kept],
             statements=[self.statements[n] for n in both],
             pairs=np.array(pairs, dtype=np.int64).reshape(-1, 2),

@@ -15,6 +15,8 @@ from trainables.losses.reduction import global_mean
 from trainables.signals import CAPTION, QUESTION, Batch, Signals, Want
 from trainables.transfer import to_device
 
+WEIGHT = "question.weight"
+
 
 def predicted(batch: Batch, rows: str) -> tuple[Tensor, ...]:
     """Return text and position of every token whose next one is to be predicted, in texts of a kind; the last has no next."""
@@ -95,15 +97,19 @@ class Vqa(_NextTokens):
     """Predict the answer's tokens after the question.
 
     Li et al. 2022, section 5.3: the answer's log-likelihood, summed over its tokens. Where theirs has a question encoder
-    of its own, here one decoder reads question and answer in a row, and the question is not in the loss.
+    of its own, here one decoder reads question and answer in a row, and the question is not in the loss. As there, a question
+    counts by the weight that the data gives it, but the mean is over their number. Where theirs sums over the answers that
+    people gave, each by its share, a batch has one of them, which data draws by its share.
     """
 
     mode, rows = "answer", QUESTION
 
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
-        """Return the sum over answer tokens, averaged over the questions of all workers, in nats."""
+        """Return the sum over answer tokens by the question's weight, averaged over the questions of all workers, in nats."""
         losses, rows = self.losses(student, batch)
         sums_B = losses.new_zeros(len(batch["question.ids"])).index_add(0, rows, losses)
+        if WEIGHT in batch:
+            sums_B = sums_B * batch[WEIGHT]
         return global_mean(sums_B[_asked(batch)])
 
 

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from spaces.console import command, say
 from spaces.errors import StudentSearchError
 from spaces.interruption import exit_code_of
-from spaces.paths import path_flag
+from spaces.paths import kept_flag
 from trainables.datasets.cache_folder import stored_in
 from trainables.teachers.cache.keeping import MIB, WORDS, chosen, kept_caches, removable, remove
 
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"tell what would be removed: beginnings of keys, or {', '.join(WORDS)}; with --yes remove it",
     )
     made.add_argument("--yes", action="store_true", help="with --prune: remove what is told")
-    made.add_argument("--storage", type=path_flag, metavar="DIR", help="folder of the caches, as of a search")
+    made.add_argument("--storage", type=kept_flag, metavar="DIR", help="folder of the caches, as of a search")
     return made
 
 

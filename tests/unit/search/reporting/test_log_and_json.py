@@ -5,8 +5,10 @@ import json
 import math
 from pathlib import Path
 
+import pytest
+
 from search.reporting.json_lines import JsonLines, progress_fields
-from search.reporting.log_file import Copied
+from search.reporting.log_file import Copied, logged
 from search.reporting.progress import Progress, Tally
 from search.reporting.status_line import IN_PLACE, QUIET_S
 from search.stopping.hypervolume import Best
@@ -83,3 +85,10 @@ def test_progress_is_told_as_it_is_shown() -> None:
     assert (event["hypervolume"], event["left_s"]) == (None, None)
     assert "NaN" not in out.getvalue()
     assert "Infinity" not in out.getvalue()
+
+
+def test_a_log_that_nobody_wants_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    with logged(Path("/dev/null"), output=True):
+        print("told")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("told\n", "")

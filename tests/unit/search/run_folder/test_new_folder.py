@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.run_folder.new_folder import check_out
-from search.start import begun
+from search.start import Request, begun, place_problems
 from spaces.errors import LimitError, ResourceError, RunError, StorageError
 from spaces.interruption import interrupt_now
 from spaces.owner import OWNER_FILE, owned
@@ -155,3 +155,44 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_prepared(tmp_pa
 def test_folders_that_are_missing_on_the_way_are_no_fault(tmp_path: Path) -> None:
     check_out(tmp_path / "a" / "b", say=print)
     assert not list(tmp_path.iterdir())
+
+
+def in_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand where `ray job submit --working-dir` begins a command."""
+    package = tmp_path / "ray/session_1/runtime_resources/working_dir_files/_ray_pkg_0123"
+    package.mkdir(parents=True)
+    monkeypatch.chdir(package)
+    return package
+
+
+@pytest.mark.parametrize(
+    ("out", "told"), [(None, "got none, so that the run would lie in runs"), (Path("runs/x"), "got runs/x")]
+)
+def test_a_run_in_what_ray_unpacks_for_a_job_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: Path | None, told: str
+) -> None:
+    package = in_a_job(tmp_path, monkeypatch)
+    with (
+        pytest.raises(
+            RunError,
+            match=rf"--out: {told}, inside of {package}, which Ray has unpacked for this job and deletes",
+        ),
+        begun("tiny", out, say=print),
+    ):
+        raise AssertionError("it began")
+    assert not list(package.iterdir())
+    (told_early,) = place_problems(Request(space=Path("x.yaml"), out=out), None, say=print)
+    assert "Give it from the root, such as /shared/runs/NAME" in told_early
+
+
+def test_a_run_on_storage_that_stays_begins_in_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = in_a_job(tmp_path, monkeypatch)
+    (tmp_path / "shared").mkdir()
+    (package / "linked").symlink_to(tmp_path / "shared")
+    for out in (tmp_path / "shared/a", Path("linked/b")):
+        assert not place_problems(Request(space=Path("x.yaml"), out=out), None, say=print)
+        with begun("tiny", out, say=print) as folder:
+            assert folder == out
+    assert not place_problems(Request(space=Path("x.yaml"), dry_run=True), None, say=print), (
+        "it writes nothing"
+    )

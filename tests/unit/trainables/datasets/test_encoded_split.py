@@ -1,5 +1,6 @@
 """A split as the training loop reads it, on four pictures told by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,25 @@ def test_captions_are_padded_to_the_longest_of_the_batch(split: EncodedSplit) ->
         "all words and their end"
     )
     assert ids.dtype == torch.int64
+
+
+def test_questions_have_a_weight_where_the_data_gives_some(split: EncodedSplit, tokenizer: Tokenizer) -> None:
+    weights = np.array([1.0, 0.25, 0.5], dtype=np.float32)
+    weighed = EncodedSplit(replace(told(), question_weights=weights), tokenizer, PREPROCESS)
+    found = texts(weighed, "question", [2, -1, 1])["question.weight"]
+    assert (found.tolist(), found.dtype) == ([0.5, 0.0, 0.25], torch.float32)
+    assert "caption.weight" not in texts(weighed, "caption", [0]).fields
+    assert "question.weight" not in texts(split, "question", [0]).fields
+
+
+def test_questions_are_drawn_as_often_as_the_data_says(tokenizer: Tokenizer) -> None:
+    """Of picture 2 the second question three times as often as the third."""
+    drawn = EncodedSplit(replace(told(), question_times=np.array([1, 3, 1])), tokenizer, PREPROCESS)
+    table = drawn.tables["question"]
+    images = np.array([2] * 8)
+    assert table.row(images, np.arange(8)).tolist() == [1, 1, 1, 2, 1, 1, 1, 2]
+    assert table.row(np.array([0, 1]), np.array([5, 5])).tolist() == [0, -1]
+    assert drawn.num_rows("question") == 3
 
 
 def test_equal_captions_have_equal_keys(split: EncodedSplit) -> None:

@@ -59,3 +59,30 @@ def test_captions_of_which_nothing_is_left_are_left_out_and_told(
     assert any(
         "2 captions are left out: `text: plain` leaves nothing of !!!, ..." in one for one in plain.remarks()
     )
+
+
+def test_held_out_captions_stay_whole_beside_those_that_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Captions that a model says are compared with those of the data itself, as COCO's protocol does."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    long = "A man's T.V., (left) " + " ".join(f"word{n}" for n in range(40)) + "."
+    rows = public.karpathy_rows()
+    for row in rows:
+        row["sentences"][0]["raw"], row["sentences"][2]["raw"] = long, "..."
+    assert public.prepare("coco", public.karpathy(tmp_path / "coco", rows), tmp_path / "out") == 0
+    for name, first in (("val", 4), ("test", 6)):
+        split = read(public.opened(tmp_path / "out", text="plain", max_words=30), name)
+        raw = [one["raw"] for row in rows[first : first + 2] for one in row["sentences"]]
+        assert split.references == [text for text in raw if text != "..."]
+        assert [normalised(text, "plain", 30) for text in split.references] == split.captions
+        assert split.captions[0].split() == [
+            "a",
+            "man's",
+            "t",
+            "v",
+            ",",
+            "left",
+            *(f"word{n}" for n in range(24)),
+        ]
+    assert not read(public.opened(tmp_path / "out", text="plain"), "train").references

@@ -92,6 +92,20 @@ def test_answering_sums_over_answer_tokens_and_averages_over_questions() -> None
     assert value.item() == pytest.approx(total / len(batch["question.ids"]), rel=1e-5)
 
 
+def test_answering_weighs_questions_and_divides_by_their_number() -> None:
+    """As in Li et al. 2022 (code): weight x negative log-likelihood, summed, over the number of questions in the batch."""
+    batch = make_batch()
+    mine = make_signals(STUDENT, batch)
+    weights = [1.0, 0.2, 0.2, 1.0, 0.5][: len(batch["question.ids"])]
+    total = 0.0
+    for row, position in batch["question.targets"].nonzero().tolist():
+        target = int(batch["question.ids"][row, position + 1])
+        total += weights[row] * token_cost(mine[ANSWERS][row, position], target, 0.0)
+    batch.fields["question.weight"] = torch.tensor(weights)
+    value = build("vqa")(mine, NOBODY, batch)
+    assert value.item() == pytest.approx(total / len(weights), rel=1e-5)
+
+
 def test_answering_counts_rows_without_an_answer_nowhere() -> None:
     batch, vqa = make_batch(), build("vqa")
     mine = make_signals(STUDENT, batch)

@@ -186,6 +186,17 @@ def test_the_figure_is_the_mean_over_questions_and_shared_by_workers(
     assert together(2, lambda sharing: figures(sharing=sharing)) == [expected] * 2
 
 
+def test_the_list_has_the_commonest_answer_to_each_question(
+    model: Blip, split: EncodedSplit, teacher: Teacher
+) -> None:
+    """Also where a question is trained on with all of its answers: rare ones would stand beside those that begin alike."""
+    train = encoded(teacher, "train")
+    train.answers = ["red", "blue", "two", "blue", "red", "blue"]
+    train.answer_sets = [("red", "blue", "blue")] * 2 + [("two",)] + [("blue", "red", "blue")] * 2 + [()]
+    pool = Pool(model, split, CPU, size=ALL, bank=train)
+    assert task(decode="rank")._list(pool) == ["blue", "two"]
+
+
 def test_answers_of_several_people_are_taken_from_the_data(model: Blip, split: EncodedSplit) -> None:
 
     made = task(decode="generate")

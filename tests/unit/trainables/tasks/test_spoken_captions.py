@@ -1,5 +1,6 @@
 """Captions that are said whole: which references they meet, what they cost, and what is refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 import torch
 
 from spaces.errors import PluginError, ResourceError
-from tests.unit.trainables.small import CPU, encoded, lively, measured, small_config
+from tests.unit.trainables.small import CPU, SCENES, encoded, lively, measured, silent, small_config
 from tests.unit.trainables.tasks.together import together
 from trainables.datasets.encoded import EncodedSplit
 from trainables.families.blip.model import Blip
+from trainables.preprocess import Framing
 from trainables.signals import Serving
 from trainables.tasks import caption_metrics
 from trainables.tasks import pool as module
@@ -21,6 +23,7 @@ from trainables.tasks.decoding import LOGITS, Decoder
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize, Pool
 from trainables.teachers.teacher import Teacher
+from trainables.training.build import make_dataset
 
 ALL = EvaluationSize(images=24)
 PLAIN = ("cider_plain", "bleu_4_plain", "rouge_l_plain")
@@ -58,6 +61,20 @@ def test_each_picture_is_told_once_and_meets_all_its_captions(model: Blip, split
     forced = measured(model, split, ALL, ["captioning"])
     assert found == {**forced, **expected}
     assert found["cider_plain"] > 0.0
+
+
+def test_references_are_whole_where_captions_are_read_cut(model: Blip, teacher: Teacher) -> None:
+    """What is read of a caption has no part in what a said one is compared with."""
+    whole = make_dataset(SCENES | {"val_images": 24}).split("val", framing=Framing(64), progress=silent)
+    cut = replace(whole, captions=[" ".join(text.split()[:3]) for text in whole.captions])
+    assert cut.captions != whole.captions
+    found = [
+        figures(model, EncodedSplit(one, teacher.tokenizer, teacher.preprocess))
+        for one in (whole, replace(cut, references=whole.captions), cut)
+    ]
+    spoken = [{name: one[name] for name in PLAIN} for one in found]
+    assert spoken[0] == spoken[1] != spoken[2]
+    assert found[0]["caption_token_accuracy"] != found[1]["caption_token_accuracy"], "tokens are those read"
 
 
 def test_shared_by_workers_the_figures_stay(

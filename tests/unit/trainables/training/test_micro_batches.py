@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.unit.trainables.small import CPU, EPS, candidate_config, changed, encoded, make_job, small_config
 from trainables.families.blip.model import Blip
-from trainables.signals import Want
+from trainables.signals import NoSource, Want
 from trainables.teachers.teacher import Teacher
 from trainables.training.build import build_step
 from trainables.training.control import PlainControl
@@ -188,3 +188,80 @@ def test_blind_students_are_divided_blind(teacher: Teacher, monkeypatch: pytest.
         with memory_for(rows, monkeypatch):
             reports.append(trainer.run_epoch(0))
     assert reports[1] == pytest.approx(reports[0], rel=1e-5)
+
+
+@contextmanager
+def memory_of_twin_for(rows: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Let passes of a student's twin hold so many pictures; yield how many each was asked for."""
+    asked: list[int] = []
+    original = Blip.forward
+
+    def forward(self: Blip, batch: Any, wants: Any, given: Any = None, known: Any = None) -> Any:
+        found = original(self, batch, wants, given, known)
+        if not self.training:
+            asked.append(len(batch.rows["picture"]))
+            if asked[-1] > rows:
+                raise torch.OutOfMemoryError(FULL)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Blip, "forward", forward)
+        yield asked
+
+
+def taught_by_twin(teacher: Teacher) -> Trainer:
+    config = config_of("itc")
+    config["losses"]["itc"] |= {"taught_by": "twin", "queue": 12, "decay": 0.9, "soft_targets": 0.4}
+    step, _ = build_step(config, teacher, seed=0)
+    training = TrainingConfig(epochs=2, pairs_per_epoch=24, batch_size=8, lr=1e-3, warmup_steps=1)
+    return Trainer(
+        step, encoded(teacher, "train"), NoSource(), training, seed=1, placement=Placement(device=CPU)
+    )
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(4, 2), (3, 4), (1, 8)])
+def test_a_twin_that_does_not_fit_says_the_same_in_parts(
+    teacher: Teacher, monkeypatch: pytest.MonkeyPatch, rows: int, parts: int
+) -> None:
+    whole, split = taught_by_twin(teacher), taught_by_twin(teacher)
+    expected = whole.run_epoch(0)
+    with memory_of_twin_for(rows, monkeypatch) as asked:
+        found = split.run_epoch(0)
+    assert whole.twin is not None
+    assert split.twin is not None
+    assert (whole.twin.parts, split.twin.parts, split.micro_batches) == (1, parts, 1)
+    wider = [one for one in asked if one > rows]
+    assert len(wider) == {2: 1, 4: 2, 8: 3}[parts], "once it is known, nothing larger is tried"
+    assert found == pytest.approx(expected, rel=1e-5)
+    for want, held in whole.twin.queue.items():
+        torch.testing.assert_close(split.twin.queue[want], held, atol=256 * EPS, rtol=0)
+    assert split.twin.numbers["picture"].tolist() == whole.twin.numbers["picture"].tolist()
+    later = taught_by_twin(teacher)
+    later.restore(split.state())
+    assert later.twin is not None
+    assert later.twin.parts == parts
+
+
+def test_student_and_twin_are_both_taken_in_parts(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = taught_by_twin(teacher).run_epoch(0)
+    trainer = taught_by_twin(teacher)
+    with memory_for(2, monkeypatch), memory_of_twin_for(4, monkeypatch):
+        found = trainer.run_epoch(0)
+    assert trainer.twin is not None
+    assert (trainer.micro_batches, trainer.twin.parts) == (4, 2)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_twin_that_does_not_fit_at_all_ends_it_with_a_reason(
+    teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = taught_by_twin(teacher)
+    with (
+        memory_of_twin_for(0, monkeypatch),
+        pytest.raises(
+            torch.OutOfMemoryError,
+            match=r"the student's twin does not fit \(CUDA out of memory. Tried to allocate 2 GiB\), "
+            r"not even with one example of 8 at a time\. Take a smaller student, or leave out taught_by: twin",
+        ),
+    ):
+        trainer.run_epoch(0)

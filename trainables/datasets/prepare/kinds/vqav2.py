@@ -21,12 +21,11 @@ from spaces.errors import DatasetError
 from trainables.datasets.formats.coco import is_id, rows_of
 from trainables.datasets.formats.tables import read_any_json, read_json
 from trainables.datasets.jsonl_files import shown
-from trainables.datasets.prepare.items import Item, Question
+from trainables.datasets.prepare.items import VG, Item, Question
 from trainables.datasets.prepare.kinds.coco import noted
 from trainables.datasets.prepare.listing import Asked, Listed, Lister, first_folder
 
 ANSWERS = 10
-VG = "vg"
 
 
 def vqav2(asked: Asked) -> Listed:

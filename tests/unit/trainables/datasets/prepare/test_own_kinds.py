@@ -82,8 +82,12 @@ def test_jsonl_with_questions(tmp_path: Path) -> None:
     data = public.opened(tmp_path / "out")
     assert {CAPTION, QUESTION} <= data.kinds
     train = read(data, "train")
-    assert (train.captions, train.questions, train.answers) == (["a", "b", "d"], ["q?"], ["y"])
-    assert train.answer_sets == [("x", "y", "y")]
+    assert (train.captions, train.questions, train.answers) == (["a", "b", "d"], ["q?", "q?"], ["x", "y"])
+    assert train.answer_sets == [("x", "y", "y")] * 2
+    assert train.question_times is not None
+    assert train.question_times.tolist() == [1, 2]
+    usual = read(public.opened(tmp_path / "out", answers="commonest"), "train")
+    assert (usual.questions, usual.answers, usual.answer_sets) == (["q?"], ["y"], [("x", "y", "y")])
 
 
 @pytest.mark.parametrize("how", ["structs", "bytes", "paths"])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spaces.errors import PluginError
 from tests.unit.trainables.datasets.formats.made_data import captions_of, coco, read, write_captions
 from tests.unit.trainables.datasets.prepare import public
 from trainables.datasets.prepare.dataset import PreparedDataset
@@ -122,7 +123,20 @@ def test_vqa_keeps_all_ten_answers_and_reads_the_commonest(tmp_path: Path) -> No
     assert val.answers == ["blue", "yes"]
     assert val.answer_sets == [("red",) * 4 + ("blue",) * 6, ("no",) + ("yes",) * 9]
     assert val.question_images.tolist() == [0, 0]
-    assert read(data, "train").question_images.tolist() == [0, 0, 1, 1, 2, 2]
+    train = read(data, "train")
+    assert train.questions == ["What is 0?", "What is 0?", "What is 1?", "What is 1?"] * 3
+    assert train.answers == ["red", "blue", "no", "yes"] * 3
+    assert train.question_images.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert train.question_times is not None
+    assert train.question_times.tolist() == [4, 6, 1, 9] * 3, (
+        "answers are drawn by the share of people who gave them"
+    )
+    assert val.question_times is None
+    usual = public.opened(out, answers="commonest")
+    assert read(usual, "train").question_images.tolist() == [0, 0, 1, 1, 2, 2]
+    assert read(usual, "train").answers == ["blue", "yes"] * 3
+    assert read(usual, "train").question_times is None
+    assert usual.fingerprint != data.fingerprint
 
 
 def test_visual_genome_is_trained_on_beside_vqa(tmp_path: Path) -> None:
@@ -136,6 +150,31 @@ def test_visual_genome_is_trained_on_beside_vqa(tmp_path: Path) -> None:
     assert (train.num_images, train.questions[-1], train.answer_sets[-1]) == (4, "Where?", ("Here.",))
     assert isinstance(data, PreparedDataset)
     assert [one.source for some in data._rows["train"].questions for one in some] == ["vqa"] * 6 + ["vg"]
+    assert train.question_weights is not None
+    assert train.question_weights.tolist() == pytest.approx([1] * 12 + [0.2]), (
+        "as Li et al. 2022 (code) weigh them"
+    )
+    assert "questions of Visual Genome count 0.2" in data.describe()
+    assert read(data, "val").question_weights is None
+
+
+def test_only_questions_of_visual_genome_count_less_and_only_they_change_the_data(tmp_path: Path) -> None:
+    root = vqa(tmp_path / "vqa")
+    qas = [{"qa_id": 5, "question": "Where?", "answer": "Here.", "image_id": 77}]
+    file = public.write_json(tmp_path / "vg" / "question_answers.json", [{"id": 77, "qas": qas}])
+    public.put(tmp_path / "vg" / "VG_100K_2" / "77.jpg", 77)
+    assert public.prepare("vqav2", root, tmp_path / "both", "--vg", str(file)) == 0
+    assert public.prepare("vqav2", root, tmp_path / "alone") == 0
+
+    def prints(out: str) -> list[str]:
+        return [public.opened(tmp_path / out, vg_weight=one).fingerprint for one in (0.2, 0.5, 1.0)]
+
+    assert len(set(prints("both"))) == 3
+    assert len(set(prints("alone"))) == 1, "data without any stays what it was"
+    assert read(public.opened(tmp_path / "alone"), "train").question_weights is None
+    assert read(public.opened(tmp_path / "both", vg_weight=1.0), "train").question_weights is None
+    with pytest.raises(PluginError, match=r"vg_weight: got 0; allowed: "):
+        public.opened(tmp_path / "both", vg_weight=0)
 
 
 def nlvr2(root: Path) -> Path:
