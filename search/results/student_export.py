@@ -122,7 +122,7 @@ def write_student(run: Run, trial: Trial, job: "Job", out: Path, *, more: Mappin
         trial: its row.
         job: that trained it; the checkpoint lies in its folder.
         out: the new folder.
-        more: what is known of it beside the run's figures.
+        more: what is known of it beside the run's figures, or in the place of some; `job: None` where it alone is not all.
 
     Raises:
         StudentSearchError: its checkpoint cannot be read, its teacher is another one by now, or `out` holds something.
@@ -142,15 +142,15 @@ def write_student(run: Run, trial: Trial, job: "Job", out: Path, *, more: Mappin
     deployed = Deployed(
         blueprint=blueprint, source=source_of(blueprint, wants), classes=_classes(run, blueprint.offers)
     )
+    # of the job alone the teacher answers live: its cache may be gone by then
+    alone = replace(job, cache="", evaluation_cache="", folder="", start="")
     measured = {
         **measured_figures(run, trial),
+        "job": alone.to_dict(),
         **more,
         "tasks": list(able),
         "model": blueprint.to_dict(),
         **_reading(deployed, teacher),
-        "job": replace(
-            job, cache="", evaluation_cache="", folder="", start=""
-        ).to_dict(),  # the teacher answers live: its cache may be gone by then
     }
     with _alone(run.folder, out):
         card = model_card({**measured, "classes": deployed.classes})
