@@ -16,6 +16,7 @@ from search.run_folder.kept_weights import why_gone
 from spaces.errors import ExportError
 from spaces.objectives import COSTS, HEAD_COSTS
 from spaces.owner import owned
+from spaces.plugins import resolve
 
 if TYPE_CHECKING:
     from trainables.export import Deployed
@@ -129,6 +130,7 @@ def write_student(run: Run, trial: Trial, job: "Job", out: Path, *, more: Mappin
     """
     from search.results.jobs import teacher_of
     from trainables.costs.subject import source_of
+    from trainables.datasets import DATASETS
     from trainables.export import Deployed, export_student, model_card
     from trainables.tasks.base import wants_of
     from trainables.tasks.evaluation import make_tasks
@@ -140,7 +142,10 @@ def write_student(run: Run, trial: Trial, job: "Job", out: Path, *, more: Mappin
     wants = wants_of(able.values()) & frozenset(trained)
     student, blueprint = load_model(source, wants)
     deployed = Deployed(
-        blueprint=blueprint, source=source_of(blueprint, wants), classes=_classes(run, blueprint.offers)
+        blueprint=blueprint,
+        source=source_of(blueprint, wants),
+        classes=_classes(run, blueprint.offers),
+        texts=resolve(DATASETS, str(job.dataset["kind"]), "datasets").text_form(job.dataset),
     )
     # of the job alone the teacher answers live: its cache may be gone by then
     alone = replace(job, cache="", evaluation_cache="", folder="", start="")
