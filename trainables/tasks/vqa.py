@@ -25,6 +25,7 @@ from trainables.tasks.spoken import said
 
 FORCED, GENERATE, RANK = "teacher_forced", "generate", "rank"
 SERVES = {"beams": GENERATE, "longest": GENERATE, "candidates": RANK, "answers": RANK}
+ROOM = 10  # tokens that a question leaves to its answer, which is as many as one has by default
 EXACT, OFFICIAL = "vqa_accuracy", "vqa_official_accuracy"
 BEAMS = {"rule": Number(whole=True, low=1, high=100, why="each is a pass of the decoder for every token")}
 TOKENS = {"rule": Number(whole=True, low=1, high=1000, why="no model reads longer answers")}
@@ -49,14 +50,15 @@ class Vqa(Task):
         Attributes:
             decode: `teacher_forced`, each token from the true ones before it; `generate`, by beam search; or `rank`.
             beams: of `generate`.
-            longest: tokens of an answer that is generated, [SEP] included.
-            candidates: of `rank`, answers of the list that are read to their end, those whose first token is the most likely.
+            longest: tokens of an answer that is generated, [SEP] included; as many as the model can read behind the question.
+            candidates: of `rank`, answers of the list that are read to their end, those whose first token is the most likely, of
+                all that the model can read behind the question.
             answers: file of the list, an answer a line, or JSON: a list of texts; null for all answers of the train split.
         """
 
         decode: Literal["teacher_forced", "generate", "rank"] = "teacher_forced"
         beams: int = field(default=3, metadata=BEAMS)
-        longest: int = field(default=10, metadata=TOKENS)
+        longest: int = field(default=ROOM, metadata=TOKENS)
         candidates: int = field(default=128, metadata=CANDIDATES)
         answers: str | None = None
 
@@ -68,6 +70,7 @@ class Vqa(Task):
     wants: Wants = frozenset({ANSWERS})
     fields: frozenset[str] = frozenset({PIXELS, "question.ids", "question.targets"})
     losses: tuple[str, ...] = ("vqa",)
+    version = 2
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -135,7 +138,8 @@ class Vqa(Task):
         )
         texts = self._list(pool) if self._decode == RANK else []
         ids = [row[1:] for row in tokenizer.captions(texts)]
-        behind = max(map(len, ids)) if ids else min(self._beams.longest, tokenizer.max_tokens - 1)
+        lengths = [len(one) for one in ids] or [1, min(self._beams.longest, tokenizer.max_tokens - 1)]
+        behind = min(max(lengths), max(ROOM, min(lengths)))  # a question is not cut for answers longer still
 
         def prompts(rows: np.ndarray) -> list[list[int]]:
             return [
@@ -151,7 +155,7 @@ class Vqa(Task):
 
         if self._decode == RANK:
             return [texts[place] for (place,) in said(pool, QUESTION, rank, 1)]
-        return [tokenizer.decode(row) for row in said(pool, QUESTION, generate, behind)]
+        return [tokenizer.decode(row) for row in said(pool, QUESTION, generate, max(lengths))]
 
     def _list(self, pool: Pool) -> list[str]:
         """Return the answers to choose from, the most frequent of the train split first."""
