@@ -81,15 +81,15 @@ def _figures(plan: Plan, finalist: Finalist, stage: Stage, told: Mapping[str, An
         candidate_id: students.subject(finalist.job.config),
         "": students.deployed(finalist.teacher.blueprint, finalist.teacher),
     }
-    costs = {}
+    costs: dict[str, dict[str, float]] = {}
     for name, subject in subjects.items():
         static = static_costs(subject)
         costs[name] = {"params": static.params, "flops": static.flops, "size_mib": static.size_mib}
         if stage.name == LONGER:  # timed for all tasks together
             costs[name] |= _timed(told.get("models", ()), name, owner)
-    times = [one.get("wall_latency_ms") for one in costs.values()]
-    if all(times):
-        costs[candidate_id]["speedup"] = times[1] / times[0]
+    mine, whole = (one.get("wall_latency_ms", 0.0) for one in costs.values())
+    if mine and whole:
+        costs[candidate_id]["speedup"] = whole / mine
     searched = measured_figures(plan.run, finalist.trial)
     return {
         "metrics": _by_split(plan, own),

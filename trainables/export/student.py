@@ -40,7 +40,7 @@ from trainables.signals import (
     Wants,
 )
 from trainables.tasks.beams import Beams, beam_search
-from trainables.tasks.decoding import ANSWERS, LOGITS, Decoder, padded
+from trainables.tasks.decoding import ANSWERS, LOGITS, Decoder, cut_question, padded, question_room
 from trainables.tokenizer import Tokenizer
 
 IMAGE, TEXT, MATCH = Want("image", "embedding"), Want("text", "embedding"), Want("fused", "logits")
@@ -222,7 +222,7 @@ class Student:
         pixels = self._pixels(images)
         read = [self.texts.question(one) for one in _texts(questions)]
         rows, _ = tokenizer.questions(read, [""] * len(questions))
-        prompts = [row[:-1] for row in rows]
+        prompts = [cut_question(row[:-1], question_room(tokenizer.max_tokens)) for row in rows]
         return [
             tokenizer.decode(ids)
             for ids in self._decoder(ANSWERS, QUESTION, tokenizer).greedy(prompts, pixels)

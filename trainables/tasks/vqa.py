@@ -18,14 +18,21 @@ from trainables.tasks.answers import best_constant, heard, normalised, official_
 from trainables.tasks.base import Task, require_decode
 from trainables.tasks.beams import Beams, beam_search
 from trainables.tasks.chance import Chance, most_frequent
-from trainables.tasks.decoding import ANSWER_STEPS, ANSWERS, Decoder, longest_text
+from trainables.tasks.decoding import (
+    ANSWER_STEPS,
+    ANSWERS,
+    ROOM,
+    Decoder,
+    cut_question,
+    longest_text,
+    question_room,
+)
 from trainables.tasks.pool import Pool, PoolRows
 from trainables.tasks.ranking import ranked
 from trainables.tasks.spoken import said
 
 FORCED, GENERATE, RANK = "teacher_forced", "generate", "rank"
 SERVES = {"beams": GENERATE, "longest": GENERATE, "candidates": RANK, "answers": RANK}
-ROOM = 10  # tokens that a question leaves to its answer, which is as many as one has by default
 EXACT, OFFICIAL = "vqa_accuracy", "vqa_official_accuracy"
 BEAMS = {"rule": Number(whole=True, low=1, high=100, why="each is a pass of the decoder for every token")}
 TOKENS = {"rule": Number(whole=True, low=1, high=1000, why="no model reads longer answers")}
@@ -138,14 +145,12 @@ class Vqa(Task):
         )
         texts = self._list(pool) if self._decode == RANK else []
         ids = [row[1:] for row in tokenizer.captions(texts)]
-        lengths = [len(one) for one in ids] or [1, min(self._beams.longest, tokenizer.max_tokens - 1)]
-        behind = min(max(lengths), max(ROOM, min(lengths)))  # a question is not cut for answers longer still
+        longest = max(map(len, ids), default=min(self._beams.longest, tokenizer.max_tokens - 1))
+        shortest = min(map(len, ids), default=1)
+        room = min(question_room(tokenizer.max_tokens, longest), tokenizer.max_tokens - shortest)
 
         def prompts(rows: np.ndarray) -> list[list[int]]:
-            return [
-                _cut(table.ids[row, : table.starts[row]].tolist(), tokenizer.max_tokens - behind)
-                for row in rows
-            ]
+            return [cut_question(table.ids[row, : table.starts[row]].tolist(), room) for row in rows]
 
         def generate(pixels: Tensor, rows: np.ndarray) -> list[list[int]]:
             return beam_search(decoder, prompts(rows), pixels, self._beams)
@@ -155,7 +160,7 @@ class Vqa(Task):
 
         if self._decode == RANK:
             return [texts[place] for (place,) in said(pool, QUESTION, rank, 1)]
-        return [tokenizer.decode(row) for row in said(pool, QUESTION, generate, max(lengths))]
+        return [tokenizer.decode(row) for row in said(pool, QUESTION, generate, longest)]
 
     def _list(self, pool: Pool) -> list[str]:
         """Return the answers to choose from, the most frequent of the train split first."""
@@ -223,10 +228,3 @@ def _given(rows: PoolRows) -> list[list[str]]:
     split = rows.split
     sets = split.answer_sets or [()] * len(split.answers)
     return [heard(split.answers[row], sets[row]) for row in rows.rows(QUESTION)[0].tolist()]
-
-
-def _cut(prompt: list[int], room: int) -> list[int]:
-    """Return a question that leaves room for an answer, cut from its front behind [DEC]."""
-    if len(prompt) <= room:
-        return prompt
-    return [prompt[0], *prompt[len(prompt) - room + 1 :]] if room > 1 else prompt[:1]

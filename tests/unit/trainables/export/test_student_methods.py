@@ -278,6 +278,25 @@ def test_a_picture_that_cannot_be_used_is_told_by_number_and_name(
     assert told in str(caught.value)
 
 
+def test_a_long_question_leaves_room_for_its_answer(
+    student: Student, model: Blip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+
+    def greedy(self: Decoder, prompts: list[list[int]], pixels: torch.Tensor) -> list[list[int]]:
+        asked.extend(prompts)
+        return [[] for _ in prompts]
+
+    monkeypatch.setattr(Decoder, "greedy", greedy)
+    student.answer(pictures(2), ["how many ?", "a red blue circle " * 9 + "how many ?"])
+    words = tokenizer_of(student).backend
+    ids = [words.token_to_id(word) for word in ("how", "many", "?")]
+    assert asked[0][1:] == ids
+    assert len(asked[1]) == 5, f"half of {MAX_TOKENS}"
+    assert asked[1][0] == asked[0][0] == model.architecture.vocabulary.dec
+    assert asked[1][2:] == ids, "its end stays"
+
+
 def test_texts_are_read_as_the_data_of_its_training_read_them(
     student: Student, model: Blip, teacher: Teacher, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from trainables.signals import Serving
 from trainables.tasks import pool as module
 from trainables.tasks import ranking, vqa
 from trainables.tasks.answers import best_constant, heard, normalised, official_accuracy
-from trainables.tasks.decoding import ANSWERS, Decoder
+from trainables.tasks.decoding import ANSWERS, ROOM, Decoder, cut_question, question_room
 from trainables.tasks.evaluation import evaluate, make_tasks, reads_bank
 from trainables.tasks.pool import EvaluationSize, Pool, PoolRows
 from trainables.tasks.vqa import Vqa, answers_of
@@ -235,7 +235,7 @@ def test_however_long_an_answer_may_be_the_question_is_not_cut_to_nothing(
         monkeypatch.setattr(vqa, name, heard_by(getattr(vqa, name)))
     more = {"answers": str(tmp_path / "answers")} if options["decode"] == "rank" else {}
     found = task(**options, **more).answers(Pool(model, split, CPU, size=ALL))
-    room = split.tokenizer.max_tokens - vqa.ROOM  # type: ignore[union-attr]
+    room = split.tokenizer.max_tokens - ROOM  # type: ignore[union-attr]
     whole = [prompt for _, prompt in prompts(split)]
     assert asked == [[one[0], *one[1:][-(room - 1) :]] for one in whole]
     assert " ".join(["red"] * 200) not in found
@@ -254,6 +254,15 @@ def test_of_a_list_only_what_fits_behind_its_question_is_chosen(
         best = max(fit, key=lambda n: log_probability(model, split, 0, prompt, ids[n]))
         assert ranking.ranked(decoder, [prompt], pixels, ids, most=128) == [best]
     assert 0 < len(fit) < len(ids)
+
+
+def test_a_question_keeps_half_of_a_text_at_least() -> None:
+    assert [question_room(longest) for longest in (40, 24, 20, 16, 9)] == [30, 14, 10, 8, 5]
+    assert question_room(40, answer=3) == 37
+    assert question_room(40, answer=39) == 30
+    assert cut_question([7, 1, 2, 3, 4], 3) == [7, 3, 4]
+    assert cut_question([7, 1, 2], 3) == [7, 1, 2]
+    assert cut_question([7, 1, 2], 1) == [7]
 
 
 def test_costs_and_words() -> None:
