@@ -5,13 +5,14 @@ python search/run.py --space spaces/dlip.yaml
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from search.arguments import DEFAULT_SPACE, add_settings, parse
 from search.reporting.log_file import logged
 from spaces.console import command, say
-from spaces.errors import RunError, StorageError, StudentSearchError
+from spaces.errors import RunError, SpaceError, StorageError, StudentSearchError
 from spaces.interruption import exit_code_of
 from spaces.paths import kept_flag, path_flag
 
@@ -44,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--dataset",
         metavar="KIND[:PLACE]",
-        help="'scenes', jsonl:FILE for pairs of your own, or imagefolder, tiny_imagenet, coco, parquet or pictures:FOLDER",
+        help="'scenes', jsonl:FILE for pairs of your own, or imagefolder, tiny_imagenet, coco, parquet, pictures or "
+        "prepared:FOLDER; other options of the space's own data stay where it is of that kind",
     )
     made.add_argument(
         "--trials", type=int, metavar="N", help="candidates to try, over all sessions of the run"
@@ -230,21 +232,32 @@ def events_of(options: argparse.Namespace) -> "JsonLines | None":
 
 def overrides(options: argparse.Namespace) -> tuple[list["str | Override"], list[str]]:
     """Return the fields of the space that flags set, later ones winning over the file, and what to say of them."""
-    from spaces.load import Override
-    from trainables.datasets import place_option
-
-    found: list[str | Override] = []
-    if options.dataset:
-        kind, _, place = options.dataset.partition(":")
-        section = {"kind": kind, **({place_option(kind): place} if place else {})}
-        found.append(Override(f"--dataset {options.dataset}", "dataset", section))
-    found += [*_flags(options), *options.set]
+    found: list[str | Override] = [*_dataset(options), *_flags(options), *options.set]
     if not options.smoke:
         return found, []
     from search.inputs.smoke import smoke_changes
 
     changes, said = smoke_changes(options.space or DEFAULT_SPACE, found)
     return [*found, *changes], [said]
+
+
+def _dataset(options: argparse.Namespace) -> Iterator["Override"]:
+    """Yield what --dataset sets: the place of data of the kind that the space has, whose other options stay; else all of it."""
+    from spaces.load import Override, read_draft
+    from trainables.datasets import place_option
+
+    if not options.dataset:
+        return
+    flag = f"--dataset {options.dataset}"
+    kind, _, place = options.dataset.partition(":")
+    before: Any = {}
+    if options.space and place:
+        with suppress(SpaceError):  # whoever loads the file tells it
+            before = (read_draft(options.space).value or {}).get("dataset")
+    if isinstance(before, dict) and before.get("kind") == kind:
+        yield Override(flag, f"dataset.{place_option(kind)}", place)
+    else:
+        yield Override(flag, "dataset", {"kind": kind, **({place_option(kind): place} if place else {})})
 
 
 def _flags(options: argparse.Namespace) -> list["str | Override"]:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from spaces.errors import ShapeError, StudentSearchError, TeacherError
 from spaces.files import atomic_path, make_folder, refusal, write_text
 from spaces.rules import show
+from trainables.datasets.texts import AS_THEY_ARE, TextForm
 from trainables.families.base import Blueprint, Family
 from trainables.preprocess import PreprocessConfig
 from trainables.signals import NOTHING, Want, Wants
@@ -64,6 +65,7 @@ class ModelFolder:
         fingerprint: hash of weights and config.
         source: the signals of its teacher that it reads; none of a model that sees and reads for itself.
         classes: names of the classes that it tells apart, in the order of its logits; () without such.
+        texts: how it reads texts, before its tokenizer.
     """
 
     model: Family
@@ -74,6 +76,7 @@ class ModelFolder:
     fingerprint: str = ""
     source: Wants = NOTHING
     classes: tuple[str, ...] = ()
+    texts: TextForm = AS_THEY_ARE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,7 @@ class Reading:
         folder: where the tokenizer's files are copied from; may be the model's own.
         source: the signals of its teacher that it reads.
         classes: names of the classes that it tells apart, in the order of its logits.
+        texts: how it reads texts, before its tokenizer.
     """
 
     preprocess: PreprocessConfig
@@ -93,6 +97,7 @@ class Reading:
     folder: Path
     source: Wants = NOTHING
     classes: tuple[str, ...] = ()
+    texts: TextForm = AS_THEY_ARE
 
 
 def fingerprint(model: Family) -> str:
@@ -148,6 +153,7 @@ def write_model_folder(
         "measured": measured,
         **({"reads": sorted(map(str, reading.source))} if reading.source else {}),
         **({"classes": list(reading.classes)} if reading.classes else {}),
+        **({"texts": reading.texts.to_dict()} if reading.texts != AS_THEY_ARE else {}),
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
 
@@ -239,6 +245,7 @@ def read_model_folder(folder: Path) -> ModelFolder:
         fingerprint=fingerprint(model),
         source=frozenset(map(_want, _texts(folder, settings, "reads"))),
         classes=_texts(folder, settings, "classes"),
+        texts=_form(folder, settings),
     )
 
 
@@ -250,6 +257,14 @@ def _texts(folder: Path, settings: Mapping[str, Any], name: str) -> tuple[str, .
             f"{folder / CONFIG}: {name}: got {show(found)}; allowed is a list of texts. Export the model again."
         )
     return tuple(found)
+
+
+def _form(folder: Path, settings: Mapping[str, Any]) -> TextForm:
+    """Return how texts are read, as they are where a config says nothing."""
+    try:
+        return TextForm.from_dict(settings.get("texts", {}))
+    except (TypeError, ValueError) as error:
+        raise TeacherError(f"{folder / CONFIG}: texts: {error}. Export the model again.") from error
 
 
 def _want(text: str) -> Want:

@@ -8,13 +8,15 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.seeds.arms import Arm
 from analysis.seeds.contrast import Interval, contrast
+from spaces.ablation import BETTER, FASTER, NAMING, SAME, SATURATES
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+STOPPED = "stopped"  # status of a trial that did worse than others
 WITHIN = 1.0  # points, where a claim does not say
 
 
@@ -48,14 +50,20 @@ class Judge:
     maximise: bool = True
 
     def verdict(self, words: str, claim: Mapping[str, Any]) -> Verdict:
-        """Return what became of a claim as the space has it; exactly one of its kinds is given."""
-        if claim.get("better"):
-            return self._better(words, claim)
-        if claim.get("same"):
-            return self._same(words, claim)
-        if claim.get("saturates"):
-            return self._saturates(words, claim)
-        return self._faster(words, claim)
+        """Return what became of a claim as the space has it; exactly one of its kinds is given.
+
+        Of an arm of which a scheduler stopped some seeds for their values the others are a choice: nothing follows from them.
+        """
+        kind = next((one for one in (BETTER, SAME, SATURATES) if claim.get(one)), FASTER)
+        judges = {BETTER: self._better, SAME: self._same, SATURATES: self._saturates, FASTER: self._faster}
+        found = judges[kind](words, claim)
+        named = dict.fromkeys(name for key in NAMING for name in claim.get(key) or ())
+        stopped = {name: count for name in named if (count := self.arms[name].ends.get(STOPPED, 0))}
+        if not stopped:
+            return found
+        told = ", ".join(f"{count} of {name}" for name, count in stopped.items())
+        why = f"{found.told}; stopped early for their values: {told}, so that those left are a choice"
+        return replace(found, outcome=UNDECIDED, told=why)
 
     def knee(self, names: Sequence[str], within: float) -> str | None:
         """Return the first arm from which on the best one is surely less than `within` points better; None for none."""

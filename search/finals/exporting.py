@@ -1,15 +1,16 @@
 """Students of the finals as model folders, like any other student."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from analysis.seeds.finals_file import read_finals
-from search.finals.lines import LONGER, STUDENT, Stage, finished
-from search.finals.plan import plan_of
+from search.finals.lines import LONGER, STUDENT, TEACHER, Stage, finished
+from search.finals.models import FLOAT32, static_costs
+from search.finals.plan import Finalist, Plan, plan_of
 from search.finals.request import Request
-from search.results.student_export import write_student
+from search.results.student_export import measured_figures, write_student
 from spaces.errors import ExportError
 
 
@@ -46,7 +47,7 @@ def export_finals(request: Request, out: Path) -> Iterator[Path]:
     """
     plan = plan_of(request)
     known = read_finals(request.folder) or {"finals": []}
-    rows = [row for one in known["finals"] if one["key"] == plan.key for row in one["rows"]]
+    told: Mapping[str, Any] = next((one for one in known["finals"] if one["key"] == plan.key), {})
     for line in plan.lines():
         if (line.method, line.seed) != (STUDENT, 0):
             continue
@@ -57,21 +58,66 @@ def export_finals(request: Request, out: Path) -> Iterator[Path]:
                 continue
             tasks = plan.tasks if stage.name == LONGER else {stage.name: plan.tasks[stage.name]}
             job = replace(stage.job, tasks=tasks)
-            write_student(
-                plan.run,
-                finalist.trial,
-                job,
-                place,
-                more={"finals": _figures(rows, line.candidate_id, stage)},
-            )
+            more = _figures(replace(plan, tasks=tasks), finalist, stage, told)
+            write_student(plan.run, finalist.trial, job, place, more=more)
             yield place
 
 
-def _figures(rows: list[dict[str, Any]], candidate_id: str, stage: Stage) -> list[Mapping[str, Any]]:
-    """Return what was measured of a training."""
-    return [
-        {name: row[name] for name in ("domain", "metrics", "epochs")}
-        for row in rows
-        if (row["candidate_id"], row["method"], row["seed"], row["stage"])
-        == (candidate_id, STUDENT, 0, stage.name)
-    ]
+def _figures(plan: Plan, finalist: Finalist, stage: Stage, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a student as it was trained here, in the place of what the search knew of it.
+
+    Args:
+        plan: with the tasks that it is deployed for alone.
+        finalist: the student.
+        stage: that trained it.
+        told: of `finalised.json`; {} where it has nothing of the plan.
+    """
+    owner, candidate_id = finalist.job.teacher, finalist.trial.candidate_id
+    rows = told.get("rows", ())
+    own = [row for row in rows if _named(row) == (candidate_id, STUDENT, 0, stage.name)]
+    of_teacher = [row for row in rows if _named(row) == ("", TEACHER, 0, owner)]
+    students = plan.students(finalist)
+    subjects = {
+        candidate_id: students.subject(finalist.job.config),
+        "": students.deployed(finalist.teacher.blueprint, finalist.teacher),
+    }
+    costs: dict[str, dict[str, float]] = {}
+    for name, subject in subjects.items():
+        static = static_costs(subject)
+        costs[name] = {"params": static.params, "flops": static.flops, "size_mib": static.size_mib}
+        if stage.name == LONGER:  # timed for all tasks together
+            costs[name] |= _timed(told.get("models", ()), name, owner)
+    mine, whole = (one.get("wall_latency_ms", 0.0) for one in costs.values())
+    if mine and whole:
+        costs[candidate_id]["speedup"] = whole / mine
+    searched = measured_figures(plan.run, finalist.trial)
+    return {
+        "metrics": _by_split(plan, own),
+        "teacher": {**searched["teacher"], "metrics": _by_split(plan, of_teacher), "costs": costs[""]},
+        "costs": costs[candidate_id],
+        "config": dict(stage.job.config),
+        "epochs": next((row["epochs"] for row in own), stage.job.epochs),
+        "training": {},
+        "finals": [{name: row[name] for name in ("domain", "metrics", "epochs")} for row in own],
+        "finals_command": told.get("command", ""),
+        "job": None,  # one training of several: none of them alone gives this student
+    }
+
+
+def _named(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["candidate_id"], row["method"], row["seed"], row["stage"]
+
+
+def _by_split(plan: Plan, rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return split, or other data by its name -> metrics."""
+    own = {"val": "validation"}.get(plan.split, plan.split)
+    return {row["domain"] or own: dict(row["metrics"]) for row in rows}
+
+
+def _timed(models: Iterable[Mapping[str, Any]], candidate_id: str, owner: str) -> dict[str, float]:
+    """Return the latency of a model as a whole, {} where it was not measured."""
+    for one in models:
+        if (one["candidate_id"], one.get("teacher"), one["form"]) == (candidate_id, owner, FLOAT32):
+            names = ("latency_ms", "latency_spread_ms")
+            return {f"wall_{name}": float(one["costs"][name]) for name in names if one["costs"].get(name)}
+    return {}

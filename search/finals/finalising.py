@@ -205,7 +205,7 @@ class _Finals:
             found[place, STUDENT] = {"cache": self._cache(mine, STUDENT, place)}
             found[place, PLAIN] = {"cache": ""}
             if any(RANDOM in one.configs for one in mine):
-                other = str(random_teacher(mine[0].teacher, say=_say))
+                other = random_teacher(mine[0].teacher, say=_say)
                 found[place, RANDOM] = {
                     "teacher": other,
                     "teacher_fingerprint": load_teacher(other).files.fingerprint,

@@ -31,7 +31,7 @@ def model_rows(plan: Plan, tasks: Tasks, *, samples: int, say: Say) -> list[dict
     found = tasks.run(measured_whole, list(subjects.values()), target, samples)
     rows = []
     for (owner, candidate_id), subject, latency in zip(subjects, subjects.values(), found, strict=True):
-        static = _static(subject)
+        static = static_costs(subject)
         rows.append(
             {
                 "candidate_id": candidate_id,
@@ -67,7 +67,7 @@ def form_rows(
     """
     target = replace(_target(plan), device="cpu", runtime="eager", dtype="float32", batch=1)
     subjects = _subjects(plan)
-    sizes = {key: _static(subject).params for key, subject in subjects.items()}
+    sizes = {key: static_costs(subject).params for key, subject in subjects.items()}
     rows = []
     for (owner, candidate_id), subject in subjects.items():
         if subject.reads is not None:
@@ -132,5 +132,6 @@ def _subjects(plan: Plan) -> dict[tuple[str, str], Subject]:
     return found
 
 
-def _static(subject: Subject) -> StaticCosts:
+def static_costs(subject: Subject) -> StaticCosts:
+    """Return the costs of a model and of what it reads of its teacher, from sizes alone."""
     return joined({owner: measure_static(part) for owner, part in subject.parts.items()})

@@ -22,6 +22,7 @@ from trainables.teachers.cache.layout import key_of, key_parts, stored_as
 from trainables.teachers.cache.passes import Tick
 from trainables.teachers.cache.plan import Kept, Part, passes_on
 from trainables.teachers.loading import load_teacher
+from trainables.teachers.naming import with_temperature
 from trainables.teachers.teacher import Teacher
 from trainables.training import checkpoint
 from trainables.training.build import build_losses, build_step, make_dataset, prepare_split, student_plan
@@ -31,12 +32,15 @@ from trainables.training.job import Job
 from trainables.training.step import DistillationStep
 
 SEED = 0
+UNTOLD = (
+    1.0  # temperature in the file of a teacher that is told none: who reads the file leaves it untold, too
+)
 
 
-def random_teacher(teacher: Teacher, *, say: Say) -> Path:
-    """Return the folder of a teacher with the sizes, tokenizer and preprocessing of another one, and weights as they are drawn.
+def random_teacher(teacher: Teacher, *, say: Say) -> str:
+    """Return the name of a teacher with the sizes, tokenizer and preprocessing of another one, and weights as they are drawn.
 
-    What a student gains by it, any regulariser gives.
+    What a student gains by it, any regulariser gives. A temperature of similarities that is no weight is that of the other one.
 
     Args:
         teacher: the other one.
@@ -45,24 +49,38 @@ def random_teacher(teacher: Teacher, *, say: Say) -> Path:
     Raises:
         StorageError: it cannot be written.
     """
-    name = digest({"random": teacher.files.fingerprint, "seed": SEED})[:16]
-    folder = cache_folder("teacher-files") / f"random-{name}"
+    given = teacher.temperature if teacher.blueprint.temperature_given else None
+    told = {"random": teacher.files.fingerprint, "seed": SEED}
+    if teacher.blueprint.temperature_given:  # NaN, which no folder may hold, until it is told
+        told["temperature"] = given or UNTOLD
+    folder = cache_folder("teacher-files") / f"random-{digest(told)[:16]}"
+    place = str(folder) if given is None else with_temperature(str(folder), given)
     if is_model_folder(folder):
-        return folder
+        return place
     make_folder(folder.parent)
     with in_turn(folder, "teacher of random weights", say=say):
         if not is_model_folder(folder):
             shutil.rmtree(folder, ignore_errors=True)
             with torch.random.fork_rng(devices=[]), atomic_folder(folder) as draft:
                 torch.manual_seed(SEED)
-                model = teacher.blueprint.build()
+                other = Teacher(
+                    teacher.blueprint.build(),
+                    teacher.tokenizer,
+                    teacher.preprocess,
+                    teacher.files,
+                    blueprint=teacher.blueprint,
+                )
+                if other.lacks_temperature:
+                    other.tell_temperature(given or UNTOLD, origin="of the other one")
                 reading = Reading(
                     preprocess=teacher.preprocess,
                     tokenizer=teacher.tokenizer,
                     folder=teacher.files.folder,
                 )
-                write_model_folder(draft, model, kind=teacher.blueprint.kind, reading=reading, measured={})
-    return folder
+                write_model_folder(
+                    draft, other.model, kind=teacher.blueprint.kind, reading=reading, measured={}
+                )
+    return place
 
 
 def write_initial(job: Job, teacher: Teacher, seed: int, folder: Path, *, say: Say) -> None:

@@ -16,6 +16,7 @@ from search.run_folder.kept_weights import why_gone
 from spaces.errors import ExportError
 from spaces.objectives import COSTS, HEAD_COSTS
 from spaces.owner import owned
+from spaces.plugins import resolve
 
 if TYPE_CHECKING:
     from trainables.export import Deployed
@@ -122,13 +123,14 @@ def write_student(run: Run, trial: Trial, job: "Job", out: Path, *, more: Mappin
         trial: its row.
         job: that trained it; the checkpoint lies in its folder.
         out: the new folder.
-        more: what is known of it beside the run's figures.
+        more: what is known of it beside the run's figures, or in the place of some; `job: None` where it alone is not all.
 
     Raises:
         StudentSearchError: its checkpoint cannot be read, its teacher is another one by now, or `out` holds something.
     """
     from search.results.jobs import teacher_of
     from trainables.costs.subject import source_of
+    from trainables.datasets import DATASETS
     from trainables.export import Deployed, export_student, model_card
     from trainables.tasks.base import wants_of
     from trainables.tasks.evaluation import make_tasks
@@ -140,17 +142,20 @@ def write_student(run: Run, trial: Trial, job: "Job", out: Path, *, more: Mappin
     wants = wants_of(able.values()) & frozenset(trained)
     student, blueprint = load_model(source, wants)
     deployed = Deployed(
-        blueprint=blueprint, source=source_of(blueprint, wants), classes=_classes(run, blueprint.offers)
+        blueprint=blueprint,
+        source=source_of(blueprint, wants),
+        classes=_classes(run, blueprint.offers),
+        texts=resolve(DATASETS, str(job.dataset["kind"]), "datasets").text_form(job.dataset),
     )
+    # of the job alone the teacher answers live: its cache may be gone by then
+    alone = replace(job, cache="", evaluation_cache="", folder="", start="")
     measured = {
         **measured_figures(run, trial),
+        "job": alone.to_dict(),
         **more,
         "tasks": list(able),
         "model": blueprint.to_dict(),
         **_reading(deployed, teacher),
-        "job": replace(
-            job, cache="", evaluation_cache="", folder="", start=""
-        ).to_dict(),  # the teacher answers live: its cache may be gone by then
     }
     with _alone(run.folder, out):
         card = model_card({**measured, "classes": deployed.classes})

@@ -92,6 +92,25 @@ def test_a_finalised_student_is_a_folder_like_any_other(
     assert student.measured["finals"] == [{"domain": "", "metrics": own["metrics"], "epochs": EPOCHS}]
 
 
+def test_its_card_tells_of_the_weights_that_are_in_it_and_of_none_of_the_search(
+    finished: runs.Finished, finalised: tuple[Path, str]
+) -> None:
+    from trainables.export import load
+
+    folder = finalised[0].parent / "students" / finished_id(finished)
+    student = load(folder)
+    found = {row["method"]: row["metrics"] for row in rows(finalised[0])}
+    assert student.measured["metrics"] == {"test": found["student"]}
+    assert student.measured["teacher"]["metrics"] == {"test": found["teacher"]}
+    assert student.measured["costs"]["params"] == sum(one.numel() for one in student.model.parameters())
+    assert student.measured["config"]["training"]["lr"] == 5e-4, "as the finals were told to"
+    assert student.measured["config"]["training"]["epochs"] == student.measured["epochs"] == EPOCHS
+    card = (folder / "README.md").read_text()
+    assert "search/finalise.py" in card
+    assert f"| test | reranked_mean_recall | {found['student']['reranked_mean_recall']:.2f} |" in card
+    assert not (folder / "candidate.json").exists(), "the longer training alone gives another student"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

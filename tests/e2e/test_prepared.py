@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
+from search.export import main as export
 from tests.e2e import runs
 from tests.unit.trainables.datasets.prepare import public
 from trainables.datasets.scenes.dataset import ScenesDataset
+from trainables.export import load
 from trainables.preprocess import Framing
 
 DATA = "dataset: {{kind: prepared, root: {root}, pixels: live, workers: 1, vary: true, changes: 0, text: plain, max_words: 30}}"
@@ -65,6 +68,11 @@ def test_coco_is_prepared_and_searched(tmp_path: Path) -> None:
     assert "95 images" in text
     rows = runs.trial_rows(tmp_path / "runs" / "tiny")
     assert {row["status"] for row in rows.values()} == {"finished"}
+    student = tmp_path / "student"
+    assert export((str(tmp_path / "runs" / "tiny"), "--pick", "best", "--out", str(student))) == 0
+    told = load(student).embed_texts(["A Red: circle!", "a red circle", "a red : circle"])
+    assert torch.equal(told[0], told[1]), "it reads texts as its data did"
+    assert torch.equal(told[0], told[2])
 
 
 def test_varied_pictures_beside_a_cache_are_refused(tmp_path: Path, refused: runs.Refused) -> None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from trainables.datasets.texts import AS_THEY_ARE, TextForm
 from trainables.preprocess import Framing
 
 SPLITS = ("train", "val", "test")
@@ -90,6 +91,11 @@ class Dataset(ABC):
     """
 
     smoke: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def text_form(cls, options: Mapping[str, Any]) -> TextForm:
+        """Return how its texts are read with these options, which students of it are exported with."""
+        return AS_THEY_ARE
 
     @property
     @abstractmethod

@@ -49,7 +49,7 @@ def model_card(measured: Mapping[str, Any]) -> str:
         measured: any of `candidate_id` (text), `metrics` ({split: {name: percent}}), `costs` ({name: value}),
             `teacher` ({name, fingerprint, metrics: {split: {..}}, costs}), `dataset` (text), `hardware` (as
             `costs.hardware` gives it), `target` (of latency, as `Target.to_dict` gives it), `command` (text: the search),
-            `job` (what trains this student alone), `config`
+            `finals_command` (text: what trained it after that), `job` (what trains this student alone), `config`
             (the resolved candidate), `tasks` (names), `model` (`Blueprint.to_dict()`), `classes` (names in the order of the
             logits), `reads` (of a student that reads its teacher: {teacher, signals, model}, of the part of it in `reads/`).
     """
@@ -88,8 +88,10 @@ def _reproduce(measured: Mapping[str, Any]) -> list[str]:
             "```",
             "",
         ]
-    if measured.get("command"):
-        lines += ["The search that found it:", "", "```", str(measured["command"]), "```", ""]
+    commands = {"The search that found it:": "command", "What trained it after that:": "finals_command"}
+    for told, name in commands.items():
+        if measured.get(name):
+            lines += [told, "", "```", str(measured[name]), "```", ""]
     return ["## Reproduce", "", *lines] if lines else []
 
 

@@ -23,6 +23,7 @@ from spaces.errors import ExportError, TeacherError
 from spaces.paths import user_path
 from spaces.rules import show
 from trainables.datasets.pictures import square
+from trainables.datasets.texts import AS_THEY_ARE, TextForm
 from trainables.families.base import Blueprint, Family
 from trainables.model_folder import READS, ModelFolder, read_model_folder
 from trainables.preprocess import Framing, PreprocessConfig
@@ -39,7 +40,7 @@ from trainables.signals import (
     Wants,
 )
 from trainables.tasks.beams import Beams, beam_search
-from trainables.tasks.decoding import ANSWERS, LOGITS, Decoder, padded
+from trainables.tasks.decoding import ANSWERS, LOGITS, Decoder, cut_question, padded, question_room
 from trainables.tokenizer import Tokenizer
 
 IMAGE, TEXT, MATCH = Want("image", "embedding"), Want("text", "embedding"), Want("fused", "logits")
@@ -64,6 +65,7 @@ class Student:
         source: the signals of its teacher that it reads; none of a student that stands alone.
         teacher: the part of its teacher that says them; None for a student that reads none, or was loaded alone.
         classes: names of the classes that it tells apart, in the order of its logits.
+        texts: how it reads texts, as in training.
     """
 
     model: Family
@@ -74,6 +76,7 @@ class Student:
     source: Wants = NOTHING
     teacher: ModelFolder | None = None
     classes: tuple[str, ...] = ()
+    texts: TextForm = AS_THEY_ARE
 
     def signals(
         self,
@@ -217,8 +220,9 @@ class Student:
         tokenizer = self._need_decoder("answer", ANSWERS)
         _same_number("answer", images, questions)
         pixels = self._pixels(images)
-        rows, _ = tokenizer.questions(_texts(questions), [""] * len(questions))
-        prompts = [row[:-1] for row in rows]
+        read = [self.texts.question(one) for one in _texts(questions)]
+        rows, _ = tokenizer.questions(read, [""] * len(questions))
+        prompts = [cut_question(row[:-1], question_room(tokenizer.max_tokens)) for row in rows]
         return [
             tokenizer.decode(ids)
             for ids in self._decoder(ANSWERS, QUESTION, tokenizer).greedy(prompts, pixels)
@@ -289,9 +293,8 @@ class Student:
     def _captions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         if self.tokenizer is None:
             raise ExportError("this student reads no texts; it can embed_images.")
-        return padded(
-            self.tokenizer.captions(_texts(texts)), self.tokenizer.vocabulary.pad, self.model.device
-        )
+        rows = self.tokenizer.captions([self.texts.caption(one) for one in _texts(texts)])
+        return padded(rows, self.tokenizer.vocabulary.pad, self.model.device)
 
 
 def _texts(texts: Sequence[str]) -> list[str]:
@@ -367,6 +370,7 @@ def load(folder: str | Path, *, alone: bool = False) -> Student:
         source=read.source,
         teacher=_teacher(place / READS, read.source) if read.source and not alone else None,
         classes=read.classes,
+        texts=read.texts,
     )
 
 

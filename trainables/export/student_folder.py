@@ -7,6 +7,7 @@ from typing import Any
 
 from spaces.errors import ExportError, TeacherError
 from spaces.files import atomic_folder, make_folder, write_text
+from trainables.datasets.texts import AS_THEY_ARE, TextForm
 from trainables.families.base import Blueprint, Family
 from trainables.model_folder import READS, Reading, write_model_folder
 from trainables.preprocess import INTERPOLATIONS, PreprocessConfig
@@ -28,11 +29,13 @@ class Deployed:
         blueprint: of the student itself.
         source: the signals of its teacher that it reads, see `costs.subject.source_of`; none of a student that stands alone.
         classes: names of the classes that it tells apart, in the order of its logits; () where it has none.
+        texts: how the data read texts that it was trained on.
     """
 
     blueprint: Blueprint
     source: Wants = NOTHING
     classes: tuple[str, ...] = ()
+    texts: TextForm = AS_THEY_ARE
 
 
 def export_student(
@@ -74,6 +77,7 @@ def export_student(
         folder=teacher.files.folder,
         source=source,
         classes=deployed.classes,
+        texts=deployed.texts if tokenizer else AS_THEY_ARE,
     )
     make_folder(out.parent)
     with atomic_folder(out) as draft:

@@ -14,6 +14,7 @@ ANSWERS = Want("answer", "logits")
 CAPTION_STEPS = (
     20  # tokens of a generated caption, as Li et al. 2022 bound theirs; fewer where texts are shorter
 )
+ROOM = 10  # tokens that a question leaves to its answer, which is as many as one has by default
 ANSWER_STEPS = 2  # most answers of VQA are one word, and its end has to be found, too
 
 
@@ -126,3 +127,20 @@ def padded(rows: list[list[int]], pad: int, device: torch.device) -> tuple[Tenso
     ids = torch.tensor(filled, dtype=torch.long, device=device).view(len(rows), width)
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.long, device=device)
     return ids, torch.arange(width, device=device)[None, :] < lengths[:, None]
+
+
+def question_room(longest: int, answer: int = ROOM) -> int:
+    """Return how many tokens a question may have that is answered: it is not cut for more than `ROOM`, nor below half of a text.
+
+    Args:
+        longest: tokens of question and answer together.
+        answer: tokens of the longest answer, [SEP] included.
+    """
+    return max(longest - min(answer, ROOM), (longest + 1) // 2)
+
+
+def cut_question(prompt: list[int], room: int) -> list[int]:
+    """Return a question of at most `room` tokens, cut from its front behind [DEC]."""
+    if len(prompt) <= room:
+        return prompt
+    return [prompt[0], *prompt[len(prompt) - room + 1 :]] if room > 1 else prompt[:1]

@@ -21,23 +21,26 @@ def ranked(
 ) -> list[int]:
     """Return for each question the place of the answer that is most likely as a whole, [SEP] included.
 
-    Of all answers, `most` are looked at whose first token is the most likely; of equal ones the first.
+    Of all answers that the model can read behind a question, `most` are looked at whose first token is the most likely; of equal
+    ones the first.
 
     Args:
         decoder: model in eval mode.
-        prompts: ids of the questions, [DEC] first.
+        prompts: ids of the questions, [DEC] first; behind each some answer can be read.
         pixels: (B, 3, S, S), the picture of each.
         answers: ids of each answer, [SEP] last.
         most: so many.
     """
-    count = min(most, len(answers))
     longest = max(len(answer) for answer in answers)
-    fit = max(1, LARGEST // (4 * decoder.vocabulary.size * count * longest))
+    fit = max(1, LARGEST // (4 * decoder.vocabulary.size * min(most, len(answers)) * longest))
     found = [0] * len(prompts)
     for places in together(prompts, min(fit, TOGETHER)):
-        chosen = _ranked(decoder, [prompts[place] for place in places], pixels[places], answers, count=count)
+        asked = [prompts[place] for place in places]
+        able = [n for n, one in enumerate(answers) if len(asked[0]) + len(one) <= decoder.longest]
+        count = min(most, len(able))
+        chosen = _ranked(decoder, asked, pixels[places], [answers[n] for n in able], count=count)
         for place, one in zip(places, chosen, strict=True):
-            found[place] = one
+            found[place] = able[one]
     return found
 
 

@@ -18,7 +18,15 @@ from trainables.tasks.answers import best_constant, heard, normalised, official_
 from trainables.tasks.base import Task, require_decode
 from trainables.tasks.beams import Beams, beam_search
 from trainables.tasks.chance import Chance, most_frequent
-from trainables.tasks.decoding import ANSWER_STEPS, ANSWERS, Decoder, longest_text
+from trainables.tasks.decoding import (
+    ANSWER_STEPS,
+    ANSWERS,
+    ROOM,
+    Decoder,
+    cut_question,
+    longest_text,
+    question_room,
+)
 from trainables.tasks.pool import Pool, PoolRows
 from trainables.tasks.ranking import ranked
 from trainables.tasks.spoken import said
@@ -49,14 +57,15 @@ class Vqa(Task):
         Attributes:
             decode: `teacher_forced`, each token from the true ones before it; `generate`, by beam search; or `rank`.
             beams: of `generate`.
-            longest: tokens of an answer that is generated, [SEP] included.
-            candidates: of `rank`, answers of the list that are read to their end, those whose first token is the most likely.
+            longest: tokens of an answer that is generated, [SEP] included; as many as the model can read behind the question.
+            candidates: of `rank`, answers of the list that are read to their end, those whose first token is the most likely, of
+                all that the model can read behind the question.
             answers: file of the list, an answer a line, or JSON: a list of texts; null for all answers of the train split.
         """
 
         decode: Literal["teacher_forced", "generate", "rank"] = "teacher_forced"
         beams: int = field(default=3, metadata=BEAMS)
-        longest: int = field(default=10, metadata=TOKENS)
+        longest: int = field(default=ROOM, metadata=TOKENS)
         candidates: int = field(default=128, metadata=CANDIDATES)
         answers: str | None = None
 
@@ -68,6 +77,7 @@ class Vqa(Task):
     wants: Wants = frozenset({ANSWERS})
     fields: frozenset[str] = frozenset({PIXELS, "question.ids", "question.targets"})
     losses: tuple[str, ...] = ("vqa",)
+    version = 2
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -135,13 +145,12 @@ class Vqa(Task):
         )
         texts = self._list(pool) if self._decode == RANK else []
         ids = [row[1:] for row in tokenizer.captions(texts)]
-        behind = max(map(len, ids)) if ids else min(self._beams.longest, tokenizer.max_tokens - 1)
+        longest = max(map(len, ids), default=min(self._beams.longest, tokenizer.max_tokens - 1))
+        shortest = min(map(len, ids), default=1)
+        room = min(question_room(tokenizer.max_tokens, longest), tokenizer.max_tokens - shortest)
 
         def prompts(rows: np.ndarray) -> list[list[int]]:
-            return [
-                _cut(table.ids[row, : table.starts[row]].tolist(), tokenizer.max_tokens - behind)
-                for row in rows
-            ]
+            return [cut_question(table.ids[row, : table.starts[row]].tolist(), room) for row in rows]
 
         def generate(pixels: Tensor, rows: np.ndarray) -> list[list[int]]:
             return beam_search(decoder, prompts(rows), pixels, self._beams)
@@ -151,7 +160,7 @@ class Vqa(Task):
 
         if self._decode == RANK:
             return [texts[place] for (place,) in said(pool, QUESTION, rank, 1)]
-        return [tokenizer.decode(row) for row in said(pool, QUESTION, generate, behind)]
+        return [tokenizer.decode(row) for row in said(pool, QUESTION, generate, longest)]
 
     def _list(self, pool: Pool) -> list[str]:
         """Return the answers to choose from, the most frequent of the train split first: of each question the commonest."""
@@ -231,10 +240,3 @@ def _given(rows: PoolRows) -> list[list[str]]:
     split = rows.split
     sets = split.answer_sets or [()] * len(split.answers)
     return [heard(split.answers[row], sets[row]) for row in rows.rows(QUESTION)[0].tolist()]
-
-
-def _cut(prompt: list[int], room: int) -> list[int]:
-    """Return a question that leaves room for an answer, cut from its front behind [DEC]."""
-    if len(prompt) <= room:
-        return prompt
-    return [prompt[0], *prompt[len(prompt) - room + 1 :]] if room > 1 else prompt[:1]

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,30 @@ def judged(claim: Claim, *arms: Arm, maximise: bool = True) -> Verdict:
 def test_verdicts_by_intervals(claim: Claim, outcome: str) -> None:
     arms = (arm("a", A), arm("b", B), arm("c", C), arm("one seed", [50.0]), arm("nothing", []))
     assert judged(claim, *arms).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("claim", "without"),
+    [
+        ({"better": ["a", "b"]}, HOLDS),
+        ({"better": ["b", "a"]}, FAILS),
+        ({"better": ["c", "d"], "than": ["d", "b"]}, FAILS),
+        ({"same": ["c", "b"], "within": 9}, HOLDS),
+        ({"saturates": ["b", "a"], "at": "b"}, FAILS),
+        ({"faster": ["b", "a"]}, FAILS),
+    ],
+)
+def test_nothing_follows_where_the_worse_seeds_of_an_arm_were_stopped(claim: Claim, without: str) -> None:
+    curves = [{1: 90.0, 2: value} for value in B]
+    arms = {one.name: one for one in (arm("a", A, curves), arm("b", B, curves), arm("c", C), arm("d", C))}
+    assert Judge(arms=arms).verdict("it", claim).outcome == without
+    arms["b"] = replace(arms["b"], ends={"crashed": 1})
+    assert Judge(arms=arms).verdict("it", claim).outcome == without, "what crashed did not do worse for that"
+    arms["b"] = replace(arms["b"], ends={"stopped": 2})
+    found = Judge(arms=arms).verdict("it", claim)
+    assert found.outcome == UNDECIDED
+    assert found.told.endswith("; stopped early for their values: 2 of b, so that those left are a choice")
+    assert judged({"same": ["a", "c"]}, *arms.values()).outcome == HOLDS, "it is of other arms"
 
 
 def test_an_arm_that_two_differences_share_adds_no_chance_to_their_difference() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from search import run, simulate
 from search.arguments import parse
-from spaces.load import Override, load_space
+from spaces.load import Override, load_space, read_draft
 from tests.unit.search.earlier_run import SPACE
 
 
@@ -125,3 +125,42 @@ def test_what_smoke_changes_is_said_and_what_is_small_or_set_stays(tmp_path: Pat
     )
     space = load_space(tmp_path / "tiny.yaml", changes)
     assert (space.training.epochs, space.search.trials, space.evaluation.images) == (7, 2, 900)
+
+
+@pytest.mark.parametrize(
+    ("data", "flag", "expected"),
+    [
+        (
+            "{kind: prepared, root: [a, b], text: plain, pixels: live}",
+            "prepared:c",
+            {"kind": "prepared", "root": "c", "text": "plain", "pixels": "live"},
+        ),
+        (
+            "{kind: jsonl, file: a.jsonl, val_ratio: 0.2}",
+            "jsonl:b.jsonl",
+            {"kind": "jsonl", "file": "b.jsonl", "val_ratio": 0.2},
+        ),
+        ("{kind: jsonl, file: a.jsonl, val_ratio: 0.2}", "prepared:c", {"kind": "prepared", "root": "c"}),
+        ("{kind: scenes, train_images: 100}", "scenes", {"kind": "scenes"}),
+    ],
+)
+def test_data_of_the_kind_of_the_space_keep_its_options(
+    data: str, flag: str, expected: dict[str, object], tmp_path: Path
+) -> None:
+    space = tmp_path / "tiny.yaml"
+    space.write_text(f"name: tiny\ndataset: {data}\n")
+    changes, _ = run.overrides(
+        parse(run.parser(), ["--space", str(space), "--dataset", flag], lists=["warm_start"])
+    )
+    assert read_draft(space, changes).value["dataset"] == expected
+
+
+def test_a_space_that_cannot_be_read_is_told_by_whoever_loads_it(tmp_path: Path) -> None:
+    space = tmp_path / "tiny.yaml"
+    space.write_text("dataset: [broken\n")
+    for given in (space, tmp_path / "nowhere.yaml"):
+        words = ["--space", str(given), "--dataset", "jsonl:b.jsonl"]
+        changes, _ = run.overrides(parse(run.parser(), words, lists=["warm_start"]))
+        assert changes == [
+            Override("--dataset jsonl:b.jsonl", "dataset", {"kind": "jsonl", "file": "b.jsonl"})
+        ]

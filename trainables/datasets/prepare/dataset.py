@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from trainables.datasets.prepare.folder import PreparedFolder
 from trainables.datasets.prepare.items import VG
 from trainables.datasets.prepare.reading import Place, Rows, joined
 from trainables.datasets.prepared import Prepared, broken, mapped, owners
-from trainables.datasets.texts import asked, normalised
+from trainables.datasets.texts import AS_IS, TextForm
 from trainables.datasets.twins import Twin, told_twins, twins
 from trainables.preprocess import Framing
 from trainables.signals import CAPTION, PICTURE, QUESTION, STATEMENT
@@ -100,6 +100,11 @@ class PreparedDataset(Dataset):
                 )
         self.root = self.folders[0].root
 
+    @classmethod
+    def text_form(cls, options: Mapping[str, Any]) -> TextForm:
+        """Return how its texts are read."""
+        return TextForm(form=options.get("text", AS_IS), max_words=options.get("max_words", 0))
+
     @property
     def specification(self) -> str:
         """Empty: such data is bound to no task."""
@@ -133,14 +138,14 @@ class PreparedDataset(Dataset):
     def _rows(self) -> dict[str, Rows]:
         """The rows of each split, without captions of which nothing is left."""
         self._verify(lambda line: None)
-        c = self.config
+        form = TextForm(form=self.config.text, max_words=self.config.max_words)
         found = {}
         for name in SPLITS:
             read = [rows for one in self._read(name) if (rows := one.rows(name)) is not None]
             if read:
                 found[name] = joined(read).with_texts(
-                    lambda text: normalised(text, c.text, c.max_words),
-                    lambda text: asked(text, c.text),
+                    form.caption,
+                    form.question,
                     keep=name != "train",  # of millions to train on nobody reads them
                 )
         for name in dict.fromkeys(("train", "val", *self.split_names)):

@@ -30,7 +30,7 @@ def test_a_student_that_reads_its_teacher_has_no_forms_of_its_own(monkeypatch: p
         ("teacher", "head"): SimpleNamespace(reads="a part of the teacher", params=70),
     }
     monkeypatch.setattr(models, "_subjects", lambda plan: subjects)
-    monkeypatch.setattr(models, "_static", lambda subject: subject)
+    monkeypatch.setattr(models, "static_costs", lambda subject: subject)
     monkeypatch.setattr(models, "_target", lambda plan: Target())
     monkeypatch.setattr(models, "finished", lambda stage: {"status": "finished"})
     monkeypatch.setattr(models, "replace", lambda one, **changes: one)

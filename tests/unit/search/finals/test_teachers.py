@@ -7,6 +7,7 @@ import torch
 
 from search.finals.teachers import random_teacher, write_initial
 from tests.unit.trainables.small import make_job, silent, write_teacher
+from tests.unit.trainables.teachers.blip.asked import save_class
 from trainables.datasets.cache_folder import stored_in
 from trainables.teachers.loading import load_teacher
 from trainables.training import checkpoint
@@ -18,10 +19,10 @@ def test_it_has_sizes_and_words_of_the_other_and_no_weight_of_it(tmp_path: Path)
     (tmp_path / "storage").mkdir()
     before = torch.get_rng_state()
     with stored_in(str(tmp_path / "storage")):
-        folder = random_teacher(teacher, say=silent)
-        assert random_teacher(teacher, say=silent) == folder
+        name = random_teacher(teacher, say=silent)
+        assert random_teacher(teacher, say=silent) == name
     assert torch.equal(torch.get_rng_state(), before)
-    other = load_teacher(str(folder))
+    other = load_teacher(name)
     assert other.blueprint == teacher.blueprint
     assert other.preprocess == teacher.preprocess
     assert other.tokenizer is not None
@@ -29,6 +30,28 @@ def test_it_has_sizes_and_words_of_the_other_and_no_weight_of_it(tmp_path: Path)
     assert other.files.fingerprint != teacher.files.fingerprint
     mine, theirs = other.model.state_dict(), teacher.model.state_dict()
     assert not any(torch.equal(mine[name], theirs[name]) for name in mine if mine[name].ndim > 1)
+
+
+@pytest.mark.parametrize("temperature", [0.05, None])
+@pytest.mark.parametrize("several", [True, False])
+def test_of_a_published_class_whose_temperature_is_no_weight_it_has_that_of_the_other(
+    tmp_path: Path, several: bool, temperature: float | None
+) -> None:
+    place = str(save_class(tmp_path / "retrieval", "retrieval"))
+    if several:
+        place = f"retrieval={place},captioning={save_class(tmp_path / 'captioning', 'captioning')}"
+    teacher = load_teacher(place if temperature is None else f"{place},temperature={temperature}")
+    (tmp_path / "storage").mkdir()
+    with stored_in(str(tmp_path / "storage")):
+        other = load_teacher(random_teacher(teacher, say=silent))
+    assert other.temperature == temperature, "what nobody has told is not invented"
+    assert other.lacks_temperature is (temperature is None)
+    assert other.offers == teacher.offers
+    mine, theirs = other.model.state_dict(), teacher.model.state_dict()
+    assert not any(torch.equal(mine[name], theirs[name]) for name in mine if mine[name].ndim > 1)
+    if temperature is not None:
+        (told,) = (one for name, one in mine.items() if name.endswith("temperature"))
+        assert float(told) == pytest.approx(temperature)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

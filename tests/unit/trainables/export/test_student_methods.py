@@ -23,7 +23,9 @@ from tests.unit.trainables.export.students import (
 )
 from trainables.datasets.encoded import EncodedSplit
 from trainables.datasets.jsonl import JsonlDataset
-from trainables.export import Student, load
+from trainables.datasets.texts import TextForm
+from trainables.export import Deployed, Student, export_student, load
+from trainables.families.base import Blueprint
 from trainables.families.blip.model import Blip
 from trainables.preprocess import Framing
 from trainables.signals import QUESTION, Want
@@ -274,3 +276,47 @@ def test_a_picture_that_cannot_be_used_is_told_by_number_and_name(
     with pytest.raises(ExportError) as caught:
         student.embed_images([good, bad])
     assert told in str(caught.value)
+
+
+def test_a_long_question_leaves_room_for_its_answer(
+    student: Student, model: Blip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+
+    def greedy(self: Decoder, prompts: list[list[int]], pixels: torch.Tensor) -> list[list[int]]:
+        asked.extend(prompts)
+        return [[] for _ in prompts]
+
+    monkeypatch.setattr(Decoder, "greedy", greedy)
+    student.answer(pictures(2), ["how many ?", "a red blue circle " * 9 + "how many ?"])
+    words = tokenizer_of(student).backend
+    ids = [words.token_to_id(word) for word in ("how", "many", "?")]
+    assert asked[0][1:] == ids
+    assert len(asked[1]) == 5, f"half of {MAX_TOKENS}"
+    assert asked[1][0] == asked[0][0] == model.architecture.vocabulary.dec
+    assert asked[1][2:] == ids, "its end stays"
+
+
+def test_texts_are_read_as_the_data_of_its_training_read_them(
+    student: Student, model: Blip, teacher: Teacher, tmp_path: Path
+) -> None:
+    loud = ["A Red: CIRCLE!", "a BLUE (square).", "two blue circle.", "one red square a circle circle"]
+    plain = ["a red circle", "a blue square", "two blue circle", "one red square a"]
+    form = TextForm(form="plain", max_words=4)
+    out = tmp_path / "plain"
+    deployed = Deployed(blueprint=Blueprint("blip", model.architecture), texts=form)
+    export_student(model, teacher, deployed=deployed, measured={}, out=out, card="")
+    found = load(out)
+    assert torch.equal(found.embed_texts(loud), student.embed_texts(plain))
+    assert torch.equal(found.match(pictures(4), loud), student.match(pictures(4), plain))
+    asked = ["How MANY?", "how (many)?", "HOW many?", "how many?"]
+    assert found.answer(pictures(4), asked) == student.answer(pictures(4), ["how many?"] * 4)
+    assert not torch.equal(student.embed_texts(loud), student.embed_texts(plain)), (
+        "as they are is the default"
+    )
+    assert "texts" not in json.loads((tmp_path / "student" / "config.json").read_text())
+    settings = json.loads((out / "config.json").read_text())
+    for wrong in ({"form": "loud"}, {"form": "plain", "max_words": -1}, {"shape": "plain"}, ["plain"]):
+        (out / "config.json").write_text(json.dumps({**settings, "texts": wrong}))
+        with pytest.raises(ExportError, match=r"config.json: texts: .*Export the model again"):
+            load(out)

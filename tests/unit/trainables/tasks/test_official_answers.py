@@ -15,8 +15,9 @@ from trainables.datasets.encoded import EncodedSplit
 from trainables.families.blip.model import Blip
 from trainables.signals import Serving
 from trainables.tasks import pool as module
-from trainables.tasks import ranking
+from trainables.tasks import ranking, vqa
 from trainables.tasks.answers import best_constant, heard, normalised, official_accuracy
+from trainables.tasks.decoding import ANSWERS, ROOM, Decoder, cut_question, question_room
 from trainables.tasks.evaluation import evaluate, make_tasks, reads_bank
 from trainables.tasks.pool import EvaluationSize, Pool, PoolRows
 from trainables.tasks.vqa import Vqa, answers_of
@@ -225,6 +226,54 @@ def test_a_question_leaves_room_for_the_longest_answer(
     (tmp_path / "answers").write_text(f"yes\n{long}\n")
     made = task(decode="rank", answers=str(tmp_path / "answers"))
     assert set(made.answers(Pool(model, split, CPU, size=EvaluationSize(images=4)))) <= {"yes", long}
+
+
+@pytest.mark.parametrize("options", [{"decode": "rank"}, {"decode": "generate", "beams": 1, "longest": 1000}])
+def test_however_long_an_answer_may_be_the_question_is_not_cut_to_nothing(
+    options: dict[str, Any], model: Blip, split: EncodedSplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "answers").write_text("\n".join([" ".join(["red"] * 200), *LIST]))
+    asked: list[list[int]] = []
+
+    def heard_by(answer: Any) -> Any:
+        def told(decoder: Any, prompts: list[list[int]], *more: Any, **kept: Any) -> Any:
+            asked.extend(prompts)
+            return answer(decoder, prompts, *more, **kept)
+
+        return told
+
+    for name in ("ranked", "beam_search"):
+        monkeypatch.setattr(vqa, name, heard_by(getattr(vqa, name)))
+    more = {"answers": str(tmp_path / "answers")} if options["decode"] == "rank" else {}
+    found = task(**options, **more).answers(Pool(model, split, CPU, size=ALL))
+    room = split.tokenizer.max_tokens - ROOM  # type: ignore[union-attr]
+    whole = [prompt for _, prompt in prompts(split)]
+    assert asked == [[one[0], *one[1:][-(room - 1) :]] for one in whole]
+    assert " ".join(["red"] * 200) not in found
+
+
+def test_of_a_list_only_what_fits_behind_its_question_is_chosen(
+    model: Blip, split: EncodedSplit, tmp_path: Path
+) -> None:
+    """The likeliest of those that fit: with a question of 12 tokens of 16 an answer has 4."""
+    words = tokenizer(tmp_path / "words")
+    decoder = Decoder(model=model, logits=ANSWERS, rows="question", vocabulary=words.vocabulary, longest=16)
+    ids, pixels = answer_ids(tmp_path), split.images(np.array([0]), CPU)
+    for length in (4, 12, 13):
+        prompt = (prompts(split)[0][1] * 4)[:length]
+        fit = [n for n, one in enumerate(ids) if length + len(one) <= 16]
+        best = max(fit, key=lambda n: log_probability(model, split, 0, prompt, ids[n]))
+        assert ranking.ranked(decoder, [prompt], pixels, ids, most=128) == [best]
+    assert 0 < len(fit) < len(ids)
+
+
+def test_a_question_keeps_half_of_a_text_at_least() -> None:
+    assert [question_room(longest) for longest in (40, 24, 20, 16, 9)] == [30, 14, 10, 8, 5]
+    assert question_room(40, answer=3) == 37
+    assert question_room(40, answer=39) == 30
+    assert cut_question([7, 1, 2, 3, 4], 3) == [7, 3, 4]
+    assert cut_question([7, 1, 2], 3) == [7, 1, 2]
+    assert cut_question([7, 1, 2], 1) == [7]
 
 
 def test_costs_and_words() -> None:
