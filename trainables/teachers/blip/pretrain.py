@@ -1,16 +1,16 @@
-"""Train the embedded teacher from nothing: ITC + ITM + LM + VQA on the clean scenes.
+"""Train the embedded teacher from nothing: ITC + ITM + LM + VQA on the clean scenes, whose places it is told.
 
     python -m trainables.teachers.blip.pretrain --out teacher/
 
-reproduces the shipped folder on one CPU core; the figures that it reached are kept in the folder's config. `--recipe second`
-trains longer, on more scenes and questions, with captions made false as negatives.
+reproduces the shipped folder; the figures that it reached are kept in the folder's config. Captions made false are negatives of
+matching, too, and image tokens and words learn where things are, see `grounding`.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,15 @@ from trainables.datasets.scenes.dataset import ScenesDataset
 from trainables.datasets.scenes.drawing import SIZE
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
 from trainables.families.blip.model import Blip
+from trainables.losses.base import Ends, Loss
 from trainables.model_folder import Reading, write_model_folder
 from trainables.preprocess import PreprocessConfig
 from trainables.tasks import DEFAULT
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
+from trainables.teachers.blip.grounding import MentionGrounding, PatchGrounding
 from trainables.teachers.blip.scene_captions import exact_captions
-from trainables.teachers.blip.scene_lessons import FalseCaptions, with_questions
+from trainables.teachers.blip.scene_lessons import SceneLessons, with_questions
 from trainables.teachers.pretraining import run, say
 from trainables.tokenizer import Tokenizer, write_word_tokenizer
 from trainables.training.build import build_losses
@@ -39,48 +41,25 @@ from trainables.training.config import TrainingConfig
 from trainables.training.step import DistillationStep
 from trainables.training.trainer import Placement, Trainer
 
+PROGRAM = "python -m trainables.teachers.blip.pretrain"
 MAX_TOKENS = 24
 CHECK_EVERY = 5
 PREPROCESS = PreprocessConfig(image_size=SIZE, mean=(110 / 255,) * 3, std=(60 / 255,) * 3)
 LOSSES = {"itc": {}, "itm": {}, "lm": {"label_smoothing": 0.0}, "vqa": {}}
-CLEAN = ScenesDataset.Config(train_images=20_000, mismatched=0.0)
+CLEAN = ScenesDataset.Config(train_images=40_000, mismatched=0.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How the teacher is trained.
-
-    Attributes:
-        about: what it is, for the help text.
-        times: so many times the pictures of `CLEAN`.
-        questions: kinds of which each scene gets one question more, see `scene_lessons`.
-        falsehoods: whether each caption made false is a negative, too.
-        training: options of `TrainingConfig`.
-    """
-
-    about: str
-    times: int = 1
-    questions: tuple[str, ...] = ()
-    falsehoods: bool = False
-    training: Mapping[str, Any] = field(default_factory=dict)
-
-
-USUAL = {"lr": 1.2e-3, "warmup_steps": 100, "itm_negatives": "student"}
-RECIPES = {
-    "first": Recipe(
-        about="matching every other step, from 35 %% on",
-        training={**USUAL, "epochs": 38, "fused_every": 2, "fused_from": 0.35},
-    ),
-    "second": Recipe(
-        about="twice as many pictures, more questions about relations, and matching at every step from 15 %% on, "
-        "against captions made false, too",
-        times=2,
-        questions=("relation", "relation", "where"),
-        falsehoods=True,
-        training={**USUAL, "epochs": 84, "fused_from": 0.15},
-    ),
+QUESTIONS = ("relation",)
+"""Kinds of which each scene gets one question more."""
+ANSWERS = {"vqa": {"weight": 2.0}}  # a single token of a text, beside some ten of a caption
+TRAINING: Mapping[str, Any] = {
+    "epochs": 60,
+    "lr": 1.2e-3,
+    "warmup_steps": 100,
+    "itm_negatives": "student",
+    "fused_from": 0.3,
 }
-SHIPPED = "first"
+GROUNDING: Mapping[str, type[Loss]] = {"patches": PatchGrounding, "mentions": MentionGrounding}
 
 
 def teacher_config(folder: Path) -> BlipArchitecture:
@@ -125,10 +104,27 @@ def say_metrics(metrics: dict[str, float]) -> None:
     say(f"  500 validation images: {shown}")
 
 
+def untaught(
+    model: Blip, losses: Mapping[str, Mapping[str, Any]], beside: Mapping[str, type[Loss]] | None = None
+) -> DistillationStep:
+    """Return a model and its losses as one module, without a teacher.
+
+    Args:
+        model: fresh.
+        losses: name -> options.
+        beside: other losses by name, that are in no table.
+    """
+    offers = Blip.offers(model.architecture)
+    built, weights = build_losses({"losses": losses}, offers, {})
+    for name, kind in (beside or {}).items():
+        options = kind.Config()
+        built[name], weights[name] = kind(options, Ends(name=name, student=offers)), options.weight
+    return DistillationStep(model, built, weights=weights, blind=False)
+
+
 def train_epochs(
-    model: Blip,
+    step: DistillationStep,
     split: EncodedSplit,
-    losses: dict[str, dict[str, Any]],
     *,
     config: TrainingConfig,
     seed: int,
@@ -137,16 +133,13 @@ def train_epochs(
     """Train a model without a teacher, and return the CPU seconds that it took.
 
     Args:
-        model: fresh.
+        step: model and losses, see `untaught`.
         split: what it learns from.
-        losses: name -> options.
         config: how it is trained.
         seed: of the order of examples, and of negatives.
         check: is told the number of each epoch that is over.
     """
-    model.prepare_training({"itm_negatives": config.itm_negatives})
-    built, weights = build_losses({"losses": losses}, Blip.offers(model.architecture), {})
-    step = DistillationStep(model, built, weights=weights, blind=False)
+    step.student.prepare_training({"itm_negatives": config.itm_negatives})
     trainer = Trainer(step, split, None, config, seed=seed, placement=Placement(device=torch.device("cpu")))
     start = time.process_time()
     for epoch in range(config.epochs):
@@ -159,33 +152,23 @@ def train_epochs(
     return round(time.process_time() - start)
 
 
-def lessons(dataset: ScenesDataset, tokenizer: Tokenizer, recipe: Recipe, *, seed: int) -> EncodedSplit:
+def lessons(
+    dataset: ScenesDataset, tokenizer: Tokenizer, sizes: BlipArchitecture, *, seed: int
+) -> EncodedSplit:
     """Return what the teacher learns from."""
     split = dataset.split("train", framing=PREPROCESS.framing, progress=say)
     scenes = dataset.scenes("train", say)
-    split = with_questions(split, scenes, recipe.questions, seed=seed)
-    if recipe.falsehoods:
-        return FalseCaptions(split, tokenizer, PREPROCESS, scenes=scenes)
-    return EncodedSplit(split, tokenizer, PREPROCESS)
+    split = with_questions(split, scenes, QUESTIONS, seed=seed)
+    return SceneLessons(split, tokenizer, PREPROCESS, scenes=scenes, grid=sizes.grid)
 
 
-def _told(name: str, recipe: Recipe) -> dict[str, Any]:
-    return {
-        "recipe": name,
-        "images": recipe.times * CLEAN.train_images,
-        "questions": list(recipe.questions),
-        "falsehoods": recipe.falsehoods,
-    }
-
-
-def pretrain(folder: Path, name: str, recipe: Recipe, *, seed: int) -> dict[str, Any]:
-    """Train the teacher by a recipe of that name, write its folder, and return its measured figures."""
+def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, Any]:
+    """Train the teacher, write its folder, and return its measured figures."""
     torch.manual_seed(seed)
-    config = TrainingConfig(**recipe.training)
-    dataset = ScenesDataset(replace(CLEAN, train_images=recipe.times * CLEAN.train_images))
+    dataset = ScenesDataset(CLEAN)
     sizes = teacher_config(folder)
     tokenizer = Tokenizer.from_folder(folder, sizes.vocabulary, sizes.max_tokens)
-    split = lessons(dataset, tokenizer, recipe, seed=seed)
+    split = lessons(dataset, tokenizer, sizes, seed=seed)
     val = EncodedSplit(dataset.split("val", framing=PREPROCESS.framing, progress=say), tokenizer, PREPROCESS)
     model = Blip(sizes)
 
@@ -193,12 +176,14 @@ def pretrain(folder: Path, name: str, recipe: Recipe, *, seed: int) -> dict[str,
         if (epoch + 1) % CHECK_EVERY == 0:
             say_metrics(_metrics(model, val, EvaluationSize(images=500)))
 
-    cpu_s = train_epochs(model, split, LOSSES, config=config, seed=seed, check=check)
+    step = untaught(model, {**LOSSES, **ANSWERS}, GROUNDING)
+    cpu_s = train_epochs(step, split, config=config, seed=seed, check=check)
+    beyond = {"images": CLEAN.train_images, "questions": list(QUESTIONS), "grounding": list(GROUNDING)}
     measured = {
         "data_specification": dataset.specification,
-        "training": {**asdict(config), **_told(name, recipe), "seed": seed, "cpu_s": cpu_s},
+        "training": {**asdict(config), **beyond, "seed": seed, "cpu_s": cpu_s},
         "metrics": measure(model.half().float(), dataset, tokenizer),
-        "command": f"python -m trainables.teachers.blip.pretrain --recipe {name} --out DIR",
+        "command": f"{PROGRAM} --out DIR",
     }
     write_model_folder(
         folder,
@@ -214,25 +199,15 @@ def pretrain(folder: Path, name: str, recipe: Recipe, *, seed: int) -> dict[str,
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m trainables.teachers.blip.pretrain", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=(__doc__ or "").split("\n")[0])
+    epochs = TRAINING["epochs"]
     parser.add_argument(
-        "--recipe",
-        choices=tuple(RECIPES),
-        default=SHIPPED,
-        help="; ".join(
-            f"{name}: {one.training['epochs']} epochs, {one.about}" for name, one in RECIPES.items()
-        )
-        + f" (default {SHIPPED}, which made the shipped one)",
+        "--epochs", type=int, default=epochs, help=f"epochs of 2,000 pairs (default {epochs})"
     )
-    parser.add_argument("--epochs", type=int, help="epochs of 2,000 pairs (default: as the recipe says)")
 
     def train(told: argparse.Namespace) -> dict[str, Any]:
-        recipe = RECIPES[told.recipe]
-        if told.epochs is not None:
-            recipe = replace(recipe, training={**recipe.training, "epochs": told.epochs})
-        return pretrain(told.out, told.recipe, recipe, seed=told.seed)
+        config = TrainingConfig(**{**TRAINING, "epochs": told.epochs})
+        return pretrain(told.out, config, seed=told.seed)
 
     return run(parser, arguments, train)
 

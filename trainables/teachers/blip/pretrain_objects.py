@@ -28,7 +28,7 @@ from trainables.model_folder import Reading, write_model_folder
 from trainables.preprocess import PreprocessConfig
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
-from trainables.teachers.blip.pretrain import say_metrics, train_epochs
+from trainables.teachers.blip.pretrain import say_metrics, train_epochs, untaught
 from trainables.teachers.objects.pretrain import DATA, measure
 from trainables.teachers.objects.recipe import MEAN, PATCH, STD, short_caption
 from trainables.teachers.pretraining import run, say
@@ -86,7 +86,7 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
             say_metrics(evaluate(model, watched, tasks=tasks, size=EvaluationSize(images=500)))
 
     encoded = EncodedSplit(half_short(train), tokenizer, PREPROCESS)
-    cpu_s = train_epochs(model, encoded, LOSSES, config=config, seed=seed, check=check)
+    cpu_s = train_epochs(untaught(model, LOSSES), encoded, config=config, seed=seed, check=check)
     model.half().float()  # what is stored, and what is measured
     measured = {
         "data_specification": dataset.specification,

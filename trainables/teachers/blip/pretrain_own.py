@@ -32,7 +32,7 @@ from trainables.tasks import DEFAULT
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import evaluate, make_tasks
 from trainables.tasks.pool import EvaluationSize
-from trainables.teachers.blip.pretrain import LOSSES, say_metrics, train_epochs
+from trainables.teachers.blip.pretrain import LOSSES, say_metrics, train_epochs, untaught
 from trainables.teachers.loading import LARGEST_UNKNOWN_SHARE, unread
 from trainables.teachers.pretraining import run, say
 from trainables.tokenizer import Tokenizer, word_divider, write_word_tokenizer
@@ -171,7 +171,9 @@ def _pretrained(told: argparse.Namespace) -> dict[str, Any]:
         if (epoch + 1) % CHECK_EVERY == 0:
             say_metrics(evaluate(model, encoded["val"], tasks=tasks, size=EvaluationSize(images=500)))
 
-    cpu_s = train_epochs(model, encoded["train"], losses, config=config, seed=told.seed, check=check)
+    cpu_s = train_epochs(
+        untaught(model, losses), encoded["train"], config=config, seed=told.seed, check=check
+    )
     model.half().float()  # what is stored, and what is measured
     measured = {
         "data_specification": data.specification,

@@ -1,5 +1,6 @@
 """Whether greedy captions of scenes name exactly the objects that are there."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -13,11 +14,12 @@ from trainables.tasks.decoding import LOGITS, Decoder
 from trainables.tokenizer import Tokenizer
 
 NUMBERS_PER_OBJECT = 5
+WORD = re.compile("[a-z]+")
 
 
 def named_objects(caption: str) -> set[tuple[str, str]]:
     """Return the (colour, shape) pairs that a caption names."""
-    words = caption.split()
+    words = WORD.findall(caption)  # a tokenizer's text has `star,` where the data has `star ,`
     return {(a, b) for a, b in pairwise(words) if a in COLORS and b in SHAPES}
 
 

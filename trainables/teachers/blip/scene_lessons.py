@@ -1,6 +1,6 @@
-"""What the embedded teacher is taught beyond the published task: more questions about relations, and captions made false.
+"""What the embedded teacher is taught beyond the published task: more questions, captions made false, and where things are.
 
-Scenes are generated, so that both cost nothing: a caption with 'left' and 'right' exchanged is the hardest of negatives.
+Scenes are generated, so that all of it costs nothing: a caption with 'left' and 'right' exchanged is the hardest of negatives.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from trainables.datasets.scenes.integers import IntegerStream
 from trainables.datasets.scenes.language import relation_question
 from trainables.preprocess import PreprocessConfig
 from trainables.signals import CAPTION, FALSEHOOD, PICTURE, QUESTION, Batch
+from trainables.teachers.blip.scene_places import PATCHES, Mentions, mentions, patches
 from trainables.tokenizer import Tokenizer
 from trainables.transfer import to_device
 
@@ -53,10 +54,12 @@ def with_questions(
     return replace(split, questions=questions, answers=answers, question_images=np.array(pictures))
 
 
-class FalseCaptions(EncodedSplit):
-    """A split whose batches bring each caption made false of its picture: `falsehood.ids` and `.mask`, as wide as the captions.
+class SceneLessons(EncodedSplit):
+    """A split whose batches bring more than others.
 
-    How it is made false hangs on the rows of caption and question alone: neither workers nor a resume change it.
+    - each caption made false of its picture: `falsehood.ids` and `.mask`, as wide as the captions. How it is made false hangs on
+      the rows of caption and question alone: neither workers nor a resume change it.
+    - where things are: the fields of `scene_places`.
     """
 
     def __init__(
@@ -66,18 +69,38 @@ class FalseCaptions(EncodedSplit):
         preprocess: PreprocessConfig,
         *,
         scenes: Sequence[Sequence[int]],
+        grid: int,
     ) -> None:
+        """Take the clean scenes.
+
+        Args:
+            split: of them.
+            tokenizer, preprocess: of the teacher.
+            scenes: integers of each.
+            grid: patches of a picture along a side.
+        """
         super().__init__(split, tokenizer, preprocess)
-        self._scenes, self._reader = scenes, tokenizer
+        self._scenes, self._reader, self._grid = scenes, tokenizer, grid
+        self._mentions = Mentions(tokenizer)
 
     def batch(self, rows: Rows, device: torch.device, *, pixels: bool = True) -> Batch:
-        """Return one batch with its false captions."""
+        """Return one batch with its false captions, and the places of its things."""
         batch = super().batch(rows, device, pixels=pixels)
+        brought = self._places(rows, batch) if PICTURE in rows else {}
         if CAPTION in rows:
-            ids, mask = self._made_false(rows)
-            batch.fields[f"{FALSEHOOD}.ids"] = to_device(torch.from_numpy(ids), device)
-            batch.fields[f"{FALSEHOOD}.mask"] = to_device(torch.from_numpy(mask), device)
+            brought[f"{FALSEHOOD}.ids"], brought[f"{FALSEHOOD}.mask"] = self._made_false(rows)
+        batch.fields |= {name: to_device(torch.from_numpy(one), device) for name, one in brought.items()}
         return batch
+
+    def _places(self, rows: Rows, batch: Batch) -> dict[str, np.ndarray]:
+        """Return what each patch shows, and where the things are that texts mention."""
+        seen = [shapes_of(self._scenes[picture]) for picture in rows[PICTURE].tolist()]
+        found = {PATCHES: patches(seen, self._grid)}
+        for kind in (CAPTION, QUESTION):
+            if kind in rows:
+                ids_BT = batch.hosted[f"{kind}.ids"]
+                found[mentions(kind)] = self._mentions.places(ids_BT, seen, self._grid)
+        return found
 
     def _made_false(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Return (B, T) ids and mask."""

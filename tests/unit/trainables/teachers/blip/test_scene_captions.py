@@ -19,6 +19,7 @@ V = small.vocabulary()
     [
         ("a small red ring left of a blue star", {("red", "ring"), ("blue", "star")}),
         ("two shapes : large red ring , small red ring", {("red", "ring")}),
+        ("two shapes : large red ring, small blue star", {("red", "ring"), ("blue", "star")}),
         ("red large ring", set()),
         ("", set()),
     ],
