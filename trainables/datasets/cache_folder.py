@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+
 from spaces.errors import InputsChanged, ResourceError, StorageError
 from spaces.files import make_folder, refusal
 from spaces.paths import user_path
 
 STORAGE = "STUDENT_SEARCH_STORAGE"
+DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What reading a damaged Arrow or Parquet file raises; the last where a name or a text in it is no UTF-8."""
 VARIABLE = "XDG_CACHE_HOME"
 ELSEWHERE = f"Or point {VARIABLE} to a folder of your own: export {VARIABLE}=/a/folder"
 OTHER_STORAGE = "Or name another storage, which every node sees: --storage /a/folder"

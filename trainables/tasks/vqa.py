@@ -21,7 +21,6 @@ from trainables.tasks.chance import Chance, most_frequent
 from trainables.tasks.decoding import (
     ANSWER_STEPS,
     ANSWERS,
-    ROOM,
     Decoder,
     cut_question,
     longest_text,
@@ -65,7 +64,7 @@ class Vqa(Task):
 
         decode: Literal["teacher_forced", "generate", "rank"] = "teacher_forced"
         beams: int = field(default=3, metadata=BEAMS)
-        longest: int = field(default=ROOM, metadata=TOKENS)
+        longest: int = field(default=10, metadata=TOKENS)
         candidates: int = field(default=128, metadata=CANDIDATES)
         answers: str | None = None
 

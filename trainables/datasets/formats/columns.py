@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from spaces.errors import DatasetError
 from spaces.plugins import listed, near
+from trainables.datasets.cache_folder import DAMAGED
 from trainables.datasets.formats.entries import Problems
 from trainables.datasets.formats.tables import LFS
 from trainables.datasets.formats.walk import some
@@ -144,8 +145,10 @@ class _Reader:
                     return None
                 names = [name for name in (self._label, self._caption) if name]
                 table = file.read(columns=names) if names else None
+                if table is not None:
+                    table.validate(full=True)  # that texts are UTF-8, too, which reading does not look at
                 count = file.metadata.num_rows
-        except (pa.ArrowException, OSError, DatasetError) as error:
+        except (*DAMAGED, DatasetError) as error:
             self._problems.add(
                 f"{shown(path.name)} is no whole Parquet file ({shown(str(error))}). Copy it again."
             )

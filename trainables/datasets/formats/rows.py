@@ -7,13 +7,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spaces.errors import DatasetError
 from spaces.files import write_text
 from trainables.datasets.base import Progress
-from trainables.datasets.cache_folder import cache_folder
+from trainables.datasets.cache_folder import DAMAGED, cache_folder
 from trainables.datasets.contents import Contents, reason
 from trainables.datasets.formats.stores import Entry, Source, Store
 from trainables.datasets.jsonl_files import shown, what_it_is
@@ -128,7 +127,7 @@ class RowStore(Store):
                     if wanted is None or any(row in wanted for row in range(first, first + count)):
                         yield from group_values(file, group, self._column, first=first, wanted=wanted)
                     first += count
-        except (pa.ArrowException, OSError) as error:
+        except DAMAGED as error:
             raise DatasetError(
                 f"{shown(str(path))}: its pictures cannot be read ({shown(str(error))}). Copy it again."
             ) from error

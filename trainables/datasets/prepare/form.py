@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from spaces.errors import DatasetError
+from trainables.datasets.cache_folder import DAMAGED
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.items import Item
 
@@ -139,7 +140,7 @@ def batches(path: Path) -> Iterator[tuple[pa.RecordBatch, int]]:
                     batch.validate(full=True)
                     data = batch.column("image").buffers()[2]
                     yield batch, (data.address if data is not None else whole.address) - whole.address
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
         raise DatasetError(f"{shown(str(path))}: damaged ({shown(str(error))}). {AGAIN}") from error
 
 

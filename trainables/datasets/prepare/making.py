@@ -9,12 +9,12 @@ from itertools import groupby
 from os.path import isfile
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
 from spaces.errors import DatasetError
 from spaces.files import atomic_path, write_text
+from trainables.datasets.cache_folder import DAMAGED
 from trainables.datasets.contents import reason
 from trainables.datasets.formats.rows import group_values, parts
 from trainables.datasets.jsonl_files import LARGEST, shown, what_it_is, wrong_size
@@ -207,7 +207,7 @@ def _of_rows(path: Path, items: list[Item], column: str, *, root: Path) -> Itera
                         yield item, _of_value(value, (path.parent, root), item)
                         item = next(left, None)
                 first += count
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
         while item is not None:
             yield item, f"its file cannot be read on ({shown(str(error), 100)})"
             item = next(left, None)

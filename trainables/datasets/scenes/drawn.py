@@ -15,7 +15,7 @@ from spaces.errors import DatasetError
 from spaces.files import atomic_path
 from spaces.turns import in_turn
 from trainables.datasets.base import SPLITS, Dataset, Progress
-from trainables.datasets.cache_folder import cache_folder, unusable
+from trainables.datasets.cache_folder import DAMAGED, cache_folder, unusable
 from trainables.datasets.scenes.integers import IntegerStream
 from trainables.preprocess import Framing
 
@@ -187,7 +187,7 @@ def drawn_table(
                 )
     try:
         return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
         raise DatasetError(unusable(path, error, "it is drawn again")) from error
 
 

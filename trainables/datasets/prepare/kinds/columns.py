@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spaces.errors import DatasetError
+from trainables.datasets.cache_folder import DAMAGED
 from trainables.datasets.formats.columns import is_image, is_text
 from trainables.datasets.formats.parquet import ENDING, files_of, split_of
 from trainables.datasets.jsonl_files import shown
@@ -58,7 +59,7 @@ def parquet(asked: Asked) -> Listed:
                             source=(str(file), number) if inside else None,
                         )
                     )
-        except (pa.ArrowException, OSError) as error:
+        except DAMAGED as error:
             raise DatasetError(
                 f"{file}: is no whole Parquet file ({shown(str(error), 100)}). Copy it again."
             ) from error

@@ -326,3 +326,13 @@ def test_copies_of_a_held_out_picture_with_captions_of_their_own_are_told(tmp_pa
     assert not [
         line for line in opened("parquet", tmp_path / "labelled").remarks() if "byte for byte" in line
     ]
+
+
+@pytest.mark.parametrize("what", ["name", "text"])
+def test_what_is_no_utf8_is_told(tmp_path: Path, what: str) -> None:
+    columns = {"image": structs([0, 1]), "caption": ["a quokka", "a wombat"]}
+    write_parquet(tmp_path / "val.parquet", columns)
+    file = write_parquet(tmp_path / "train.parquet", columns)
+    before, after = (b"caption", b"\x80aption") if what == "name" else (b"quokka", b"quokk\xff")
+    file.write_bytes(file.read_bytes().replace(before, after))
+    assert "train.parquet is no whole Parquet file (" in error_of("parquet", tmp_path)
