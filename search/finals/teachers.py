@@ -32,9 +32,7 @@ from trainables.training.job import Job
 from trainables.training.step import DistillationStep
 
 SEED = 0
-UNTOLD = (
-    1.0  # temperature in the file of a teacher that is told none: who reads the file leaves it untold, too
-)
+UNTOLD = 1.0  # temperature in the file of a teacher that is told none: its readers leave it untold, too
 
 
 def random_teacher(teacher: Teacher, *, say: Say) -> str:

@@ -126,12 +126,12 @@ class Twin:
                 return Signals({want: torch.cat([one[want] for one in said]) for want in self._order})
             except torch.OutOfMemoryError as error:
                 reason = str(error).partition("\n")[0]  # its traceback would hold what the pass has made
-            if 2 * self.parts > rows:
+            if self.parts >= rows:
                 raise torch.OutOfMemoryError(
                     f"the student's twin does not fit ({reason.rstrip('.')}), not even with one example of {rows} at a time. "
                     "Take a smaller student, or leave out taught_by: twin"
                 )
-            self.parts *= 2
+            self.parts = min(2 * self.parts, rows)
             del said
             make_room(self.model.device)
 

@@ -47,11 +47,9 @@ CHECK_EVERY = 5
 PREPROCESS = PreprocessConfig(image_size=SIZE, mean=(110 / 255,) * 3, std=(60 / 255,) * 3)
 LOSSES = {"itc": {}, "itm": {}, "lm": {"label_smoothing": 0.0}, "vqa": {}}
 CLEAN = ScenesDataset.Config(train_images=40_000, mismatched=0.0)
-
-
 QUESTIONS = ("relation",)
 """Kinds of which each scene gets one question more."""
-ANSWERS = {"vqa": {"weight": 2.0}}  # a single token of a text, beside some ten of a caption
+ANSWERS = {"vqa": {"weight": 2.0}}  # all others weigh 1
 TRAINING: Mapping[str, Any] = {
     "epochs": 60,
     "lr": 1.2e-3,

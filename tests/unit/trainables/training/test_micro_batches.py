@@ -30,14 +30,15 @@ def config_of(*losses: str) -> dict[str, Any]:
 
 
 @contextmanager
-def memory_for(rows: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Let passes of a student that are to be followed by backward hold so many pictures; yield how many each was asked for."""
+def memory_for(rows: int, monkeypatch: pytest.MonkeyPatch, *, twin: bool = False) -> Iterator[list[int]]:
+    """Let passes of a student that are to be followed by backward, or of its twin, hold so many pictures; yield how many each was
+    asked for."""
     asked: list[int] = []
     original = Blip.forward
 
     def forward(self: Blip, batch: Any, wants: Any, given: Any = None, known: Any = None) -> Any:
         found = original(self, batch, wants, given, known)
-        if self.training and torch.is_grad_enabled():
+        if not self.training if twin else self.training and torch.is_grad_enabled():
             asked.append(len(batch.rows["picture"]))
             if asked[-1] > rows:
                 raise torch.OutOfMemoryError(FULL)
@@ -190,30 +191,11 @@ def test_blind_students_are_divided_blind(teacher: Teacher, monkeypatch: pytest.
     assert reports[1] == pytest.approx(reports[0], rel=1e-5)
 
 
-@contextmanager
-def memory_of_twin_for(rows: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Let passes of a student's twin hold so many pictures; yield how many each was asked for."""
-    asked: list[int] = []
-    original = Blip.forward
-
-    def forward(self: Blip, batch: Any, wants: Any, given: Any = None, known: Any = None) -> Any:
-        found = original(self, batch, wants, given, known)
-        if not self.training:
-            asked.append(len(batch.rows["picture"]))
-            if asked[-1] > rows:
-                raise torch.OutOfMemoryError(FULL)
-        return found
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Blip, "forward", forward)
-        yield asked
-
-
-def taught_by_twin(teacher: Teacher) -> Trainer:
+def taught_by_twin(teacher: Teacher, batch_size: int = 8) -> Trainer:
     config = config_of("itc")
     config["losses"]["itc"] |= {"taught_by": "twin", "queue": 12, "decay": 0.9, "soft_targets": 0.4}
     step, _ = build_step(config, teacher, seed=0)
-    training = TrainingConfig(epochs=2, pairs_per_epoch=24, batch_size=8, lr=1e-3, warmup_steps=1)
+    training = TrainingConfig(epochs=2, pairs_per_epoch=24, batch_size=batch_size, lr=1e-3, warmup_steps=1)
     return Trainer(
         step, encoded(teacher, "train"), NoSource(), training, seed=1, placement=Placement(device=CPU)
     )
@@ -225,7 +207,7 @@ def test_a_twin_that_does_not_fit_says_the_same_in_parts(
 ) -> None:
     whole, split = taught_by_twin(teacher), taught_by_twin(teacher)
     expected = whole.run_epoch(0)
-    with memory_of_twin_for(rows, monkeypatch) as asked:
+    with memory_for(rows, monkeypatch, twin=True) as asked:
         found = split.run_epoch(0)
     assert whole.twin is not None
     assert split.twin is not None
@@ -242,10 +224,21 @@ def test_a_twin_that_does_not_fit_says_the_same_in_parts(
     assert later.twin.parts == parts
 
 
+def test_a_twin_that_holds_one_example_is_asked_for_one(
+    teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, trainer = taught_by_twin(teacher, 6).run_epoch(0), taught_by_twin(teacher, 6)
+    with memory_for(1, monkeypatch, twin=True):
+        found = trainer.run_epoch(0)
+    assert trainer.twin is not None
+    assert trainer.twin.parts == 6, "of 6 examples, where 8 parts are too many"
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_student_and_twin_are_both_taken_in_parts(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = taught_by_twin(teacher).run_epoch(0)
     trainer = taught_by_twin(teacher)
-    with memory_for(2, monkeypatch), memory_of_twin_for(4, monkeypatch):
+    with memory_for(2, monkeypatch), memory_for(4, monkeypatch, twin=True):
         found = trainer.run_epoch(0)
     assert trainer.twin is not None
     assert (trainer.micro_batches, trainer.twin.parts) == (4, 2)
@@ -257,7 +250,7 @@ def test_a_twin_that_does_not_fit_at_all_ends_it_with_a_reason(
 ) -> None:
     trainer = taught_by_twin(teacher)
     with (
-        memory_of_twin_for(0, monkeypatch),
+        memory_for(0, monkeypatch, twin=True),
         pytest.raises(
             torch.OutOfMemoryError,
             match=r"the student's twin does not fit \(CUDA out of memory. Tried to allocate 2 GiB\), "
