@@ -16,17 +16,22 @@ TELL_EVERY_S = 10.0
 class Pace:
     """Hears the beats of all trainings, and tells now and then how it stands; all other lines are passed on.
 
-    What is expected of an epoch is what it took in the search; how far the clock on the wall is off that is seen on the way.
+    What is expected of an epoch is what it took in the search; how far the clock on the wall is off that is seen on the way,
+    from the first epoch on: models and data that are loaded before it would be counted with every epoch that is left.
     """
 
-    def __init__(self, lines: Sequence[Line], *, say: Say, slots: int) -> None:
+    def __init__(
+        self, lines: Sequence[Line], *, say: Say, slots: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Take what is to be done.
 
         Args:
             lines: all of it.
             say: takes a line for the user.
             slots: lines that run at a time.
+            clock: says the time in seconds.
         """
+        self._clock, self._heard = clock, set[str]()
         self._say, self._slots = say, max(1, min(slots, len(lines)))
         self._stages = {stage.key: stage for line in lines for stage in line.stages}
         self._epochs = {
@@ -34,7 +39,7 @@ class Pace:
         }
         self._first = dict(self._epochs)
         self._lines, self._through = len(lines), 0
-        self._began = self._told = time.monotonic()
+        self._began = self._told = clock()
 
     @property
     def total(self) -> int:
@@ -55,13 +60,22 @@ class Pace:
             return
         if beat.key not in self._epochs:
             return
-        if (
-            self._epochs[beat.key] == self._first[beat.key]
-        ):  # a training that goes on tells of old epochs first
-            self._first[beat.key] = max(self._first[beat.key], beat.epochs - 1)
+        self._note_start(beat)
         self._epochs[beat.key] = max(self._epochs[beat.key], beat.epochs)
-        if time.monotonic() - self._told >= TELL_EVERY_S:
+        if self._clock() - self._told >= TELL_EVERY_S:
             self.tell()
+
+    def _note_start(self, beat: Beat) -> None:
+        """Note from where a training counts: one that goes on tells of old epochs first; those that are the first to be heard
+        began before the clock did.
+        """
+        if beat.key in self._heard:
+            return
+        if not self._heard:
+            self._began = self._clock()
+        counted = 0 if len(self._heard) < self._slots else 1
+        self._first[beat.key] = max(self._first[beat.key], beat.epochs - counted)
+        self._heard.add(beat.key)
 
     def line_through(self) -> None:
         """Note that a line is trained and measured."""
@@ -70,7 +84,7 @@ class Pace:
 
     def tell(self) -> None:
         """Say how it stands."""
-        self._told = time.monotonic()
+        self._told = self._clock()
         left = self.left_s()
         expected = self.expected_s
         rest = f", about {on_terminal(duration(left))} left" if math.isfinite(left) else ""
@@ -84,7 +98,7 @@ class Pace:
     def left_s(self) -> float:
         """Return how many seconds are left, by what was done since the beginning; NaN where nothing was yet."""
         mine = self._work({key: self._epochs[key] - self._first[key] for key in self._epochs})
-        left, spent = self._work(self._left()), time.monotonic() - self._began
+        left, spent = self._work(self._left()), self._clock() - self._began
         if left == 0.0:
             return 0.0
         return spent * left / mine if mine > 0 else math.nan

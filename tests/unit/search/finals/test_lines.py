@@ -70,6 +70,41 @@ def test_what_is_left_is_told_by_what_was_done_on_the_way(tmp_path: Path) -> Non
     assert told[1:] == ["finals: 12 of 12 epochs, 1 of 1 through, about 0 s left"]
 
 
+def test_what_is_loaded_before_the_first_epoch_is_not_counted_with_those_that_are_left(
+    tmp_path: Path,
+) -> None:
+    lines = []
+    for seed in range(3):
+        configs = {LONGER: candidate_config(epochs=12, lr=1e-3 * (1 + seed))}
+        stages = stages_of(draft(tmp_path, configs=configs), tmp_path)
+        lines.append(Line(candidate_id="0badcafe", method="student", seed=seed, stages=stages))
+    now, told = [0.0], list[str]()
+    pace = Pace(lines, say=told.append, slots=2, clock=lambda: now[0])
+    now[0] = 100.0  # two trainings load their data for so long, then an epoch of either takes ten seconds
+    for epochs in (1, 2, 3):
+        for line in lines[:2]:
+            pace.hear(Beat(key=line.stages[0].key, epochs=epochs).told())
+        now[0] += 10.0 * (epochs < 3)
+    # 6 of 36 epochs are through, 4 of them in 20 seconds, so that 30 take 150
+    assert pace.left_s() == 150.0
+    assert told[-1] == "finals: 5 of 36 epochs, 0 of 3 through, about 3 min 27 s left"
+
+
+def test_a_training_that_went_on_does_not_count_its_old_epochs(tmp_path: Path) -> None:
+    stages = stages_of(draft(tmp_path), tmp_path)
+    now, told = [0.0], list[str]()
+    pace = Pace(
+        [Line(candidate_id="0badcafe", method="student", seed=0, stages=stages)],
+        say=told.append,
+        slots=1,
+        clock=lambda: now[0],
+    )
+    pace.hear(Beat(key=stages[0].key, epochs=2).told())
+    now[0] = 10.0
+    pace.hear(Beat(key=stages[0].key, epochs=3).told())
+    assert pace.left_s() == 90.0, "one epoch in 10 seconds, and 9 are left"
+
+
 def test_a_beat_survives_as_a_line() -> None:
     assert Beat.heard(Beat(key="a1", epochs=7).told()) == Beat(key="a1", epochs=7)
     assert Beat.heard("epochs are long") is None
