@@ -86,7 +86,7 @@ def test_the_first_candidate_is_the_measured_recipe(space: Space, toy: ToyPlugin
     losses = space.build(defaults, toy, 0).config["losses"]
     active = {name: loss["weight"] for name, loss in losses.items() if loss["weight"]}
     tasks = {"itc": 1, "lm": 0.3, "vqa": 0.3}
-    taught = {"image_embedding": 20, "text_embedding": 20, "lm_logit": 3, "answer_logit": 3}
+    taught = {"image_embedding": 20, "text_embedding": 20, "lm_logit": 6, "answer_logit": 6}
     assert active == {**tasks, **taught}
 
 
