@@ -10,6 +10,7 @@ from search.finals.lines import Beat, Line, finished
 
 Say = Callable[[str], None]
 TELL_EVERY_S = 10.0
+ENOUGH = 2  # epochs in each place that runs trainings: one alone may have just begun, or just ended
 
 
 @final
@@ -96,12 +97,12 @@ class Pace:
         )
 
     def left_s(self) -> float:
-        """Return how many seconds are left, by what was done since the beginning; NaN where nothing was yet."""
-        mine = self._work({key: self._epochs[key] - self._first[key] for key in self._epochs})
+        """Return how many seconds are left, by what was done since the beginning; NaN where that is too little yet."""
+        done = {key: self._epochs[key] - self._first[key] for key in self._epochs}
         left, spent = self._work(self._left()), self._clock() - self._began
         if left == 0.0:
             return 0.0
-        return spent * left / mine if mine > 0 else math.nan
+        return spent * left / self._work(done) if sum(done.values()) >= ENOUGH * self._slots else math.nan
 
     def _left(self) -> dict[str, int]:
         return {key: stage.job.epochs - self._epochs[key] for key, stage in self._stages.items()}

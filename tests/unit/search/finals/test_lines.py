@@ -1,5 +1,6 @@
 """The trainings of a line: where each begins, and by what it is known again."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,13 +82,13 @@ def test_what_is_loaded_before_the_first_epoch_is_not_counted_with_those_that_ar
     now, told = [0.0], list[str]()
     pace = Pace(lines, say=told.append, slots=2, clock=lambda: now[0])
     now[0] = 100.0  # two trainings load their data for so long, then an epoch of either takes ten seconds
-    for epochs in (1, 2, 3):
+    for epochs in (1, 2, 3, 4):
         for line in lines[:2]:
             pace.hear(Beat(key=line.stages[0].key, epochs=epochs).told())
-        now[0] += 10.0 * (epochs < 3)
-    # 6 of 36 epochs are through, 4 of them in 20 seconds, so that 30 take 150
-    assert pace.left_s() == 150.0
-    assert told[-1] == "finals: 5 of 36 epochs, 0 of 3 through, about 3 min 27 s left"
+        now[0] += 10.0 * (epochs < 4)
+    # 8 of 36 epochs are through, 6 of them in 30 seconds, so that 28 take 140; one before it was told of 5 in 30
+    assert pace.left_s() == 140.0
+    assert told[-1] == "finals: 7 of 36 epochs, 0 of 3 through, about 2 min 54 s left"
 
 
 def test_a_training_that_went_on_does_not_count_its_old_epochs(tmp_path: Path) -> None:
@@ -99,10 +100,16 @@ def test_a_training_that_went_on_does_not_count_its_old_epochs(tmp_path: Path) -
         slots=1,
         clock=lambda: now[0],
     )
-    pace.hear(Beat(key=stages[0].key, epochs=2).told())
+    pace.hear(Beat(key=stages[0].key, epochs=1).told())
     now[0] = 10.0
+    pace.hear(Beat(key=stages[0].key, epochs=2).told())
+    assert math.isnan(pace.left_s())
+    assert told == [
+        "finals: 2 of 12 epochs, 0 of 1 through, about 20 s of training, as long as an epoch took in the search"
+    ]
+    now[0] = 20.0
     pace.hear(Beat(key=stages[0].key, epochs=3).told())
-    assert pace.left_s() == 90.0, "one epoch in 10 seconds, and 9 are left"
+    assert pace.left_s() == 90.0, "two epochs in 20 seconds, and 9 are left"
 
 
 def test_a_beat_survives_as_a_line() -> None:
