@@ -98,7 +98,7 @@ class ClaimSection(Section):
         better: [a, b]: a is better than b by more than `above` points (0), or by more than a is better than b in `than`.
         than: [c, d]: see `better`.
         same: [a, b]: they differ by less than `within` points (1).
-        saturates: arms in rising order: from `at` on, the best of all is less than `within` points (1) better.
+        saturates: arms in rising order: from `at` up to the best of all, that is less than `within` points (1) better.
         faster: [a, b]: a needs less epochs than b to be as good as b ends, by a factor of more than `above` (1).
     """
 

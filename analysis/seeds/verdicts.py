@@ -16,7 +16,7 @@ from analysis.seeds.contrast import Interval, contrast
 from spaces.ablation import BETTER, FASTER, NAMING, SAME, SATURATES
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
-STOPPED = "stopped"  # status of a trial that did worse than others
+CHOSEN = ("stopped", "collapsed", "diverged")  # statuses of trials that ended for their values
 WITHIN = 1.0  # points, where a claim does not say
 
 
@@ -52,29 +52,33 @@ class Judge:
     def verdict(self, words: str, claim: Mapping[str, Any]) -> Verdict:
         """Return what became of a claim as the space has it; exactly one of its kinds is given.
 
-        Of an arm of which a scheduler stopped some seeds for their values the others are a choice: nothing follows from them.
+        Where some seeds of an arm ended for their values (a scheduler stopped them, or they came to nothing) the others are a
+        choice: nothing follows from them.
         """
         kind = next((one for one in (BETTER, SAME, SATURATES) if claim.get(one)), FASTER)
         judges = {BETTER: self._better, SAME: self._same, SATURATES: self._saturates, FASTER: self._faster}
         found = judges[kind](words, claim)
         named = dict.fromkeys(name for key in NAMING for name in claim.get(key) or ())
-        stopped = {name: count for name in named if (count := self.arms[name].ends.get(STOPPED, 0))}
-        if not stopped:
+        ends = {name: [(one, self.arms[name].ends.get(one, 0)) for one in CHOSEN] for name in named}
+        told = ", ".join(
+            f"{count} of {name} {end}" for name, all_ends in ends.items() for end, count in all_ends if count
+        )
+        if not told:
             return found
-        told = ", ".join(f"{count} of {name}" for name, count in stopped.items())
-        why = f"{found.told}; stopped early for their values: {told}, so that those left are a choice"
+        why = f"{found.told}; ended early for their values: {told}, so that those left are a choice"
         return replace(found, outcome=UNDECIDED, told=why)
 
     def knee(self, names: Sequence[str], within: float) -> str | None:
-        """Return the first arm from which on the best one is surely less than `within` points better; None for none."""
+        """Return the first arm from which on, up to the best, that is surely less than `within` points better; None for none."""
         best = self._best(names)
         if not self.arms[best].sample:
             return None
-        for name in names:
-            lead = self._lead(best, name)
-            if name == best or (lead.known and lead.high < within):
-                return name
-        return None
+        knee = best
+        for name in reversed(names[: names.index(best)]):
+            if _below(self._lead(best, name), within) != HOLDS:
+                break
+            knee = name
+        return knee
 
     def _lead(self, better: str, other: str) -> Interval:
         sign = 1.0 if self.maximise else -1.0
@@ -124,6 +128,10 @@ class Judge:
         where = f"from {knee} on" if knee is not None else "nowhere"
         told = f"{rival} over {at}: {points(found)}; the best, {best}, is surely less than {within:g} points better {where}"
         outcome = _below(found, within)
+        for name in names[names.index(at) + 1 : names.index(best)]:  # one that is worse again is no saturation
+            lead = self._lead(best, name)
+            if outcome != FAILS and (here := _below(lead, within)) != HOLDS:
+                outcome, told = here, f"{told}; {best} over {name}: {points(lead)}"
         if outcome == HOLDS and (unsure := [name for name in names if len(self.arms[name].sample) < 2]):
             outcome = UNDECIDED  # the best of all may be among them
             told += f"; of less than two seeds: {', '.join(unsure)}"

@@ -94,10 +94,12 @@ def test_nothing_follows_where_the_worse_seeds_of_an_arm_were_stopped(claim: Cla
     assert Judge(arms=arms).verdict("it", claim).outcome == without
     arms["b"] = replace(arms["b"], ends={"crashed": 1})
     assert Judge(arms=arms).verdict("it", claim).outcome == without, "what crashed did not do worse for that"
-    arms["b"] = replace(arms["b"], ends={"stopped": 2})
-    found = Judge(arms=arms).verdict("it", claim)
-    assert found.outcome == UNDECIDED
-    assert found.told.endswith("; stopped early for their values: 2 of b, so that those left are a choice")
+    for end in ("stopped", "collapsed", "diverged"):
+        arms["b"] = replace(arms["b"], ends={end: 2, "crashed": 1})
+        found = Judge(arms=arms).verdict("it", claim)
+        assert found.outcome == UNDECIDED
+        told = f"; ended early for their values: 2 of b {end}, so that those left are a choice"
+        assert found.told.endswith(told)
     assert judged({"same": ["a", "c"]}, *arms.values()).outcome == HOLDS, "it is of other arms"
 
 
@@ -127,6 +129,22 @@ def test_the_knee_is_the_first_arm_that_the_best_surely_does_not_beat_by_more() 
     assert judge.verdict("it", {"saturates": list("1234"), "at": "3"}).outcome == HOLDS
     assert judge.verdict("it", {"saturates": list("1234"), "at": "2"}).outcome == FAILS
     assert "from 3 on" in judge.verdict("it", {"saturates": list("1234"), "at": "2"}).told
+
+
+def test_what_falls_again_behind_the_knee_is_no_saturation() -> None:
+    arms = [
+        arm(name, [level - spread, level, level + spread])
+        for name, level, spread in (("1", 90, 0.1), ("2", 80, 0.1), ("3", 90.2, 0.1), ("4", 90.3, 0.1))
+    ]
+    judge = Judge(arms={one.name: one for one in arms})
+    assert judge.knee(list("1234"), 1.0) == "3"
+    found = judge.verdict("it", {"saturates": list("1234"), "at": "1"})
+    assert found.outcome == FAILS
+    assert "from 3 on; 4 over 2: +10.30 points" in found.told
+    unsure = [arm("2", [88.0, 92.0]) if one.name == "2" else one for one in arms]
+    assert judged({"saturates": list("1234"), "at": "1"}, *unsure).outcome == UNDECIDED
+    fallen = [arm(name, [level - 0.1, level + 0.1]) for name, level in zip("123", (80, 90, 85), strict=True)]
+    assert judged({"saturates": list("123"), "at": "2"}, *fallen).outcome == HOLDS, "nothing behind it is better"
 
 
 def test_without_a_measurement_there_is_no_knee() -> None:
