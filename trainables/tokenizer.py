@@ -235,6 +235,13 @@ class Tokenizer:
         """Return the share of captions or statements of which the end is not read; 0 of none."""
         return sum(len(ids) > self.room for ids in self._words(list(texts))) / max(1, len(texts))
 
+    def cut_questions_share(self, questions: Sequence[str], answers: Sequence[str]) -> float:
+        """Return the share of questions that do not fit with their answers, so that the beginning is not read; 0 of none."""
+        pairs = zip(self._words(list(questions)), self._words(list(answers)), strict=True)
+        return sum(len(one) + len(other) > self.max_tokens - 2 for one, other in pairs) / max(
+            1, len(questions)
+        )
+
     def captions(self, texts: list[str]) -> list[list[int]]:
         """Return `[CLS] words [SEP]` per text, cut to max_tokens less the prompt (the [SEP] stays)."""
         v = self.vocabulary

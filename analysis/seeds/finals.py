@@ -82,8 +82,9 @@ class StudentFigures:
     @property
     def speedup(self) -> float:
         """How many times faster than its teacher it is, by the clock on the wall."""
-        share = self.share("latency_ms")
-        return 1.0 / share if share > 0 else math.nan
+        mine, whole = self.costs.get("latency_ms", math.nan), self.teacher_costs.get("latency_ms", math.nan)
+        whole = self.costs.get("teacher_latency_ms", whole)  # of the session that timed it
+        return whole / mine if mine > 0 and whole > 0 else math.nan
 
 
 def summarised(finals: Mapping[str, Any]) -> list[StudentFigures]:

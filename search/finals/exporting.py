@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.seeds.finals_file import read_finals
-from search.finals.lines import LONGER, STUDENT, TEACHER, Stage, finished
+from search.finals.lines import LONGER, STUDENT, TEACHER, Finalist, Stage, finished
 from search.finals.models import FLOAT32, static_costs
-from search.finals.plan import Finalist, Plan, plan_of
+from search.finals.plan import Plan, plan_of
 from search.finals.request import Request
 from search.results.student_export import measured_figures, write_student
 from spaces.errors import ExportError
@@ -88,6 +88,7 @@ def _figures(plan: Plan, finalist: Finalist, stage: Stage, told: Mapping[str, An
         if stage.name == LONGER:  # timed for all tasks together
             costs[name] |= _timed(told.get("models", ()), name, owner)
     mine, whole = (one.get("wall_latency_ms", 0.0) for one in costs.values())
+    whole = costs[candidate_id].pop("wall_teacher_latency_ms", whole)  # of the session that timed it
     if mine and whole:
         costs[candidate_id]["speedup"] = whole / mine
     searched = measured_figures(plan.run, finalist.trial)
@@ -118,6 +119,6 @@ def _timed(models: Iterable[Mapping[str, Any]], candidate_id: str, owner: str) -
     """Return the latency of a model as a whole, {} where it was not measured."""
     for one in models:
         if (one["candidate_id"], one.get("teacher"), one["form"]) == (candidate_id, owner, FLOAT32):
-            names = ("latency_ms", "latency_spread_ms")
+            names = ("latency_ms", "latency_spread_ms", "teacher_latency_ms")
             return {f"wall_{name}": float(one["costs"][name]) for name in names if one["costs"].get(name)}
     return {}

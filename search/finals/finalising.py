@@ -12,11 +12,11 @@ from analysis.run_folder import read_run
 from analysis.seeds.finals_file import FINALS_FILE
 from analysis.seeds.finals_text import finals_lines
 from search.finals.journal import Journal
-from search.finals.lines import PLAIN, RANDOM, STUDENT, Line
+from search.finals.lines import PLAIN, RANDOM, STUDENT, Finalist, Line
 from search.finals.models import form_rows, model_rows
 from search.finals.pace import Pace
-from search.finals.plan import Finalist, Plan, plan_of
-from search.finals.request import Request
+from search.finals.plan import Plan, plan_of
+from search.finals.request import Request, settings_of
 from search.finals.teachers import Taught, filled, random_teacher, write_initial
 from search.finals.work import carry_out
 from search.inputs.places import stored
@@ -28,6 +28,7 @@ from search.tune import cluster
 from search.tune.shared import check_run
 from search.tune.tasks import Tasks, run_all
 from spaces.errors import RunError, StudentSearchError
+from spaces.load import Override
 from spaces.owner import owned
 from spaces.sections import ResourcesSection, TeacherCacheSection
 from spaces.target import LatencySection
@@ -110,10 +111,21 @@ class _Finals:
         self._tasks = Tasks(self._found, say=_say)
 
     def _of_space(self, folder: Path) -> tuple[ResourcesSection, TeacherCacheSection, int]:
-        """Return what a trial of the run took, how its teachers were cached, and how often models were timed as a whole."""
+        """Return what a trial of the run took, how its teachers are cached, and how often models are timed as a whole.
+
+        Raises:
+            StudentSearchError: what the user set does not fit.
+        """
+        wished = [
+            Override("--set", ".".join(path), value)
+            for path, value in settings_of(self._plan.request.settings)
+            if path[0] == "teacher_cache"
+        ]
         try:
-            space = read_space(folder, ())
+            space = read_space(folder, wished)
         except StudentSearchError as error:  # of an earlier version, perhaps; nothing else hangs on it
+            if wished:
+                raise
             _say(f"each training takes one CPU, and a GPU where there are any: {error}")
             return ResourcesSection(), TeacherCacheSection(), LatencySection().samples
         return space.resources, space.teacher_cache, space.latency.samples
@@ -229,6 +241,7 @@ class _Finals:
             dataset=finalists[0].job.dataset,
             configs=configs,
             precision=self._cached.precision,
+            top_k=self._cached.top_k,
         )
         return filled(taught, self._tasks, say=_say)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from analysis.run_folder import Trial
 from search.inputs.places import PATH_OPTIONS
+from trainables.teachers.teacher import Teacher
 from trainables.training.checkpoint import FILE
 from trainables.training.job import Job
 from trainables.training.measuring import Measuring
@@ -29,6 +30,25 @@ DECISIVE = (
     "seed",
     "dataset_fingerprint",
 )  # of a job, for its weights; who teaches it is told beside
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalist:
+    """A student that is finalised.
+
+    Attributes:
+        trial: of the run.
+        job: by which the search trained it.
+        teacher: its own.
+        configs: method -> name of a training -> config.
+        kept: whether its weights are.
+    """
+
+    trial: Trial
+    job: Job
+    teacher: Teacher
+    configs: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    kept: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,9 @@ def model_rows(plan: Plan, tasks: Tasks, *, samples: int, say: Say) -> list[dict
     subjects = _subjects(plan)
     say(f"latency of {len(subjects)} models as a whole, one at a time: {target.describe()}")
     found = tasks.run(measured_whole, list(subjects.values()), target, samples)
+    latency_of_teachers = {
+        owner: one.latency_ms for (owner, name), one in zip(subjects, found, strict=True) if not name
+    }
     rows = []
     for (owner, candidate_id), subject, latency in zip(subjects, subjects.values(), found, strict=True):
         static = static_costs(subject)
@@ -43,6 +46,8 @@ def model_rows(plan: Plan, tasks: Tasks, *, samples: int, say: Say) -> list[dict
                     "size_mib": static.size_mib,
                     "latency_ms": latency.latency_ms,
                     "latency_spread_ms": latency.spread_ms,
+                    # of a student, in the same session: another may be on another machine, and its students stand beside these
+                    **({"teacher_latency_ms": latency_of_teachers[owner]} if candidate_id else {}),
                 },
                 "target": target.describe(),
             }

@@ -19,6 +19,7 @@ from search.finals.lines import (
     TEACHER,
     Asked,
     Draft,
+    Finalist,
     Line,
     decisive,
     digest,
@@ -40,6 +41,7 @@ from search.finals.request import (
     check_tasks,
     chosen,
     domain_settings,
+    final_size,
     final_tasks,
     settings_of,
 )
@@ -65,25 +67,6 @@ Configs = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finalist:
-    """A student that is finalised.
-
-    Attributes:
-        trial: of the run.
-        job: by which the search trained it.
-        teacher: its own.
-        configs: method -> name of a training -> config.
-        kept: whether its weights are.
-    """
-
-    trial: Trial
-    job: Job
-    teacher: Teacher
-    configs: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    kept: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class Plan:
     """All of it.
 
@@ -95,6 +78,7 @@ class Plan:
         finalists: the students.
         notes: sentences for the user.
         domains: other data, as the user named it -> settings.
+        evaluation: how much of a split is measured, see `EvaluationSize`.
     """
 
     run: Run
@@ -104,6 +88,7 @@ class Plan:
     finalists: tuple[Finalist, ...]
     notes: tuple[str, ...] = ()
     domains: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    evaluation: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def made(self) -> dict[str, Task]:
@@ -140,7 +125,7 @@ class Plan:
             dataset_fingerprint=make_dataset(data).fingerprint if domain else job.dataset_fingerprint,
             split=split_of(make_dataset(data)),
             tasks={of: self.tasks[of]} if of in self.tasks else self.tasks,
-            evaluation=dict(job.evaluation),
+            evaluation=dict(self.evaluation),
         )
         return Asked(of=of, order=order, domain=domain)
 
@@ -299,15 +284,18 @@ class _Planning:
         self._made = made = make_tasks(tasks)
         finalists = [self._finalist(trial, job, made) for trial, job in zip(trials, jobs, strict=True)]
         domains = {one: self._domain(one, finalists[0]) for one in self._request.domains}
+        split = split_of(make_dataset(jobs[0].dataset))
+        evaluation, told_size = final_size(request=self._request, own=jobs[0].evaluation, split=split)
         said = [f"{name} {remark}" for name, task in made.items() if (remark := task.remark())]
         return Plan(
             run=self._run,
             request=self._request,
             tasks=tasks,
-            split=split_of(make_dataset(jobs[0].dataset)),
+            split=split,
             finalists=tuple(finalists),
-            notes=tuple(dict.fromkeys([*self._notes, *said])),
+            notes=tuple(dict.fromkeys([*self._notes, *said, told_size])),
             domains=domains,
+            evaluation=evaluation,
         )
 
     def _finalist(self, trial: Trial, job: Job, tasks: Mapping[str, Task]) -> Finalist:
@@ -387,7 +375,7 @@ class _Planning:
             RunError: there is none such, or the tasks cannot be measured on it.
         """
         try:
-            settings = settled_data(domain_settings(name))
+            settings = settled_data(domain_settings(name, finalist.job.dataset))
             data = make_dataset(settings)
             check_tasks(self._made, finalist.teacher, fields_of(data.kinds))
         except StudentSearchError as error:

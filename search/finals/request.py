@@ -8,16 +8,18 @@ from typing import Any
 
 from analysis.pareto import pick
 from analysis.run_folder import Run, Trial
+from analysis.wording import plural
 from search.results.orders import members
 from spaces.errors import PluginError, RunError
 from spaces.load import Override, parse_setting
 from spaces.plugins import resolve
-from trainables.configs import plain
+from trainables.configs import made_config, plain
 from trainables.datasets import place_option
 from trainables.signals import Offers
 from trainables.tasks import TASKS
 from trainables.tasks.base import Task
 from trainables.tasks.evaluation import make_tasks
+from trainables.tasks.pool import EvaluationSize
 from trainables.teachers.teacher import Teacher
 
 FRONT = "front"
@@ -27,10 +29,11 @@ WHOLE: Mapping[str, Mapping[str, Any]] = {
     "vqa": {"decode": "generate"},
 }
 """Tasks as papers measure them, which trials cannot afford; what a run's space says otherwise, and the user, goes before."""
+READ_ALIKE = ("text", "max_words")  # options of a data set that say how texts are read, whatever they are
 Lack = Callable[[Task], str | None]
 MOST_EPOCHS = 10_000
-SETTABLE = ("losses", "training", "tasks")  # parts of a candidate that may be set otherwise
-LONGEST = {"losses": 3, "training": 2, "tasks": 3}  # keys of a path in each part
+LONGEST = {"losses": 3, "training": 2, "tasks": 3, "evaluation": 2, "teacher_cache": 2}
+"""Parts that may be set otherwise, keys of a path in each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +155,34 @@ def final_tasks(
     ]
     if told:
         notes.append(f"measured as papers do: {', '.join(told)}; otherwise: --set tasks.NAME.OPTION=VALUE")
-    return found, notes
+    # what is left to a machine is settled on this one, for all that measure: a tokeniser decides which figure counts
+    return {
+        name: {**options, **make_tasks({name: options})[name].settled()} for name, options in found.items()
+    }, notes
+
+
+def final_size(*, request: Request, own: Mapping[str, Any], split: str) -> tuple[dict[str, int], str]:
+    """Return how much of a split is measured, and a sentence on it.
+
+    Args:
+        request: with the user's settings.
+        own: that of the search.
+        split: its name.
+
+    Raises:
+        RunError: an unknown option, or a number below 1.
+    """
+    wished = {path[1]: value for path, value in settings_of(request.settings) if path[0] == "evaluation"}
+    try:
+        size = made_config(EvaluationSize, {**own, **wished}, "evaluation")
+    except PluginError as error:
+        raise RunError(f"--set, --recipe: {error}") from error
+    told = (
+        f"measured on {size.images:,} pictures of the {split} split, or all of fewer, with "
+        f"{plural(size.captions_per_image, 'caption')} and {plural(size.questions_per_image, 'question')} of each; "
+        "otherwise: --set evaluation.images=N evaluation.captions_per_image=N"
+    )
+    return plain(size), told
 
 
 def _chosen_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,10 +217,11 @@ def check_settable(override: Override) -> None:
         raise RunError(
             f"{override.flag}: how long a training is comes from --epochs and --fine-tune. Give these."
         )
-    if path[0] not in SETTABLE or len(path) != LONGEST[path[0]]:
+    if len(path) != LONGEST.get(path[0]):
         raise RunError(
             f"{override.flag}: finals do not take {override.path}; allowed: losses.NAME.OPTION, "
-            "training.OPTION and tasks.NAME.OPTION. Write for example --set losses.itc.weight=0.5."
+            "training.OPTION, tasks.NAME.OPTION, evaluation.OPTION and teacher_cache.OPTION. Write for example "
+            "--set losses.itc.weight=0.5."
         )
 
 
@@ -235,8 +266,12 @@ def check_able(trial: Trial, tasks: Mapping[str, Task], offers: Offers) -> None:
         )
 
 
-def domain_settings(name: str) -> dict[str, Any]:
+def domain_settings(name: str, own: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of `KIND[:PLACE][,OPTION=VALUE...]`.
+
+    Args:
+        name: that.
+        own: settings of the data that students were trained on: of the same kind, texts are read alike unless said otherwise.
 
     Raises:
         PluginError: there is no such kind.
@@ -253,4 +288,5 @@ def domain_settings(name: str) -> dict[str, Any]:
         if override.path in settings:
             raise RunError(f"{override.path} stands twice; allowed: each option once. Leave one out.")
         settings[override.path] = override.value
-    return settings
+    alike = {one: own[one] for one in READ_ALIKE if one in own} if own.get("kind") == kind else {}
+    return {**alike, **settings}

@@ -11,13 +11,15 @@ import torch
 
 from search.finals.lines import digest
 from search.tune.tasks import Say, Tasks
+from spaces.errors import RunError
 from spaces.files import atomic_folder, make_folder
 from spaces.turns import in_turn
 from trainables.datasets.cache_folder import cache_folder
 from trainables.model_folder import Reading, is_model_folder, write_model_folder
 from trainables.share import usable_cores, within_share
-from trainables.signals import Wants
+from trainables.signals import Want, Wants
 from trainables.teachers.cache.fill import Filling, fill_cache
+from trainables.teachers.cache.largest import num_kept
 from trainables.teachers.cache.layout import key_of, key_parts, stored_as
 from trainables.teachers.cache.passes import Tick
 from trainables.teachers.cache.plan import Kept, Part, passes_on
@@ -121,13 +123,14 @@ class Taught:
         place: name or folder of the teacher, as every node finds it.
         dataset: `{"kind": ..., options}`.
         configs: of all trainings.
-        precision: of the cache.
+        precision, top_k: of the cache.
     """
 
     place: str
     dataset: Mapping[str, Any]
     configs: Sequence[Mapping[str, Any]]
     precision: str
+    top_k: int = 0
 
 
 def filled(taught: Taught, tasks: Tasks, *, say: Say) -> str:
@@ -140,15 +143,22 @@ def filled(taught: Taught, tasks: Tasks, *, say: Say) -> str:
 
     Raises:
         ResourceError: not enough disk.
+        RunError: the cache keeps the largest logits alone, and a training reads all of them.
     """
     teacher, data = load_teacher(taught.place), make_dataset(taught.dataset)
-    wants = _wants(teacher, taught, data.classes)
+    wants, whole = _wants(teacher, taught, data.classes)
     if not wants:
         return ""
+    if lacking := sorted(str(want) for want in whole if num_kept(teacher.offers[want], taught.top_k)):
+        raise RunError(
+            f"teacher_cache.top_k: the run has {taught.top_k}, and these trainings read {', '.join(lacking)} whole. Say how they "
+            "get that: --set teacher_cache.top_k=0, which keeps all, or --set teacher_cache.kind=live."
+        )
     split = prepare_split(teacher, data, "train", say)
     device = torch.device("cuda" if tasks.gpus else "cpu")
     kept = Kept(
         precision=taught.precision,
+        top_k=taught.top_k,
         data=data.fingerprint,
         passes=passes_on(device),
         told={"teacher": teacher.files.name, "data": str(taught.dataset["kind"]), "split": "train"},
@@ -169,13 +179,17 @@ def filled(taught: Taught, tasks: Tasks, *, say: Say) -> str:
     return str(folder)
 
 
-def _wants(teacher: Teacher, taught: Taught, classes: tuple[str, ...]) -> Wants:
-    """Return the signals that the trainings read of their teacher."""
-    found: Wants = frozenset()
+def _wants(teacher: Teacher, taught: Taught, classes: tuple[str, ...]) -> tuple[Wants, Wants]:
+    """Return the signals that the trainings read of their teacher, and those of them that somebody reads whole."""
+    found, whole = set[Want](), set[Want]()
     for config in taught.configs:
         plan = student_plan(config, teacher.around(classes), ()).training
         student = plan.on_meta()
         student.prepare_training(config["training"])
         losses, weights = build_losses(config, plan.offers, teacher.offers)
-        found |= DistillationStep(student, losses, weights=weights, blind=False).source_wants
-    return found
+        step = DistillationStep(student, losses, weights=weights, blind=False)
+        found |= step.source_wants
+        whole |= step.student_source.union(
+            *(one.needs.source - one.needs.shortened for one in losses.values())
+        )
+    return frozenset(found), frozenset(whole)

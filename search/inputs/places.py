@@ -20,6 +20,7 @@ from trainables.datasets import PLACES
 from trainables.datasets.cache_folder import STORAGE, cache_folder, stored_in
 from trainables.datasets.node_copies import NODE_COPIES, copied_to
 from trainables.families import PLACES as PLACES_OF_STUDENTS
+from trainables.tasks import PLACES as PLACES_OF_TASKS
 from trainables.teachers.naming import of_checkpoints, settled_name
 
 PATH_OPTIONS = PLACES  # of data sets
@@ -44,7 +45,7 @@ def _from_root(path: Any) -> Any:
 
 
 def settled_space(space: Space) -> Space:
-    """Return a space whose data, teacher and files of weights are named from the root, as its run folder keeps them.
+    """Return a space whose data, teacher and files of weights and tasks are named from the root, as its run folder keeps them.
 
     What is not there stays as typed, to be told as the user named it. Of several teachers or files the names stay, too: they
     are values that a candidate has; run.json keeps the teachers' places.
@@ -56,9 +57,26 @@ def settled_space(space: Space) -> Space:
     dataset = space.dataset.model_copy(update=there)
     student = _settled_student(space.student)
     baselines = {name: one.model_copy(update=_there(one.options)) for name, one in space.baselines.items()}
-    return space.model_copy(
-        update={"teacher": teacher, "dataset": dataset, "student": student, "baselines": baselines}
-    )
+    tasks = space.tasks and {name: _settled_task(name, options) for name, options in space.tasks.items()}
+    moved = {
+        "teacher": teacher,
+        "dataset": dataset,
+        "student": student,
+        "baselines": baselines,
+        "tasks": tasks,
+    }
+    return space.model_copy(update=moved)
+
+
+def _settled_task(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a task, the file that they name from the root where it is there."""
+    files = {option: options.get(option) for option in PLACES_OF_TASKS.get(name, ())}
+    there = {
+        option: str(settled(file))
+        for option, file in files.items()
+        if isinstance(file, str) and is_there(file)
+    }
+    return {**options, **there}
 
 
 def _settled_student(section: StudentSection) -> StudentSection:

@@ -149,8 +149,9 @@ def figures_path(teacher: Teacher, tasks: Mapping[str, Task], key: tuple[str, ..
 def figures_file(teacher: Teacher, tasks: Mapping[str, Task], key: tuple[str, ...]) -> str:
     """Return the name of the file that keeps metrics: a hash of all that decides them.
 
-    That is the teacher's weights, tokenizer and preprocessing; how pictures become pixels; each task with its options and
-    its version; data, split and amount; the versions of the evaluation and of torch; and the code of plug-ins among them.
+    That is the teacher's weights, tokenizer and preprocessing; how pictures become pixels; each task with its options, those
+    that this machine settles, the files that it reads, and its version; data, split and amount; the versions of the
+    evaluation and of torch; and the code of plug-ins among them.
     """
     code = foreign_code(teacher.blueprint.family, *map(type, tasks.values()))
     parts = {
@@ -161,7 +162,13 @@ def figures_file(teacher: Teacher, tasks: Mapping[str, Task], key: tuple[str, ..
         "preprocess": teacher.preprocess.to_dict(),
         "pixels": PIXELS_VERSION,
         "tasks": {
-            name: [type(task).__qualname__, task.version, str(task.config)] for name, task in tasks.items()
+            name: [
+                type(task).__qualname__,
+                task.version,
+                str(task.config),
+                *(one for one in (task.settled(), task.read()) if one),
+            ]
+            for name, task in tasks.items()
         },
         "pool": key,
         **({"code": code} if code else {}),

@@ -15,5 +15,7 @@ TASKS = Table(
         "vqa": "trainables.tasks.vqa:Vqa",
     },
 )
+PLACES = {"captioning": ("spice",), "vqa": ("answers",)}
+"""Task -> its options that name a file of the user's."""
 DEFAULT = ("retrieval", "vqa", "captioning", "classification")
 """Tasks of a space that names none, as far as teacher and data allow; the others are asked for by name."""

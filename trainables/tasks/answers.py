@@ -62,7 +62,8 @@ def official_accuracy(said: str, given: Sequence[str]) -> float:
 
 def heard(answer: str, given: Sequence[str]) -> list[str]:
     """Return the normalised answers to a question: of all people, or of ten alike where the data has one answer alone."""
-    return [normalised(one) for one in given] or [normalised(answer)] * PEOPLE
+    told = [normalised(one) for one in given or (answer,)]
+    return told if len(told) > 1 else told * PEOPLE
 
 
 def best_constant(questions: Iterable[Sequence[str]]) -> float:

@@ -83,6 +83,10 @@ class Task(ABC):
         """Return those options that were left to the machine which makes the task, as a job takes them to others."""
         return {}
 
+    def read(self) -> str:
+        """Return a digest of the files of the user's that its figures follow from, too; "" for none."""
+        return ""
+
     def remark(self) -> str | None:
         """Return what its options make of its figures, where a user should know; the plan says it. None for nothing."""
         return None

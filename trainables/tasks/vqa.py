@@ -1,5 +1,6 @@
 """Visual question answering."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -76,7 +77,7 @@ class Vqa(Task):
     wants: Wants = frozenset({ANSWERS})
     fields: frozenset[str] = frozenset({PIXELS, "question.ids", "question.targets"})
     losses: tuple[str, ...] = ("vqa",)
-    version = 2
+    version = 3
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -90,6 +91,12 @@ class Vqa(Task):
     def settled(self) -> dict[str, Any]:
         """Return where the list is."""
         return {"answers": str(self._file)} if self._decode == RANK and self._file else {}
+
+    def read(self) -> str:
+        """Return a digest of the list."""
+        if self._decode != RANK or self._file is None or self.machine_lack():
+            return ""
+        return hashlib.sha256(self._file.read_bytes()).hexdigest()
 
     def machine_lack(self) -> str | None:
         """Return why the list cannot be read here."""

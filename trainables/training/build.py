@@ -112,6 +112,14 @@ def prepare_split(teacher: Teacher, dataset: Dataset, name: str, progress: Progr
                 f"WARNING: of {cut:.0%} of the {noun} of {name} the end is not read: the teacher {teacher.files.name} reads "
                 f"{teacher.tokenizer.room} tokens of each. Texts that begin alike are then one and the same; give shorter ones"
             )
+    if teacher.tokenizer and teacher.tokenizer.answers:
+        cut = teacher.tokenizer.cut_questions_share(_probed(split.questions), _probed(split.answers))
+        if cut >= TOLD_CUT:
+            progress(
+                f"WARNING: of {cut:.0%} of the questions of {name} the beginning, or all, is not read: the teacher "
+                f"{teacher.files.name} reads {teacher.tokenizer.max_tokens - 2} tokens of question and answer together. Give "
+                "shorter answers"
+            )
     return EncodedSplit(split, teacher.tokenizer, teacher.preprocess, classes=dataset.classes)
 
 

@@ -144,7 +144,9 @@ def test_what_falls_again_behind_the_knee_is_no_saturation() -> None:
     unsure = [arm("2", [88.0, 92.0]) if one.name == "2" else one for one in arms]
     assert judged({"saturates": list("1234"), "at": "1"}, *unsure).outcome == UNDECIDED
     fallen = [arm(name, [level - 0.1, level + 0.1]) for name, level in zip("123", (80, 90, 85), strict=True)]
-    assert judged({"saturates": list("123"), "at": "2"}, *fallen).outcome == HOLDS, "nothing behind it is better"
+    assert judged({"saturates": list("123"), "at": "2"}, *fallen).outcome == HOLDS, (
+        "nothing behind it is better"
+    )
 
 
 def test_without_a_measurement_there_is_no_knee() -> None:

@@ -84,6 +84,12 @@ def test_retention_is_the_mean_over_tasks_of_shares_of_the_teacher() -> None:
     assert joint.gain(RANDOM).estimate == pytest.approx(44.75)
     assert not joint.gain(RANDOM).known, "one seed has no interval"
     assert (joint.share("params"), joint.share("flops"), joint.speedup) == pytest.approx((0.25, 0.2, 4.0))
+    models = [*finals()["models"]]
+    mine = next(one for one in models if one["candidate_id"])
+    mine["costs"] = {**mine["costs"], "teacher_latency_ms": 6 * mine["costs"]["latency_ms"]}
+    assert summarised(finals(models=models))[0].speedup == pytest.approx(6.0), (
+        "its teacher was timed beside it"
+    )
     assert tuned.tuned
     assert tuned.tasks[1].shares(STUDENT) == pytest.approx({0: 96.0})
     assert tuned.means(STUDENT) == {}, "not every task had a training of its own"

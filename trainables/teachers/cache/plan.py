@@ -157,7 +157,10 @@ def rows_of(first: int, behind: int, split: EncodedSplit) -> dict[str, np.ndarra
     """Return kind of row -> the rows about a range of pictures, those of texts in the order of their pictures."""
     found = {PICTURE: np.arange(first, behind, dtype=np.int64)}
     for kind, table in split.tables.items():
-        found[kind] = table.order[table.offsets[first] : table.offsets[behind]].astype(np.int64)
+        rows = table.order[table.offsets[first] : table.offsets[behind]].astype(np.int64)
+        found[kind] = rows[
+            np.diff(rows, prepend=-1) != 0
+        ]  # one that is drawn several times stands side by side, and is kept once
     return found
 
 

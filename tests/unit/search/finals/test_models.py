@@ -23,6 +23,20 @@ class Ran:
         return [{"form": models.FLOAT32}]
 
 
+def test_a_student_is_told_how_fast_its_teacher_was_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    subjects = dict.fromkeys(
+        [("a", ""), ("a", "one"), ("b", ""), ("b", "two")], SimpleNamespace(params=1, flops=2, size_mib=3)
+    )
+    monkeypatch.setattr(models, "_subjects", lambda plan: subjects)
+    monkeypatch.setattr(models, "static_costs", lambda subject: subject)
+    monkeypatch.setattr(models, "_target", lambda plan: Target())
+    found = [SimpleNamespace(latency_ms=value, spread_ms=0.0) for value in (8.0, 2.0, 9.0, 3.0)]
+    tasks: Any = SimpleNamespace(run=lambda *asked: found)
+    rows = models.model_rows(None, tasks, samples=1, say=lambda line: None)  # type: ignore[arg-type]
+    told = {row["candidate_id"]: row["costs"].get("teacher_latency_ms") for row in rows}
+    assert told == {"": None, "one": 8.0, "two": 9.0}
+
+
 def test_a_student_that_reads_its_teacher_has_no_forms_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     subjects = {
         ("teacher", ""): SimpleNamespace(reads=None, params=90),

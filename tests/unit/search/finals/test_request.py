@@ -9,7 +9,7 @@ import spaces
 from search.arguments import parse
 from search.finalise import _parser, _request
 from search.finals.recipe import changed
-from search.finals.request import Request, domain_settings, final_tasks, settings_of
+from search.finals.request import Request, domain_settings, final_size, final_tasks, settings_of
 from spaces.errors import RunError, StudentSearchError
 from spaces.load import read_recipe
 from tests.unit.trainables.small import candidate_config
@@ -47,14 +47,26 @@ def everything(task: Task) -> None:
 
 
 def test_tasks_are_measured_as_papers_do_unless_somebody_says_otherwise() -> None:
-    own = {"retrieval": {}, "vqa": {}, "captioning": {"decode": "beam", "beams": 5}}
+    own = {"retrieval": {}, "vqa": {}, "captioning": {"decode": "beam", "beams": 5, "tokenizer": "plain"}}
     assert final_tasks(request_of(), own, everything)[0] == {
         "retrieval": {"rerank": 32},
         "vqa": {"decode": "generate"},
-        "captioning": {"decode": "beam", "beams": 5},
+        "captioning": {"decode": "beam", "beams": 5, "tokenizer": "plain"},
     }
     asked = request_of(tasks=("retrieval",), settings=("tasks.retrieval.rerank=8", "training.lr=1e-3"))
     assert final_tasks(asked, own, everything) == ({"retrieval": {"rerank": 8}}, [])
+
+
+def test_what_is_left_to_a_machine_is_settled_before_others_measure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = {"captioning": {}, "vqa": {"decode": "rank", "answers": "answers.txt"}}
+    for java, tokenizer in ((None, "plain"), ("/usr/bin/java", "ptb")):
+        monkeypatch.setattr("trainables.tasks.caption_metrics.shutil.which", lambda name, found=java: found)
+        found, _ = final_tasks(request_of(), own, everything)
+        assert found["captioning"] == {"decode": "beam", "tokenizer": tokenizer}
+        assert found["vqa"]["answers"] == str(tmp_path / "answers.txt")
 
 
 def test_options_that_every_task_has_are_none_that_somebody_chose() -> None:
@@ -123,12 +135,44 @@ def test_what_is_wrong_is_told_of_the_form_in_which_finals_measure() -> None:
 @pytest.mark.parametrize("name", ["scenes,variant=harder,variant=plain", "jsonl:a.jsonl,file=b.jsonl"])
 def test_an_option_of_other_data_stands_once(name: str) -> None:
     with pytest.raises(RunError, match=r"(variant|file) stands twice; allowed: each option once"):
-        domain_settings(name)
-    assert domain_settings("scenes,variant=harder,seed=3") == {
+        domain_settings(name, {})
+    assert domain_settings("scenes,variant=harder,seed=3", {"kind": "scenes", "variant": "plain"}) == {
         "kind": "scenes",
         "variant": "harder",
         "seed": 3,
     }
+
+
+def test_other_data_of_the_same_kind_is_read_as_the_students_read_their_own() -> None:
+    own = {"kind": "prepared", "root": "a", "text": "plain", "max_words": 30, "answers": "drawn"}
+    assert domain_settings("prepared:b", own) == {
+        "kind": "prepared",
+        "root": "b",
+        "text": "plain",
+        "max_words": 30,
+    }
+    assert domain_settings("prepared:b,text=as_is", own)["text"] == "as_is"
+    assert domain_settings("jsonl:b", own) == {"kind": "jsonl", "file": "b"}
+
+
+def test_how_much_is_measured_is_told_and_may_be_set() -> None:
+    own = {"images": 1000, "captions_per_image": 1, "questions_per_image": 2}
+    assert final_size(request=request_of(), own=own, split="test") == (
+        own,
+        "measured on 1,000 pictures of the test split, or all of fewer, with 1 caption and 2 questions of each; otherwise: "
+        "--set evaluation.images=N evaluation.captions_per_image=N",
+    )
+    asked = request_of(settings=("evaluation.images=5000", "evaluation.captions_per_image=5"))
+    assert final_size(request=asked, own=own, split="test")[0] == {
+        **own,
+        "images": 5000,
+        "captions_per_image": 5,
+    }
+    for wrong in ("evaluation.images=0", "evaluation.pictures=5", "evaluation.images=many"):
+        with pytest.raises(
+            RunError, match=r"--set, --recipe: (evaluation\.)?(images|pictures): got .*allowed: "
+        ):
+            final_size(request=request_of(settings=(wrong,)), own=own, split="test")
 
 
 def test_settings_are_read_as_in_a_space() -> None:

@@ -1,14 +1,22 @@
 """A teacher of random weights: as large as another one, and nothing of it."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from search.finals.teachers import random_teacher, write_initial
-from tests.unit.trainables.small import make_job, silent, write_teacher
+from search.finals.teachers import Taught, filled, random_teacher, write_initial
+from spaces.errors import RunError
+from tests.unit.trainables.small import SCENES, candidate_config, make_job, silent, write_teacher
 from tests.unit.trainables.teachers.blip.asked import save_class
+from tests.unit.trainables.teachers.cache.caches import parts
 from trainables.datasets.cache_folder import stored_in
+from trainables.losses.base import Needs
+from trainables.losses.logits.token_logits import LOOKS_AT, TokenLogits
+from trainables.signals import Want
+from trainables.teachers.cache.part_file import PartFile
 from trainables.teachers.loading import load_teacher
 from trainables.training import checkpoint
 from trainables.training.build import build_step
@@ -62,3 +70,39 @@ def test_a_student_of_it_begins_with_what_it_inherits_of_its_own_teacher(tmp_pat
     own, _ = build_step(job.config, teacher, seed=job.seed + seed)
     model, _ = checkpoint.load_model(tmp_path / "initial")
     assert all(torch.equal(own.student.state_dict()[name], one) for name, one in model.state_dict().items())
+
+
+class Inline:
+    """Does in this process what goes to a cluster."""
+
+    gpus = 0.0
+
+    def run_all(self, function: Any, orders: Any, *, single: bool) -> Any:
+        """Yield what becomes of each call."""
+        for order in orders:
+            value = function(*order)
+            yield SimpleNamespace(result=lambda value=value: value)
+
+
+def test_logits_are_kept_as_the_run_kept_them_unless_a_training_reads_them_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_teacher(tmp_path / "teacher")
+    config = candidate_config() | {"losses": {"lm_logit": {"weight": 1.0}}}
+    (tmp_path / "storage").mkdir()
+    tasks: Any = Inline()
+    with stored_in(str(tmp_path / "storage")):
+        taught = Taught(
+            place=str(tmp_path / "teacher"), dataset=SCENES, configs=[config], precision="float16", top_k=4
+        )
+        folder = filled(taught, tasks, say=silent)
+        shapes = {PartFile(path).arrays["decoder.logits"].shape[-1] for path in parts(Path(folder))}
+        assert shapes == {4}
+        want = frozenset({Want(LOOKS_AT["lm_logit"][0], "logits")})
+        monkeypatch.setattr(
+            TokenLogits, "needs_of", classmethod(lambda cls, config, ends: Needs(student=want, source=want))
+        )
+        with pytest.raises(
+            RunError, match=r"top_k: the run has 4, and these trainings read decoder\.logits whole"
+        ):
+            filled(taught, tasks, say=silent)

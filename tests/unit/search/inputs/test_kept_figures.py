@@ -21,7 +21,9 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Teacher:
     return load_teacher(str(write_teacher(tmp_path_factory.mktemp("teacher") / "small")))
 
 
-def test_each_part_of_the_key_makes_another_file(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_part_of_the_key_makes_another_file(
+    teacher: Teacher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     tasks = make_tasks({"retrieval": {}, "vqa": {}})
     first = figures_file(teacher, tasks, KEY)
     assert figures_file(copy.copy(teacher), make_tasks({"retrieval": {}, "vqa": {}}), KEY) == first
@@ -48,6 +50,17 @@ def test_each_part_of_the_key_makes_another_file(teacher: Teacher, monkeypatch: 
         with monkeypatch.context() as patch:  # of a plug-in
             patch.setattr(made, attribute, type(ours.__name__, (ours,), {"__module__": module}))
             names.append(figures_file(teacher, tasks, KEY))
+    listed = make_tasks({"vqa": {"decode": "rank", "answers": str(tmp_path / "answers.txt")}})
+    for answers in ("red\n", "blue\n", None):
+        if answers is None:
+            (tmp_path / "answers.txt").unlink()
+        else:
+            (tmp_path / "answers.txt").write_text(answers)
+        names.append(figures_file(teacher, listed, KEY))
+    for java in (None, "/usr/bin/java"):  # which decides the tokeniser of captions that are said whole
+        with monkeypatch.context() as patch:
+            patch.setattr("trainables.tasks.caption_metrics.shutil.which", lambda name, found=java: found)
+            names.append(figures_file(teacher, make_tasks({"captioning": {"decode": "beam"}}), KEY))
     for name in ("VERSION", "PIXELS_VERSION", "torch.__version__"):
         with monkeypatch.context() as patch:
             patch.setattr(f"search.inputs.teacher_figures.{name}", "99")

@@ -55,6 +55,14 @@ def test_paths_in_a_space_are_kept_from_the_root(tmp_path: Path) -> None:
     assert found.teacher == str(tmp_path / "teach")
     assert found.dataset.kind == "jsonl"
     assert space.dataset.options["file"] == "pairs.jsonl"
+    Path("answers.txt").write_text("red\n")
+    options = [
+        "tasks={vqa: {decode: rank, answers: answers.txt}, captioning: {decode: beam, spice: none.jar}}"
+    ]
+    assert settled_space(load_space("tiny.yaml", options)).tasks == {
+        "vqa": {"decode": "rank", "answers": str(tmp_path / "answers.txt")},
+        "captioning": {"decode": "beam", "spice": "none.jar"},
+    }
     assert settled_space(found) == found
     assert (
         load_space("tiny.yaml", ["dataset.file=none.jsonl"]).dataset

@@ -72,6 +72,7 @@ def test_leave_one_out_over_ten_people_by_hand() -> None:
 
 def test_one_reference_counts_as_if_all_had_given_it() -> None:
     assert official_accuracy("3", heard("three", ())) == 1.0
+    assert official_accuracy("3", heard("two", ("three",))) == 1.0, "prepared data tells the one in a list"
     assert official_accuracy("red", heard("blue", ("Red", "red.", "a red", "blue"))) == pytest.approx(
         (3 * 2 / 3 + 1) / 4
     )

@@ -22,11 +22,14 @@ from trainables.datasets.prepare.listing import MOST_PROBED, Asked, Lister
 
 WORDS_OF_SPLITS = {
     "train": "train",
+    "training": "train",
+    "restval": "train",  # Karpathy and Fei-Fei 2015: what COCO's validation pictures add to training
     "val": "val",
     "validation": "val",
     "valid": "val",
     "dev": "val",
     "test": "test",
+    "testing": "test",
 }
 IMAGE_COLUMNS = ("image", "filepath", "file", "path", "image_path", "file_name", "filename")
 CAPTION_COLUMNS = ("caption", "captions", "title", "text")

@@ -104,6 +104,16 @@ def test_parquet_with_pictures_inside_or_named(tmp_path: Path, how: str) -> None
     assert captions(tmp_path / "out", "val") == ["picture 4", "again", "picture 5", "again"]
 
 
+def test_a_table_may_use_karpathys_word_for_what_is_trained_on_too(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "own", 4)
+    splits = ["train", "restval", "val", "testing"]
+    table = pa.table({"image": [f"{one}.jpg" for one in range(4)], "caption": splits, "split": splits})
+    pq.write_table(table, root / "all.parquet")
+    assert public.prepare("parquet", root, tmp_path / "out") == 0
+    found = {split: captions(tmp_path / "out", split) for split in ("train", "val", "test")}
+    assert found == {"train": ["train", "restval"], "val": ["val"], "test": ["testing"]}
+
+
 def test_a_folder_with_texts_beside_pictures(tmp_path: Path) -> None:
     root = tmp_path / "own"
     for number, split in enumerate(("train", "train", "val")):

@@ -1,6 +1,7 @@
 """The teacher cache says what the live teacher says."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from spaces.errors import TeacherError
 from tests.unit.trainables.small import (
     CPU,
     EPS,
+    SCENES,
     assert_near,
     silent,
 )
@@ -24,12 +26,15 @@ from tests.unit.trainables.teachers.cache.caches import (
     pick,
 )
 from trainables.datasets.encoded import EncodedSplit
+from trainables.preprocess import Framing
 from trainables.signals import Batch, Signals, Want, Wants
 from trainables.teachers.cache import passes
 from trainables.teachers.cache.contents import read_contents
 from trainables.teachers.cache.fill import build_cache
+from trainables.teachers.cache.layout import parts_of
 from trainables.teachers.cache.part_file import PartFile
 from trainables.teachers.teacher import Teacher
+from trainables.training.build import make_dataset
 
 
 def test_every_want_equals_the_live_teacher(
@@ -91,6 +96,24 @@ def test_texts_are_as_long_as_those_of_the_batch(
         lengths = [size for axis, size in zip(offer.axes, value.shape[1:], strict=True) if axis == "T"]
         assert all(length == batch[offer.mask].shape[1] for length in lengths)
     assert found[Want("text", "hidden", 0)].shape[1] < split.tables["caption"].ids.shape[1]
+
+
+def test_questions_that_are_drawn_several_times_are_kept_once(
+    owner: Teacher, split: EncodedSplit, tmp_path: Path
+) -> None:
+    told = make_dataset(SCENES).split("train", framing=Framing(64), progress=silent)
+    times = 1 + np.arange(len(told.questions)) % 3
+    drawn = EncodedSplit(replace(told, question_times=times), owner.tokenizer, owner.preprocess)
+    want = Want("answer", "logits")
+    build_cache(tmp_path, owner, drawn, frozenset({want}), precision="float32", progress=silent)
+    kept = sorted(row for path in parts(tmp_path) for row in PartFile(path).rows["question"].tolist())
+    assert kept == list(range(len(told.questions)))
+    images = drawn.tables["question"].images[[5, 0, 7]]
+    batch = drawn.batch({"picture": images, "question": np.array([5, 0, 7])}, CPU)
+    assert_near(pick(opened(tmp_path, owner), batch, want), pick(owner, batch, want))
+    assert parts_of(owner, drawn) != parts_of(owner, split), (
+        "an earlier version kept each as often as it is drawn"
+    )
 
 
 def test_a_picture_without_question_has_zeros(owner: Teacher, split: EncodedSplit, folder: Path) -> None:
