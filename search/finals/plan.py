@@ -29,6 +29,7 @@ from search.finals.lines import (
 from search.finals.recipe import (
     Around,
     changed,
+    fed,
     for_task,
     lasting,
     undistilled,
@@ -304,7 +305,9 @@ class _Planning:
         check_tasks(tasks, teacher, fields)
         check_able(trial, tasks, student.offers)
         around = Around(student=student.offers, teacher=teacher.offers, fields=fields, tasks=tasks)
-        final_config, added = with_task_losses(changed(job.config, self._settings), around)
+        config, unfed = fed(changed(job.config, self._settings), around)
+        self._notes += [f"{trial.candidate_id}: {one}" for one in unfed]
+        final_config, added = with_task_losses(config, around)
         if added:
             self._notes.append(
                 f"{trial.candidate_id}: nothing in its losses trains what {', '.join(added)} looks at; it comes with weight 1, "

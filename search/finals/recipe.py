@@ -10,7 +10,7 @@ from spaces.errors import PluginError, RunError
 from spaces.plugins import resolve
 from trainables.configs import made_config, plain
 from trainables.losses import LOSSES
-from trainables.losses.base import Ends, Needs, data_lack, student_lack
+from trainables.losses.base import ADVICE, Ends, Needs, data_lack, reading_lack, source_lack, student_lack
 from trainables.signals import Offers, modes
 from trainables.tasks.base import Task
 from trainables.training.build import loss_config
@@ -53,6 +53,27 @@ def changed(config: Mapping[str, Any], settings: Iterable[tuple[tuple[str, ...],
     except PluginError as error:
         raise RunError(f"--set, --recipe: {error}") from error
     return made
+
+
+def fed(config: Mapping[str, Any], around: Around) -> tuple[Config, list[str]]:
+    """Return a config without the losses that teacher or data cannot feed, and a sentence on each: as in a search, whose losses a
+    recipe may bring back.
+
+    Raises:
+        RunError: none is left.
+    """
+    kept, told = {}, []
+    for name, options in config["losses"].items():
+        needs = _needs(name, options, around)
+        offers = {**around.student, **around.teacher}
+        lack = source_lack(needs, _ends(name, around)) or reading_lack(needs, offers, around.fields)
+        if lack and options.get("weight"):
+            told.append(f"loss {name} is left out: it {lack.removesuffix(ADVICE).rstrip(' .')}")
+        else:
+            kept[name] = options
+    if told and not any(options.get("weight") for options in kept.values()):
+        raise RunError(f"--set, --recipe: no loss is left to train by. {'; '.join(told)}. Give others.")
+    return {**config, "losses": kept}, told
 
 
 def with_task_losses(config: Mapping[str, Any], around: Around) -> tuple[Config, list[str]]:

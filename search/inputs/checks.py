@@ -14,7 +14,7 @@ from spaces.objectives import COSTS
 from spaces.plugins import resolve
 from spaces.schema import Space
 from trainables.losses import LOSSES
-from trainables.losses.base import ADVICE, Ends, Loss, data_lack, missing, source_lack
+from trainables.losses.base import ADVICE, Ends, Loss, missing, reading_lack, source_lack
 from trainables.signals import CLASS, Offers
 from trainables.tasks import DEFAULT, TASKS
 from trainables.tasks.base import Task
@@ -213,12 +213,7 @@ def data_lacks(space: Space, teacher: Offers, fields: Collection[str]) -> dict[s
     found: dict[str, str] = {}
     for name, kind, config in loss_configs(space):
         needs = kind.needs_of(config, Ends(name=name, student=teacher, source=teacher))
-        kinds = {teacher[want].rows for want in needs.student | needs.source if want in teacher}
-        texts = {f"{rows}.ids" for rows in kinds} & {"caption.ids", "question.ids"}
-        lacking = sorted(texts - set(fields))
-        if reason := data_lack(needs, fields) or (
-            f"needs {', '.join(lacking)}, which not every split of this data has." if lacking else None
-        ):
+        if reason := reading_lack(needs, teacher, fields):
             found[name] = reason
     return found
 

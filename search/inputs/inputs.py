@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
-from search.inputs.capability import BLIND, GUESSING, caveat
+from search.inputs.capability import BLIND, GUESSING, caveat, untrained
 from search.inputs.checks import check_capable, check_measurable, left_out
 from search.inputs.completed import completed
 from search.inputs.gathering import Agree, Opening, dataset_settings, fingerprints, gather
@@ -105,12 +105,14 @@ class Inputs:
         """
         space, found = self.space, left_out(self.space, self.students, unread)
         self.left_out, self._left_out_of = dict(found.everywhere), found.of_teachers
-        self.notes += found.notes
-        self.notes += [
+        points = start_points_naming(space, self.left_out)
+        told = [
             f"start point {number} names a loss that is left out; the rest of it is taken"
-            for number in start_points_naming(space, self.left_out)
+            for number in points
         ]
+        self.notes += [*found.notes, *told]
         self.space = without_losses(space, self.left_out)
+        self.notes += untrained(self.space, self.students, self.dataset)
 
     @property
     def teacher(self) -> Teacher:

@@ -111,8 +111,10 @@ def _target(inputs: Inputs) -> str:
 def _teacher_outputs(space: Space) -> str:
     """Return how trials get what the teachers say."""
     how = space.teacher_cache
+    live_pixels = space.dataset.options.get("pixels") == "live"
     if how.kind == "live":
-        return "teacher outputs live"
+        unused = "; --node-copies has nothing to copy: pictures, too, are read where they lie (dataset.pixels: live)"
+        return f"teacher outputs live{unused if node_copies() and live_pixels else ''}"
     few = f", of logits over a vocabulary the {how.top_k} largest (teacher_cache.top_k)" if how.top_k else ""
     where = node_copies() and f", read from copies in {node_copies()} on each node (--node-copies)"
     where = where or ", read where they lie (--node-copies DIR keeps copies on each node)"

@@ -3,14 +3,14 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from spaces.errors import ShapeError, TeacherError
 from trainables.losses.options import require_between
-from trainables.signals import NOTHING, Batch, Offers, Signals, Wants
+from trainables.signals import NOTHING, TEXTS, Batch, Offers, Signals, Wants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +165,19 @@ def data_lack(needs: Needs, fields: Collection[str]) -> str | None:
     """Return why this data cannot feed the loss, or None."""
     lacking = sorted(needs.fields - set(fields))
     return f"needs {', '.join(lacking)}, which not every split of this data has." if lacking else None
+
+
+def reading_lack(needs: Needs, offers: Offers, fields: Collection[str]) -> str | None:
+    """Return why this data cannot feed the loss, or None, by the texts, too, that models read for what it looks at.
+
+    Args:
+        needs: of the loss.
+        offers: of teacher and student: of which rows their signals are.
+        fields: of the data.
+    """
+    rows = {offers[want].rows for want in needs.student | needs.source if want in offers}
+    texts = {f"{kind}.ids" for kind in rows & TEXTS}
+    return data_lack(replace(needs, fields=needs.fields | texts), fields)
 
 
 def missing(wants: Wants, offers: Offers) -> str:

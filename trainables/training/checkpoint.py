@@ -89,7 +89,8 @@ def set_random_state(state: dict[str, Any]) -> None:
     np.random.set_state((kind, np.asarray(keys).astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        # of as many as are here: where it was saved there may have been more, which nothing of this training hangs on
+        torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
 
 
 def without_training(state: Mapping[str, Any]) -> dict[str, Any]:

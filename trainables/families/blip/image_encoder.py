@@ -112,6 +112,10 @@ class ImageEncoder(nn.Module):
         if torch.is_autocast_enabled(kind):  # rounded as the product would, before it is put in order
             images = images.to(torch.get_autocast_dtype(kind))
         (_, channels, side, _), size = images.shape, weight.shape[-1]
-        grid = images.unflatten(3, (side // size, size)).unflatten(2, (side // size, size))
+        count = side // size
+        seen = images[
+            ..., : count * size, : count * size
+        ]  # a rest that fills no patch is not seen, as by the convolution
+        grid = seen.unflatten(3, (count, size)).unflatten(2, (count, size))
         rows = grid.permute(0, 2, 4, 1, 3, 5).reshape(len(images), -1, channels * size * size)
         return functional.linear(rows, weight.flatten(1), bias)

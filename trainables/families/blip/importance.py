@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trainables.families.blip.architecture import BlipArchitecture
 from trainables.families.blip.offers import IMAGE_TOKENS
 from trainables.families.blip.text_network import AttentionBlock, TextLayer, TraceLayers
-from trainables.signals import CAPTION, QUESTION, Batch, Offers, Want, Wants
+from trainables.signals import CAPTION, PICTURE, PIXELS, QUESTION, STATEMENT, Batch, Offers, Want, Wants
 
 CHANNELS, NEURONS, HEADS, VALUES, QUERIES, KEYS = (
     "channels",
@@ -69,13 +69,26 @@ def measured_importance(model: Any, batches: Iterable[Batch]) -> dict[str, Tenso
         batches: of pairs, on the model's device; the same batches give the same to the bit.
     """
     sums, wants = _Sums(), _passes(model.architecture, model.offers(model.architecture))
+    pictures = {want.mode for want in wants} == {"image"}
     with _watched(model, sums):
-        for batch in batches:
+        for given in batches:
+            batch = given if pictures else _captioned(given, model.architecture)
             sums.mask = batch.fields.get("caption.mask")
             said = model(batch, wants)
-            if model.architecture.has_answerer and {want.mode for want in wants} == {"image"}:
+            if model.architecture.has_answerer and pictures:
                 _read_texts(model, batch, said[IMAGE_TOKENS], sums)
     return sums.means()
+
+
+def _captioned(batch: Batch, a: BlipArchitecture) -> Batch:
+    """Return pictures with the texts that they have, as captions without a prompt: all passes then read the same tokens."""
+    kind = next(one for one in (CAPTION, STATEMENT, QUESTION) if f"{one}.ids" in batch)
+    there = batch.rows[kind] >= 0
+    ids = batch[f"{kind}.ids"][there].clone()
+    if kind == QUESTION:  # which begins as a decoder does
+        ids[:, 0] = a.vocabulary.cls
+    fields = {PIXELS: batch[PIXELS][there], "caption.ids": ids, "caption.mask": batch[f"{kind}.mask"][there]}
+    return Batch(fields=fields, rows={PICTURE: batch.rows[PICTURE][there], CAPTION: batch.rows[kind][there]})
 
 
 def _read_texts(model: Any, batch: Batch, tokens_BPD: Tensor, sums: _Sums) -> None:

@@ -51,10 +51,14 @@ def bare_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def common_tokens(tokens: Sequence[str], vocabulary: Mapping[str, int]) -> dict[int, int]:
-    """Return id in the teacher's tokenizer -> id in the other one, of tokens that both have."""
-    found = {}
+    """Return id in the teacher's tokenizer -> id in the other one, of tokens that both have.
+
+    Where the other one marks what begins a word and the teacher's does not, the bare token is what stands inside of words.
+    """
+    found, marks = {}, any(token.startswith(BEGINNINGS[1:]) for token in tokens)
+    order = BEGINNINGS if marks else (*BEGINNINGS[1:], BEGINNINGS[0])
     for number, token in enumerate(tokens):
-        theirs = next((vocabulary[one + token] for one in BEGINNINGS if one + token in vocabulary), None)
+        theirs = next((vocabulary[one + token] for one in order if one + token in vocabulary), None)
         if token and theirs is not None:
             found[number] = theirs
     return found

@@ -8,7 +8,7 @@ from torch import Tensor
 from trainables.losses.agreement import require_one_meaning, require_same_shape
 from trainables.losses.base import Ends, Loss, Needs
 from trainables.losses.divergence import softened_divergence
-from trainables.losses.logits.tokens import predicted
+from trainables.losses.logits.tokens import WEIGHT, predicted
 from trainables.losses.options import require_positive
 from trainables.losses.picking import picked
 from trainables.losses.reduction import global_mean
@@ -56,7 +56,7 @@ class TokenLogits(Loss):
         return Needs(student=want, source=want, fields=fields, shortened=want)
 
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
-        """Return the mean over the predicted tokens of all workers, in nats x squared temperature.
+        """Return the mean over the predicted tokens of all workers, by their question's weight, in nats x squared temperature.
 
         Raises:
             ShapeError: the two models were given other texts or another padding.
@@ -64,4 +64,7 @@ class TokenLogits(Loss):
         real = predicted(batch, self.rows)
         mine, theirs = student[self.want], source[self.want]
         require_same_shape(self.want, mine, theirs)
-        return global_mean(softened_divergence(picked(mine, real), picked(theirs, real), self.temperature))
+        values_n = softened_divergence(picked(mine, real), picked(theirs, real), self.temperature)
+        if self.rows == QUESTION and WEIGHT in batch:
+            values_n = values_n * batch[WEIGHT][real[0]]
+        return global_mean(values_n)

@@ -75,7 +75,9 @@ class Interactive(Loss):
         taught_image_BF, taught_text_BF = gather_rows(
             source[IMAGE].detach().float(), source[TEXT].detach().float()
         )
-        targets_BB, scale = positives(batch), self.scale.clamp(max=-math.log(SHARPEST)).exp()
+        with torch.no_grad():  # in place, as CLIP does: a clamp in the graph would stop its gradient
+            self.scale.clamp_(max=-math.log(SHARPEST))
+        targets_BB, scale = positives(batch), self.scale.exp()
         to_text_BB = self._projected(IMAGE.mode, image_BE) @ taught_text_BF.T * scale
         to_image_BB = self._projected(TEXT.mode, text_BE) @ taught_image_BF.T * scale
         found = functional.cross_entropy(to_text_BB, targets_BB) + functional.cross_entropy(

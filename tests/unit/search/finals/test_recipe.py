@@ -1,5 +1,6 @@
 """What finalists are trained on: their own losses, what their tasks ask for beside them, and those of one task alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from search.finals.recipe import (
     Around,
     changed,
+    fed,
     for_task,
     lasting,
     undistilled,
@@ -42,6 +44,28 @@ def test_matching_is_trained_where_captions_are_to_be_re_ranked_and_nothing_trai
     assert added == ["itm"], "the teacher teaches embeddings and captions already"
     assert weights(made) == weights(config) | {"itm": 1.0}
     assert with_task_losses(config, around(retrieval={}, captioning={})) == (config, [])
+
+
+def test_losses_that_data_or_teacher_cannot_feed_are_left_out_and_told() -> None:
+    """A recipe brings back what the search had left out."""
+    config = losses(itc=0.3, itm=1.0, lm_logit=20.0, answer_logit=20.0, decoder_hidden=3.0, vqa=0.0)
+    captions = replace(around(retrieval={}, captioning={}), fields=frozenset(fields_of([PICTURE, CAPTION])))
+    made, told = fed(config, captions)
+    assert set(made["losses"]) == set(config["losses"]) - {"answer_logit"}
+    assert told == [
+        "loss answer_logit is left out: it needs question.ids, question.targets, which not every split of this data has"
+    ]
+    deaf = {want: offer for want, offer in OFFERS.items() if want.mode not in ("decoder", "answer")}
+    made, told = fed(config, replace(captions, teacher=deaf))
+    assert set(weights(made)) == {"itc", "itm"}
+    assert [one.split()[1] for one in told] == ["lm_logit", "answer_logit", "decoder_hidden"]
+    assert (
+        told[0]
+        == "loss lm_logit is left out: it needs decoder.logits of the teacher, which this one does not have"
+    )
+    assert fed(config, around(vqa={})) == (config, [])
+    with pytest.raises(RunError, match=r"no loss is left to train by\. loss answer_logit"):
+        fed(losses(answer_logit=1.0), captions)
 
 
 def test_a_task_that_nothing_trains_brings_its_loss() -> None:

@@ -15,6 +15,7 @@ from search.reporting.plan import describe, plan_lines
 from spaces.errors import SpaceError
 from spaces.load import dump_space, load_space
 from tests.unit.search.earlier_run import DEFAULTS, SPACE, load_recorder
+from trainables.datasets.node_copies import copied_to
 from trainables.losses.base import Ends, Loss
 from trainables.losses.features.embedding import Embedding
 from trainables.signals import Want
@@ -47,6 +48,30 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(file: Path, *changes: str) -> Inputs:
     data = f"dataset={{kind: jsonl, file: {file.parent / 'pairs.jsonl'}}}"
     return Inputs(load_space(file, [data, *changes]), say=lambda line: None)
+
+
+def test_a_task_that_none_of_the_losses_trains_is_told(file: Path) -> None:
+    alone = (
+        "losses={image_embedding: {weight: 1}, text_embedding: {weight: 1}}",
+        "tasks=[retrieval, captioning]",
+    )
+    told = [line for line in made(file, *alone).notes if line.startswith("WARNING")]
+    assert told == [
+        "WARNING: none of the losses trains what captioning looks at, so that its figures are chance. Add "
+        "--set losses.lm.weight=1, or leave captioning out of the tasks"
+    ]
+    for loss in ("lm", "lm_logit"):
+        more = f"losses={{text_embedding: {{weight: 1}}, {loss}: {{weight: {{choice: [0, 1]}}}}}}"
+        assert not [line for line in made(file, more, alone[1]).notes if "none of the losses trains" in line]
+
+
+def test_node_copies_that_have_nothing_to_copy_are_told(file: Path, tmp_path: Path) -> None:
+    live = made(file, "teacher_cache.kind=live")
+    with copied_to(str(tmp_path)):
+        assert not [line for line in describe(live) if "nothing to copy" in line], "pictures have a copy"
+        options = live.space.dataset.model_copy(update={"pixels": "live"})
+        live.space = live.space.model_copy(update={"dataset": options})
+        assert [line for line in describe(live) if "--node-copies has nothing to copy" in line]
 
 
 def test_losses_about_questions_are_no_dimensions_of_data_without_any(file: Path) -> None:

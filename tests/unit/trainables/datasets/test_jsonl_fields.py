@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.trainables.datasets.own_data import Row, dataset, error_of, good, read, rows_of, write
 from trainables.datasets.jsonl_fields import NOTED, Fields
+from trainables.signals import QUESTION
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +104,13 @@ def test_copies_of_a_picture_in_two_splits_are_counted_and_one_pair_is_named(tmp
 
 def test_pictures_that_differ_leak_nothing(tmp_path: Path) -> None:
     assert dataset(write(tmp_path, [*rows_of(tmp_path, {"train": 2, "val": 1})])).remarks() == []
+
+
+def test_questions_that_some_split_lacks_are_told_to_be_unused(tmp_path: Path) -> None:
+    rows: list[Any] = good(tmp_path)
+    asked = [
+        row | ({"question": "what ?", "answer": "it"} if row["split"] == "train" else {}) for row in rows
+    ]
+    data = dataset(write(tmp_path, asked))
+    assert QUESTION not in data.kinds
+    assert data.remarks() == ["WARNING: questions are not used: no picture of val has one"]

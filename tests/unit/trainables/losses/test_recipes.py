@@ -135,7 +135,12 @@ def test_the_temperature_of_interactive_contrast_is_learned_and_does_not_fall_wi
     batch, loss = make_batch(), build("interactive")
     with torch.no_grad():
         loss.get_parameter("scale").fill_(50.0)
-    assert loss(make_signals(STUDENT, batch), make_signals(TEACHER, batch), batch).isfinite()
+    value = loss(make_signals(STUDENT, batch), make_signals(TEACHER, batch), batch)
+    assert value.isfinite()
+    value.backward()
+    scale = loss.get_parameter("scale")
+    assert scale.item() == pytest.approx(-np.log(0.01), rel=CLOSE)
+    assert float(scale.grad) != 0, "it may rise again"  # type: ignore[arg-type]
     for temperature in (0.0, 0.009, 1.5):
         with pytest.raises(PluginError, match="temperature: got"):
             build("interactive", temperature=temperature)

@@ -5,7 +5,15 @@ import torch
 from torch import Tensor
 
 from spaces.errors import DatasetError, PluginError
-from tests.unit.trainables.losses.factory import EPS, STUDENT, build, make_batch, make_signals, with_fields
+from tests.unit.trainables.losses.factory import (
+    EPS,
+    STUDENT,
+    TEACHER,
+    build,
+    make_batch,
+    make_signals,
+    with_fields,
+)
 from trainables.losses.logits.itm import LABELS, LOGITS
 from trainables.losses.logits.tokens import Lm, Vqa
 from trainables.losses.similarity.contrast import IMAGE, TEMPERATURE, TEXT
@@ -104,6 +112,19 @@ def test_answering_weighs_questions_and_divides_by_their_number() -> None:
     batch.fields["question.weight"] = torch.tensor(weights)
     value = build("vqa")(mine, NOBODY, batch)
     assert value.item() == pytest.approx(total / len(weights), rel=1e-5)
+
+
+def test_a_teachers_answers_are_weighed_like_true_ones() -> None:
+    batch = make_batch()
+    mine, theirs = make_signals(STUDENT, batch), make_signals(TEACHER, batch, seed=2)
+    weights, total, tokens = [1.0, 0.2, 0.2, 1.0, 0.5][: len(batch["question.ids"])], 0.0, 0
+    for row, position in batch["question.targets"].nonzero().tolist():
+        said, taught = (one[ANSWERS][row, position].double().log_softmax(-1) for one in (mine, theirs))
+        total += weights[row] * (taught.exp() * (taught - said)).sum().item()
+        tokens += 1
+    batch.fields["question.weight"] = torch.tensor(weights)
+    value = build("answer_logit")(mine, theirs, batch)
+    assert value.item() == pytest.approx(total / tokens, rel=1e-4)
 
 
 def test_answering_counts_rows_without_an_answer_nowhere() -> None:

@@ -175,6 +175,16 @@ def draw() -> tuple[float, float, float]:
     return random.random(), float(np.random.rand()), float(torch.rand(()))
 
 
+def test_a_state_of_more_gpus_than_are_here_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", taken.extend)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: ["first", "second"])
+    checkpoint.set_random_state(checkpoint.random_state())
+    assert taken == ["first"]
+
+
 def test_random_state_brings_all_generators_back() -> None:
     before = checkpoint.random_state()
     first = draw()

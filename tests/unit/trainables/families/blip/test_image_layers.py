@@ -38,6 +38,9 @@ def test_patches_as_a_product_are_those_of_the_convolution(encoder: ImageEncoder
     images = torch.randn(3, 3, 64, 64)
     convolved = encoder.vit.patch_embed(images)
     close(encoder.patches(images), convolved, ops=3 * 32 * 32)
+    uneven = torch.randn(3, 3, 70, 70)  # as a CLIP teacher of 378 pixels shows them: a rest fills no patch
+    convolved = encoder.vit.patch_embed.proj(uneven).flatten(2).mT
+    close(encoder.patches(uneven), convolved, ops=3 * 32 * 32)
 
 
 def test_compiled_layers_keep_the_names_of_their_weights() -> None:

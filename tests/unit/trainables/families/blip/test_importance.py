@@ -85,6 +85,32 @@ def test_image_side_equals_loops_over_pictures_and_layers(teacher: Blip, measure
         )
 
 
+def test_a_prompt_changes_nothing_and_other_texts_do_for_captions(
+    teacher: Blip, measured: dict[str, Tensor]
+) -> None:
+    batches = [batch_of(5), batch_of(3, seed=1)]
+    for batch in batches:
+        batch.fields["caption.prompt"] = torch.full((len(batch.rows["picture"]), 2), 7)
+    prompted = measured_importance(teacher, batches)
+    assert all(torch.equal(prompted[name], one) for name, one in measured.items())
+    for kind, first in (("statement", TEACHER.vocabulary.cls), ("question", TEACHER.vocabulary.dec)):
+        texts = batch_of(5)
+        texts.fields["caption.ids"][:, 0] = TEACHER.vocabulary.cls
+        expected = measured_importance(teacher, [texts])
+        other = batch_of(6)  # the last has no such text
+        ids, mask = (
+            torch.cat([texts[f"caption.{name}"], texts[f"caption.{name}"][:1]]) for name in ("ids", "mask")
+        )
+        ids[:, 0] = first
+        pixels = torch.cat([texts["picture.pixels"], other["picture.pixels"][:1]])
+        rows = {"picture": torch.arange(6), kind: torch.tensor([0, 1, 2, 3, 4, -1])}
+        bare = Batch(fields={"picture.pixels": pixels, f"{kind}.ids": ids, f"{kind}.mask": mask}, rows=rows)
+        found = measured_importance(teacher, [bare])
+        assert found.keys() == expected.keys()
+        for name, one in expected.items():
+            torch.testing.assert_close(found[name], one, **CLOSE)
+
+
 @torch.no_grad()
 def test_text_side_equals_loops_over_captions_without_their_padding() -> None:
     model, batch = lively(DUAL), batch_of(5)

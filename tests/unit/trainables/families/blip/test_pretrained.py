@@ -23,6 +23,7 @@ from trainables.families.blip.architecture import EncoderConfig
 from trainables.families.blip.beginning import begin
 from trainables.families.blip.model import Blip
 from trainables.families.blip.options import BlipOptions, EncoderOptions, FusionOptions, resolved
+from trainables.families.blip.pretrained_text import common_tokens
 from trainables.families.origin import Origin, versions
 from trainables.signals import Want
 from trainables.teachers.published import open_published
@@ -178,6 +179,14 @@ def test_an_image_side_that_does_not_fit_is_told_once(
     _, run = student(image=saved(made(), tmp_path / "other.safetensors"))
     with pytest.raises(PluginError, match=said):
         run(tokens)
+
+
+def test_a_word_is_the_token_that_begins_one_where_their_vocabulary_tells() -> None:
+    """Byte-pair vocabularies have common words twice: bare inside of words, marked where they begin."""
+    theirs = {"the": 627, "\u0120the": 5, "ing": 154, "cat": 1, "\u2581cat": 2, "only": 3}
+    assert common_tokens(["[PAD]", "the", "cat", "only", ""], theirs) == {1: 5, 2: 2, 3: 3}
+    assert common_tokens(["\u0120the", "the"], theirs) == {0: 5, 1: 627}
+    assert common_tokens(["the", "##ing"], {"the": 1, "##ing": 2}) == {0: 1, 1: 2}
 
 
 def batch_and_ids(tokens: list[str]) -> tuple[Any, Tensor, Tensor]:
