@@ -105,12 +105,9 @@ class Inputs:
         """
         space, found = self.space, left_out(self.space, self.students, unread)
         self.left_out, self._left_out_of = dict(found.everywhere), found.of_teachers
-        points = start_points_naming(space, self.left_out)
-        told = [
-            f"start point {number} names a loss that is left out; the rest of it is taken"
-            for number in points
-        ]
-        self.notes += [*found.notes, *told]
+        self.notes += found.notes
+        for number in start_points_naming(space, self.left_out):
+            self.notes.append(f"start point {number} names a loss that is left out; the rest of it is taken")
         self.space = without_losses(space, self.left_out)
         self.notes += untrained(self.space, self.students, self.dataset)
 
