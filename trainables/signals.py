@@ -93,6 +93,7 @@ class Offer:
         rows: kind of row that the tensor has one entry for (`picture`, `caption`, ...); "" for a single value of the model.
         mask: the batch field that is True on real tokens; "" where nothing is padding.
         meaning: what the entries of the last axis are, where two models must agree on it: a vocabulary, a list of classes.
+        causal: whether each token hangs on those before it alone, so that the first one says the same of every row.
     """
 
     axes: tuple[str, ...] = ()
@@ -100,6 +101,7 @@ class Offer:
     rows: str = ""
     mask: str = ""
     meaning: str = ""
+    causal: bool = False
 
     def size(self, axis: str) -> int:
         """Return the size of an axis by its letter.

@@ -109,6 +109,9 @@ def gather(
     reference = teachers.get(space.teachers[0])
     kinds = frozenset({*TEXTS, LABEL}) if data is None else data.kinds
     chosen = _choose(part, teachers, kinds, found) if reference else None
+    if reference and chosen is None and data is not None:  # what is there, and cannot be read, may be why
+        for line in data.unread():
+            found.note(line)
     students, measures = None, dict[str, TeacherMeasure]()
     if reference and chosen and len(teachers) == len(space.teachers):
         students = Students(

@@ -156,6 +156,10 @@ class Dataset(ABC):
         """Return what the user should know of this data though nothing is wrong with it, a line each."""
         return []
 
+    def unread(self) -> list[str]:
+        """Return which texts of it are read by nobody, and why, a line each."""
+        return []
+
     @abstractmethod
     def split(self, name: str, *, framing: Framing, progress: Progress) -> Split:
         """Return a split with its pictures framed so, prepared on disk at the first call.

@@ -223,11 +223,17 @@ class JsonlDataset(Dataset):
         found = [f"fields not read: {unread}"] if self._fields.unread else []
         names = [name for name, _ in self._left_out]
         left = told_left_out(names, self.num_images + len(names), self._left_out[0][1]) if names else []
+        return [*found, *left, *self.unread(), *told_twins(self._twins, captioned=True)]
+
+    def unread(self) -> list[str]:
+        """Return which texts are read by nobody, since some split has none."""
         asked = {name: any(one.questions for one in some) for name, some in self._splits.items() if some}
-        mute = [name for name, there in asked.items() if not there]
-        if mute and any(asked.values()):
-            found.append(f"WARNING: questions are not used: no picture of {', '.join(mute)} has one")
-        return [*found, *left, *told_twins(self._twins, captioned=True)]
+        mute = ", ".join(name for name, there in asked.items() if not there)
+        return (
+            [f"WARNING: questions are not used: no picture of {mute} has one"]
+            if mute and any(asked.values())
+            else []
+        )
 
     def split(self, name: str, *, framing: Framing, progress: Progress) -> Split:
         """Return one split; the pictures of all splits are prepared at the first call.

@@ -277,7 +277,7 @@ class PreparedDataset(Dataset):
             *(line for one in self.folders for line in one.left_out()),
             *self._held_back(),
             *more,
-            *self._unused(),
+            *self.unread(),
             *told_twins(self._twins(), captioned=CAPTION in self.kinds),
         ]
 
@@ -293,7 +293,7 @@ class PreparedDataset(Dataset):
                 )
         return told
 
-    def _unused(self) -> list[str]:
+    def unread(self) -> list[str]:
         """Return which texts are read by nobody, since some pictures, or some split, have none."""
         told, rows = [], self._rows
         bare = [

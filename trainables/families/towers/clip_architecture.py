@@ -161,7 +161,7 @@ def _side(
         Want(mode, "joint"): Offer(axes=(axis, "E"), sizes=(count, embedding), rows=rows, mask=mask),
     }
     for index in range(side.depth):
-        found[Want(mode, "hidden", index)] = states
+        found[Want(mode, "hidden", index)] = replace(states, causal=mode != IMAGE)
         found[Want(mode, "attention", index)] = Offer(
             axes=("H", axis, axis), sizes=(side.heads, count, count), rows=rows, mask=mask
         )

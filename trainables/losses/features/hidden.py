@@ -74,6 +74,18 @@ class Hidden(Loss):
         assert isinstance(config, Hidden.Config)
         return layer_needs(config.layers, ends, _mode(ends), "hidden", rule=config.map)
 
+    @classmethod
+    def disagreement(cls, config: Loss.Config, ends: Ends) -> str | None:
+        """Return why the first tokens cannot be compared, or None: one that sees no other says the same of every text."""
+        assert isinstance(config, Hidden.Config)
+        pairs = layer_pairs(config.layers, ends, _mode(ends), "hidden", rule=config.map)
+        if config.tokens == "all" or not any(ends.source[pair.source].causal for pair in pairs):
+            return None
+        return (
+            "compares first tokens, and this teacher's sees no other, so that it is the same for every text (tokens: all "
+            "compares the others, too); left out for it."
+        )
+
     def compute(self, student: Signals, source: Signals, batch: Batch) -> Tensor:
         """Return the mean over layers of the mean over the real tokens of all workers: 0 for equal states.
 

@@ -65,6 +65,19 @@ def test_a_task_that_none_of_the_losses_trains_is_told(file: Path) -> None:
         assert not [line for line in made(file, more, alone[1]).notes if "none of the losses trains" in line]
 
 
+def test_texts_that_are_there_and_not_read_are_told_where_a_task_needs_them(
+    file: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in (file.parent / "pairs.jsonl").read_text().splitlines()]
+    asked = [row | {"image": str(file.parent / row["image"])} for row in rows]
+    asked[0] |= {"question": "what color is the circle ?", "answer": "blue"}
+    (tmp_path / "asked.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    with pytest.raises(SpaceError) as caught:
+        made(file, f"dataset.file={tmp_path / 'asked.jsonl'}", "tasks=[vqa]")
+    assert "tasks.vqa: got vqa, but it needs question.ids" in str(caught.value)
+    assert "questions are not used: no picture of val has one" in str(caught.value)
+
+
 def test_node_copies_that_have_nothing_to_copy_are_told(file: Path, tmp_path: Path) -> None:
     live = made(file, "teacher_cache.kind=live")
     with copied_to(str(tmp_path)):

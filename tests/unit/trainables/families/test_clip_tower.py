@@ -7,12 +7,15 @@ import torch
 
 from spaces.errors import PluginError, ShapeError
 from spaces.plugins import resolve
+from tests.unit.trainables.small import told
 from trainables.costs.flops import flops_by_mode
 from trainables.costs.params import params
 from trainables.costs.subject import Subject
 from trainables.families import FAMILIES, TOWERS
 from trainables.families.base import Blueprint
 from trainables.families.towers.clip_architecture import ClipArchitecture, ClipEncoder
+from trainables.losses.base import Ends, pair_lack
+from trainables.losses.features.hidden import Hidden
 from trainables.signals import Serving, Want
 
 IMAGE = ClipEncoder(width=32, inner=72, depth=3, heads=4)
@@ -103,3 +106,19 @@ def test_sizes_that_do_not_fit_together(change: dict[str, int], told: str) -> No
     with pytest.raises(ShapeError) as caught:
         ClipArchitecture(**{**WHOLE.__dict__, **change})
     assert told in str(caught.value)
+
+
+def test_the_first_token_of_its_texts_is_no_teacher() -> None:
+    """It sees itself alone: its state is one and the same whatever follows."""
+    model, ids = Blueprint("clip", WHOLE).build().eval(), torch.tensor([[58, 5, 59], [58, 9, 59]])
+    wants = frozenset(Want("text", "hidden", layer) for layer in (0, 1))
+    said = model(told(torch.zeros(2, 3, 45, 45), ids, torch.ones_like(ids, dtype=torch.bool)), wants)
+    offers = Blueprint("clip", WHOLE).offers
+    for want in wants:
+        assert torch.equal(said[want][0, 0], said[want][1, 0])
+        assert offers[want].causal
+    for name, tokens in (("text_hidden", "all"), ("text_hidden", "first"), ("image_hidden", "first")):
+        ends = Ends(name=name, student=offers, source=offers)
+        lack = pair_lack(Hidden, Hidden.Config(tokens=tokens), ends)
+        assert (lack is not None) == ((name, tokens) == ("text_hidden", "first"))
+        assert lack is None or "the same for every text" in lack
