@@ -107,11 +107,7 @@ def gather(
         if data is not None:
             found.take(partial(_check_pair, space, name, teacher, data))
     reference = teachers.get(space.teachers[0])
-    kinds = frozenset({*TEXTS, LABEL}) if data is None else data.kinds
-    chosen = _choose(part, teachers, kinds, found) if reference else None
-    if reference and chosen is None and data is not None:  # what is there, and cannot be read, may be why
-        for line in data.unread():
-            found.note(line)
+    chosen = _choose(part, teachers, data, found) if reference else None
     students, measures = None, dict[str, TeacherMeasure]()
     if reference and chosen and len(teachers) == len(space.teachers):
         students = Students(
@@ -221,16 +217,19 @@ def _measure(students: Students, teacher: Teacher, store: CostStore) -> TeacherM
 
 
 def _choose(
-    part: Space, teachers: Mapping[str, Teacher], kinds: frozenset[str], found: _Found
+    part: Space, teachers: Mapping[str, Teacher], data: Dataset | None, found: _Found
 ) -> tuple[dict[str, Task], list[str]] | None:
     """Return the tasks and what was chosen; note tasks and objectives that teacher and data do not allow."""
     if not found.is_sound("tasks") and not part.tasks:
         return None
+    kinds = frozenset({*TEXTS, LABEL}) if data is None else data.kinds
     abilities = {
         name: Ability(offers=teacher.offers, fields=fields_of(_readable(kinds, teacher)))
         for name, teacher in teachers.items()
     }
     chosen = found.take(lambda: chosen_tasks(part, abilities))
+    for line in data.unread() if data is not None and chosen is None else ():
+        found.note(line)  # what is there, and cannot be read, may be why
     if chosen is not None and found.is_sound("tasks"):
         metrics = {name: 0.0 for task in chosen[0].values() for name in task.metrics}
         found.take(lambda: check_measurable(part, metrics))
