@@ -128,9 +128,8 @@ class Judge:
         where = f"from {knee} on" if knee is not None else "nowhere"
         told = f"{rival} over {at}: {points(found)}; the best, {best}, is surely less than {within:g} points better {where}"
         outcome = _below(found, within)
-        for name in names[
-            names.index(at) + 1 : names.index(best)
-        ]:  # one that is worse again is no saturation
+        behind = names[names.index(at) + 1 : names.index(best)]
+        for name in behind:  # one that is worse again is no saturation
             lead = self._lead(best, name)
             if outcome != FAILS and (here := _below(lead, within)) != HOLDS:
                 outcome, told = here, f"{told}; {best} over {name}: {points(lead)}"

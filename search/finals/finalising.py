@@ -16,7 +16,7 @@ from search.finals.lines import PLAIN, RANDOM, STUDENT, Finalist, Line
 from search.finals.models import form_rows, model_rows
 from search.finals.pace import Pace
 from search.finals.plan import Plan, plan_of
-from search.finals.request import Request, settings_of
+from search.finals.request import Request, cache_settings
 from search.finals.teachers import Taught, filled, random_teacher, write_initial
 from search.finals.work import carry_out
 from search.inputs.places import stored
@@ -28,7 +28,6 @@ from search.tune import cluster
 from search.tune.shared import check_run
 from search.tune.tasks import Tasks, run_all
 from spaces.errors import RunError, StudentSearchError
-from spaces.load import Override
 from spaces.owner import owned
 from spaces.sections import ResourcesSection, TeacherCacheSection
 from spaces.target import LatencySection
@@ -116,11 +115,7 @@ class _Finals:
         Raises:
             StudentSearchError: what the user set does not fit.
         """
-        wished = [
-            Override("--set", ".".join(path), value)
-            for path, value in settings_of(self._plan.request.settings)
-            if path[0] == "teacher_cache"
-        ]
+        wished = cache_settings(self._plan.request)
         try:
             space = read_space(folder, wished)
         except StudentSearchError as error:  # of an earlier version, perhaps; nothing else hangs on it

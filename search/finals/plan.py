@@ -38,6 +38,7 @@ from search.finals.recipe import (
 )
 from search.finals.request import (
     Request,
+    cache_settings,
     check_able,
     check_tasks,
     chosen,
@@ -49,7 +50,7 @@ from search.finals.request import (
 from search.inputs.places import settled_data
 from search.inputs.students import Students
 from search.results.jobs import check_data, read_job, teacher_of
-from search.run_folder.facts import CHECKPOINTS, check_format
+from search.run_folder.facts import CHECKPOINTS, check_format, read_space
 from spaces.errors import RunError, StudentSearchError
 from trainables.code_version import code_digest
 from trainables.costs.subject import source_of
@@ -276,6 +277,8 @@ class _Planning:
 
     def plan(self) -> Plan:
         """Return it."""
+        if wished := cache_settings(self._request):
+            read_space(self._run.folder, wished)  # what does not fit is told before anybody is waited for
         trials = chosen(self._run, self._request)
         jobs = [read_job(self._run, self._run.folder / CHECKPOINTS / one.candidate_id) for one in trials]
         for job in jobs:

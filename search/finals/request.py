@@ -206,6 +206,14 @@ def settings_of(settings: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Any]
         yield tuple(override.path.split(".")), override.value
 
 
+def cache_settings(request: Request) -> list[Override]:
+    """Return what the user set of how teachers are cached, as a space takes it."""
+    settings = settings_of(request.settings)
+    return [
+        Override("--set", ".".join(path), value) for path, value in settings if path[0] == "teacher_cache"
+    ]
+
+
 def check_settable(override: Override) -> None:
     """Refuse to set what a longer training does not take.
 

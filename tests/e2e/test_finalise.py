@@ -117,6 +117,14 @@ def test_its_card_tells_of_the_weights_that_are_in_it_and_of_none_of_the_search(
         (("--epochs", "0"), "--epochs: got 0; allowed: 1 to"),
         (("--epochs", "2", "--pick", "ffffffff"), "no candidate is called 'ffffffff'"),
         (("--epochs", "2", "--pick", "front,"), "--pick: got 'front,'"),
+        (
+            ("--epochs", "2", "--set", "teacher_cache.kind=lively"),
+            "teacher_cache.kind: got 'lively'; allowed: cached, live",
+        ),
+        (
+            ("--epochs", "2", "--set", "evaluation.images=0"),
+            "evaluation.images: got 0; allowed: an integer, 1 or more",
+        ),
         (("--epochs", "2", "--tasks", "nlvr2"), "--tasks nlvr2: cannot be measured (nlvr2"),
         (("--epochs", "2", "--tasks", "retreival"), "Did you mean 'retrieval'"),
         (("--epochs", "2", "--seeds", "0"), "--seeds: got 0"),
