@@ -95,7 +95,7 @@ def ablation_page(run: Run, arms: Mapping[str, Arm], metric: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
-        description="Print and draw the arms of an ablation, and judge its claims."
+        allow_abbrev=False, description="Print and draw the arms of an ablation, and judge its claims."
     )
     parser.add_argument(
         "run", metavar="RUN", type=path_flag, help="the run folder of a space with `ablation:`"

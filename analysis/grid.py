@@ -210,7 +210,9 @@ def epoch_list(text: str) -> list[int]:
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(description="Print and draw teachers by methods over runs.")
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description="Print and draw teachers by methods over runs."
+    )
     parser.add_argument("runs", metavar="RUN", type=path_flag, nargs="+", help="run folders of one data set")
     parser.add_argument("--metric", metavar="NAME", help="what to show (default: the quality objective)")
     parser.add_argument(

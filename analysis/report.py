@@ -129,7 +129,7 @@ def draw_pngs(folder: Path) -> list[Path] | str:
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(description="Draw the report of a run.")
+    parser = argparse.ArgumentParser(allow_abbrev=False, description="Draw the report of a run.")
     parser.add_argument("run", metavar="RUN", type=path_flag, help="a run folder")
     parser.add_argument(
         "--out", metavar="FILE", type=kept_flag, help="the HTML file (default: RUN/report.html)"

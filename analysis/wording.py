@@ -47,7 +47,7 @@ def count(value: float) -> str:
     if not math.isfinite(value):
         return NOT_MEASURED
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
+        if abs(value) >= 0.9995 * size:  # what rounds to the next unit is told in it
             return f"{value / size:#.3g}".rstrip(".") + SPACE + unit
     return f"{value:.3g}"
 

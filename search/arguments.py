@@ -49,8 +49,20 @@ def parse(
                 )
             found += settings
             setattr(options, name, kept)
+    flagged = {path_of(setting) for setting in options.set}
+    if twice := [
+        word for word in found if path_of(word) in flagged
+    ]:  # which of the two came later, nobody can tell
+        parser.error(
+            f"got {twice[0]!r}, and --set for the same field; allowed: one of them. Leave the other out."
+        )
     options.set = [*options.set, *found]
     return options
+
+
+def path_of(setting: str) -> str:
+    """Return the field that a setting sets."""
+    return setting.partition("=")[0].strip()
 
 
 def parser_metavar(parser: argparse.ArgumentParser) -> str:

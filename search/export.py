@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python search/export.py",
         description="Write a student of a run as a model folder that loads elsewhere.",
     )

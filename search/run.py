@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from search.arguments import DEFAULT_SPACE, add_settings, parse
+from search.arguments import DEFAULT_SPACE, add_settings, parse, path_of
 from search.reporting.log_file import logged
 from spaces.console import command, say
 from spaces.errors import RunError, SpaceError, StorageError, StudentSearchError
@@ -28,6 +28,7 @@ FIXED = ("space", "max_epochs", "seed", "out", "smoke")  # of a run that goes on
 def parser() -> argparse.ArgumentParser:
     """Return the command line of this program."""
     made = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python search/run.py",
         description="Search small students of a large teacher, and draw their measured Pareto front.",
         epilog="Ctrl-C keeps every result and draws the report; go on with --resume RUN.",
@@ -231,8 +232,17 @@ def events_of(options: argparse.Namespace) -> "JsonLines | None":
 
 
 def overrides(options: argparse.Namespace) -> tuple[list["str | Override"], list[str]]:
-    """Return the fields of the space that flags set, later ones winning over the file, and what to say of them."""
-    found: list[str | Override] = [*_dataset(options), *_flags(options), *options.set]
+    """Return the fields of the space that flags set, later ones winning over the file, and what to say of them.
+
+    Raises:
+        RunError: a flag and a setting are for the same field, so that one of them would do nothing.
+    """
+    flagged = [*_dataset(options), *_flags(options)]
+    told = {one.path: one.flag for one in flagged}
+    if twice := [setting for setting in options.set if path_of(setting) in told]:
+        flag = told[path_of(twice[0])]
+        raise RunError(f"{flag}: got {twice[0]}, too; allowed: one of them. Leave the other out.")
+    found: list[str | Override] = [*flagged, *options.set]
     if not options.smoke:
         return found, []
     from search.inputs.smoke import smoke_changes
@@ -260,7 +270,7 @@ def _dataset(options: argparse.Namespace) -> Iterator["Override"]:
         yield Override(flag, "dataset", {"kind": kind, **({place_option(kind): place} if place else {})})
 
 
-def _flags(options: argparse.Namespace) -> list["str | Override"]:
+def _flags(options: argparse.Namespace) -> list["Override"]:
     """Return the fields that flags with one value set."""
     from spaces.load import Override
 

@@ -23,6 +23,7 @@ LISTS = ("objectives", "fields", "ignore", "searcher", "scheduler", "rungs")
 def parser() -> argparse.ArgumentParser:
     """Return the command line of this program."""
     made = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python search/simulate.py",
         description="Search over a table of known results on a virtual clock. Nothing is trained, no cluster is needed.",
         epilog="Several searchers and schedulers are compared, each with each. Columns of a table of your own: "

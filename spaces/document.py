@@ -285,6 +285,13 @@ def read_document(text: str, source: str, *, flag: bool = False) -> Document:
         document.problems = [_syntax(error, source)]
     if flag:
         document.problems = [problem._replace(mark=Mark(source)) for problem in document.problems]
+        rest = text[node.end_mark.index if node is not None else 0 :].strip()
+        if (
+            rest.startswith("#") and not document.problems
+        ):  # nobody comments on a flag: it is a part of a name, cut off
+            told = f"got {printed(rest[:40])!r} behind the value, which YAML takes for a comment; allowed: a value alone."
+            told += f" Put the whole value into quotes: '\"{printed(text.strip()[:40])}\"'."
+            document.problems = [Problem(Mark(source), "", told)]
     if node is not None:
         document.value = _convert(node, (), document, flag=one)
     return document

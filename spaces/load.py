@@ -1,7 +1,7 @@
 """From a space file and --set flags to a checked Space, or all that is wrong with them at once."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -64,8 +64,23 @@ def _checked(override: Override) -> tuple[Override, list[Problem]]:
             Problem(mark, "", "got no dotted path; allowed: keys with dots between. Write a.b.")
         ]
     found = _foreign(override.value, DEEPEST)
-    text = f"got {found}; allowed: what a file can hold: numbers, texts, true, false, null, lists, mappings of texts."
-    return override, [Problem(mark, override.path, f"{text} Convert it.")] if found else []
+    if found:
+        text = f"got {found}; allowed: what a file can hold: numbers, texts, true, false, null, lists, mappings of texts."
+        return override, [Problem(mark, override.path, f"{text} Convert it.")]
+    return replace(override, value=_native(override.value)), []
+
+
+def _native(value: Any) -> Any:
+    """Return a value without types of one's own, such as the floats and texts of numpy: a file is to hold it."""
+    if isinstance(value, dict):
+        return {_native(key): _native(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_native(part) for part in value]
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, float):
+        return float(value)
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _foreign(value: Any, levels: int) -> str:

@@ -67,6 +67,7 @@ def _epoch(text: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m trainables.worker",
         description="Train, evaluate and measure one candidate without Ray.",
     )

@@ -100,10 +100,17 @@ def _sections(space: Space) -> Iterable[tuple[Mapping[str, str], str, str, Mappi
 
 
 def _objectives(space: Space) -> Iterator[Problem]:
-    """Yield a problem for each objective that no task of the space, and no cost, is called like."""
+    """Yield a problem for each objective that nothing produces, or whose direction is the wrong one."""
     tasks = space.tasks if space.tasks is not None else {name: {} for name in DEFAULT}
     metrics = {name for task in make_tasks(tasks).values() for name in task.metrics}
     names = sorted({RETENTION, ABOVE_BLIND, ACCURACY, *metrics, *COSTS})
     for name in [name for name in space.objectives if name not in names]:
         text = f"got {name!r}, which nothing produces; allowed: {listed(names)}. {meant(name, names, 'Use one of these.')}"
         yield Problem(space.mark(f"objectives.{name}"), f"objectives.{name}", text)
+    for name, way in space.objectives.items():
+        right = "min" if name in COSTS else "max" if name in (RETENTION, ABOVE_BLIND, ACCURACY) else way
+        if way != right:
+            bound = f" A bound from below is limits.{name}.min." if name in COSTS else ""
+            better = "less" if right == "min" else "more"
+            text = f"got {way}; allowed: {right}, since {better} of it is better.{bound} Write {right}."
+            yield Problem(space.mark(f"objectives.{name}"), f"objectives.{name}", text)

@@ -18,6 +18,7 @@ STORAGE = Path("runs")  # beside which the storage of a cluster lies, where nobo
 
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m trainables.teachers.cache",
         description="Fill all teacher caches that a search of a space reads, ahead of it.",
         epilog="Ctrl-C keeps the parts that are done; the same command goes on. A search does all this itself, too.",

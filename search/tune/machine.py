@@ -36,6 +36,10 @@ def check_machine(*, workers: int, cpus: int, gpus: float | None) -> list[str]:
     where = f"this process ({why})" if why else "this machine"
     check_fit(workers, cpus, gpus or 0.0, num_cpus=cores, num_gpus=_num_gpus(gpus), where=where)
     lines = []
+    if elsewhere := os.environ.get("RAY_ADDRESS"):  # other programs of Ray would join that one
+        lines.append(
+            f"RAY_ADDRESS={elsewhere} is set, but no --address: trials run on this machine alone; --address auto joins it"
+        )
     if why and cores < (os.cpu_count() or 1):
         lines.append(f"uses {cores} of the {os.cpu_count()} cores of this machine: {why}")
     _, moved = temporary_folder()

@@ -49,6 +49,12 @@ MISTAKES: dict[str, tuple[Edit, str, tuple[str, ...]]] = {
         "retension: max",
         ("objectives.retension", "retention"),
     ),
+    "a cost to be raised": (put("params: min", "params: max"), "params: max", ("objectives.params", "got max; allowed: min")),
+    "a quality to be lowered": (
+        put("retention: max", "retention: min"),
+        "retention: min",
+        ("objectives.retention", "got min; allowed: max"),
+    ),
     "an unknown loss": (put("  vqa:", "  vqq:"), "  vqq:", ("losses", "'vqq'", "vqa")),
     "a negative weight": (put("lm: {weight: 1}", "lm: {weight: -1}"), "-1", ("losses.lm.weight", "-1", ">= 0")),
     "an unknown data set": (put("kind: scenes", "kind: scene"), "kind: scene,", ("'scene'", "scenes", "jsonl")),

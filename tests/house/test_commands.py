@@ -22,5 +22,11 @@ def test_no_command_with_a_value_is_written_out() -> None:
     assert found(WRITTEN_OUT) == []
 
 
+def test_no_command_takes_the_beginning_of_a_flag_for_it() -> None:
+    """`--seed 1` would be `--seeds 1` of one command and mean something else in the next."""
+    assert found(re.compile(r"ArgumentParser\((?!\s*allow_abbrev=False,)")) == []
+    assert found(re.compile("add_subparsers")) == []
+
+
 def test_every_flag_that_is_a_path_refuses_an_empty_one() -> None:
     assert found(OTHER_PATHS) == []

@@ -8,6 +8,7 @@ import pytest
 
 from search import run, simulate
 from search.arguments import parse
+from spaces.errors import RunError
 from spaces.load import Override, load_space, read_draft
 from tests.unit.search.earlier_run import SPACE
 
@@ -27,6 +28,19 @@ def test_run_takes_settings_with_and_without_the_flag(words: list[str]) -> None:
     assert sorted(options.set) == ["losses.itc.weight=0", "search.seed=3"]
     assert options.trials == 5
     assert options.warm_start in ([], [Path("runs/a")])
+
+
+def test_a_field_that_is_set_in_two_ways_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(run.parser(), ["training.lr=1e-3", "--set", "training.lr =2e-3"])
+    assert "got 'training.lr=1e-3', and --set for the same field; allowed: one" in capsys.readouterr().err
+    for words in (["search.trials=24", "--trials", "60"], ["--trials", "60", "--set", "search.trials=24"]):
+        with pytest.raises(RunError, match=r"^--trials 60: got search.trials=24, too; allowed: one of them."):
+            run.overrides(parse(run.parser(), words))
+    changes, _ = run.overrides(parse(run.parser(), ["--set", "training.lr=1", "--set", "training.lr=2"]))
+    assert changes == ["training.lr=1", "training.lr=2"]  # in the order that was typed: the later one wins
+    words = ["--dataset", "jsonl:a", "dataset.broken=quarantine"]
+    assert len(run.overrides(parse(run.parser(), words))[0]) == 2
 
 
 def test_simulate_takes_them_too_and_the_same_flags_for_the_same_things() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spaces.errors import SpaceError
@@ -280,6 +281,34 @@ def test_another_flag_can_set_a_field_under_its_own_name(tmp_path: Path, small: 
     assert space.search.trials == 60
     with pytest.raises(SpaceError, match=r"--trials x, search\.trials: got 'x'"):
         load_space(tmp_path / "s.yaml", [Override("--trials x", "search.trials", "x")])
+
+
+@pytest.mark.parametrize("value", ["scenes #2", "#x", "{a: 1} # b", "/data/pairs #1.jsonl", "[1] #"])
+def test_a_comment_behind_a_flag_is_refused(problems: Problems, value: str) -> None:
+    (found,) = problems(overrides=[f"dataset.path={value}"])
+    assert (
+        "behind the value, which YAML takes for a comment; allowed: a value alone. Put the whole value"
+        in found
+    )
+
+
+@pytest.mark.parametrize(("text", "value"), [("'a #b'", "a #b"), ("a#b", "a#b"), ('"#"', "#")])
+def test_a_sign_of_numbers_that_begins_no_comment_stays(load: Load, text: str, value: str) -> None:
+    assert load(overrides=[f"dataset.path={text}"]).dataset.options["path"] == value
+
+
+def test_numbers_and_texts_of_numpy_are_plain_ones(small: str, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(small)
+    changes = [
+        Override("o", "losses.itc.label_smoothing", {np.str_("choice"): [np.float64(0.25), np.float64(0.5)]}),
+        Override("o", "dataset.path", np.str_("a")),
+    ]
+    space = load_space(tmp_path / "s.yaml", changes)
+    (tmp_path / "resolved.yaml").write_text(dump_space(space))
+    assert load_space(tmp_path / "resolved.yaml") == space
+    assert type(space.dataset.options["path"]) is str
+    with pytest.raises(SpaceError, match="a value of the type int64"):
+        load_space(tmp_path / "s.yaml", [Override("o", "search.trials", np.int64(3))])
 
 
 def test_a_mistake_in_the_file_that_a_flag_mends_is_none(load: Load) -> None:

@@ -30,15 +30,13 @@ SHARD_PICTURES = 1000
 
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m trainables.datasets.prepare",
         description="Bring pictures and texts into one sharded form, which every command reads as --dataset prepared:DIR.",
         epilog="A run that was killed goes on: give the same command again. What cannot be used stands in OUT/quarantine.jsonl.",
     )
     made.add_argument(
-        "--kind",
-        required=True,
-        choices=sorted(KINDS),
-        help="see trainables/datasets/prepare/README.md",
+        "--kind", required=True, choices=sorted(KINDS), help="see trainables/datasets/prepare/README.md"
     )
     made.add_argument("--root", type=path_flag, required=True, help="folder or file of the data")
     made.add_argument("--out", type=kept_flag, required=True, help="folder that is filled")

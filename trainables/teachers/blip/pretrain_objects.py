@@ -110,7 +110,9 @@ def pretrain(folder: Path, config: TrainingConfig, *, seed: int) -> dict[str, An
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog=PROGRAM, description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument(
         "--epochs", type=int, default=EPOCHS, help=f"epochs of 2,000 pairs (default {EPOCHS})"
     )

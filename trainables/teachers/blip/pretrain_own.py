@@ -252,7 +252,9 @@ def _least(low: int, step: int = 1) -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Train a small teacher on pictures and captions of your own."
+        allow_abbrev=False,
+        prog=PROGRAM,
+        description="Train a small teacher on pictures and captions of your own.",
     )
     parser.add_argument(
         "--dataset", required=True, metavar="KIND:PLACE", help="such as jsonl:FILE or prepared:DIR"

@@ -24,6 +24,7 @@ FILLING = "search.results.teacher_caches"  # knows spaces, which this room does 
 
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m trainables.teachers.cache",
         description="Fill the teacher caches of a space ahead of a search (more flags: --space FILE --help), or keep house.",
         epilog="Ctrl-C while filling keeps the parts that are done; the same command goes on.",

@@ -144,7 +144,9 @@ def pretrain(name: str, folder: Path, *, steps: int | None, seed: int) -> dict[s
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog=PROGRAM, description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("teacher", choices=sorted(RECIPES), help="which one")
     parser.add_argument("--steps", type=int, help="fewer steps than the shipped one was trained for")
     return run(

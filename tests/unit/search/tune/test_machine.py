@@ -116,3 +116,13 @@ def test_memory_that_is_short_is_told_with_figures(plain: Path, monkeypatch: pyt
     )
     monkeypatch.setattr(machine, "free_memory", lambda: None)
     assert len(check_machine(workers=1, cpus=1, gpus=0)) == 1
+
+
+def test_a_cluster_of_the_environment_that_is_not_asked_for_is_told(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    line, _ = check_machine(workers=1, cpus=1, gpus=0)
+    assert line.startswith(
+        "RAY_ADDRESS=10.0.0.1:6379 is set, but no --address: trials run on this machine alone"
+    )
