@@ -36,7 +36,8 @@ def flops_by_mode(subject: Subject) -> dict[str, int]:
 
 def _flops_of_one(subject: Subject) -> dict[str, int]:
     sample = subject.blueprint.family.sample(subject.blueprint.architecture)
-    model = Blueprint(subject.blueprint.kind, sample.architecture).on_meta()
+    # No weight needs a gradient: the counter asks inputs of layers for their gradient's node, and views of weights have none.
+    model = Blueprint(subject.blueprint.kind, sample.architecture).on_meta().requires_grad_(False)
     parts = {path: model.get_submodule(path) for path in sample.repeats}
     found: Counter[str] = Counter()
     for one in subject.servings:

@@ -141,14 +141,15 @@ def _tokenizer(teacher: Teacher) -> Tokenizer:
 
 def _image_processor(preprocess: PreprocessConfig) -> dict[str, Any]:
     """Return the preprocessing as `transformers.AutoImageProcessor` reads it; ViT's does just these steps, CLIP's crops."""
-    side, shorter = preprocess.image_size, preprocess.resize
+    side, resized = preprocess.image_size, preprocess.resize
     square = {"height": side, "width": side}
-    crop = {"do_center_crop": True, "crop_size": square} if shorter else {}
+    crop = {"do_center_crop": True, "crop_size": square} if resized else {}
+    both = {"height": resized or side, "width": resized or side}
     return {
-        "image_processor_type": "CLIPImageProcessor" if shorter else "ViTImageProcessor",
+        "image_processor_type": "CLIPImageProcessor" if resized else "ViTImageProcessor",
         "do_convert_rgb": True,
         "do_resize": True,
-        "size": {"shortest_edge": shorter} if shorter else square,
+        "size": {"shortest_edge": resized} if resized and not preprocess.squash else both,
         **crop,
         "resample": INTERPOLATIONS.index(preprocess.interpolation),
         "do_rescale": True,

@@ -8,7 +8,7 @@ import io
 import time
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from trainables.costs.subject import Subject
 from trainables.costs.target import Target
 from trainables.families.base import Family
 from trainables.share import within_share
+from trainables.signals import Serving
 from trainables.tasks.base import wants_of
 from trainables.tasks.evaluation import evaluate, make_tasks, reads_bank
 from trainables.tasks.pool import EvaluationSize
@@ -58,17 +59,31 @@ class Forms:
     known: Mapping[str, float] | None = None
 
 
-def quantised(model: Family) -> Family:
+def quantised(model: Family, servings: Sequence[Serving]) -> Family:
     """Return a copy whose linear layers have int8 weights, and quantise what comes in as it comes.
 
-    Dynamic quantisation, symmetric, one scale for each tensor of weights; embeddings, convolutions and norms stay as they are.
+    Dynamic quantisation, symmetric, one scale for each tensor of weights; embeddings, convolutions and norms stay as they are,
+    and linear layers that none of the passes calls: the layer around them reads their weights itself (timm's BEiT, EVA-02).
+
+    Args:
+        model: to be quantised.
+        servings: the passes that are deployed.
     """
+    made = copy.deepcopy(model).eval()
+    called: set[str] = set()
+    hooks = [
+        layer.register_forward_pre_hook(lambda *_, name=name: called.add(name))
+        for name, layer in made.named_modules()
+        if isinstance(layer, nn.Linear)
+    ]
+    with torch.no_grad():
+        for mode, tokens in {(one.mode, one.tokens) for one in servings}:
+            made.run_pass(mode, made.pass_inputs(mode, tokens))
+    for hook in hooks:
+        hook.remove()
     with warnings.catch_warnings():  # torch.ao is going to move to a package of its own (2.10 on)
         warnings.simplefilter("ignore")
-        made: Any = torch.ao.quantization.quantize_dynamic(
-            copy.deepcopy(model).eval(), {nn.Linear}, dtype=torch.qint8
-        )
-    found: Family = made
+        found: Family = torch.ao.quantization.quantize_dynamic(made, called, dtype=torch.qint8)
     return found
 
 
@@ -122,7 +137,7 @@ def measure_forms(forms: Forms, target: Target) -> list[dict[str, Any]]:
     model = _deployed(forms.order)
     made: dict[str, Family] = {FLOAT32: model}
     if forms.int8:
-        made[INT8] = quantised(model)
+        made[INT8] = quantised(model, forms.subject.servings)
     made |= {name: pruned(model, keep) for name, keep in forms.keep.items()}
     rows = []
     latencies = _latencies(made, forms.subject, target)

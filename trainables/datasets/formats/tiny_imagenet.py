@@ -8,11 +8,13 @@
       val/val_annotations.txt         file, tab, class, and a box that is not read
       test/images/*.JPEG              without labels: not used
 
-The published validation split is `val`. There are no labels of a test split: `test_ratio` of train can be held out as one.
+The published validation split is `val`; sorted into class folders, as many do, it is read by them. There are no labels of a
+test split: `test_ratio` of train can be held out as one.
 Classes are ordered by their ids, as the class folders of an `ImageFolder` would be.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -56,7 +58,12 @@ class TinyImageNetDataset(Collected):
         self._check_root(problems)
         ids = self._ids(problems)
         labels = {one: label for label, one in enumerate(ids)}
-        entries = [*self._train(ids, problems), *self._val(labels, problems)]
+        sorted_in = self._val_folders()
+        entries = [*self._train(ids, problems), *self._val(labels, sorted_in, problems)]
+        if sorted_in:
+            notes.append(
+                f"val is sorted into class folders, which tell the classes; {ANNOTATIONS} is not read"
+            )
         problems.raise_any()
         classes = self._names(ids, notes)
         c = self.config
@@ -126,8 +133,20 @@ class TinyImageNetDataset(Collected):
                 )
         return found
 
-    def _val(self, labels: dict[str, int], problems: Problems) -> list[Entry]:
-        """Return the pictures that val_annotations.txt gives a class, in the order of their names."""
+    def _val_folders(self) -> list[str]:
+        """Return the class folders of val, as many sort its pictures; none where it is as published."""
+        if not (self.root / "val").is_dir():
+            return []
+        if (self.root / "val/images").is_dir() and pictures_below(
+            self.root, "val/images", lambda text: None
+        ).pictures:
+            return []
+        return [name for name in folders_in(self.root / "val") if name != "images"]
+
+    def _val(self, labels: dict[str, int], folders: list[str], problems: Problems) -> list[Entry]:
+        """Return the pictures of the class folders, or those that val_annotations.txt gives a class, by their names."""
+        if folders:
+            return list(self._sorted_val(labels, folders, problems))
         there = (
             set(pictures_below(self.root, "val/images", problems.add).pictures)
             if (self.root / "val/images").is_dir()
@@ -158,6 +177,20 @@ class TinyImageNetDataset(Collected):
                 f"{ANNOTATIONS} says no class of {len(bare):,} pictures: {some(bare)}. Add their lines, or remove them."
             )
         return [found[name] for name in sorted(found)]
+
+    def _sorted_val(self, labels: dict[str, int], folders: list[str], problems: Problems) -> Iterator[Entry]:
+        """Yield the pictures of the class folders of val."""
+        if strange := sorted(set(folders) - set(labels)):
+            problems.add(
+                f"val has folders of classes that are not in wnids.txt: {some(strange)}. Add them to it, or remove them."
+            )
+        if missing := sorted(set(labels) - set(folders)):
+            problems.add(
+                f"val has no folders of classes that are in wnids.txt: {some(missing)}. Sort all of it."
+            )
+        for one in sorted(set(folders) & set(labels)):
+            for name in pictures_below(self.root, f"val/{one}", problems.add).pictures:
+                yield Entry(name=name, split="val", label=labels[one])
 
     def _names(self, ids: list[str], notes: list[str]) -> tuple[str, ...]:
         """Return the classes by their names, the id behind a name that several have; ids where there are no names."""

@@ -32,6 +32,8 @@ def load_timm(name: str) -> Teacher:
     path = folder / CONFIG
     read_object(path)
     model, pretrained, args = _config(path)
+    if folder != Path(name):  # one repository holds weights for two models: CLIP's with and without QuickGELU
+        model = model_named(name) or model
     pretrained["num_classes"] = args.pop(
         "num_classes", pretrained["num_classes"]
     )  # of the weights, says timm
@@ -46,21 +48,24 @@ def load_timm(name: str) -> Teacher:
             f"{path}: timm can make no {model!r} of it ({_reason(error)}). Put back the model's own file."
         ) from error
     tower = TimmBackbone.holding(architecture, network=_load(path, architecture, pretrained))
-    files = TeacherFiles(name=name, folder=folder, fingerprint=fingerprint(tower))
+    files = TeacherFiles(
+        name=name, folder=folder, fingerprint=fingerprint(tower), notes=_notes(model, pretrained)
+    )
     return Teacher(tower, None, preprocess, files, blueprint=Blueprint("timm_backbone", architecture))
 
 
 def hub_id(name: str) -> str:
-    """Return what a name of timm is called on the hub: with the tag of its first weights, where it names none.
+    """Return where on the hub timm has the weights of a name: of its first tag, where it names none.
 
     Raises:
-        TeacherError: timm has no such model, or no such weights of it.
+        TeacherError: timm has no such model, no such weights of it, or has them elsewhere.
     """
-    if not name.startswith(OWNER):
+    model = model_named(name)
+    if model is None:
         return name
     import timm
 
-    model, _, tag = name.removeprefix(OWNER).partition(".")
+    tag = name.removeprefix(OWNER).partition(".")[2]
     if not timm.is_model(model):
         guess = meant(model, timm.list_models())
         raise TeacherError(
@@ -80,7 +85,30 @@ def hub_id(name: str) -> str:
         )
     usual = timm.get_pretrained_cfg(model)
     first = usual.tag if usual else None
-    return f"{OWNER}{model}.{tag or (first if first in tags else sorted(tags)[0])}"
+    weights = f"{model}.{tag or (first if first in tags else sorted(tags)[0])}"
+    told = timm.get_pretrained_cfg(weights)
+    place = told.hf_hub_id if told else None
+    if not place:
+        raise TeacherError(
+            f"teacher {name}: timm has these weights on no hub ({(told and told.url) or 'nor elsewhere'}). Save the model with "
+            "timm.models.save_for_hf(model, FOLDER), and give that folder."
+        )
+    return str(place) if place.rpartition("/")[2] else f"{place}{weights}"
+
+
+def model_named(name: str) -> str | None:
+    """Return the model of a name such as `timm/resnet50.a1_in1k`; None where it is no name of timm."""
+    return name.removeprefix(OWNER).partition(".")[0] if name.startswith(OWNER) else None
+
+
+def _notes(model: str, pretrained: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what timm says beside the weights of a model; not that another one is meant, where that one is asked for."""
+    import timm
+
+    tag = pretrained.get("tag")
+    told = timm.get_pretrained_cfg(f"{model}.{tag}") if tag else None
+    said = [one for one in (told and told.notes) or () if not ("quickgelu" in one and "quickgelu" in model)]
+    return tuple(f"timm says of these weights: {one}" for one in said)
 
 
 def _config(path: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:

@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.unit.trainables.costs.subjects import ALL, passes, subject_of
 from trainables.costs import COSTS
-from trainables.costs.flops import flops_by_mode
+from trainables.costs.flops import flops, flops_by_mode
 from trainables.costs.size import tokenizer_bytes
 from trainables.costs.static import StaticCosts, measure_static
 from trainables.costs.subject import Subject
 from trainables.families.base import Blueprint
 from trainables.families.blip.architecture import BlipArchitecture, EncoderConfig
+from trainables.families.towers.timm_backbone import measure
 from trainables.signals import PICTURE, Offer, Serving, Want
 from trainables.tokenizer import VocabularyConfig
 
@@ -188,6 +190,20 @@ def test_blip_base_has_the_known_multiply_accumulates() -> None:
     assert giga["image"] == pytest.approx(55.5, abs=0.05)
     assert giga["text"] == pytest.approx(2.6, abs=0.05)
     assert giga["fused"] == pytest.approx(11.5, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["vit_base_patch16_siglip_224", "cait_xxs24_224"])
+def test_models_whose_queries_are_views_of_weights_are_counted(name: str) -> None:
+    """SigLIP's pooling and CaiT's class layers read a weight that is spread over the batch."""
+    sizes = {"img_size": 32, "embed_dim": 32, "depth": 1, "num_heads": 2}
+    architecture = measure(name, {"num_classes": 0, "input_size": [3, 32, 32]}, sizes, ())
+    blueprint = Blueprint("timm_backbone", architecture)
+    model = blueprint.build().eval()
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model.run_pass("image", model.pass_inputs("image", 0))
+    assert (
+        flops(Subject(blueprint=blueprint, servings=[Serving(mode="image")])) == counter.get_total_flops() > 0
+    )
 
 
 def test_size_counts_weights_in_float32_and_the_tokenizer_files(tmp_path: Path) -> None:

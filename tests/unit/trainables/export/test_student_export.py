@@ -208,13 +208,14 @@ def test_the_image_processor_of_transformers_gives_the_same_pixels(folder: Path,
         assert float(((theirs - mine) * deviations * 255).abs().max()) <= 2.001
 
 
+@pytest.mark.parametrize("squash", [False, True])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos"])
 def test_the_image_processor_of_transformers_crops_the_same_pixels(
-    model: Blip, teacher: Teacher, tmp_path: Path, interpolation: str
+    model: Blip, teacher: Teacher, tmp_path: Path, interpolation: str, squash: bool
 ) -> None:
     from transformers import AutoImageProcessor
 
-    teacher.preprocess = replace(PREPROCESS, resize=21, interpolation=interpolation)
+    teacher.preprocess = replace(PREPROCESS, resize=21, interpolation=interpolation, squash=squash)
     student = load(export(model, teacher, tmp_path / "student"))
     assert student.preprocess == teacher.preprocess
     exact = AutoImageProcessor.from_pretrained(tmp_path / "student", backend="pil")

@@ -41,6 +41,32 @@ def test_part_of_train_can_be_held_out_as_test(tmp_path: Path) -> None:
     assert "test is 0.2 of train, seed 0" in data.describe()
 
 
+@pytest.mark.parametrize("inner", ["", "images"])
+@pytest.mark.parametrize("left", [True, False])
+def test_val_sorted_into_class_folders_is_read_by_them(tmp_path: Path, inner: str, left: bool) -> None:
+    published, root = tiny_imagenet(tmp_path / "as_it_is"), tiny_imagenet(tmp_path / "sorted")
+    for number, name in enumerate(("n02", "n01")):
+        (root / "val" / name / inner).mkdir(parents=True)
+        picture = root / "val" / "images" / f"val_{number}.JPEG"
+        picture.rename(root / "val" / name / inner / picture.name)
+    if not left:  # what the usual scripts leave behind, or take away
+        (root / "val" / "images").rmdir()
+        (root / VAL).unlink()
+    data = opened("tiny_imagenet", root)
+    assert any("val is sorted into class folders" in line for line in data.remarks())
+    mine, theirs = read(data, "val"), read(opened("tiny_imagenet", published), "val")
+    assert mine.labels is not None
+    assert theirs.labels is not None
+    told = dict(zip(colours(mine), mine.labels.tolist(), strict=True))
+    assert told == dict(zip(colours(theirs), theirs.labels.tolist(), strict=True))
+    assert len(told) == 2
+    (root / "val" / "n77").mkdir()
+    shutil.rmtree(root / "val" / "n02")
+    said = error_of("tiny_imagenet", root)
+    assert "val has folders of classes that are not in wnids.txt: n77" in said
+    assert "val has no folders of classes that are in wnids.txt: n02" in said
+
+
 def test_equal_names_keep_their_ids_apart(tmp_path: Path) -> None:
     root = tiny_imagenet(tmp_path / "data")
     (root / "words.txt").write_text("n01\tcrane\nn02\tcrane\n")

@@ -134,6 +134,8 @@ def test_weights_of_another_model_are_refused_by_their_names(resnet: Published) 
         ("timm/vit_small_patch14_dinov2.lvd142m", "timm/vit_small_patch14_dinov2.lvd142m"),
         ("timm/resnet50.a1_in1k", "timm/resnet50.a1_in1k"),
         ("someone/resnet50", "someone/resnet50"),
+        ("timm/vit_base_patch16_clip_quickgelu_224.openai", "timm/vit_base_patch16_clip_224.openai"),
+        ("timm/rdnet_tiny", "naver-ai/rdnet_tiny.nv_in1k"),
     ],
 )
 def test_a_name_of_timm_is_that_of_its_first_weights(name: str, found: str) -> None:
@@ -154,6 +156,7 @@ def test_a_name_of_timm_is_that_of_its_first_weights(name: str, found: str) -> N
             "no weights 'in1k' of 'vit_small_patch14_dinov2'. Known: lvd142m.",
         ),
         ("timm/vit_tiny_patch16_384.", ""),
+        ("timm/gcvit_tiny", "timm has these weights on no hub (https://"),
     ],
 )
 def test_names_that_timm_does_not_have_are_told_before_anything_is_fetched(
@@ -169,19 +172,45 @@ def test_names_that_timm_does_not_have_are_told_before_anything_is_fetched(
     assert ("fetched" in str(caught.value)) == (not told)
 
 
-def test_a_name_of_timm_comes_from_the_hub_under_its_full_name(
-    resnet: Published, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "activation", "noted"),
+    [
+        ("timm/vit_base_patch16_clip_quickgelu_224.openai", "QuickGELU", False),
+        ("timm/vit_base_patch16_clip_224.openai", "GELU", True),
+    ],
+)
+def test_a_model_of_timm_is_the_one_that_is_named_where_two_share_a_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, activation: str, noted: bool
 ) -> None:
+    sizes = {"img_size": 32, "embed_dim": 32, "depth": 1, "num_heads": 2}
+    plain = timm.create_model("vit_base_patch16_clip_224.openai", num_classes=0, **sizes)
+    timm.models.save_for_hf(plain, tmp_path, model_args=sizes)
+    monkeypatch.setattr("trainables.teachers.towers.timm_folder.hub_folder", lambda _: tmp_path)
+    teacher = load_teacher(name)
+    network: Any = teacher.model.network
+    assert type(network.blocks[0].mlp.act).__name__ == activation
+    assert any("natively QuickGELU" in note for note in teacher.files.notes) == noted
+    theirs = timm.create_model(name.removeprefix("timm/"), num_classes=0, **sizes).eval()
+    theirs.load_state_dict(plain.state_dict())
+    batch = pictures(teacher)
+    told = teacher.signals(batch, frozenset({POOLED}))[POOLED]
+    tolerance.close(told, pooled(theirs, batch[PIXELS]), ops=OPS)
+
+
+def test_a_name_of_timm_comes_from_the_hub_under_its_full_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timm.models.save_for_hf(timm.create_model("resnet18.a1_in1k"), tmp_path)
     asked: list[str] = []
 
     def folder(name: str) -> Path:
         asked.append(name)
-        return resnet.folder
+        return tmp_path
 
     monkeypatch.setattr("trainables.teachers.towers.timm_folder.hub_folder", folder)
     teacher = load_teacher("timm/resnet18")
     assert asked == ["timm/resnet18.a1_in1k"]
-    assert (teacher.files.name, teacher.files.folder) == ("timm/resnet18", resnet.folder)
+    assert (teacher.files.name, teacher.files.folder) == ("timm/resnet18", tmp_path)
 
 
 def test_an_older_config_in_one_piece_is_read(resnet: Published) -> None:
