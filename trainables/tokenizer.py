@@ -327,7 +327,15 @@ class Tokenizer:
         v = self.vocabulary
         special = {v.pad, v.cls, v.sep, v.dec, v.enc}
         text = str(self.backend.decode([i for i in ids if i not in special]))
-        return text.replace(END_OF_WORD, " ").strip()
+        # the backend joins apostrophes within a piece alone; the transformers library does it across them
+        return text.replace(END_OF_WORD, " ").replace(" ' ", "'").strip()
+
+    def respelled(self, texts: Sequence[str]) -> list[str]:
+        """Return texts as `decode` says their tokens: what is read alike is spelled alike; one with an unknown word stays."""
+        rows = self._words(list(texts))
+        return [
+            text if self.unknown in ids else self.decode(ids) for text, ids in zip(texts, rows, strict=True)
+        ]
 
 
 def _unknown(backend: Backend | BaseTokenizer) -> int | None:

@@ -8,6 +8,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from trainables.tasks.words import blank_unless_mark
+
 AGREEING = 3  # so many people make an answer right
 PEOPLE = 10  # who answer each question of VQA
 ARTICLES = frozenset({"a", "an", "the"})
@@ -40,7 +42,7 @@ def normalised(answer: str) -> str:
     "1000 dogs don't 3"
     """
     text = _COMMA.sub("", _POINT.sub("", answer.lower().replace("’", "'")))
-    words = _PUNCTUATION.sub(" ", text).split()
+    words = _PUNCTUATION.sub(blank_unless_mark, text).split()
     told = (NUMBERS.get(word, word) for word in words if word not in ARTICLES)
     return " ".join(CONTRACTIONS.get(word, word) for word in told)
 
@@ -61,9 +63,12 @@ def official_accuracy(said: str, given: Sequence[str]) -> float:
 
 
 def heard(answer: str, given: Sequence[str]) -> list[str]:
-    """Return the normalised answers to a question: of all people, or of ten alike where the data has one answer alone."""
+    """Return the normalised answers to a question.
+
+    Up to three people count for ten or nine: by the official rule an answer that they all give would be right by a third, or two.
+    """
     told = [normalised(one) for one in given or (answer,)]
-    return told if len(told) > 1 else told * PEOPLE
+    return told * (PEOPLE // len(told)) if len(told) <= AGREEING else told
 
 
 def best_constant(questions: Iterable[Sequence[str]]) -> float:

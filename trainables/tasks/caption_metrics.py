@@ -6,11 +6,13 @@ is no Java, words are taken plainly; such figures bear other names (`cider_plain
 
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,12 +20,13 @@ from typing import Any
 
 from spaces.errors import ResourceError
 from spaces.files import write_text
-from trainables.tasks.words import plain_words
+from trainables.tasks.words import parted, plain_words
 
 PACKAGE, JAVA = "pycocoevalcap", "java"
 PTB, PLAIN = "ptb", "plain"
 SCORES = ("cider", "bleu_4", "rouge_l")  # that need no Java; the first is what papers compare by
 METEOR, SPICE = "meteor", "spice"
+JAVA_OPTIONS, ENGLISH = "JAVA_TOOL_OPTIONS", ("-Duser.language=en", "-Duser.country=US")
 SPICE_MEMORY = "-Xmx8G"  # as pycocoevalcap asks for
 PTB_COMMAND = ("edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase")
 
@@ -93,7 +96,7 @@ class CaptionMetrics:
 
     def _words(self, texts: list[str]) -> list[str]:
         """Return the words of each text with a blank between."""
-        one_line = [" ".join(text.split()) for text in texts]
+        one_line = [" ".join(parted(text).split()) for text in texts]
         return ptb_words(one_line) if self.tokenizer == PTB else [" ".join(plain_words(t)) for t in one_line]
 
 
@@ -149,7 +152,9 @@ def _java(arguments: list[str], *, told: str = "", cwd: Path | None = None) -> s
         ResourceError: it cannot be started, or fails.
     """
     try:
-        ran = subprocess.run([JAVA, *arguments], input=told, capture_output=True, encoding="utf-8", cwd=cwd)
+        ran = subprocess.run(
+            [JAVA, *ENGLISH, *arguments], input=told, capture_output=True, encoding="utf-8", cwd=cwd
+        )
     except OSError as error:
         raise ResourceError(
             f"tasks.captioning: `{JAVA}` cannot be run ({error}). Set tokenizer: plain."
@@ -157,9 +162,24 @@ def _java(arguments: list[str], *, told: str = "", cwd: Path | None = None) -> s
     if ran.returncode:
         why = re.sub(r"\s+", " ", ran.stderr)[-300:].strip() or f"exit code {ran.returncode}"
         raise ResourceError(
-            f"tasks.captioning: `{JAVA} {' '.join(arguments[:3])} ...` failed ({why}). Mend that, or set tokenizer: plain."
+            f"tasks.captioning: `{JAVA} {' '.join(arguments[:3])} ...` failed ({why}). Mend that, or "
+            f"{'leave spice out' if '-jar' in arguments else 'set tokenizer: plain'}."
         )
     return ran.stdout
+
+
+@contextmanager
+def _in_english() -> Iterator[None]:
+    """Let Java programs that are started inside read and write numbers with a point, whatever this machine's language is."""
+    before = os.environ.get(JAVA_OPTIONS)
+    os.environ[JAVA_OPTIONS] = " ".join(filter(None, (before, *ENGLISH)))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[JAVA_OPTIONS]
+        else:
+            os.environ[JAVA_OPTIONS] = before
 
 
 def _cider(gts: Any, res: Any) -> float:
@@ -191,13 +211,16 @@ def _meteor(gts: Any, res: Any) -> float:
     """
     from pycocoevalcap.meteor.meteor import Meteor
 
-    scorer = Meteor()
+    with _in_english():
+        scorer = Meteor()
     try:
         return float(scorer.compute_score(gts, res)[0])
     except (OSError, ValueError) as error:
         raise ResourceError(
-            f"tasks.captioning: METEOR's Java program ended early ({error}). Mend Java, or set tokenizer: plain."
+            f"tasks.captioning: METEOR's Java program ended early ({error}). Mend Java (it takes 2 GB), or set tokenizer: plain."
         ) from error
     finally:
+        if scorer.lock.locked():
+            scorer.lock.release()  # its class keeps it where it fails, and waits for it for ever when it is deleted
         with scorer.meteor_p as program:  # which its class ends, but leaves its pipes open
             program.kill()

@@ -17,7 +17,7 @@ from trainables.tasks.base import Task, require_decode
 from trainables.tasks.beams import Beams, beam_search
 from trainables.tasks.caption_metrics import PLAIN, CaptionMetrics, usual_tokenizer
 from trainables.tasks.chance import Chance, most_frequent
-from trainables.tasks.decoding import LOGITS, Decoder, caption_steps
+from trainables.tasks.decoding import LOGITS, Decoder, caption_steps, unknown_of
 from trainables.tasks.pool import Pool, PoolRows
 from trainables.tasks.spoken import said
 from trainables.tokenizer import Tokenizer
@@ -84,6 +84,7 @@ class Captioning(Task):
     wants: Wants = frozenset({LOGITS})
     fields: frozenset[str] = frozenset({PIXELS, "caption.ids", "caption.targets"})
     losses: tuple[str, ...] = ("lm",)
+    version = 2
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -112,15 +113,18 @@ class Captioning(Task):
     def evaluate(self, pool: Pool) -> dict[str, float]:
         """Return the share of caption tokens that are predicted right from those before them; {} without captions.
 
-        Of captions that are said whole, their metrics, too.
+        A token that stands for an unknown word is never right. Of captions that are said whole, their metrics, too.
 
         Raises:
             ResourceError: this machine lacks what scores them.
         """
 
+        unknown = unknown_of(pool.split)
+
         def count(batch: Batch, signals: Signals) -> tuple[Tensor, Tensor]:
             ids, real = batch["caption.ids"], batch["caption.targets"][:, :-1]
-            return ((signals[LOGITS][:, :-1].argmax(-1) == ids[:, 1:]) & real).sum(), real.sum()
+            hit = (signals[LOGITS][:, :-1].argmax(-1) == ids[:, 1:]) & (ids[:, 1:] != unknown)
+            return (hit & real).sum(), real.sum()
 
         right, total = pool.counted(CAPTION, frozenset({LOGITS}), count) or (0, 0)
         found = {TOKEN_ACCURACY: 100.0 * right / total} if total else {}
@@ -207,7 +211,9 @@ class Captioning(Task):
         None of captions that are said whole: no level is known.
         """
         said = [] if self._says else rows.said(CAPTION)
-        return Chance(level=most_frequent(chain.from_iterable(said)), count=len(said)) if said else None
+        tokens, unknown = list(chain.from_iterable(said)), unknown_of(rows.split)
+        known = [one for one in tokens if one != unknown]
+        return Chance(level=most_frequent(known, total=len(tokens)), count=len(said)) if said else None
 
     def serving(self, offers: Offers) -> Sequence[Serving]:
         """Return one picture, and a decoder's pass for each token, of each beam where there are several."""

@@ -39,10 +39,15 @@ def bound_above(level: float, count: int) -> float:
     return level + max(ERRORS * error, SHARE * 100.0 * min(share, 1.0 - share))
 
 
-def most_frequent(said: Iterable[Hashable]) -> float:
-    """Return the share of the most frequent of some things, in percent; 0 of none."""
+def most_frequent(said: Iterable[Hashable], *, total: int | None = None) -> float:
+    """Return the share of the most frequent of some things, in percent; 0 of none.
+
+    Args:
+        said: the things.
+        total: of how many they are, where those that are never right are left out; None: of them all.
+    """
     counts = Counter(said)
-    return 100.0 * max(counts.values()) / counts.total() if counts else 0.0
+    return 100.0 * max(counts.values()) / (counts.total() if total is None else total) if counts else 0.0
 
 
 def first_hit(items: int, right: int, within: int) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainables.datasets.encoded import EncodedSplit
 from trainables.families.base import Family
 from trainables.signals import PIXELS, Batch, Offers, Signals, Want
 from trainables.tokenizer import VocabularyConfig
@@ -16,6 +17,12 @@ CAPTION_STEPS = (
 )
 ROOM = 10  # tokens that a question leaves to its answer, which is as many as one has by default
 ANSWER_STEPS = 2  # most answers of VQA are one word, and its end has to be found, too
+
+
+def unknown_of(split: EncodedSplit) -> int:
+    """Return the id that stands for each word that nobody of this vocabulary can say; -1 where every word can be spelled."""
+    found = split.tokenizer.unknown if split.tokenizer else None
+    return -1 if found is None else found
 
 
 def longest_text(offers: Offers, mode: str) -> int:

@@ -26,10 +26,12 @@ from trainables.tasks.decoding import (
     cut_question,
     longest_text,
     question_room,
+    unknown_of,
 )
 from trainables.tasks.pool import Pool, PoolRows
 from trainables.tasks.ranking import ranked
 from trainables.tasks.spoken import said
+from trainables.tokenizer import Tokenizer
 
 FORCED, GENERATE, RANK = "teacher_forced", "generate", "rank"
 SERVES = {"beams": GENERATE, "longest": GENERATE, "candidates": RANK, "answers": RANK}
@@ -47,7 +49,7 @@ class Vqa(Task):
 
     By default each question has one reference, which is asked for exactly. With `decode: generate` or `rank`, an answer is said
     whole, or chosen from a list (Li et al. 2022, section 5.3), and scored by the official rule over the answers of all people
-    who were asked, see `answers`; where the data has one answer alone, as if all had given it.
+    who were asked, see `answers`; where they are three or fewer, each counts for several.
     """
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +79,7 @@ class Vqa(Task):
     wants: Wants = frozenset({ANSWERS})
     fields: frozenset[str] = frozenset({PIXELS, "question.ids", "question.targets"})
     losses: tuple[str, ...] = ("vqa",)
-    version = 3
+    version = 4
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -111,25 +113,29 @@ class Vqa(Task):
     def evaluate(self, pool: Pool) -> dict[str, float]:
         """Return the share of questions whose reference greedy decoding gives exactly, and ends there.
 
-        That is so where each of its tokens is the most likely one after those before. {} where nothing could be asked. Of
-        answers that are said whole, the official accuracy, too.
+        That is so where each of its tokens is the most likely one after those before, and none stands for an unknown word. {}
+        where nothing could be asked. Of answers that are said whole, the official accuracy, too.
 
         Raises:
             PluginError: the list of answers cannot be used.
         """
 
+        unknown = unknown_of(pool.split)
+
         def count(batch: Batch, signals: Signals) -> tuple[Tensor, int]:
             ids, asked = batch["question.ids"], batch["question.targets"][:, :-1]
-            hit = (signals[ANSWERS][:, :-1].argmax(-1) == ids[:, 1:]) | ~asked
+            hit = ((signals[ANSWERS][:, :-1].argmax(-1) == ids[:, 1:]) & (ids[:, 1:] != unknown)) | ~asked
             return hit.all(dim=1).sum(), len(ids)
 
         right, total = pool.counted(QUESTION, frozenset({ANSWERS}), count) or (0, 0)
         found = {EXACT: 100.0 * right / total} if total else {}
         if self._decode == FORCED or not total:
             return found
+        # One who chooses says an answer as it is given, one who spells it says it as tokens are joined.
+        spells = pool.split.tokenizer if self._decode == GENERATE else None
         shares = [
             official_accuracy(normalised(one), given)
-            for one, given in zip(self.answers(pool), _given(pool.asked), strict=True)
+            for one, given in zip(self.answers(pool), _given(pool.asked, spells), strict=True)
         ]
         return found | {OFFICIAL: 100.0 * sum(shares) / len(shares)}
 
@@ -196,8 +202,9 @@ class Vqa(Task):
         if self._decode != FORCED:
             given = _given(rows)
             return Chance(level=100.0 * best_constant(given), count=len(given)) if given else None
-        said = rows.said(QUESTION)
-        return Chance(level=most_frequent(said), count=len(said)) if said else None
+        said, unknown = rows.said(QUESTION), unknown_of(rows.split)
+        known = [one for one in said if unknown not in one]
+        return Chance(level=most_frequent(known, total=len(said)), count=len(said)) if said else None
 
     def serving(self, offers: Offers) -> Sequence[Serving]:
         """Return one picture, and a decoder's pass for each token of an answer, of each beam; or for each candidate, and one."""
@@ -241,8 +248,13 @@ def _commonest(given: Sequence[str]) -> str:
     return Counter(given).most_common(1)[0][0]
 
 
-def _given(rows: PoolRows) -> list[list[str]]:
-    """Return the normalised answers to each question of the pool, of all who were asked."""
+def _given(rows: PoolRows, spells: Tokenizer | None = None) -> list[list[str]]:
+    """Return the normalised answers to each question of the pool, of all who were asked; as a tokenizer spells them, if any."""
     split = rows.split
     sets = split.answer_sets or [()] * len(split.answers)
-    return [heard(split.answers[row], sets[row]) for row in rows.rows(QUESTION)[0].tolist()]
+    found = [(split.answers[row], sets[row]) for row in rows.rows(QUESTION)[0].tolist()]
+    if spells is not None:
+        different = sorted({one for answer, given in found for one in (answer, *given)})
+        spelled = dict(zip(different, spells.respelled(different), strict=True))
+        found = [(spelled[answer], [spelled[one] for one in given]) for answer, given in found]
+    return [heard(answer, given) for answer, given in found]

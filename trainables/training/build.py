@@ -31,6 +31,7 @@ from trainables.teachers.published import open_published
 from trainables.teachers.teacher import Teacher
 from trainables.training.step import DistillationStep
 
+TOLD_UNKNOWN = 0.01  # of words; so much every metric of texts loses at most
 TOLD_CUT = 0.01  # of texts of which the end is not read; less is told to nobody
 PROBED_TEXTS = 2000
 
@@ -111,6 +112,15 @@ def prepare_split(teacher: Teacher, dataset: Dataset, name: str, progress: Progr
             progress(
                 f"WARNING: of {cut:.0%} of the {noun} of {name} the end is not read: the teacher {teacher.files.name} reads "
                 f"{teacher.tokenizer.room} tokens of each. Texts that begin alike are then one and the same; give shorter ones"
+            )
+    for noun, texts in (("captions", split.captions), ("answers", split.answers)):
+        unknown, total, word = (
+            teacher.tokenizer.unknown_words(list(_probed(texts))) if teacher.tokenizer else (0, 0, "")
+        )
+        if total and unknown / total >= TOLD_UNKNOWN:
+            progress(
+                f"WARNING: {unknown / total:.1%} of the words of the {noun} of {name} are unknown to the teacher "
+                f"{teacher.files.name}, such as {word!r}: who is to say one is counted as wrong"
             )
     if teacher.tokenizer and teacher.tokenizer.answers:
         cut = teacher.tokenizer.cut_questions_share(_probed(split.questions), _probed(split.answers))

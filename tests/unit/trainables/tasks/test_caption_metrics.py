@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from spaces.errors import ResourceError
+from tests.house.tree import ROOT
 from trainables.tasks import caption_metrics as module
 from trainables.tasks.caption_metrics import CaptionMetrics, ptb_words, usual_tokenizer
-from trainables.tasks.words import plain_words
+from trainables.tasks.words import parted, plain_words
 
 SAID = ["a red ring above a blue star", "a dog's ball", "two cats, sleeping", ""]
 TRUE = [
@@ -98,6 +101,37 @@ def test_published_figures_are_those_of_the_scorers() -> None:
     }
 
 
+@pytest.mark.java
+@pytest.mark.skipif(not HAS_JAVA, reason="needs Java")
+def test_meteor_reads_numbers_where_a_comma_is_before_decimals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Duser.language=de -Duser.country=DE")
+    same = {0: ["a dog runs on the grass"]}
+    assert module._meteor(same, same) == pytest.approx(1.0)
+    assert os.environ["JAVA_TOOL_OPTIONS"] == "-Duser.language=de -Duser.country=DE"
+
+
+def test_a_meteor_that_fails_is_one_message_and_ends(tmp_path: Path) -> None:
+    """In a process of its own: its class waits for its own lock where it is deleted, in other words for ever."""
+    java_program = tmp_path / "java"
+    java_program.write_text("#!/bin/sh\nexit 1\n")
+    java_program.chmod(0o755)
+    code = "from trainables.tasks.caption_metrics import _meteor; _meteor({0: ['a']}, {0: ['a']})"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert "ResourceError: tasks.captioning: METEOR's Java program ended early" in ended.stderr
+
+
+def test_words_keep_their_marks_and_chinese_characters_are_words() -> None:
+    assert plain_words("एक नीला कुत्ता, cafe\u0301!") == ["एक", "नीला", "कुत्ता", "cafe\u0301"]
+    assert plain_words(parted("一只红色的狗 x2")) == [*"一只红色的狗", "x2"]
+    assert plain_words("'tis a dog's -- 'n rock_n_roll’s") == ["tis", "a", "dog's", "n", "rock_n_roll’s"]
+
+
 def java(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a program called java before all others."""
     program = folder / "java"
@@ -113,10 +147,10 @@ def test_spice_is_read_from_the_jar_that_the_user_gives(
     jar.touch()
     scores = [{"image_id": n, "scores": {"All": {"f": f}}} for n, f in enumerate((0.25, 0.75, float("nan")))]
     (tmp_path / "answer").write_text(json.dumps(scores))
-    # java -jar -Xmx8G JAR IN -out OUT ...
+    # java -D... -D... -jar -Xmx8G JAR IN -out OUT ...
     java(
         tmp_path,
-        f'[ "$3" = "{jar}" ] && cp "$4" "{tmp_path}/asked" && cp "{tmp_path}/answer" "$6"',
+        f'[ "$5" = "{jar}" ] && cp "$6" "{tmp_path}/asked" && cp "{tmp_path}/answer" "$8"',
         monkeypatch,
     )
     assert module.spice(jar, {0: ["a b"], 1: ["c"], 2: ["d"]}, {0: ["a"], 1: ["c"], 2: ["e"]}) == 0.5

@@ -63,6 +63,7 @@ def test_random_similarities_score_it() -> None:
 def test_the_most_frequent_answer() -> None:
     assert most_frequent(["yes", "no", "yes", "two"]) == 50.0
     assert most_frequent([]) == 0.0
+    assert most_frequent(["yes", "yes", "no"], total=5) == 40.0, "two more are never right"
 
 
 @pytest.mark.parametrize(

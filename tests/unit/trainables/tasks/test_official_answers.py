@@ -48,6 +48,9 @@ ALL = EvaluationSize(images=24, questions_per_image=2)
         ("shell", "shell"),
         ("", ""),
         ("the", ""),
+        ("नीला, रंग", "नीला रंग"),
+        ("สีแดง!", "สีแดง"),
+        ("cafe\u0301", "cafe\u0301"),
     ],
 )
 def test_answers_are_compared_as_the_published_rule_says(answer: str, expected: str) -> None:
@@ -76,6 +79,15 @@ def test_one_reference_counts_as_if_all_had_given_it() -> None:
     assert official_accuracy("red", heard("blue", ("Red", "red.", "a red", "blue"))) == pytest.approx(
         (3 * 2 / 3 + 1) / 4
     )
+
+
+def test_what_two_or_three_people_agree_on_is_right() -> None:
+    for people in range(1, 11):
+        assert official_accuracy("red", heard("", ["red"] * people)) == 1.0, people
+    assert official_accuracy("red", heard("", ["red", "red", "blue"])) == 1.0
+    # three of nine: left out is one of them, with 2/3, or one of the others, with 1
+    assert official_accuracy("blue", heard("", ["red", "red", "blue"])) == pytest.approx((3 * 2 / 3 + 6) / 9)
+    assert official_accuracy("green", heard("", ["red", "blue"])) == 0.0
 
 
 def test_the_best_constant_answer_by_hand() -> None:
