@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.pareto import pick
 from analysis.run_folder import Run, Trial
 from analysis.wording import plural
 from search.results.orders import members
@@ -93,14 +92,12 @@ def chosen(run: Run, request: Request) -> list[Trial]:
     Raises:
         RunError: none is finished, or an id is unknown, not finished, or named twice.
     """
-    if request.pick == FRONT:
-        return members(run, FRONT, request.members)
     names = [name.strip() for name in request.pick.split(",")]
     if not all(names):
         raise RunError(
             f"--pick: got {request.pick!r}; allowed: front, best, knee, or ids separated by commas."
         )
-    found = {trial.candidate_id: trial for trial in (pick(run, name) for name in names)}
+    found = {trial.candidate_id: trial for name in names for trial in members(run, name, request.members)}
     return list(found.values())
 
 

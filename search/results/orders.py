@@ -110,7 +110,10 @@ def members(run: Run, which: str, limit: int) -> list[Trial]:
         RunError: unknown or unfinished trial, or an empty front.
     """
     if which != "front":
-        return [pick(run, which)]
+        try:
+            return [pick(run, which)]
+        except RunError as error:
+            raise RunError(f"{error} Here `front` stands for its members.") from error
     found = front(run, "params")
     if not found:
         raise RunError(

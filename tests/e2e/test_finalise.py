@@ -115,7 +115,7 @@ def test_its_card_tells_of_the_weights_that_are_in_it_and_of_none_of_the_search(
     ("arguments", "told"),
     [
         (("--epochs", "0"), "--epochs: got 0; allowed: 1 to"),
-        (("--epochs", "2", "--pick", "ffffffff"), "no candidate is called 'ffffffff'"),
+        (("--epochs", "2", "--pick", "front,ffffffff"), "Here `front` stands for its members."),
         (("--epochs", "2", "--pick", "front,"), "--pick: got 'front,'"),
         (
             ("--epochs", "2", "--set", "teacher_cache.kind=lively"),
