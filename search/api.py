@@ -18,8 +18,9 @@ from analysis.report import draw_report
 from analysis.run_folder import Run as Folder
 from analysis.run_folder import Trial, read_run
 from analysis.table import TRIALS_FILE, read_history, read_trials
-from search.arguments import DEFAULT_SPACE
+from search.arguments import DEFAULT_SPACE, path_of
 from spaces.console import tolerant
+from spaces.errors import RunError
 from spaces.load import Override
 from spaces.paths import user_path
 
@@ -108,7 +109,8 @@ def search(
     Args:
         space: a space file.
         trials: candidates to try.
-        overrides: fields of the space by dotted path, as a mapping or as texts `path=value`.
+        overrides: fields of the space by dotted path, as a mapping or as texts `path=value`; a value that is a mapping takes the
+            place of all that the field has.
         callbacks: `ray.tune.Callback`s; one that raises is told, and the search goes on.
         quiet: print nothing.
         options: `out`, `resume`, `retry_failed`, `warm_start`, `address`, `always_train`, `storage`, `node_copies`: as the flags
@@ -180,6 +182,10 @@ def _request(
         changes += [Override(f"overrides[{path!r}]", path, value) for path, value in overrides.items()]
         texts += [f"{path}={value}" for path, value in overrides.items()]
     if trials is not None:
+        if twice := [text for text in texts if path_of(text) == "search.trials"]:
+            raise RunError(
+                f"search: trials: got {trials}, and {twice[0]}, too; allowed: one of them. Leave the other out."
+            )
         changes.append(Override(f"trials={trials}", "search.trials", trials))
     folders = {
         name: user_path(options[name])
@@ -208,7 +214,14 @@ def _request(
         storage=folders.get("storage"),
         node_copies=folders.get("node_copies"),
         retry_failed=options.get("retry_failed", False),
+        command=_told(space=str(space), trials=trials, overrides=overrides or None, **options),
     )
+
+
+def _told(**arguments: Any) -> str:
+    """Return the call as text, which the run keeps: the command of a notebook's process would tell nothing."""
+    given = [f"{name}={value!r}" for name, value in arguments.items() if value is not None]
+    return f"search.api.search({', '.join(given)})"
 
 
 def _check_types(space: Any, overrides: Any, options: Mapping[str, Any]) -> None:

@@ -70,6 +70,7 @@ class Options:
         callbacks: the user's own; one that raises is told, and the search goes on.
         retry_failed: of a run to go on with, train again what crashed or ran out of memory.
         events: tells a program that has started this one.
+        command: see `Request`.
     """
 
     address: str | None
@@ -81,6 +82,7 @@ class Options:
     callbacks: Sequence[Callback] = ()
     retry_failed: bool = False
     events: JsonLines | None = None
+    command: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,7 @@ class Session:
         """
         self.inputs, self.space, self.options, self.say = inputs, inputs.space, options, say
         self.folder, self._named = folder.absolute(), folder
-        known = read_facts(folder) if options.resume else first_facts(self.space)
+        known = read_facts(folder) if options.resume else first_facts(self.space, options.command)
         self.facts = RunFacts(self.folder, known)
         self.time = TimeUsed(known, lambda: self.recorder.trained_s)
         open_tables = Recorder.load if options.resume else Recorder
@@ -188,7 +190,7 @@ class Session:
             facts["warm_start"] = [dict(source) for source in self.options.earlier.sources]
         if storage():
             facts["storage"] = storage()
-        earlier, now = self.facts.known.get("sessions", []), session_now()
+        earlier, now = self.facts.known.get("sessions", []), session_now(self.options.command)
         for line in code_changes(self.facts.known, now):
             self.say(line)
         kept = write_space(self.folder, self.space)
@@ -291,7 +293,7 @@ class Session:
             memory_share=self._packing.memory_share if self._packing else 1.0,
             driver=driver_share([node["Resources"] for node in ray.nodes() if node["Alive"]], found.slots),
         )
-        self.admissions.open(caches=caches, launch=launch)
+        self.admissions.open(caches=caches, launch=launch, told=bool(self.options.callbacks))
         self.time.open(workers=found.workers, cpus=found.cpus, gpus=found.gpus)
         self.say(f"prepared in {self.time.session_s:.0f} s; {searcher.trials} candidates to try")
         ahead = 0 if launch.nested else 1  # what a trial of one worker asks for itself bounds it

@@ -43,6 +43,7 @@ class Request:
         node_copies: folder in which each node keeps copies of caches; None for `places.chosen_copies`'s choice.
         retry_failed: of the run to go on with, train again what crashed or ran out of memory.
         events: tells a program that has started this one; None has the report's place printed instead.
+        command: what asked for it, for the run's record; "" for the command of this process.
     """
 
     space: Path
@@ -58,6 +59,7 @@ class Request:
     node_copies: Path | None = None
     retry_failed: bool = False
     events: "JsonLines | None" = None
+    command: str = ""
 
 
 def start(request: Request, *, say: Say, soon: Soon) -> int:
@@ -302,13 +304,7 @@ def run_session(
 
 
 def _run_session(
-    request: Request,
-    inputs: Any,
-    earlier: Any,
-    *,
-    stream: TextIO | None,
-    say: Say,
-    callbacks: Sequence[Any],
+    request: Request, inputs: Any, earlier: Any, *, stream: TextIO | None, say: Say, callbacks: Sequence[Any]
 ) -> Any:
     """Run a session in its folder; return its `Outcome`."""
     from search.session import Options, Session
@@ -324,6 +320,7 @@ def _run_session(
         callbacks=callbacks,
         retry_failed=request.retry_failed,
         events=request.events,
+        command=request.command,
     )
 
     def begin(folder: Path) -> None:

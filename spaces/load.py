@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -71,16 +72,16 @@ def _checked(override: Override) -> tuple[Override, list[Problem]]:
 
 
 def _native(value: Any) -> Any:
-    """Return a value without types of one's own, such as the floats and texts of numpy: a file is to hold it."""
+    """Return a value without types of one's own, such as the numbers and texts of numpy: a file is to hold it."""
     if isinstance(value, dict):
         return {_native(key): _native(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_native(part) for part in value]
     if isinstance(value, str):
         return str.__str__(value)
-    if isinstance(value, float):
-        return float(value)
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _foreign(value: Any, levels: int) -> str:
@@ -97,9 +98,9 @@ def _foreign(value: Any, levels: int) -> str:
     texts = [one for one in (value, *(value if isinstance(value, dict) else ())) if isinstance(one, str)]
     if any("\ud800" <= char <= "\udfff" for text in texts for char in text):
         return "half of a character"
-    if isinstance(value, int) and abs(value) >= 10**LONGEST:
+    if isinstance(value, Integral) and abs(int(value)) >= 10**LONGEST:
         return f"a number of more than {LONGEST} digits"
-    if value is not None and not isinstance(value, bool | int | float | str | list | tuple | dict):
+    if value is not None and not isinstance(value, Real | str | list | tuple | dict):
         return f"a value of the type {type(value).__name__}"
     return next(filter(None, (_foreign(part, levels - 1) for part in inner)), "")
 

@@ -51,17 +51,19 @@ class StudentAdmissions:
         self.caches: Mapping[str, str] = {}
         self.held_out: Mapping[str, str] = {}
         self._launch: Launch | None = None
+        self._told = False
         self._space_digest = str(space_facts(inputs.space)["space_digest"])
         self._filter = CostFilter(inputs.students, inputs.limits, inputs.store, inputs.latencies)
 
-    def open(self, *, caches: Mapping[str, str], launch: Launch) -> None:
+    def open(self, *, caches: Mapping[str, str], launch: Launch, told: bool = False) -> None:
         """Take what every trial shares; to be called before the first one is ordered.
 
         Args:
             caches: see there.
             launch: how it is run; the log file is each trial's own.
+            told: whether somebody else looks at the trials' configs, such as a logger that was given as a callback.
         """
-        self.caches, self._launch = caches, launch
+        self.caches, self._launch, self._told = caches, launch, told
 
     def build(self, values: Values, index: int) -> Proposal:
         """Return the candidate at a point of the space, less the losses that its student cannot feed.
@@ -113,12 +115,15 @@ class StudentAdmissions:
         self._recorder.add_running(proposal, admitted)
         job = self.job(candidate, admitted.costs)
         log = self._folder / LOGS / f"{candidate.candidate_id}.log"
-        return {
+        found = {
             "candidate_id": candidate.candidate_id,
             "role": candidate.role,
             "job": str(Path(job.folder) / CANDIDATE_FILE),  # Tune keeps the config of each trial for good
             "launch": launch_dict(replace(self._launch, log=str(log))),
         }
+        return found | (
+            {"candidate": candidate.config, "seed": candidate.training_seed} if self._told else {}
+        )
 
     def job(self, candidate: Candidate, costs: Mapping[str, float]) -> Job:
         """Return the order for one training, also written as candidate.json for `python -m trainables.worker`."""

@@ -207,8 +207,8 @@ def space_facts(space: Space) -> dict[str, Any]:
     return {"space": fixed, "space_digest": space_digest(fixed)}
 
 
-def first_facts(space: Space) -> dict[str, Any]:
-    """Return what is known of a run before anything is trained."""
+def first_facts(space: Space, command: str = "") -> dict[str, Any]:
+    """Return what is known of a run before anything is trained; `command` as of `session_now`."""
     from trainables.costs.hardware import (
         hardware,  # torch, which a mistake on the command line need not wait for
     )
@@ -216,7 +216,7 @@ def first_facts(space: Space) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "name": space.name,
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command or shlex.join(["python", *sys.argv]),
         "started": stamp(),
         "ended": None,
         "ended_by": None,

@@ -100,14 +100,14 @@ def check_unedited(path: Path, space: Mapping[str, Any], facts: Mapping[str, Any
     )
 
 
-def session_now() -> dict[str, Any]:
-    """Return what is kept of a session that begins: when, where, by which command and code."""
+def session_now(command: str = "") -> dict[str, Any]:
+    """Return what is kept of a session that begins: when, where, by which command ("": that of this process) and code."""
     return {
         "started": stamp(),
         "ended": None,  # stays so where it was killed
         "ended_by": None,
         "host": socket.gethostname(),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command or shlex.join(["python", *sys.argv]),
         "code": code_digest(SEARCHING),
         "git_commit": git_commit(),
         "versions": versions(),

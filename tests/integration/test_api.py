@@ -39,6 +39,7 @@ class Listener(Callback):
 
     def on_experiment_end(self, trials, **info):
         self.heard.append("end")
+        self.weights = [trial.config["candidate"]["losses"]["itc"]["weight"] for trial in trials]
 
 
 class Broken(Callback):
@@ -60,7 +61,7 @@ one = search(
     callbacks=[Broken(), listener],
     out=place / "one",
 )
-found |= {"heard": listener.heard, "between": state()}
+found |= {"heard": listener.heard, "weights": listener.weights, "between": state()}
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 runs = []
 found["started"] = state()
@@ -138,6 +139,14 @@ def test_a_callback_hears_every_epoch_and_one_that_raises_is_told(visit: Visit) 
     *results, end = visit.found["heard"]
     assert end == "end"
     assert sorted(map(tuple, results)) == sorted(runs.history_rows(visit.one.folder))
+    assert set(visit.found["weights"]) == {0.5}, "loggers take a candidate's config from that of its trial"
+
+
+def test_the_call_stands_where_a_command_would(visit: Visit) -> None:
+    told = visit.one.facts["command"]
+    assert told.startswith("search.api.search(space='")
+    assert "trials=2, overrides={'training.epochs': 2, 'losses.itc.weight': 0.5}" in told
+    assert [one["command"] for one in visit.one.facts["sessions"]] == [told]
     told = "callback Broken.on_trial_result raised ValueError: no good; the search goes on"
     assert visit.text.count(told) == 1
 

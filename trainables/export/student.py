@@ -14,19 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from spaces.errors import ExportError, TeacherError
 from spaces.paths import user_path
-from spaces.rules import show
-from trainables.datasets.pictures import square
 from trainables.datasets.texts import AS_THEY_ARE, TextForm
+from trainables.export.given import Pictures, pairs, squares
+from trainables.export.given import texts as texts_of
 from trainables.families.base import Blueprint, Family
 from trainables.model_folder import READS, ModelFolder, read_model_folder
-from trainables.preprocess import Framing, PreprocessConfig
+from trainables.preprocess import PreprocessConfig
 from trainables.signals import (
     CAPTION,
     NOTHING,
@@ -45,10 +43,6 @@ from trainables.tokenizer import Tokenizer
 
 IMAGE, TEXT, MATCH = Want("image", "embedding"), Want("text", "embedding"), Want("fused", "logits")
 CLASSES, PAIRED = Want("image", "logits"), Want("paired", "logits")
-
-Picture = Image.Image | np.ndarray
-Pictures = Sequence[Picture] | np.ndarray
-"""Pictures as PIL images of any mode, seen as in training, or uint8 arrays (H, W, 3), or one array (N, H, W, 3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +96,8 @@ class Student:
         if missing:
             raise ExportError(f"this student has no {', '.join(missing)}; it was not made for that task.")
         fields: dict[str, Tensor] = {}
+        if images is not None and texts is not None:
+            images, texts = pairs("signals", images, texts)
         if images is not None:
             fields[PIXELS] = self._pixels(images)
         if texts is not None:
@@ -110,10 +106,8 @@ class Student:
             if self.tokenizer and self.tokenizer.begun:  # read by the decoder alone, as in training
                 begun = torch.tensor(self.tokenizer.begun, device=ids.device)
                 fields[f"{CAPTION}.prompt"] = begun.expand(len(ids), -1)
-        if images is not None and texts is not None:
-            _same_number("signals", images, texts)
         self._require_given(frozenset(wants), fields, given or {})
-        with torch.inference_mode():
+        with torch.no_grad():  # and not inference_mode: somebody may train a probe on what comes out
             batch = Batch(fields=fields, rows={})
             found: Signals = self.model(
                 batch, frozenset(wants), self._said(batch, frozenset(wants), given or {})
@@ -172,8 +166,7 @@ class Student:
                 "match: this student was not made for the task 'matching'; compare embed_images with embed_texts "
                 "instead, or search with `tasks: [matching, ...]`."
             )
-        _same_number("match", images, texts)
-        return self.signals(images, texts, wants={MATCH})[MATCH].softmax(dim=-1)[:, 1]
+        return self.signals(*pairs("match", images, texts), wants={MATCH})[MATCH].softmax(dim=-1)[:, 1]
 
     def holds(self, images: Pictures, others: Pictures, statements: Sequence[str]) -> Tensor:
         """Return the probability (N,) that statement i is true of image i and the other one i.
@@ -186,12 +179,12 @@ class Student:
                 "holds: this student was not made for the task 'nlvr2'; search with `tasks: [nlvr2, ...]` and "
                 "`student.fusion.two_pictures: true`."
             )
-        _same_number("holds", images, statements)
-        _same_number("holds", others, statements)
+        images, statements = pairs("holds", images, statements)
+        others, _ = pairs("holds", others, statements)
         ids, mask = self._captions(statements)
         fields = {f"{STATEMENT}.ids": ids, f"{STATEMENT}.mask": mask}
         fields |= {PIXELS: self._pixels(images), PIXELS_2: self._pixels(others)}
-        with torch.inference_mode():
+        with torch.no_grad():
             found: Tensor = self.model(Batch(fields=fields, rows={}), frozenset({PAIRED}))[PAIRED]
         return found.float().softmax(dim=-1)[:, 1]
 
@@ -218,10 +211,10 @@ class Student:
             ExportError: a student without decoder.
         """
         tokenizer = self._need_decoder("answer", ANSWERS)
-        _same_number("answer", images, questions)
+        images, questions = pairs("answer", images, questions)
         pixels = self._pixels(images)
-        read = [self.texts.question(one) for one in _texts(questions)]
-        rows, _ = tokenizer.questions(read, [""] * len(questions))
+        read = [self.texts.question(one) for one in questions]
+        rows, _ = tokenizer.questions(read, [""] * len(read))
         prompts = [cut_question(row[:-1], question_room(tokenizer.max_tokens)) for row in rows]
         return [
             tokenizer.decode(ids)
@@ -280,71 +273,14 @@ class Student:
 
     def _pixels(self, images: Pictures) -> Tensor:
         """Return normalised pictures (N, 3, S, S), in the very steps of training."""
-        if isinstance(images, Image.Image):
-            raise ExportError("images: got one picture; allowed: a list of them. Write [picture].")
-        side = self.preprocess.image_size
-        squares = np.zeros((0, side, side, 3), dtype=np.uint8)
-        if len(images):
-            squares = np.stack(
-                [_square(number, image, self.preprocess.framing) for number, image in enumerate(images)]
-            )
-        return self.preprocess.normalise(torch.from_numpy(squares).to(self.model.device))
+        shown = torch.from_numpy(squares(images, self.preprocess.framing))
+        return self.preprocess.normalise(shown.to(self.model.device))
 
     def _captions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         if self.tokenizer is None:
             raise ExportError("this student reads no texts; it can embed_images.")
-        rows = self.tokenizer.captions([self.texts.caption(one) for one in _texts(texts)])
+        rows = self.tokenizer.captions([self.texts.caption(one) for one in texts_of(texts)])
         return padded(rows, self.tokenizer.vocabulary.pad, self.model.device)
-
-
-def _texts(texts: Sequence[str]) -> list[str]:
-    """Return texts as a list.
-
-    Raises:
-        ExportError: it is one text, which is a sequence of letters, or holds something else.
-    """
-    wrong = [texts] if isinstance(texts, str) else [one for one in texts if not isinstance(one, str)]
-    if wrong:
-        raise ExportError(
-            f"texts: got {show(wrong[0])}; allowed: a list of texts, such as ['a dog']. Give one."
-        )
-    return list(texts)
-
-
-def _square(number: int, image: Picture, framing: Framing) -> np.ndarray:
-    """Return the pixels that training would see of a picture.
-
-    Raises:
-        ExportError: it is no picture, or its file is broken.
-    """
-    try:
-        return square(_picture(image), framing)
-    except ExportError:
-        raise
-    except Exception as error:  # Pillow reads a file only now, and raises whatever its format leads to
-        name = getattr(image, "filename", "") or ""
-        place = f"image {number}{f' ({name})' if name else ''}"
-        raise ExportError(f"{place}: cannot be used ({error or type(error).__name__}).") from error
-
-
-def _picture(image: Picture) -> Image.Image:
-    if isinstance(image, Image.Image):
-        return image
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
-        return Image.fromarray(image)
-    got = (
-        f"{image.dtype} array of shape {image.shape}"
-        if isinstance(image, np.ndarray)
-        else type(image).__name__
-    )
-    raise ExportError(f"image: got {got}; allowed: PIL images or uint8 arrays of shape (height, width, 3).")
-
-
-def _same_number(method: str, images: Pictures, texts: Sequence[str]) -> None:
-    if len(images) != len(texts):
-        raise ExportError(
-            f"{method}: got {len(images)} images and {len(texts)} texts; allowed: one text per image."
-        )
 
 
 def load(folder: str | Path, *, alone: bool = False) -> Student:

@@ -42,9 +42,29 @@ Asked = list[tuple[Request, dict[str, Any]]]
 def test_a_plain_call_searches_the_default_space(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     assert call() == Run(Path("runs/tiny"))
     ((request, more),) = asked
-    assert request == Request(space=Path("spaces/dlip.yaml"))
+    assert request == Request(
+        space=Path("spaces/dlip.yaml"), command="search.api.search(space='spaces/dlip.yaml')"
+    )
     assert (more["callbacks"], more["stream"]) == ((), sys.stderr)
     assert capsys.readouterr().err == "hello\n"
+
+
+@pytest.mark.parametrize("overrides", [{"search.trials": 24}, ["training.lr=1e-3", "search.trials = 24"]])
+def test_trials_that_are_set_twice_are_refused(asked: Asked, overrides: Any) -> None:
+    with pytest.raises(
+        RunError, match=r"search: trials: got 8, and search.trials.*24, too; allowed: one of them"
+    ):
+        call(trials=8, overrides=overrides)
+    assert asked == []
+
+
+def test_the_call_is_what_the_run_will_tell(asked: Asked) -> None:
+    call("a.yaml", trials=8, overrides={"training.epochs": 2}, out="there")
+    ((request, _),) = asked
+    assert (
+        request.command
+        == "search.api.search(space='a.yaml', trials=8, overrides={'training.epochs': 2}, out='there')"
+    )
 
 
 def test_a_quiet_call_prints_nothing(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +94,9 @@ def test_options_are_those_of_the_command(asked: Asked) -> None:
         out=Path("here"),
         warm_start=(Path("runs/a"), Path("runs/b")),
         always_train=True,
+        command=first.command,
     )
+    assert "warm_start=['runs/a', PosixPath('runs/b')]" in first.command
     assert second.warm_start == (Path("runs/a"),)
     assert second.storage == Path("there")
     assert third.resume == Path("runs/a")

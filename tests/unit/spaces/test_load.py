@@ -307,8 +307,15 @@ def test_numbers_and_texts_of_numpy_are_plain_ones(small: str, tmp_path: Path) -
     (tmp_path / "resolved.yaml").write_text(dump_space(space))
     assert load_space(tmp_path / "resolved.yaml") == space
     assert type(space.dataset.options["path"]) is str
-    with pytest.raises(SpaceError, match="a value of the type int64"):
-        load_space(tmp_path / "s.yaml", [Override("o", "search.trials", np.int64(3))])
+    (trials,) = {
+        load_space(tmp_path / "s.yaml", [Override("o", "search.trials", one)]).search.trials
+        for one in (3, np.int64(3))
+    }
+    assert (trials, type(trials)) == (3, int)
+    half = load_space(tmp_path / "s.yaml", [Override("o", "losses.itc.weight", np.float32(0.5))])
+    assert load_space(tmp_path / "s.yaml", ["losses.itc.weight=0.5"]) == half
+    with pytest.raises(SpaceError, match="a value of the type ndarray"):
+        load_space(tmp_path / "s.yaml", [Override("o", "search.trials", np.zeros(3))])
 
 
 def test_a_mistake_in_the_file_that_a_flag_mends_is_none(load: Load) -> None:
