@@ -226,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs = read_runs(options.runs)
         metric = chosen_metric(runs, options.metric)
         epochs = chosen_epochs(runs, metric, options.epochs)
-        grid = cells(runs, metric, epochs)
+        grid = cells(runs, metric, epochs, maximise=metric != runs[0].quality or runs[0].maximise)
         target = options.out or options.runs[0] / GRID_FILE
         write_text(target, grid_page(grid, metric, epochs, options.runs))
         print(grid_text(grid, metric, epochs))

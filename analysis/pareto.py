@@ -20,6 +20,7 @@ from spaces.errors import RunError
 from spaces.objectives import FRONT_COSTS
 
 NAMED = ("best", "knee")
+ROUNDING = 1e-9  # of places between 0 and 1: what is no farther above a line lies on it
 
 
 def nondominated(quality: Sequence[float], cost: Sequence[float], *, maximise: bool) -> list[bool]:
@@ -119,7 +120,7 @@ def knee(members: Sequence[Trial], axis: str, quality: str, *, maximise: bool) -
     ends.
 
     Cost is on a log scale, both scaled to 0..1 over the front (Branke et al. 2004 discuss the alternatives).
-    A front of one or two points has no bend: its best member is returned.
+    A front of one or two points has no bend, nor has one that nowhere lies above that line: its best member is returned.
 
     Args:
         members: a front by rising cost, not empty.
@@ -136,7 +137,8 @@ def knee(members: Sequence[Trial], axis: str, quality: str, *, maximise: bool) -
             trial.value(quality) - first.value(quality)
         ) / height - along  # a minimised quality has height < 0
 
-    return max(members[1:-1], key=above)
+    found = max(members[1:-1], key=above)
+    return found if above(found) > ROUNDING else best(members, quality, maximise=maximise)
 
 
 def pick(run: Run, which: str, axis: str = "params") -> Trial:

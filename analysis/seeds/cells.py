@@ -77,13 +77,16 @@ class Cell:
         return self.at[max(self.at)]
 
 
-def cells(runs: Sequence[Run], metric: str, epochs: Sequence[int]) -> dict[Place, Cell]:
+def cells(
+    runs: Sequence[Run], metric: str, epochs: Sequence[int], *, maximise: bool = True
+) -> dict[Place, Cell]:
     """Return the cells of some runs, sorted.
 
     Args:
         runs: of one data set; a seed that two of them have counts once.
         metric: the column.
         epochs: rising, those to show.
+        maximise: whether more of the metric is better.
     """
     groups: dict[Place, dict[str, dict[str, tuple[Trial, Mapping[int, float]]]]] = {}
     for run in runs:
@@ -92,7 +95,8 @@ def cells(runs: Sequence[Run], metric: str, epochs: Sequence[int]) -> dict[Place
             if isinstance(trial.config.get("student"), Mapping):  # one that could not be built has none
                 setting = groups.setdefault(_place(run, trial), {}).setdefault(_setting(trial), {})
                 setting[trial.candidate_id] = trial, along.get(trial.candidate_id, {})
-    return {place: _best(list(settings.values()), epochs) for place, settings in sorted(groups.items())}
+    sign = 1.0 if maximise else -1.0
+    return {place: _best(list(settings.values()), epochs, sign) for place, settings in sorted(groups.items())}
 
 
 def measured_epochs(runs: Iterable[Run], metric: str) -> list[int]:
@@ -133,10 +137,12 @@ def published_for(place: Place, epoch: int) -> Published | None:
     )  # fmt: skip
 
 
-def _best(settings: list[dict[str, tuple[Trial, Mapping[int, float]]]], epochs: Sequence[int]) -> Cell:
+def _best(
+    settings: list[dict[str, tuple[Trial, Mapping[int, float]]]], epochs: Sequence[int], sign: float
+) -> Cell:
     """Return the cell of the setting that is best at the last epoch; unmeasured ones come last."""
     made = [_cell(list(one.values()), epochs) for one in settings]
-    best = max(made, key=lambda cell: cell.last.mean if math.isfinite(cell.last.mean) else -math.inf)
+    best = max(made, key=lambda cell: sign * cell.last.mean if math.isfinite(cell.last.mean) else -math.inf)
     return replace(best, settings=len(made))
 
 

@@ -58,9 +58,14 @@ class StudentFigures:
     costs: Mapping[str, float]
     teacher_costs: Mapping[str, float]
 
+    @property
+    def beyond(self) -> tuple[str, ...]:
+        """The tasks that the teacher cannot do at all on this data: nothing can be kept of them, as in `retention`."""
+        return tuple(task.task for task in self.tasks if task.teacher <= 0.0)
+
     def means(self, method: str) -> dict[int, float]:
-        """Return seed -> mean retention over all tasks, of seeds that have every task."""
-        shares = [task.shares(method) for task in self.tasks]
+        """Return seed -> mean retention over all tasks, of seeds that have every task; see `beyond`."""
+        shares = [task.shares(method) for task in self.tasks if task.task not in self.beyond]
         seeds = set.intersection(*(set(one) for one in shares)) if shares else set()
         return {seed: sum(one[seed] for one in shares) / len(shares) for seed in sorted(seeds)}
 

@@ -64,14 +64,24 @@ def table_row(one: StudentFigures, index: int) -> tuple[str, ...]:
 def verdict(one: StudentFigures) -> str:
     """Return the mean over tasks, and what the student has gained over each control, in words."""
     seeds = len(one.means(STUDENT))
-    words = [f"kept over all tasks: {interval(one.kept(STUDENT))} % over {wording.plural(seeds, 'seed')}"]
+    less = f" but {', '.join(one.beyond)} (the teacher has 0)" if one.beyond else ""
+    words = [
+        f"kept over all tasks{less}: {interval(one.kept(STUDENT))} % over {wording.plural(seeds, 'seed')}"
+    ]
     for control, name in CONTROLS.items():
         gain = one.gain(control)
         if math.isfinite(gain.estimate):
-            clear = gain.known and gain.low > 0
-            sure = "" if clear else (", not clear of chance" if gain.known else ", of one seed")
-            words.append(f"gain over {name}: {signed(gain)} points{sure}")
+            words.append(f"gain over {name}: {signed(gain)} points{_sure(gain)}")
     return "; ".join(words)
+
+
+def _sure(gain: Interval) -> str:
+    """Return how sure a difference is, "" for a clear gain."""
+    if not gain.known:
+        return ", of one seed"
+    if gain.high < 0:
+        return ", a clear loss"
+    return "" if gain.low > 0 else ", not clear of chance"
 
 
 def interval(found: Interval) -> str:

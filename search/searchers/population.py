@@ -38,15 +38,17 @@ def crowding_distance(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how far apart the neighbours of each point of one front lie, objective by objective, (N,).
 
     Deb et al. 2002, section III-B: the sum over the objectives of the gap between the two neighbours, in parts of the
-    front's range; infinite at the ends.
+    front's range; infinite at the ends. An objective in which all are equal has no ends.
     """
+    if len(points) < 3 or not np.ptp(points, axis=0).any():
+        return np.full(len(points), np.inf)
     total = np.zeros(len(points))
     for column in points.T:
         order = np.argsort(column, kind="stable")
         ordered = column[order]
         span = ordered[-1] - ordered[0]
-        total[order[[0, -1]]] = np.inf
         if span > 0:
+            total[order[[0, -1]]] = np.inf
             total[order[1:-1]] += (ordered[2:] - ordered[:-2]) / span
     return total
 

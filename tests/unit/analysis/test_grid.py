@@ -90,6 +90,11 @@ def test_seeds_of_one_setting_make_a_mean_and_a_spread_and_the_best_setting_is_s
     assert simple.at[10] == Value(mean=73.0, spread=pytest.approx(math.sqrt(18.0)), seeds=2)  # of 70 and 76
     assert (simple.settings, simple.ends) == (2, {})  # the one of embedding 8 is worse
     assert {place.losses for place in grid} == {"image_logit"}  # a loss of weight 0 is none
+    least = cells([read_run(folder) for folder in folders], "top1", [5, 10], maximise=False)
+    assert (
+        least[Place(losses="image_logit", teacher="embedded-dino", method="simple_projection")].at[10].mean
+        == 11.0
+    )
 
 
 def test_cells_that_died_or_failed_are_named_by_their_status(folders: list[Path]) -> None:

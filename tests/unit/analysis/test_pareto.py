@@ -103,6 +103,14 @@ def test_best_and_knee_are_members_of_the_front(make_run: Make) -> None:
     assert pick(run, "best", "latency_ms").candidate_id == "eeee0000"
 
 
+def test_a_front_that_nowhere_bends_upwards_has_its_best_as_knee(make_run: Make) -> None:
+    """After its middle, cost buys most, not least."""
+    low = {**WORKED[1], "retention": 61.0}
+    run = read_run(make_run([WORKED[0], low, WORKED[4]], with_control=False, teacher=TEACHER))
+    assert [trial.candidate_id for trial in front(run, "params")] == ["aaaa0000", "bbbb0000", "eeee0000"]
+    assert pick(run, "knee").candidate_id == "eeee0000"
+
+
 def test_a_front_of_two_has_its_best_as_knee(make_run: Make) -> None:
     run = read_run(make_run([WORKED[0], WORKED[4]], with_control=False, teacher=TEACHER))
     assert pick(run, "knee").candidate_id == "eeee0000"

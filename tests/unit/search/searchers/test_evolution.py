@@ -77,7 +77,15 @@ def test_crowding_is_the_gap_between_the_neighbours_in_parts_of_the_range() -> N
 
 
 def test_crowding_of_equal_values_is_finite_arithmetic() -> None:
-    assert crowding_distance(np.asarray([[1.0, 2.0]] * 4)).tolist() == [math.inf, 0.0, 0.0, math.inf]
+    assert crowding_distance(np.asarray([[1.0, 2.0]] * 4)).tolist() == [math.inf] * 4
+
+
+def test_an_objective_in_which_all_are_equal_says_nothing_of_crowding() -> None:
+    """Else who came first and last would be ends of it, whatever they are."""
+    front = np.asarray([[3.0, 3.0], [1.0, 5.0], [5.0, 1.0], [2.0, 4.0], [4.0, 2.0]])
+    expected = crowding_distance(front)
+    assert np.isinf(expected).tolist() == [False, True, True, False, False]
+    assert crowding_distance(np.hstack([front, np.zeros((5, 1))])).tolist() == expected.tolist()
 
 
 def test_the_last_front_loses_its_most_crowded_member() -> None:
