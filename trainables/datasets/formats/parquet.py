@@ -4,8 +4,8 @@
     data/train-00001-of-00002.parquet
     data/validation-00000-of-00001.parquet
 
-The split of a file stands in its name, or in that of a folder (`train/0000.parquet`). Where none says one, rows are divided by
-ratio.
+The split of a file stands in its name, or in that of a folder (`train/0000.parquet`, or `split=train/...`, as pyarrow, pandas and
+Spark write partitions). Where none says one, rows are divided by ratio.
 """
 
 import re
@@ -26,7 +26,8 @@ from trainables.datasets.formats.walk import folder_of, some
 from trainables.datasets.jsonl_files import shown
 
 _WORD = re.compile(
-    r"(?:^|[-_. ])(train|training|validation|valid|val|dev|test|testing|eval|evaluation)(?=$|[-_. 0-9])", re.I
+    r"(?:^|[-_. =])(train|training|validation|valid|val|dev|test|testing|eval|evaluation)(?=$|[-_. 0-9])",
+    re.I,
 )
 _SPLIT = {
     "train": "train",

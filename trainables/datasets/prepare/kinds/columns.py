@@ -1,8 +1,9 @@
 """Parquet files of pictures, or of their paths, with captions: as Hugging Face publishes and `img2dataset` writes them."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,16 +39,20 @@ def parquet(asked: Asked) -> Listed:
         relative = file.relative_to(root)
         try:
             with pq.ParquetFile(file) as source:
-                read = columns(pictures, source.schema_arrow.names, file=file)
+                names = source.schema_arrow.names
+                folders = _partition(relative, names, asked.split_column)
+                read = columns(pictures, [*names, *folders], file=file)
                 image, caption, split = read.image, read.caption, read.split
                 _check_image(source.schema_arrow, image, file=file, before=lister.found.image_column)
                 lister.found.image_column = image
                 captioned = captioned or bool(caption)
                 inside = not is_text(source.schema_arrow.field(image).type)
-                wanted = [one for one in (caption, split, "" if inside else image) if one]
+                wanted = [
+                    one for one in (caption, split, "" if inside else image) if one and one not in folders
+                ]
                 for number, told in _rows(source, wanted):
                     place = f"{relative} row {number}"
-                    said = told.get(split)
+                    said = told.get(split, folders.get(split))
                     pictures.add(
                         Row(
                             place=place,
@@ -65,6 +70,14 @@ def parquet(asked: Asked) -> Listed:
             ) from error
     pictures.finish(needs_text=captioned)
     return lister.done()
+
+
+def _partition(relative: Path, names: Collection[str], split: str | None) -> dict[str, str]:
+    """Return the column of splits that was asked for, with its value, where it is no column but folders (`split=train`)."""
+    values = [
+        value for part in relative.parent.parts for name, _, value in [part.partition("=")] if name == split
+    ]
+    return {split: unquote(values[-1])} if split and values and split not in names else {}
 
 
 def _rows(source: pq.ParquetFile, names: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -104,6 +104,29 @@ def test_parquet_with_pictures_inside_or_named(tmp_path: Path, how: str) -> None
     assert captions(tmp_path / "out", "val") == ["picture 4", "again", "picture 5", "again"]
 
 
+@pytest.mark.parametrize("flags", [(), ("--split-column", "fold of it")])
+def test_parquet_whose_splits_are_folders(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    splits = ["train"] * 4 + ["dev"] * 2 + ["test"] * 2
+    texts = [f"picture {one}" for one in range(8)]
+    table = pa.table({"image": structs(range(8)), "caption": texts, "fold of it": splits})
+    pq.write_to_dataset(table, tmp_path / "own", partition_cols=["fold of it"])
+    assert public.prepare("parquet", tmp_path / "own", tmp_path / "out", *flags) == 0
+    found = [captions(tmp_path / "out", split) for split in ("train", "val", "test")]
+    assert found == [texts[:4], texts[4:6], texts[6:]]
+
+
+def test_a_column_of_splits_that_is_neither_column_nor_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pa.table({"image": structs([0, 1]), "caption": ["a", "b"], "split": ["train", "held out"]})
+    pq.write_to_dataset(table, tmp_path / "own", partition_cols=["split"])
+    flags = ("--split-column", "split")
+    assert public.prepare("parquet", tmp_path / "own", tmp_path / "out", *flags) == 2
+    assert "row 0: split: got 'held out'; allowed: train, " in capsys.readouterr().err
+    assert public.prepare("parquet", tmp_path / "own", tmp_path / "out", "--split-column", "fold") == 2
+    assert "has no column 'fold'" in capsys.readouterr().err
+
+
 def test_a_table_may_use_karpathys_word_for_what_is_trained_on_too(tmp_path: Path) -> None:
     root = pictures(tmp_path / "own", 4)
     splits = ["train", "restval", "val", "testing"]
