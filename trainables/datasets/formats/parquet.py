@@ -22,7 +22,7 @@ from trainables.datasets.formats.columns import Columns, Wanted, read_columns
 from trainables.datasets.formats.entries import SEED, SHARE, Listing, Problems, check_shares, redivided
 from trainables.datasets.formats.rows import RowStore
 from trainables.datasets.formats.stores import Entry
-from trainables.datasets.formats.walk import folder_of, some
+from trainables.datasets.formats.walk import files_below, folder_of, some
 from trainables.datasets.jsonl_files import shown
 
 _WORD = re.compile(
@@ -159,20 +159,12 @@ def files_of(text: str) -> tuple[list[Path], Path]:
     if path.is_file() and path.suffix.lower() == ENDING:
         return [path], path.parent
     root = folder_of("parquet", text)
-    found = sorted(
-        one
-        for one in root.rglob("*")
-        if one.suffix.lower() == ENDING and one.is_file() and not _hidden(one, root)
-    )
+    found = [one for one in files_below(root) if one.suffix.lower() == ENDING]
     if not found:
         raise DatasetError(
             f"dataset.root: {shown(str(root))} holds no {ENDING} file. Give the folder that does: --dataset parquet:FOLDER."
         )
     return found, root
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
 def _checked(found: list[Path]) -> list[Path]:

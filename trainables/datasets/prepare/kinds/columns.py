@@ -12,6 +12,7 @@ from spaces.errors import DatasetError
 from trainables.datasets.cache_folder import DAMAGED
 from trainables.datasets.formats.columns import is_image, is_text
 from trainables.datasets.formats.parquet import ENDING, files_of, split_of
+from trainables.datasets.formats.walk import files_below
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.kinds.rows import WORDS_OF_SPLITS, Row, columns, joined
 from trainables.datasets.prepare.listing import Asked, Listed, Lister
@@ -25,7 +26,7 @@ def parquet(asked: Asked) -> Listed:
     Raises:
         DatasetError: a file that is none, or lacks a column; nothing to train on.
     """
-    there = [asked.root] if asked.root.is_file() else asked.root.rglob("*")
+    there = [asked.root] if asked.root.is_file() else files_below(asked.root)
     if not any(one.suffix.lower() == ENDING for one in there):
         raise DatasetError(
             f"--root {asked.root}: is or holds no {ENDING} file. Give one, or the folder that holds some."

@@ -12,13 +12,13 @@ import json
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from spaces.errors import DatasetError
 from trainables.datasets.formats.parquet import split_of
-from trainables.datasets.formats.walk import ENDINGS, is_passed_over, some
+from trainables.datasets.formats.walk import ENDINGS, files_below, is_passed_over, some
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.items import Item
 from trainables.datasets.prepare.kinds.rows import lines_of, many
@@ -37,8 +37,9 @@ def webdataset(asked: Asked) -> Listed:
     """
     lister = Lister(asked)
     root = asked.root if asked.root.is_dir() else asked.root.parent
-    files = [asked.root] if asked.root.is_file() else sorted(asked.root.rglob("*.tar"))
-    packed = [] if asked.root.is_file() else _packed(root)
+    below = [] if asked.root.is_file() else files_below(root)
+    files = [asked.root] if asked.root.is_file() else [one for one in below if one.suffix.lower() == ".tar"]
+    packed = _packed(root, below)
     if not files:
         raise DatasetError(
             f"--root {asked.root}: holds no .tar file"
@@ -69,9 +70,9 @@ def webdataset(asked: Asked) -> Listed:
     return lister.done()
 
 
-def _packed(root: Path) -> list[str]:
-    """Return the compressed tar files of a folder."""
-    found = [path for path in root.rglob("*") if path.suffix.lower() in PACKED and path.is_file()]
+def _packed(root: Path, below: Iterable[Path]) -> list[str]:
+    """Return the compressed tar files among those below a folder, as they are called there."""
+    found = [path for path in below if path.suffix.lower() in PACKED]
     tars = [path for path in found if path.suffix.lower() == ".tgz" or path.stem.lower().endswith(".tar")]
     return sorted(os.path.relpath(path, root) for path in tars)
 
