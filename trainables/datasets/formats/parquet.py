@@ -86,7 +86,7 @@ class ParquetDataset(Collected):
                 f"{some(bare)} names no split, as other files do; allowed: train, validation or test in the name. "
                 "Rename or remove it."
             )
-        _check_shards(self._files, problems)
+        check_shards(self._files, problems)
         problems.raise_any()
         wanted = Wanted(image=c.image_column, label=c.label_column, caption=c.caption_column)
         columns = read_columns(self._files, [split or "train" for split in splits], wanted, problems)
@@ -193,8 +193,13 @@ def split_of(path: Path) -> str:
     return ""
 
 
-def _check_shards(files: Sequence[Path], problems: Problems) -> None:
-    """Note parts that a name speaks of (`-00000-of-00002`) and that are not there."""
+def check_shards(files: Sequence[Path], problems: Problems) -> None:
+    """Note parts that a name speaks of (`-00000-of-00002`) and that are not there.
+
+    Args:
+        files: of a folder, or of a pattern.
+        problems: takes what is missing.
+    """
     there: dict[tuple[Path, str, int], set[int]] = {}
     for file in files:
         if found := _SHARD.match(file.stem):

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from spaces.errors import DatasetError
 from trainables.datasets.cache_folder import DAMAGED
 from trainables.datasets.formats.columns import is_image, is_text
-from trainables.datasets.formats.parquet import ENDING, files_of, split_of
+from trainables.datasets.formats.parquet import ENDING, check_shards, files_of, split_of
 from trainables.datasets.formats.walk import files_below
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.kinds.rows import WORDS_OF_SPLITS, Row, columns, joined
@@ -33,6 +33,9 @@ def parquet(asked: Asked) -> Listed:
         )
     files, root = files_of(str(asked.root))
     lister = Lister(asked)
+    if asked.root.is_dir():  # who names one file means that part alone
+        check_shards(files, lister.problems)
+        lister.problems.raise_any()
     pictures = joined(lister)
     captioned = False
     for file in files:
