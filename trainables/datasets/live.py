@@ -6,6 +6,7 @@ on seed, epoch and row alone, so that neither workers nor a resume change it.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 from PIL import Image
 
-from spaces.errors import DatasetError
+from spaces.errors import DatasetError, ResourceError
 from trainables.datasets.pictures import read_square, seen
 from trainables.preprocess import Framing
 from trainables.share import usable_cores
 
 AHEAD = 2  # batches that each process is ahead
+RESTARTS = 3  # of processes that were lost, in an epoch
+LOST = "DataLoader worker (pid"  # how torch begins what it says of them
 LEVELS = 11  # a magnitude of 5 is half of what each operation can do
 ROTATED, SHEARED, MOVED, ENHANCED = 30.0, 0.3, 10.0, 0.9
 """At the highest level: degrees, share of the side, pixels, and by how much a factor differs from 1, which it is half way up."""
@@ -166,9 +169,15 @@ class Decoder:
                 f"{self.places[row]}: cannot be decoded any more ({error}). Look at the disk, and prepare the data again."
             ) from error
 
-    def __getitems__(self, asked: list[tuple[int, int | None]]) -> np.ndarray:
-        """Return (B, S, S, 3) uint8; how torch's DataLoader asks for a batch."""
-        return np.stack([self.one(row, seed) for row, seed in asked])
+    def __getitems__(self, asked: list[tuple[int, int | None]]) -> np.ndarray | DatasetError:
+        """Return (B, S, S, 3) uint8, or what is wrong with one; how torch's DataLoader asks for a batch.
+
+        Raised in another process, an error would come back with a traceback before its message.
+        """
+        try:
+            return np.stack([self.one(row, seed) for row, seed in asked])
+        except DatasetError as error:
+            return error
 
 
 class _Asked:
@@ -251,17 +260,19 @@ class LivePixels:
             batches: of one epoch; kind of row -> numbers.
             shown: gives the rows of pictures of a batch, each of which is then asked for as a whole.
             seed: of the training, and the number of the epoch.
+
+        Raises:
+            DatasetError: a picture cannot be decoded any more.
+            ResourceError: processes that decode are lost again and again.
         """
         known = list(batches)
         rows = [shown(batch) for batch in known]
         asked = [self._orders(np.concatenate(some), seed) for some in rows]
-        if self.workers:
-            self._asked.batches = asked
-            decoded: Iterable[np.ndarray] = self._processes()
-        else:
-            decoded = map(self._decoder.__getitems__, asked)
+        decoded = self._processed(asked) if self.workers else map(self._decoder.__getitems__, asked)
         try:
             for batch, some, pixels in zip(known, rows, decoded, strict=True):
+                if isinstance(pixels, DatasetError):
+                    raise pixels
                 ends = np.cumsum([len(one) for one in some])[:-1]
                 self._next = list(zip(some, np.split(pixels, ends), strict=True))
                 yield batch
@@ -275,7 +286,37 @@ class LivePixels:
         seeds = [np.random.SeedSequence([first, epoch, row]).generate_state(1)[0] for row in rows.tolist()]
         return [(row, int(one)) for row, one in zip(rows.tolist(), seeds, strict=True)]
 
-    def _processes(self) -> Iterable[np.ndarray]:
+    def _processed(self, asked: list[list[tuple[int, int | None]]]) -> Iterator[np.ndarray | DatasetError]:
+        """Yield what the processes make of batches; where one is lost, new ones go on behind what was yielded.
+
+        A system that is short of memory kills some process. None of these holds anything that is not made again.
+
+        Raises:
+            ResourceError: they are lost again and again.
+        """
+        done = lost = 0
+        while done < len(asked):
+            self._asked.batches = asked[done:]
+            try:
+                for pixels in self._processes():
+                    done += 1
+                    yield pixels
+            except RuntimeError as error:
+                if not str(error).startswith(LOST):
+                    raise
+                why = str(error).splitlines()[0]
+                self._loader, lost = None, lost + 1
+            else:
+                continue
+            told = f"a process that decodes pictures was lost ({why.strip()})"
+            if lost > RESTARTS:
+                raise ResourceError(
+                    f"dataset.workers: {told}, as {RESTARTS} before it in this epoch; perhaps memory ran out. Lower it from "
+                    f"{self.workers} (with 0 the training decodes itself), or give the node more memory."
+                )
+            print(f"{told}; new ones are started ({lost} of {RESTARTS})", file=sys.stderr, flush=True)
+
+    def _processes(self) -> Iterable[np.ndarray | DatasetError]:
         """Return the loader of this process, whose own processes live as long as it does."""
         if self._loader is None or self._loader[0] != os.getpid():
             import torch
@@ -293,5 +334,5 @@ class LivePixels:
                 multiprocessing_context="spawn",  # a fork would copy locks of other threads, and CUDA
             )
             self._loader = (os.getpid(), loader)
-        found: Iterable[np.ndarray] = self._loader[1]
+        found: Iterable[np.ndarray | DatasetError] = self._loader[1]
         return found
