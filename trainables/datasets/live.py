@@ -2,7 +2,7 @@
 
 A hundred thousand pictures of 384 x 384 pixels are 50 GB, fourteen million are 6 TB; encoded they take a tenth. What is decoded
 is what `mapped` would keep, to the bit. Pictures to train on can be varied (`Variation`), each visit another way; which way hangs
-on seed, epoch and row alone, so that neither workers nor a resume change it.
+on seed, visit and row alone, so that neither workers nor a resume change it.
 """
 
 import os
@@ -31,6 +31,8 @@ APPLIED = 0.5  # of the operations that are drawn
 GREY = 128  # of what comes into the picture from outside
 
 Rows = TypeVar("Rows", bound=Mapping[str, np.ndarray])
+Shown = tuple[np.ndarray, np.ndarray]
+"""Rows of pictures (B,), and numbers (B, K) that no other visit of a training has."""
 
 
 class Encoded(Protocol):
@@ -252,14 +254,14 @@ class LivePixels:
         return self[:]
 
     def ahead(
-        self, batches: Iterable[Rows], shown: Callable[[Rows], Sequence[np.ndarray]], *, seed: tuple[int, int]
+        self, batches: Iterable[Rows], shown: Callable[[Rows], Sequence[Shown]], *, seed: int
     ) -> Iterator[Rows]:
         """Yield batches as they are, each when its pictures are decoded; the same rows are then asked for at once.
 
         Args:
             batches: of one epoch; kind of row -> numbers.
-            shown: gives the rows of pictures of a batch, each of which is then asked for as a whole.
-            seed: of the training, and the number of the epoch.
+            shown: gives the pictures of a batch, array by array, each of which is then asked for as a whole.
+            seed: of the training.
 
         Raises:
             DatasetError: a picture cannot be decoded any more.
@@ -267,24 +269,26 @@ class LivePixels:
         """
         known = list(batches)
         rows = [shown(batch) for batch in known]
-        asked = [self._orders(np.concatenate(some), seed) for some in rows]
+        asked = [[order for one in some for order in self._orders(*one, seed)] for some in rows]
         decoded = self._processed(asked) if self.workers else map(self._decoder.__getitems__, asked)
         try:
             for batch, some, pixels in zip(known, rows, decoded, strict=True):
                 if isinstance(pixels, DatasetError):
                     raise pixels
-                ends = np.cumsum([len(one) for one in some])[:-1]
-                self._next = list(zip(some, np.split(pixels, ends), strict=True))
+                ends = np.cumsum([len(one) for one, _ in some])[:-1]
+                self._next = list(zip([one for one, _ in some], np.split(pixels, ends), strict=True))
                 yield batch
         finally:
             self._next = []
 
-    def _orders(self, rows: np.ndarray, seed: tuple[int, int]) -> list[tuple[int, int | None]]:
+    def _orders(self, rows: np.ndarray, visits: np.ndarray, seed: int) -> list[tuple[int, int | None]]:
         if self._decoder.variation is None:
             return [(row, None) for row in rows.tolist()]
-        first, epoch = seed
-        seeds = [np.random.SeedSequence([first, epoch, row]).generate_state(1)[0] for row in rows.tolist()]
-        return [(row, int(one)) for row, one in zip(rows.tolist(), seeds, strict=True)]
+        told = zip(rows.tolist(), visits.tolist(), strict=True)
+        return [
+            (row, int(np.random.SeedSequence([seed, *visit, row]).generate_state(1)[0]))
+            for row, visit in told
+        ]
 
     def _processed(self, asked: list[list[tuple[int, int | None]]]) -> Iterator[np.ndarray | DatasetError]:
         """Yield what the processes make of batches; where one is lost, new ones go on behind what was yielded.

@@ -56,7 +56,9 @@ def epoch(pixels: LivePixels) -> list[np.ndarray]:
     batches = [{"picture": np.array([row])} for row in range(len(pixels))]
 
     def read() -> list[np.ndarray]:
-        ahead = pixels.ahead(iter(batches), lambda batch: [batch["picture"]], seed=(5, 0))
+        ahead = pixels.ahead(
+            iter(batches), lambda batch: [(batch["picture"], np.zeros((1, 1), dtype=np.int64))], seed=5
+        )
         return [pixels[batch["picture"]][0] for batch in ahead]
 
     with ThreadPoolExecutor(1) as thread:
