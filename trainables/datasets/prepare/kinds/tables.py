@@ -82,7 +82,7 @@ def _delimited(asked: Asked, endings: tuple[str, ...], *, delimiter: str) -> Lis
             pictures.add(
                 Row(
                     place=place,
-                    split=split_word(lister, told.get(read.split), place, file),
+                    split=split_word(lister, told[read.split] if read.split else None, place, file),
                     image=told[read.image],
                     captions=in_cell(told[read.caption]) if read.caption else (),
                 )

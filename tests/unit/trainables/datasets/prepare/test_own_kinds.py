@@ -32,6 +32,9 @@ def test_conceptual_captions_without_a_header(tmp_path: Path) -> None:
     assert captions(tmp_path / "out", "val") == ["a hen"]
 
 
+WITHOUT_TEST = ("--val-ratio", "0.3", "--test-ratio", "0")
+
+
 def test_csv_finds_the_usual_columns_and_divides_by_ratio(tmp_path: Path) -> None:
     root = pictures(tmp_path / "own", 10)
     rows = "".join(f'{number}.jpg,"picture {number}, told"\n' for number in range(10))
@@ -43,6 +46,14 @@ def test_csv_finds_the_usual_columns_and_divides_by_ratio(tmp_path: Path) -> Non
     assert {name: one["pictures"] for name, one in counts.items()} == {"train": 7, "val": 2, "test": 1}
     told = {text for name in counts for text in captions(tmp_path / "out", name)}
     assert told == {f"picture {number}, told" for number in range(10)}
+
+
+def test_a_column_without_a_name_is_the_index_of_pandas(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "own", 4)
+    rows = "".join(f"{number},{number}.jpg,words {number}\n" for number in range(4))
+    (root / "pairs.csv").write_text(f",image,caption\n{rows}")
+    assert public.prepare("csv", root, tmp_path / "out", *WITHOUT_TEST) == 0
+    assert public.manifest(tmp_path / "out")["counts"]["train"]["captions"] == 3
 
 
 def test_csv_columns_by_other_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
