@@ -1,7 +1,9 @@
 """Tables, folders and tar files of a user: what is read of them, and how they are divided."""
 
+import csv
 import json
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,7 +34,41 @@ def test_conceptual_captions_without_a_header(tmp_path: Path) -> None:
     assert captions(tmp_path / "out", "val") == ["a hen"]
 
 
+QUOTED = ['a "big" dog', "two lines:\na cat", '36" screen', "a hen"]
 WITHOUT_TEST = ("--val-ratio", "0.3", "--test-ratio", "0")
+
+
+@pytest.mark.parametrize("header", [("image", "caption"), ("caption", "image"), ("", "caption", "image")])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_tsv_with_a_header_is_read_as_pandas_quotes_it(
+    tmp_path: Path, header: tuple[str, ...], quoting: Literal[0, 1]
+) -> None:
+    root = pictures(tmp_path / "own", 4)
+    with (root / "pairs.tsv").open("w", newline="") as sink:
+        writer = csv.DictWriter(sink, header, delimiter="\t", quoting=quoting, lineterminator="\n")
+        writer.writeheader()
+        for number, text in enumerate(QUOTED):
+            known = {"image": f"{number}.jpg", "caption": text, "": f"{number}"}
+            writer.writerow({name: known[name] for name in header})
+    assert public.prepare("tsv", root, tmp_path / "out", *WITHOUT_TEST) == 0
+    assert {*captions(tmp_path / "out", "train"), *captions(tmp_path / "out", "val")} == set(QUOTED)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ['36" screen', 'a dog of 5"', "a hen"],
+        ['"so big" a dog', "a cat", "a hen"],
+        ['"what a dog', "a cat", 'and so he said: a hen"'],
+        ['"', "a cat", "a hen"],
+    ],
+)
+def test_quotes_of_a_tsv_that_nobody_quoted_are_letters(tmp_path: Path, texts: list[str]) -> None:
+    root = pictures(tmp_path / "own", 3)
+    rows = "".join(f"{number}.jpg\t{text}\n" for number, text in enumerate(texts))
+    (root / "pairs.tsv").write_text(f"image\tcaption\n{rows}")
+    assert public.prepare("tsv", root, tmp_path / "out", *WITHOUT_TEST) == 0
+    assert {*captions(tmp_path / "out", "train"), *captions(tmp_path / "out", "val")} == set(texts)
 
 
 def test_csv_finds_the_usual_columns_and_divides_by_ratio(tmp_path: Path) -> None:
