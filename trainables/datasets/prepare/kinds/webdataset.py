@@ -84,7 +84,8 @@ Member = tuple[str, int, int]
 def _samples(lister: Lister, file: Path, name: str) -> Iterator[tuple[str, list[Member]]]:
     """Yield the samples of a tar: members that follow each other and have one stem. A cut tar is noted."""
     key, members = "", list[Member]()
-    keys: dict[str, None] = {}
+    known: dict[str, set[str]] = {}
+    apart: dict[str, None] = {}
     try:
         with tarfile.open(file, "r:") as source:
             for one in source:
@@ -92,15 +93,18 @@ def _samples(lister: Lister, file: Path, name: str) -> Iterator[tuple[str, list[
                 if not one.isfile() or is_passed_over(base):  # macOS writes ._0001.jpg before 0001.jpg
                     continue
                 stem, _, ending = base.partition(".")
-                sample = os.path.join(folder, stem)
+                sample, ending = os.path.join(folder, stem), f".{ending.lower()}"
                 if sample != key and members:
                     yield key, members
                     members = []
-                if sample != key and sample in keys:
+                there = known.setdefault(sample, set())
+                if sample != key and ending in there:
                     lister.problems.add(
                         f"{name}: sample {shown(sample)} stands twice. Remove one, or name it otherwise."
                     )
-                keys[sample] = None
+                elif sample != key and there:
+                    apart[sample] = None
+                there.add(ending)
                 key = sample
                 if one.offset_data + one.size > file.stat().st_size:
                     lister.leave_out(
@@ -110,10 +114,15 @@ def _samples(lister: Lister, file: Path, name: str) -> Iterator[tuple[str, list[
                         "the tar is cut off here; what is before is used",
                     )
                     break
-                members.append((f".{ending.lower()}", one.offset_data, one.size))
+                members.append((ending, one.offset_data, one.size))
     except (tarfile.TarError, EOFError, OSError) as error:
         why = f"the tar cannot be read on after {key or 'its beginning'} ({shown(str(error), 80)}); the samples before are used"
         lister.leave_out("archive", name, name, why)
+    if apart:
+        lister.problems.add(
+            f"{name}: the members of {len(apart):,} samples do not follow each other, such as those of {some(apart)}. Pack it "
+            "again: tar --sort=name."
+        )
     if members:
         yield key, members
 

@@ -1,5 +1,7 @@
 """Annotations and flags that would be misread: refused in one message, or told."""
 
+import io
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -150,6 +152,30 @@ def test_compressed_shards_are_told_as_such(tmp_path: Path, capsys: pytest.Captu
     told = capsys.readouterr().err.splitlines()[-1]
     assert "holds no .tar file, but 2 compressed ones, such as a.tar.gz" in told
     assert "Unpack them to .tar." in told
+
+
+def test_a_tar_whose_samples_lie_apart_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As GNU tar packs a folder without --sort=name: in the order of the disk."""
+    names = [f"{number}.{ending}" for ending in ("jpg", "txt") for number in range(20)]
+    shard = tmp_path / "apart.tar"
+    with tarfile.open(shard, "w") as sink:
+        for name in names:
+            content = public.jpeg(int(name[:-4])) if name.endswith("jpg") else b"words"
+            one = tarfile.TarInfo(name)
+            one.size = len(content)
+            sink.addfile(one, io.BytesIO(content))
+    told = refusal(capsys, "webdataset", shard, tmp_path / "out")
+    assert (
+        "the members of 20 samples do not follow each other, such as those of 0, 1, 2, 3, 4 and 15 more."
+        in told
+    )
+    assert sum("apart.tar: " in line for line in told.splitlines()) == 1
+    with tarfile.open(shard, "a") as sink:
+        again = tarfile.TarInfo("3.txt")
+        sink.addfile(again)
+    assert "sample 3 stands twice. Remove one" in refusal(capsys, "webdataset", shard, tmp_path / "out")
 
 
 def test_parts_that_are_missing_are_told_as_they_are_without_preparing(
