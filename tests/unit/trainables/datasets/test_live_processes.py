@@ -3,8 +3,8 @@
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,26 +43,16 @@ class Gone:
         raise DatasetError("train-00003.arrow: is not there any more.\nPrepare the data again.")
 
 
-@pytest.fixture(autouse=True)
-def as_in_a_trial() -> Iterator[None]:
-    """Leave aside how torch tells the main thread of lost processes, by way of a signal: a trial runs in another thread."""
-    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGCHLD, before)
+def batches_of(pixels: LivePixels) -> Iterator[np.ndarray]:
+    """Yield all pictures, one a batch, as a training reads them."""
+    batches = [{"picture": np.array([row])} for row in range(len(pixels))]
+    never = np.zeros((1, 1), dtype=np.int64)
+    for batch in pixels.ahead(iter(batches), lambda batch: [(batch["picture"], never)], seed=5):
+        yield pixels[batch["picture"]][0]
 
 
 def epoch(pixels: LivePixels) -> list[np.ndarray]:
-    """Return all pictures, one a batch, as a training reads them in a trial."""
-    batches = [{"picture": np.array([row])} for row in range(len(pixels))]
-
-    def read() -> list[np.ndarray]:
-        ahead = pixels.ahead(
-            iter(batches), lambda batch: [(batch["picture"], np.zeros((1, 1), dtype=np.int64))], seed=5
-        )
-        return [pixels[batch["picture"]][0] for batch in ahead]
-
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(read).result()
+    return list(batches_of(pixels))
 
 
 def test_lost_processes_are_replaced_a_few_times(
@@ -86,7 +76,22 @@ def test_lost_processes_are_replaced_a_few_times(
     monkeypatch.setattr(live, "RESTARTS", 1)
     assert np.array_equal(epoch(pixels), want), "neither this loss nor the one in the training before matters"
     assert "new ones are started (1 of 1)" in capsys.readouterr().err
-    assert len(set(multiprocessing.active_children()) - others) == 1, "of the lost loaders none is left"
+    assert len(set(multiprocessing.active_children()) - others) == 1, "of those before none is left"
+    assert np.array_equal(epoch(pixels), want)
+
+
+def test_a_process_that_is_killed_while_it_hands_over_pixels_is_replaced(tmp_path: Path) -> None:
+    others = set(multiprocessing.active_children())
+    places = [Kept(number, tmp_path / "none") for number in range(6)]
+    decoder = Decoder(places=places, framing=Framing(512))  # more than fits into a pipe
+    pixels = LivePixels(decoder, workers=1)
+    found, want = batches_of(pixels), [decoder.one(row) for row in range(6)]
+    assert np.array_equal(next(found), want[0])
+    time.sleep(0.5)  # until it has begun to write the second; if it has not, it is lost all the same
+    (process,) = set(multiprocessing.active_children()) - others
+    process.kill()
+    process.join()
+    assert np.array_equal(list(found), want[1:])
 
 
 @pytest.mark.parametrize("workers", [0, 1])
