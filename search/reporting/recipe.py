@@ -1,5 +1,6 @@
 """How candidates are trained, in words: what decides results and is no dimension of the search."""
 
+import math
 from typing import Any
 
 from spaces.domains import Domain
@@ -11,7 +12,7 @@ TWIN = "twin"
 
 
 def recipe_lines(space: Space) -> list[str]:
-    """Return the fixed options of training, and which losses are taught by a twin of the student."""
+    """Return the fixed options of training, what its warm-up is too long for, and which losses a twin of the student teaches."""
     training = space.training
     fixed = {
         name: value
@@ -23,6 +24,7 @@ def recipe_lines(space: Space) -> list[str]:
         if fixed
         else []
     )
+    lines += _long_warmup(space)
     for name, section in space.losses.items():
         options: dict[str, Any] = section.options
         if options.get("taught_by") == TWIN and options["weight"] != 0:
@@ -36,6 +38,31 @@ def recipe_lines(space: Space) -> list[str]:
                 f"each step ({told or 'all options at their defaults'})"
             )
     return lines
+
+
+def _long_warmup(space: Space) -> list[str]:
+    """Return a warning where the warm-up of every candidate lasts for half of its training or more.
+
+    The cosine falls from the first update on, so that half of the written rate is reached then: x (1 + cos(pi x)) / 2 over the
+    half x of the warm-up is 0.52 at most.
+    """
+    training = space.training
+    least = min(_ends(training.warmup_steps))
+    batches = math.ceil(max(_ends(training.pairs_per_epoch)) / min(_ends(training.batch_size)))
+    updates = math.ceil(batches / min(_ends(training.accumulate))) * training.epochs
+    if 2 * least < updates:
+        return []
+    return [
+        f"WARNING: training.warmup_steps: got {least:g}, of {updates:,} updates of a whole training; allowed: below half, "
+        "else no more than about half of training.lr is ever reached. Lower it, or train longer"
+    ]
+
+
+def _ends(value: Any) -> list[Any]:
+    """Return the smallest and largest values of an option, fixed or searched."""
+    if not isinstance(value, Domain):
+        return [value]
+    return [*value.bounds(), *([0] if value.zero else [])]
 
 
 def _plain(value: Any) -> str:

@@ -32,6 +32,9 @@ from trainables.transfer import room_for, to_device
 Rows = Mapping[str, np.ndarray]
 """Kind of row -> (B,) numbers in the split; -1 where an example has no such row."""
 
+VISIT = "visit"
+"""Beside them, where pictures are varied: how often a training has shown every picture before; no kind of row."""
+
 
 def _padded(rows: list[list[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
@@ -211,27 +214,29 @@ class EncodedSplit:
         """Whether each visit of a picture in training shows it another way."""
         return isinstance(self.pixels, LivePixels) and self.pixels.varied
 
-    def ahead(self, batches: Iterable[Rows], *, pixels: bool, seed: tuple[int, int]) -> Iterator[Rows]:
+    def ahead(self, batches: Iterable[Rows], *, pixels: bool, seed: int) -> Iterator[Rows]:
         """Yield batches of rows as they are; where pictures are decoded as they are asked for, some are ahead of it.
 
         Args:
-            batches: of one epoch of training.
+            batches: of one epoch of training, with `VISIT` where pictures are varied.
             pixels: whether their pictures will be asked for.
-            seed: of the training, and the number of the epoch: which way a picture is shown.
+            seed: of the training: which way a picture is shown.
         """
         if pixels and isinstance(self.pixels, LivePixels):
             return self.pixels.ahead(batches, self._shown, seed=seed)
         return iter(batches)
 
-    def _shown(self, rows: Rows) -> list[np.ndarray]:
-        """Return the rows of pictures that a batch shows: of statements two each."""
-        return [rows[PICTURE], *self._second(rows, {}).values()]
+    def _shown(self, rows: Rows) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the rows of pictures that a batch shows, of statements two each, and what tells each visit from all others."""
+        pictures = rows[PICTURE]
+        visits = np.stack([rows[VISIT] if self.varied else np.zeros_like(pictures), pictures], axis=1)
+        return [(one, visits) for one in (pictures, *self._second(rows, {}).values())]
 
     def batch(self, rows: Rows, device: torch.device, *, pixels: bool = True) -> Batch:
         """Return one batch.
 
         Args:
-            rows: of each kind that the batch is to have; texts are trimmed to the longest.
+            rows: of each kind that the batch is to have; texts are trimmed to the longest. `VISIT` is left aside.
             device: where the tensors go.
             pixels: read the pictures, too; nothing is read for a pass that does not look at them.
 
@@ -246,6 +251,7 @@ class EncodedSplit:
             if kind in self.tables:
                 hosted |= {f"{kind}.{part}": one for part, one in self._tokens(kind, numbers).items()}
         rows = {**rows, **self._second(rows, hosted)}
+        rows.pop(VISIT, None)
         if pixels and SECOND in rows:
             fields[PIXELS_2] = self.images(rows[SECOND], device)
         if PICTURE in rows and self.labels is not None:

@@ -2,10 +2,11 @@
 
 A hundred thousand pictures of 384 x 384 pixels are 50 GB, fourteen million are 6 TB; encoded they take a tenth. What is decoded
 is what `mapped` would keep, to the bit. Pictures to train on can be varied (`Variation`), each visit another way; which way hangs
-on seed, epoch and row alone, so that neither workers nor a resume change it.
+on seed, visit and row alone, so that neither workers nor a resume change it.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,19 +16,25 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 from PIL import Image
 
-from spaces.errors import DatasetError
+from spaces.errors import DatasetError, ResourceError
+from trainables.datasets.decoders import Decoders, ProcessLost
 from trainables.datasets.pictures import read_square, seen
 from trainables.preprocess import Framing
 from trainables.share import usable_cores
 
-AHEAD = 2  # batches that each process is ahead
+RESTARTS = 3  # of processes that were lost, in an epoch
 LEVELS = 11  # a magnitude of 5 is half of what each operation can do
 ROTATED, SHEARED, MOVED, ENHANCED = 30.0, 0.3, 10.0, 0.9
 """At the highest level: degrees, share of the side, pixels, and by how much a factor differs from 1, which it is half way up."""
 APPLIED = 0.5  # of the operations that are drawn
 GREY = 128  # of what comes into the picture from outside
 
+Orders = list[tuple[int, int | None]]
+"""Rows of pictures, each with the seed of its variation; None for the picture as it is."""
+
 Rows = TypeVar("Rows", bound=Mapping[str, np.ndarray])
+Shown = tuple[np.ndarray, np.ndarray]
+"""Rows of pictures (B,), and numbers (B, K) that no other visit of a training has."""
 
 
 class Encoded(Protocol):
@@ -166,34 +173,12 @@ class Decoder:
                 f"{self.places[row]}: cannot be decoded any more ({error}). Look at the disk, and prepare the data again."
             ) from error
 
-    def __getitems__(self, asked: list[tuple[int, int | None]]) -> np.ndarray:
-        """Return (B, S, S, 3) uint8; how torch's DataLoader asks for a batch."""
-        return np.stack([self.one(row, seed) for row, seed in asked])
-
-
-class _Asked:
-    """The batches of the epoch that is being read, as torch's DataLoader takes them."""
-
-    def __init__(self) -> None:
-        self.batches: Iterable[list[tuple[int, int | None]]] = ()
-
-    def __iter__(self) -> Iterator[list[tuple[int, int | None]]]:
-        return iter(self.batches)
-
-
-def _as_is(batch: Any) -> Any:
-    return batch  # no tensor: torch would hand it over in /dev/shm, which is small in containers
-
-
-def _settle(number: int) -> None:
-    """Let a process that decodes have one thread, and leave signals of the terminal to the one that it works for."""
-    import signal
-
-    import torch
-
-    _ = number
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    def batch(self, asked: Orders) -> np.ndarray | DatasetError:
+        """Return (B, S, S, 3) uint8 of rows with their seeds, or what is wrong with one of them."""
+        try:
+            return np.stack([self.one(row, seed) for row, seed in asked])
+        except DatasetError as error:
+            return error
 
 
 class LivePixels:
@@ -210,8 +195,7 @@ class LivePixels:
         """
         self._decoder, self.workers = decoder, workers
         self._next: list[tuple[np.ndarray, np.ndarray]] = []
-        self._loader: Any = None
-        self._asked = _Asked()
+        self._decoders: tuple[int, Decoders[Orders, np.ndarray | DatasetError]] | None = None
 
     @property
     def varied(self) -> bool:
@@ -243,55 +227,77 @@ class LivePixels:
         return self[:]
 
     def ahead(
-        self, batches: Iterable[Rows], shown: Callable[[Rows], Sequence[np.ndarray]], *, seed: tuple[int, int]
+        self, batches: Iterable[Rows], shown: Callable[[Rows], Sequence[Shown]], *, seed: int
     ) -> Iterator[Rows]:
         """Yield batches as they are, each when its pictures are decoded; the same rows are then asked for at once.
 
         Args:
             batches: of one epoch; kind of row -> numbers.
-            shown: gives the rows of pictures of a batch, each of which is then asked for as a whole.
-            seed: of the training, and the number of the epoch.
+            shown: gives the pictures of a batch, array by array, each of which is then asked for as a whole.
+            seed: of the training.
+
+        Raises:
+            DatasetError: a picture cannot be decoded any more.
+            ResourceError: processes that decode are lost again and again.
         """
         known = list(batches)
         rows = [shown(batch) for batch in known]
-        asked = [self._orders(np.concatenate(some), seed) for some in rows]
-        if self.workers:
-            self._asked.batches = asked
-            decoded: Iterable[np.ndarray] = self._processes()
-        else:
-            decoded = map(self._decoder.__getitems__, asked)
+        asked = [[order for one in some for order in self._orders(*one, seed)] for some in rows]
+        decoded = self._processed(asked) if self.workers else map(self._decoder.batch, asked)
         try:
             for batch, some, pixels in zip(known, rows, decoded, strict=True):
-                ends = np.cumsum([len(one) for one in some])[:-1]
-                self._next = list(zip(some, np.split(pixels, ends), strict=True))
+                if isinstance(pixels, DatasetError):
+                    raise pixels
+                ends = np.cumsum([len(one) for one, _ in some])[:-1]
+                self._next = list(zip([one for one, _ in some], np.split(pixels, ends), strict=True))
                 yield batch
         finally:
             self._next = []
 
-    def _orders(self, rows: np.ndarray, seed: tuple[int, int]) -> list[tuple[int, int | None]]:
+    def _orders(self, rows: np.ndarray, visits: np.ndarray, seed: int) -> Orders:
         if self._decoder.variation is None:
             return [(row, None) for row in rows.tolist()]
-        first, epoch = seed
-        seeds = [np.random.SeedSequence([first, epoch, row]).generate_state(1)[0] for row in rows.tolist()]
-        return [(row, int(one)) for row, one in zip(rows.tolist(), seeds, strict=True)]
+        told = zip(rows.tolist(), visits.tolist(), strict=True)
+        return [
+            (row, int(np.random.SeedSequence([seed, *visit, row]).generate_state(1)[0]))
+            for row, visit in told
+        ]
 
-    def _processes(self) -> Iterable[np.ndarray]:
-        """Return the loader of this process, whose own processes live as long as it does."""
-        if self._loader is None or self._loader[0] != os.getpid():
-            import torch
-            from torch.utils.data import DataLoader
+    def _processed(self, asked: Sequence[Orders]) -> Iterator[np.ndarray | DatasetError]:
+        """Yield what the processes make of batches; where one is lost, new ones go on behind what was yielded.
 
-            loader: Any = DataLoader(
-                self._decoder,  # type: ignore[arg-type]  # which has what a loader asks of a dataset
-                batch_sampler=self._asked,
-                generator=torch.Generator(),  # which else would be that of the training
-                num_workers=self.workers,
-                prefetch_factor=AHEAD,
-                collate_fn=_as_is,
-                persistent_workers=True,
-                worker_init_fn=_settle,
-                multiprocessing_context="spawn",  # a fork would copy locks of other threads, and CUDA
-            )
-            self._loader = (os.getpid(), loader)
-        found: Iterable[np.ndarray] = self._loader[1]
-        return found
+        A system that is short of memory kills some process. None of these holds anything that is not made again.
+
+        Raises:
+            ResourceError: they are lost again and again.
+        """
+        done = lost = 0
+        while done < len(asked):
+            try:
+                for pixels in self._processes().all(asked[done:]):
+                    done += 1
+                    yield pixels
+            except ProcessLost as error:
+                told = f"a process that decodes pictures was lost ({error})"
+                lost += 1
+                self._end()
+            else:
+                return
+            if lost > RESTARTS:
+                raise ResourceError(
+                    f"dataset.workers: {told}, as {RESTARTS} before it in this epoch; perhaps memory ran out. Lower it from "
+                    f"{self.workers} (with 0 the training decodes itself), or give the node more memory."
+                )
+            print(f"{told}; new ones are started ({lost} of {RESTARTS})", file=sys.stderr, flush=True)
+
+    def _processes(self) -> Decoders[Orders, np.ndarray | DatasetError]:
+        """Return the processes that decode, which live as long as this one does."""
+        if self._decoders is None or self._decoders[0] != os.getpid():
+            self._decoders = (os.getpid(), Decoders(self._decoder.batch, self.workers))
+        return self._decoders[1]
+
+    def _end(self) -> None:
+        """End the processes; the next epoch, perhaps of another training, has new ones."""
+        if self._decoders is not None and self._decoders[0] == os.getpid():
+            self._decoders[1].end()
+        self._decoders = None

@@ -69,7 +69,7 @@ def _unsaid(line: str) -> None:
 def _pairs(split: EncodedSplit, device: torch.device) -> Iterator[Batch]:
     """Yield the pairs, those of a sampler's first epoch."""
     sampler = ExampleSampler(split, seed=0, batch_size=CHUNK, pairs_per_epoch=PAIRS)
-    for rows in split.ahead(sampler.epoch(0), pixels=True, seed=(0, 0)):
+    for rows in split.ahead(sampler.epoch(0), pixels=True, seed=0):
         yield split.batch(rows, device, pixels=True)
 
 

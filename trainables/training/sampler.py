@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from trainables.datasets.encoded import EncodedSplit, Rows
+from trainables.datasets.encoded import VISIT, EncodedSplit, Rows
 from trainables.signals import CAPTION, PICTURE, QUESTION, STATEMENT
 
 CHUNK_BATCHES = (
@@ -40,9 +40,12 @@ class ExampleSampler:
         self.rank = rank
         self.world = world
 
+    def _places(self, epoch: int) -> np.ndarray:
+        """Return the places of an epoch in all the visits of a training, pass behind pass."""
+        return np.arange(epoch * self.pairs_per_epoch, (epoch + 1) * self.pairs_per_epoch)
+
     def _images(self, epoch: int) -> np.ndarray:
-        n = self.split.num_images
-        places = np.arange(epoch * self.pairs_per_epoch, (epoch + 1) * self.pairs_per_epoch)
+        n, places = self.split.num_images, self._places(epoch)
         passes = {
             p: np.random.default_rng([self.seed, 1, p]).permutation(n)
             for p in np.unique(places // n).tolist()
@@ -53,6 +56,8 @@ class ExampleSampler:
         """Yield the rows of each batch of one epoch (counted from 0) for this worker, by their kind."""
         rng = np.random.default_rng([self.seed, 2, epoch])
         rows = {PICTURE: self._images(epoch)}
+        if self.split.varied:
+            rows[VISIT] = self._places(epoch) // self.split.num_images
         for kind in TEXTS:
             numbers = rng.integers(0, 1 << 30, len(rows[PICTURE]))
             if kind in self.split.tables:

@@ -175,7 +175,7 @@ class Trainer:
         A GPU's come from another thread, where no model may run: its weights may be changing.
         """
         done = self.batches_done
-        batches = self.split.ahead(self.sampler.epoch(epoch), pixels=looks, seed=(self.seed, epoch))
+        batches = self.split.ahead(self.sampler.epoch(epoch), pixels=looks, seed=self.seed)
         for number, rows in enumerate(batches, done):
             batch = self.split.batch(rows, self.placement.device, pixels=looks)
             batch.seed = (self.seed << 24) + number * self.placement.world + self.placement.rank

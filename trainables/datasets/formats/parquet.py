@@ -4,8 +4,8 @@
     data/train-00001-of-00002.parquet
     data/validation-00000-of-00001.parquet
 
-The split of a file stands in its name, or in that of a folder (`train/0000.parquet`). Where none says one, rows are divided by
-ratio.
+The split of a file stands in its name, or in that of a folder (`train/0000.parquet`, or `split=train/...`, as pyarrow, pandas and
+Spark write partitions). Where none says one, rows are divided by ratio.
 """
 
 import re
@@ -22,11 +22,12 @@ from trainables.datasets.formats.columns import Columns, Wanted, read_columns
 from trainables.datasets.formats.entries import SEED, SHARE, Listing, Problems, check_shares, redivided
 from trainables.datasets.formats.rows import RowStore
 from trainables.datasets.formats.stores import Entry
-from trainables.datasets.formats.walk import folder_of, some
+from trainables.datasets.formats.walk import files_below, folder_of, some
 from trainables.datasets.jsonl_files import shown
 
 _WORD = re.compile(
-    r"(?:^|[-_. ])(train|training|validation|valid|val|dev|test|testing|eval|evaluation)(?=$|[-_. 0-9])", re.I
+    r"(?:^|[-_. =])(train|training|validation|valid|val|dev|test|testing|eval|evaluation)(?=$|[-_. 0-9])",
+    re.I,
 )
 _SPLIT = {
     "train": "train",
@@ -85,7 +86,7 @@ class ParquetDataset(Collected):
                 f"{some(bare)} names no split, as other files do; allowed: train, validation or test in the name. "
                 "Rename or remove it."
             )
-        _check_shards(self._files, problems)
+        check_shards(self._files, problems)
         problems.raise_any()
         wanted = Wanted(image=c.image_column, label=c.label_column, caption=c.caption_column)
         columns = read_columns(self._files, [split or "train" for split in splits], wanted, problems)
@@ -158,20 +159,12 @@ def files_of(text: str) -> tuple[list[Path], Path]:
     if path.is_file() and path.suffix.lower() == ENDING:
         return [path], path.parent
     root = folder_of("parquet", text)
-    found = sorted(
-        one
-        for one in root.rglob("*")
-        if one.suffix.lower() == ENDING and one.is_file() and not _hidden(one, root)
-    )
+    found = [one for one in files_below(root) if one.suffix.lower() == ENDING]
     if not found:
         raise DatasetError(
             f"dataset.root: {shown(str(root))} holds no {ENDING} file. Give the folder that does: --dataset parquet:FOLDER."
         )
     return found, root
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
 def _checked(found: list[Path]) -> list[Path]:
@@ -200,8 +193,13 @@ def split_of(path: Path) -> str:
     return ""
 
 
-def _check_shards(files: Sequence[Path], problems: Problems) -> None:
-    """Note parts that a name speaks of (`-00000-of-00002`) and that are not there."""
+def check_shards(files: Sequence[Path], problems: Problems) -> None:
+    """Note parts that a name speaks of (`-00000-of-00002`) and that are not there.
+
+    Args:
+        files: of a folder, or of a pattern.
+        problems: takes what is missing.
+    """
     there: dict[tuple[Path, str, int], set[int]] = {}
     for file in files:
         if found := _SHARD.match(file.stem):

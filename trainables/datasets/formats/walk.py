@@ -1,4 +1,4 @@
-"""Which pictures lie below a folder: by their endings, links followed, hidden files passed over, circles told.
+"""Which pictures, and which other files, lie below a folder: by their endings, links followed, hidden files passed over.
 
 torchvision's `ImageFolder` lists the same files in the same order; it takes hidden folders for classes, and walks a circle
 of links until the system stops it, which is why its walk is not used here.
@@ -97,6 +97,43 @@ def pictures_below(root: Path, folder: str, problem: Callable[[str], None], *, d
                 _note(entry, name, found, problem)
     found.pictures.sort(key=os.path.split)
     return found
+
+
+def files_below(root: Path) -> list[Path]:
+    """Return the files below a folder in the order of their names, hidden ones and those of systems passed over.
+
+    Links are followed. A folder that several links lead to, a circle too, is read once, under its own name if that is below
+    the root: else its rows would be there twice.
+
+    Raises:
+        DatasetError: a folder that cannot be read, or a link that leads nowhere: what it stands for may be a split.
+    """
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    own, linked = [root], list[Path]()
+    while own or linked:
+        here = own.pop() if own else linked.pop(0)
+        try:
+            status = here.stat()
+            if (mark := (status.st_dev, status.st_ino)) in seen:
+                continue
+            seen.add(mark)
+            with os.scandir(here) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise DatasetError(
+                f"{shown(str(here))}: cannot be read ({reason(error)}). Give yourself access, or remove it."
+            ) from error
+        for entry in listed:
+            if is_passed_over(entry.name):
+                continue
+            if entry.is_dir():
+                (linked if entry.is_symlink() else own).append(here / entry.name)
+            elif entry.is_file():
+                found.append(here / entry.name)
+            elif entry.is_symlink() and not os.path.exists(entry.path):
+                raise DatasetError(f"{shown(entry.path)} is a link that leads nowhere. Mend or remove it.")
+    return sorted(found)
 
 
 def _note(entry: os.DirEntry[str], name: str, found: Found, problem: Callable[[str], None]) -> None:

@@ -32,7 +32,7 @@ from trainables.signals import CAPTION, PICTURE, QUESTION, STATEMENT
 WHOLE = {"rule": Number(whole=True, low=0)}
 PLAIN_FORM = {"plain": "plain 2"}  # raise it whenever a text gets another plain form
 VQAV2 = "vqav2"  # the kind that has questions of Visual Genome
-VARIED = "operations 2"  # raise it whenever a picture is varied another way
+VARIED = "operations 3"  # raise it whenever a picture is varied another way
 LIVE, VARIES = {"beside": Beside("pixels", "live")}, {"beside": Beside("vary", True)}
 LEAST = {"rule": Number(low=0, high=1, open_low=True), **VARIES}
 STRENGTH = {"rule": Number(low=0, high=10, whole=True), **VARIES}

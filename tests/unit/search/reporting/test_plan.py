@@ -89,7 +89,7 @@ def test_students_that_can_feed_no_loss_are_counted_as_rejected(place: Path) -> 
 
 
 def test_a_run_begins_with_what_decides_its_results(place: Path) -> None:
-    inputs: Inputs = prepare(place, "losses.vqa.weight=1")
+    inputs: Inputs = prepare(place, "losses.vqa.weight=1", "training.warmup_steps=2")
     lines = describe(inputs)
     assert lines[0].startswith("teacher embedded: ")
     assert "tasks: retrieval, vqa, captioning (all that teacher and data allow)" in lines

@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
+import pytest
+
 from search.reporting.recipe import recipe_lines
 from tests.unit.search.earlier_run import prepare
 
+SHORT = "training.warmup_steps=2"
+
 
 def test_fixed_options_of_training_are_told_and_searched_ones_are_dimensions(tmp_path: Path) -> None:
-    (line,) = recipe_lines(prepare(tmp_path, "training.lr={log: [1e-4, 1e-2], default: 1e-3}").space)
+    changes = ("training.lr={log: [1e-4, 1e-2], default: 1e-3}", SHORT)
+    (line,) = recipe_lines(prepare(tmp_path, *changes).space)
     assert line.startswith("training: batch_size ")
     told = {part.rpartition(" ")[0]: part.rpartition(" ")[2] for part in line.partition(": ")[2].split(", ")}
     assert (told["negatives"], told["temperature_floor"], told["itm_negatives"]) == (
@@ -18,9 +23,35 @@ def test_fixed_options_of_training_are_told_and_searched_ones_are_dimensions(tmp
     assert not {"lr", "epochs", "pairs_per_epoch"} & set(told)
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (("training.warmup_steps=15",), ""),
+        (("training.warmup_steps=16",), "got 16, of 32 updates of a whole training"),
+        (("training.warmup_steps=8", "training.accumulate=2"), "got 8, of 16 updates"),
+        (("training.warmup_steps={int: [15, 40]}",), ""),
+        (("training.warmup_steps={int: [20, 40], zero: 0.5}",), ""),
+        (("training.warmup_steps={int: [20, 40]}",), "got 20, of 32 updates"),
+        (("training.warmup_steps=16", "training.batch_size={choice: [32, 64]}"), ""),
+        (("training.warmup_steps=16", "training.batch_size={choice: [64, 128]}"), "got 16, of 32 updates"),
+    ],
+)
+def test_a_warm_up_of_half_the_training_or_more_is_told(
+    tmp_path: Path, changes: tuple[str, ...], told: str
+) -> None:
+    small = ("training.epochs=4", "training.pairs_per_epoch=500", "training.batch_size=64")
+    lines = [
+        line
+        for line in recipe_lines(prepare(tmp_path, *small, *changes).space)
+        if "WARNING: training." in line
+    ]
+    assert len(lines) == bool(told)
+    assert all(told in line for line in lines)
+
+
 def test_a_twin_is_told_with_its_options(tmp_path: Path) -> None:
     twin = "losses.itc={weight: 1, taught_by: twin, queue: 256, decay: 0.995, soft_targets: 0.4}"
-    lines = recipe_lines(prepare(tmp_path, twin, "training.negatives=workers").space)
+    lines = recipe_lines(prepare(tmp_path, twin, "training.negatives=workers", SHORT).space)
     assert "negatives workers" in lines[0]
     assert lines[1].startswith("loss itc is taught by a momentum twin of the student")
     told = lines[1].rpartition("(")[2].removesuffix(")").split(", ")

@@ -16,14 +16,15 @@ from spaces.options import option_problems
 from tests.unit.trainables.datasets.formats.made_data import read
 from tests.unit.trainables.datasets.prepare import public
 from trainables.datasets.base import Split, Statements
-from trainables.datasets.encoded import EncodedSplit, Rows
+from trainables.datasets.encoded import VISIT, EncodedSplit, Rows
 from trainables.datasets.live import GREY, LEVELS, LivePixels, Variation, operations
 from trainables.datasets.prepare.dataset import PreparedDataset
 from trainables.preprocess import Framing, PreprocessConfig
-from trainables.signals import PICTURE, PIXELS, PIXELS_2, STATEMENT
+from trainables.signals import PICTURE, PIXELS, PIXELS_2, SECOND, STATEMENT
 from trainables.teachers.teacher import Teacher
+from trainables.training.sampler import ExampleSampler
 
-SEED = (5, 0)
+SEED = 5
 
 
 @pytest.fixture(autouse=True)
@@ -46,14 +47,19 @@ def live(out: Path, **options: object) -> Split:
     return read(public.opened(out, pixels="live", **options), "train", side=16)
 
 
-def visits(pixels: LivePixels, rows: list[list[int]], seed: tuple[int, int] = SEED) -> list[np.ndarray]:
-    """Return the pictures of batches as a training reads them."""
-    batches = [{"picture": np.array(some), "caption": np.array(some)} for some in rows]
-    return [pixels[batch["picture"]] for batch in pixels.ahead(iter(batches), shown, seed=seed)]
+def visits(
+    pixels: LivePixels, rows: list[list[int]], *, visit: int = 0, beside: list[int] | None = None
+) -> list[np.ndarray]:
+    """Return the pictures of batches as a training reads them; in the visits of those that they are shown beside, if any."""
+    batches = [
+        {"picture": np.array(some), "of": np.array(beside or some), VISIT: np.full(len(some), visit)}
+        for some in rows
+    ]
+    return [pixels[batch["picture"]] for batch in pixels.ahead(iter(batches), shown, seed=SEED)]
 
 
-def shown(batch: Rows) -> list[np.ndarray]:
-    return [batch["picture"]]
+def shown(batch: Rows) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(batch["picture"], np.stack([batch[VISIT], batch["of"]], axis=1))]
 
 
 def test_pixels_are_those_that_are_kept(out: Path) -> None:
@@ -72,7 +78,9 @@ def test_batches_come_in_their_order_epoch_after_epoch(out: Path, workers: int) 
     kept, now = read(public.opened(out), "train", side=16).pixels, live(out, workers=workers).pixels
     assert isinstance(now, LivePixels)
     state = torch.get_rng_state()
-    some = now.ahead(iter([{"picture": np.array([row])} for row in range(12)]), shown, seed=SEED)
+    one = np.zeros(1, dtype=np.int64)
+    batches = iter([{"picture": one + row, "of": one, VISIT: one} for row in range(12)])
+    some = now.ahead(batches, shown, seed=SEED)
     next(some)
     some.close()  # type: ignore[attr-defined]  # an epoch that is broken off leaves nothing behind
     for rows in ([[3, 1], [0], [11, 11, 4]], [[2], [5, 6]], []):
@@ -81,14 +89,38 @@ def test_batches_come_in_their_order_epoch_after_epoch(out: Path, workers: int) 
     assert torch.equal(torch.get_rng_state(), state), "the random numbers of a training are its own"
 
 
-def test_a_way_hangs_on_seed_epoch_and_row_alone(out: Path) -> None:
+def test_a_way_hangs_on_seed_visit_and_row_alone(out: Path) -> None:
     now = live(out, vary=True, workers=0).pixels
     assert isinstance(now, LivePixels)
     first, second = visits(now, [[0, 1, 2], [3]])
     (again,) = visits(now, [[3, 0]])  # other batches, as of another number of workers
     assert np.array_equal(again, np.stack([second[0], first[0]]))
-    (later,) = visits(now, [[0]], (5, 1))
+    (later,) = visits(now, [[0]], visit=1)
     assert not np.array_equal(later[0], first[0])
+
+
+def test_each_visit_shows_a_picture_another_way_also_in_one_epoch(out: Path) -> None:
+    """Two and a half passes an epoch: whoever trains, from whichever epoch on, shows the same views."""
+    encoded = EncodedSplit(live(out, vary=True, workers=0), None, PreprocessConfig(image_size=16))
+
+    def views(epoch: int, world: int = 1) -> list[tuple[int, bytes]]:
+        found = []
+        for rank in range(world):
+            sampler = ExampleSampler(
+                encoded, seed=SEED, batch_size=10, pairs_per_epoch=30, rank=rank, world=world
+            )
+            for rows in encoded.ahead(sampler.epoch(epoch), pixels=True, seed=SEED):
+                pixels = encoded.pixels[rows[PICTURE]]
+                found += [
+                    (row, one.tobytes()) for row, one in zip(rows[PICTURE].tolist(), pixels, strict=True)
+                ]
+        return sorted(found)
+
+    first, second = views(0), views(1)
+    assert len(first) == len(second) == 30
+    assert len(set(first + second)) == 60, "five passes over 12 pictures: no view comes twice"
+    assert views(0, world=2) == first
+    assert views(1, world=2) == second, "without any epoch before it, as after a resume"
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -103,12 +135,18 @@ def test_both_pictures_of_a_statement_are_shown_another_way(
     )
     split = replace(live(out, vary=True, workers=workers), statements=told)
     encoded = EncodedSplit(split, teacher.tokenizer, PreprocessConfig(image_size=16))
-    rows = {PICTURE: np.array([3, 4, 5]), STATEMENT: np.array([0, 1, -1])}
+    rows = {
+        PICTURE: np.array([3, 4, 5]),
+        STATEMENT: np.array([0, 1, -1]),
+        VISIT: np.zeros(3, dtype=np.int64),
+    }
     (found,) = [
         encoded.batch(one, torch.device("cpu")) for one in encoded.ahead(iter([rows]), pixels=True, seed=SEED)
     ]
     assert isinstance(split.pixels, LivePixels)
-    (first, second) = visits(split.pixels, [[3, 4, 5], [7, 3, 5]])
+    assert set(found.rows) == {PICTURE, STATEMENT, SECOND}
+    (first,) = visits(split.pixels, [[3, 4, 5]])
+    (second,) = visits(split.pixels, [[7, 3, 5]], beside=[3, 4, 5])
     assert not np.array_equal(second, split.pixels[np.array([7, 3, 5])])
     for field, pixels in ((PIXELS, first), (PIXELS_2, second)):
         assert torch.equal(found.fields[field], encoded.preprocess.normalise(torch.from_numpy(pixels)))

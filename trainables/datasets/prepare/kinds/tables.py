@@ -1,7 +1,7 @@
 """Text tables of pictures and captions: CSV, TSV as Conceptual Captions has it, and JSON lines.
 
     data.csv             image,caption,split          a header; the usual names of columns are found by themselves
-    Train_GCC.tsv        caption<TAB>file             no header, as in Conceptual Captions; or with one
+    Train_GCC.tsv        caption<TAB>file             no header, as in Conceptual Captions; or one, quoted as by pandas or not
     data.jsonl           {"image": "1.jpg", "captions": ["a dog"], "split": "train", "question": "...", "answers": ["...", ...]}
 
 The split stands in a column, or in the name of the file; where neither says one, pictures are divided by ratio.
@@ -61,7 +61,7 @@ def _delimited(asked: Asked, endings: tuple[str, ...], *, delimiter: str) -> Lis
     captioned = False
     for file in files_of(asked, endings):
         lister.found.files.append(file)
-        rows = _cells(lister, file, delimiter)
+        rows = _cells(file, delimiter, quoted=delimiter == "," or _is_quoted(file, asked))
         first = next(rows, None)
         if first is None:
             lister.found.notes.append(f"{file.name} is empty")
@@ -82,7 +82,7 @@ def _delimited(asked: Asked, endings: tuple[str, ...], *, delimiter: str) -> Lis
             pictures.add(
                 Row(
                     place=place,
-                    split=split_word(lister, told.get(read.split), place, file),
+                    split=split_word(lister, told[read.split] if read.split else None, place, file),
                     image=told[read.image],
                     captions=in_cell(told[read.caption]) if read.caption else (),
                 )
@@ -111,8 +111,31 @@ def _is_header(cells: list[str], asked: Asked) -> bool:
     return len(cells) > 1 and sum(one in names for one in cells) > 1
 
 
-def _cells(lister: Lister, file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _is_quoted(file: Path, asked: Asked) -> bool:
+    """Return whether a TSV is written as by pandas and `csv.writer`: a header, and quotes around cells with marks in them.
+
+    It is where all of it can be read so, with rows of one width. Else quotes are letters, as in Conceptual Captions; so they
+    are where a cell would hold tabs and line breaks: a quote at the beginning of one caption and one at the end of another
+    would make all between them a cell.
+    """
+    width = 0
+    try:
+        for _, cells in _cells(file, "\t", quoted=True):
+            width = width or (len(cells) if _is_header([one.strip() for one in cells], asked) else -1)
+            if len(cells) != width or any("\t" in one and {"\n", "\r"} & set(one) for one in cells):
+                return False
+    except DatasetError:  # an open quote; what else is wrong is met again
+        return False
+    return width > 0
+
+
+def _cells(file: Path, delimiter: str, *, quoted: bool) -> Iterator[tuple[int, list[str]]]:
     """Yield number and cells of the lines that are not empty.
+
+    Args:
+        file: the table.
+        delimiter: between cells.
+        quoted: whether quotes around a cell are marks, and not letters.
 
     Raises:
         DatasetError: the file cannot be read, or is no UTF-8.
@@ -120,11 +143,12 @@ def _cells(lister: Lister, file: Path, delimiter: str) -> Iterator[tuple[int, li
     try:
         with file.open(encoding="utf-8-sig", newline="", errors="strict") as source:
             lines = (line.replace("\0", "\ufffd") for line in source)
-            quoted = csv.reader(lines, delimiter=delimiter, strict=True)  # else an open quote swallows rows
-            plain = csv.reader(
-                lines, delimiter=delimiter, quoting=csv.QUOTE_NONE
-            )  # as Conceptual Captions is written
-            reader = quoted if delimiter == "," else plain
+            reader = csv.reader(
+                lines,
+                delimiter=delimiter,
+                quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+                strict=quoted,  # else an open quote swallows rows
+            )
             for cells in reader:
                 if any(one.strip() for one in cells):
                     yield reader.line_num, cells

@@ -12,13 +12,13 @@ import json
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from spaces.errors import DatasetError
 from trainables.datasets.formats.parquet import split_of
-from trainables.datasets.formats.walk import ENDINGS, is_passed_over, some
+from trainables.datasets.formats.walk import ENDINGS, files_below, is_passed_over, some
 from trainables.datasets.jsonl_files import shown
 from trainables.datasets.prepare.items import Item
 from trainables.datasets.prepare.kinds.rows import lines_of, many
@@ -37,8 +37,9 @@ def webdataset(asked: Asked) -> Listed:
     """
     lister = Lister(asked)
     root = asked.root if asked.root.is_dir() else asked.root.parent
-    files = [asked.root] if asked.root.is_file() else sorted(asked.root.rglob("*.tar"))
-    packed = [] if asked.root.is_file() else _packed(root)
+    below = [] if asked.root.is_file() else files_below(root)
+    files = [asked.root] if asked.root.is_file() else [one for one in below if one.suffix.lower() == ".tar"]
+    packed = _packed(root, below)
     if not files:
         raise DatasetError(
             f"--root {asked.root}: holds no .tar file"
@@ -69,9 +70,9 @@ def webdataset(asked: Asked) -> Listed:
     return lister.done()
 
 
-def _packed(root: Path) -> list[str]:
-    """Return the compressed tar files of a folder."""
-    found = [path for path in root.rglob("*") if path.suffix.lower() in PACKED and path.is_file()]
+def _packed(root: Path, below: Iterable[Path]) -> list[str]:
+    """Return the compressed tar files among those below a folder, as they are called there."""
+    found = [path for path in below if path.suffix.lower() in PACKED]
     tars = [path for path in found if path.suffix.lower() == ".tgz" or path.stem.lower().endswith(".tar")]
     return sorted(os.path.relpath(path, root) for path in tars)
 
@@ -83,7 +84,8 @@ Member = tuple[str, int, int]
 def _samples(lister: Lister, file: Path, name: str) -> Iterator[tuple[str, list[Member]]]:
     """Yield the samples of a tar: members that follow each other and have one stem. A cut tar is noted."""
     key, members = "", list[Member]()
-    keys: dict[str, None] = {}
+    known: dict[str, set[str]] = {}
+    apart: dict[str, None] = {}
     try:
         with tarfile.open(file, "r:") as source:
             for one in source:
@@ -91,15 +93,18 @@ def _samples(lister: Lister, file: Path, name: str) -> Iterator[tuple[str, list[
                 if not one.isfile() or is_passed_over(base):  # macOS writes ._0001.jpg before 0001.jpg
                     continue
                 stem, _, ending = base.partition(".")
-                sample = os.path.join(folder, stem)
+                sample, ending = os.path.join(folder, stem), f".{ending.lower()}"
                 if sample != key and members:
                     yield key, members
                     members = []
-                if sample != key and sample in keys:
+                there = known.setdefault(sample, set())
+                if sample != key and ending in there:
                     lister.problems.add(
                         f"{name}: sample {shown(sample)} stands twice. Remove one, or name it otherwise."
                     )
-                keys[sample] = None
+                elif sample != key and there:
+                    apart[sample] = None
+                there.add(ending)
                 key = sample
                 if one.offset_data + one.size > file.stat().st_size:
                     lister.leave_out(
@@ -109,10 +114,15 @@ def _samples(lister: Lister, file: Path, name: str) -> Iterator[tuple[str, list[
                         "the tar is cut off here; what is before is used",
                     )
                     break
-                members.append((f".{ending.lower()}", one.offset_data, one.size))
+                members.append((ending, one.offset_data, one.size))
     except (tarfile.TarError, EOFError, OSError) as error:
         why = f"the tar cannot be read on after {key or 'its beginning'} ({shown(str(error), 80)}); the samples before are used"
         lister.leave_out("archive", name, name, why)
+    if apart:
+        lister.problems.add(
+            f"{name}: the members of {len(apart):,} samples do not follow each other, such as those of {some(apart)}. Pack it "
+            "again: tar --sort=name."
+        )
     if members:
         yield key, members
 

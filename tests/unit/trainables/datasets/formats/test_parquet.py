@@ -159,10 +159,27 @@ def test_labels_that_are_not_public_leave_a_split_out(tmp_path: Path) -> None:
         ("trainable.parquet", ""),
         ("latest.parquet", ""),
         ("0000.parquet", ""),
+        ("split=train/0.parquet", "train"),
+        ("split=validation/label=cat/0.parquet", "val"),
+        ("fold=dev/part-00000-c000.snappy.parquet", "val"),
+        ("is_test=False/0.parquet", ""),
+        ("label=cat/0.parquet", ""),
     ],
 )
 def test_names_say_splits_as_whole_words(name: str, split: str) -> None:
     assert split_of(Path(name)) == split
+
+
+def test_a_partition_names_the_split_of_its_rows(tmp_path: Path) -> None:
+    splits = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
+    table = pa.table({"image": structs(range(8)), "label": [0, 1] * 4, "split": splits})
+    pq.write_to_dataset(table, tmp_path, partition_cols=["split"])
+    data = opened("parquet", tmp_path)
+    found = {name: colours(read(data, name)) for name in ("train", "val", "test")}
+    assert found == {
+        name: [colour(number) for number in numbers]
+        for name, numbers in {"train": range(4), "val": range(4, 6), "test": range(6, 8)}.items()
+    }
 
 
 def test_a_pattern_names_files(tmp_path: Path) -> None:

@@ -43,7 +43,9 @@ def after_epochs(out: Path, epochs: int, *, vary: bool) -> list[int]:
     for epoch in range(epochs):
         order = np.random.default_rng(epoch).permutation(len(pixels))
         batches = [{"picture": order[first : first + 32]} for first in range(0, len(order), 32)]
-        for batch in pixels.ahead(batches, lambda batch: [batch["picture"]], seed=(0, epoch)):
+        for batch in pixels.ahead(
+            batches, lambda batch: [(batch["picture"], batch["picture"][:, None])], seed=0
+        ):
             assert pixels[batch["picture"]].any()
         found.append(resident(os.getpid()))
     return found

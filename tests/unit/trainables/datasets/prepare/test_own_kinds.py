@@ -1,7 +1,9 @@
 """Tables, folders and tar files of a user: what is read of them, and how they are divided."""
 
+import csv
 import json
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,6 +34,43 @@ def test_conceptual_captions_without_a_header(tmp_path: Path) -> None:
     assert captions(tmp_path / "out", "val") == ["a hen"]
 
 
+QUOTED = ['a "big" dog', "two lines:\na cat", '36" screen', "a hen"]
+WITHOUT_TEST = ("--val-ratio", "0.3", "--test-ratio", "0")
+
+
+@pytest.mark.parametrize("header", [("image", "caption"), ("caption", "image"), ("", "caption", "image")])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_tsv_with_a_header_is_read_as_pandas_quotes_it(
+    tmp_path: Path, header: tuple[str, ...], quoting: Literal[0, 1]
+) -> None:
+    root = pictures(tmp_path / "own", 4)
+    with (root / "pairs.tsv").open("w", newline="") as sink:
+        writer = csv.DictWriter(sink, header, delimiter="\t", quoting=quoting, lineterminator="\n")
+        writer.writeheader()
+        for number, text in enumerate(QUOTED):
+            known = {"image": f"{number}.jpg", "caption": text, "": f"{number}"}
+            writer.writerow({name: known[name] for name in header})
+    assert public.prepare("tsv", root, tmp_path / "out", *WITHOUT_TEST) == 0
+    assert {*captions(tmp_path / "out", "train"), *captions(tmp_path / "out", "val")} == set(QUOTED)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ['36" screen', 'a dog of 5"', "a hen"],
+        ['"so big" a dog', "a cat", "a hen"],
+        ['"what a dog', "a cat", 'and so he said: a hen"'],
+        ['"', "a cat", "a hen"],
+    ],
+)
+def test_quotes_of_a_tsv_that_nobody_quoted_are_letters(tmp_path: Path, texts: list[str]) -> None:
+    root = pictures(tmp_path / "own", 3)
+    rows = "".join(f"{number}.jpg\t{text}\n" for number, text in enumerate(texts))
+    (root / "pairs.tsv").write_text(f"image\tcaption\n{rows}")
+    assert public.prepare("tsv", root, tmp_path / "out", *WITHOUT_TEST) == 0
+    assert {*captions(tmp_path / "out", "train"), *captions(tmp_path / "out", "val")} == set(texts)
+
+
 def test_csv_finds_the_usual_columns_and_divides_by_ratio(tmp_path: Path) -> None:
     root = pictures(tmp_path / "own", 10)
     rows = "".join(f'{number}.jpg,"picture {number}, told"\n' for number in range(10))
@@ -43,6 +82,14 @@ def test_csv_finds_the_usual_columns_and_divides_by_ratio(tmp_path: Path) -> Non
     assert {name: one["pictures"] for name, one in counts.items()} == {"train": 7, "val": 2, "test": 1}
     told = {text for name in counts for text in captions(tmp_path / "out", name)}
     assert told == {f"picture {number}, told" for number in range(10)}
+
+
+def test_a_column_without_a_name_is_the_index_of_pandas(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "own", 4)
+    rows = "".join(f"{number},{number}.jpg,words {number}\n" for number in range(4))
+    (root / "pairs.csv").write_text(f",image,caption\n{rows}")
+    assert public.prepare("csv", root, tmp_path / "out", *WITHOUT_TEST) == 0
+    assert public.manifest(tmp_path / "out")["counts"]["train"]["captions"] == 3
 
 
 def test_csv_columns_by_other_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,6 +149,29 @@ def test_parquet_with_pictures_inside_or_named(tmp_path: Path, how: str) -> None
     assert public.prepare("parquet", root, tmp_path / "out", "--shard-pictures", "3") == 0
     assert captions(tmp_path / "out", "train")[::2] == [f"picture {one}" for one in range(4)]
     assert captions(tmp_path / "out", "val") == ["picture 4", "again", "picture 5", "again"]
+
+
+@pytest.mark.parametrize("flags", [(), ("--split-column", "fold of it")])
+def test_parquet_whose_splits_are_folders(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    splits = ["train"] * 4 + ["dev"] * 2 + ["test"] * 2
+    texts = [f"picture {one}" for one in range(8)]
+    table = pa.table({"image": structs(range(8)), "caption": texts, "fold of it": splits})
+    pq.write_to_dataset(table, tmp_path / "own", partition_cols=["fold of it"])
+    assert public.prepare("parquet", tmp_path / "own", tmp_path / "out", *flags) == 0
+    found = [captions(tmp_path / "out", split) for split in ("train", "val", "test")]
+    assert found == [texts[:4], texts[4:6], texts[6:]]
+
+
+def test_a_column_of_splits_that_is_neither_column_nor_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pa.table({"image": structs([0, 1]), "caption": ["a", "b"], "split": ["train", "held out"]})
+    pq.write_to_dataset(table, tmp_path / "own", partition_cols=["split"])
+    flags = ("--split-column", "split")
+    assert public.prepare("parquet", tmp_path / "own", tmp_path / "out", *flags) == 2
+    assert "row 0: split: got 'held out'; allowed: train, " in capsys.readouterr().err
+    assert public.prepare("parquet", tmp_path / "own", tmp_path / "out", "--split-column", "fold") == 2
+    assert "has no column 'fold'" in capsys.readouterr().err
 
 
 def test_a_table_may_use_karpathys_word_for_what_is_trained_on_too(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Annotations and flags that would be misread: refused in one message, or told."""
 
+import io
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.unit.trainables.datasets.formats.made_data import coco, read
+from tests.unit.trainables.datasets.formats.made_data import coco, error_of, read, structs, write_parquet
 from tests.unit.trainables.datasets.prepare import public
 from tests.unit.trainables.datasets.prepare.test_bad_input import table
 
@@ -150,3 +152,41 @@ def test_compressed_shards_are_told_as_such(tmp_path: Path, capsys: pytest.Captu
     told = capsys.readouterr().err.splitlines()[-1]
     assert "holds no .tar file, but 2 compressed ones, such as a.tar.gz" in told
     assert "Unpack them to .tar." in told
+
+
+def test_a_tar_whose_samples_lie_apart_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As GNU tar packs a folder without --sort=name: in the order of the disk."""
+    names = [f"{number}.{ending}" for ending in ("jpg", "txt") for number in range(20)]
+    shard = tmp_path / "apart.tar"
+    with tarfile.open(shard, "w") as sink:
+        for name in names:
+            content = public.jpeg(int(name[:-4])) if name.endswith("jpg") else b"words"
+            one = tarfile.TarInfo(name)
+            one.size = len(content)
+            sink.addfile(one, io.BytesIO(content))
+    told = refusal(capsys, "webdataset", shard, tmp_path / "out")
+    assert (
+        "the members of 20 samples do not follow each other, such as those of 0, 1, 2, 3, 4 and 15 more."
+        in told
+    )
+    assert sum("apart.tar: " in line for line in told.splitlines()) == 1
+    with tarfile.open(shard, "a") as sink:
+        again = tarfile.TarInfo("3.txt")
+        sink.addfile(again)
+    assert "sample 3 stands twice. Remove one" in refusal(capsys, "webdataset", shard, tmp_path / "out")
+
+
+def test_parts_that_are_missing_are_told_as_they_are_without_preparing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = {"image": structs([0, 1]), "caption": ["a", "b"]}
+    part = write_parquet(tmp_path / "own" / "train-00001-of-00003.parquet", columns)
+    write_parquet(tmp_path / "own" / "val-00000-of-00001.parquet", columns)
+    told = f"{tmp_path / 'own'}: train: of 3 parts these are missing: 0, 2. Copy them, too."
+    assert error_of("parquet", tmp_path / "own") == told
+    assert f"error: {told}\n" in refusal(capsys, "parquet", tmp_path / "own", tmp_path / "out")
+    assert public.prepare("parquet", part, tmp_path / "out", "--val-ratio", "0.5") == 0, (
+        "one part, by request"
+    )
