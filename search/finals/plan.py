@@ -32,6 +32,7 @@ from search.finals.recipe import (
     fed,
     for_task,
     lasting,
+    long_warmups,
     undistilled,
     with_task_losses,
     with_true_losses,
@@ -317,6 +318,10 @@ class _Planning:
                 f"other weights: --set losses.{added[0]}.weight=0.5"
             )
         taught = self._all(job.config, final_config, around)
+        self._notes += [
+            f"{trial.candidate_id}: {one}"
+            for one in long_warmups({k: v for k, v in taught.items() if k != SEARCHED})
+        ]
         configs = {STUDENT: taught}
         if PLAIN in self._request.controls:
             searched = Around(

@@ -1,10 +1,11 @@
 """What a student is trained on in the end: its own losses, what its tasks ask for beside them, and those of one task alone."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from search.reporting.recipe import warmup_lines
 from search.results.orders import plain_losses
 from spaces.errors import PluginError, RunError
 from spaces.plugins import resolve
@@ -142,6 +143,23 @@ def undistilled(config: Mapping[str, Any], around: Around) -> Config:
 def lasting(config: Mapping[str, Any], epochs: int) -> Config:
     """Return a config that trains so many epochs; its schedule spans them."""
     return {**config, "training": {**config["training"], "epochs": epochs}}
+
+
+def long_warmups(configs: Mapping[str, Config]) -> Iterator[str]:
+    """Yield a warning for each training of which the warm-up lasts for half or more.
+
+    Args:
+        configs: name of a training -> its config.
+    """
+    for name, config in configs.items():
+        training = config["training"]
+        yield from warmup_lines(
+            training["warmup_steps"],
+            pairs=training["pairs_per_epoch"],
+            batch=training["batch_size"] * training["accumulate"],
+            epochs=training["epochs"],
+            of=f"the training {name!r}",
+        )
 
 
 def _active(losses: Mapping[str, Mapping[str, Any]], around: Around) -> dict[str, Needs]:

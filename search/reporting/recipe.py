@@ -41,19 +41,36 @@ def recipe_lines(space: Space) -> list[str]:
 
 
 def _long_warmup(space: Space) -> list[str]:
-    """Return a warning where the warm-up of every candidate lasts for half of its training or more.
+    """Return a warning where the warm-up of every candidate lasts for half of its training or more."""
+    training = space.training
+    return warmup_lines(
+        min(_ends(training.warmup_steps)),
+        pairs=max(_ends(training.pairs_per_epoch)),
+        batch=min(_ends(training.batch_size)) * min(_ends(training.accumulate)),
+        epochs=training.epochs,
+    )
+
+
+def warmup_lines(
+    warmup: float, *, pairs: int, batch: int, epochs: int, of: str = "a whole training"
+) -> list[str]:
+    """Return a warning where a warm-up lasts for half of a training or more.
 
     The cosine falls from the first update on, so that half of the written rate is reached then: x (1 + cos(pi x)) / 2 over the
     half x of the warm-up is 0.52 at most.
+
+    Args:
+        warmup: updates of it.
+        pairs: of an epoch.
+        batch: pairs of an update.
+        epochs: of the training.
+        of: what it is called.
     """
-    training = space.training
-    least = min(_ends(training.warmup_steps))
-    batches = math.ceil(max(_ends(training.pairs_per_epoch)) / min(_ends(training.batch_size)))
-    updates = math.ceil(batches / min(_ends(training.accumulate))) * training.epochs
-    if 2 * least < updates:
+    updates = math.ceil(pairs / batch) * epochs
+    if 2 * warmup < updates:
         return []
     return [
-        f"WARNING: training.warmup_steps: got {least:g}, of {updates:,} updates of a whole training; allowed: below half, "
+        f"WARNING: training.warmup_steps: got {warmup:g}, of {updates:,} updates of {of}; allowed: below half, "
         "else no more than about half of training.lr is ever reached. Lower it, or train longer"
     ]
 

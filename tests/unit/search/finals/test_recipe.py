@@ -11,6 +11,7 @@ from search.finals.recipe import (
     fed,
     for_task,
     lasting,
+    long_warmups,
     undistilled,
     with_task_losses,
     with_true_losses,
@@ -139,3 +140,16 @@ def test_a_random_teacher_stands_beside_the_losses_that_the_plain_control_has() 
     assert weights(made) == weights(config) | dict.fromkeys(added, 1.0)
     own = losses(itc=1.0, itm=1.0, lm=0.3, vqa=0.3)
     assert with_true_losses(own, between) == (own, [])
+
+
+def test_a_training_that_ends_in_its_warm_up_is_told() -> None:
+    """Of 500 pairs in batches of 64 an epoch has 8 updates."""
+    training = {"warmup_steps": 8, "pairs_per_epoch": 500, "batch_size": 64, "accumulate": 1}
+    configs = {
+        name: {"training": {**training, "epochs": epochs}} for name, epochs in (("longer", 3), ("vqa", 1))
+    }
+    (told,) = long_warmups(configs)
+    assert told.startswith(
+        "WARNING: training.warmup_steps: got 8, of 8 updates of the training 'vqa'; allowed: below half"
+    )
+    assert [*long_warmups({"vqa": {"training": {**training, "epochs": 3, "accumulate": 2}}})]
