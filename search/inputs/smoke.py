@@ -17,7 +17,7 @@ FLAG = "--smoke"
 SMALL: Mapping[str, Any] = {
     "training.epochs": 2,
     "training.pairs_per_epoch": 256,
-    "training.warmup_steps": 2,
+    "training.warmup_steps": 0,
     "search.trials": 3,
     "evaluation.images": 200,
     "latency.samples": 4,

@@ -134,7 +134,7 @@ def test_what_smoke_changes_is_said_and_what_is_small_or_set_stays(tmp_path: Pat
     ]
     changes, (said,) = run.overrides(parse(run.parser(), words, lists=["warm_start"]))
     assert said == (
-        "--smoke sets training.warmup_steps default -> 2, latency.samples default -> 4, dataset.train_images default -> 256, "
+        "--smoke sets training.warmup_steps default -> 0, latency.samples default -> 4, dataset.train_images default -> 256, "
         "search.scheduler.rungs [1, 2] -> [1]"
     )
     space = load_space(tmp_path / "tiny.yaml", changes)
