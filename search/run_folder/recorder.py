@@ -113,7 +113,7 @@ class Recorder:
                     f"allowed: {ID_WORDS}, and two numbers. Put back a copy of the file as the search wrote it."
                 )
             config = row["config"]
-            row["config"] = json.dumps(config, sort_keys=True) if config else ""
+            row["config"] = json.dumps(config) if config else ""
             recorder._put(row, config)
         for row in read_history(folder).table.to_pylist():
             recorder._enter(row)
@@ -340,7 +340,7 @@ class Recorder:
             "seed": candidate.seed,
             "proposal": proposal.index,
             "role": candidate.role,
-            "config": json.dumps(candidate.config, sort_keys=True) if candidate.config else "",
+            "config": json.dumps(candidate.config) if candidate.config else "",  # losses begin in this order
             "epochs": 0,
             "checkpoint": "",
         }

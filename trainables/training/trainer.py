@@ -1,7 +1,7 @@
 """The training loop proper: epochs of steps over one split, for teacher and student alike."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -337,7 +337,7 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
         self.step.load_state_dict(state["step"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(self._renumbered(state["optimizer"], state["step"]))
         self.schedule.load_state_dict(state["schedule"])
         self.batches_done = state["batches_done"]
         if self.twin is not None:
@@ -345,6 +345,20 @@ class Trainer:
         self.micro_batches = state.get("micro_batches", 1)  # an older checkpoint took whole ones
         if "health" in state:  # an older checkpoint has none: its training is watched from here on
             self.health.restore(state["health"])
+
+    def _renumbered(self, told: dict[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Return a state of the optimiser, which knows weights by number alone, for the order of weights that there is now.
+
+        Args:
+            told: the state.
+            weights: those of the step when it was taken, in their order of then: losses may have stood in another one.
+        """
+        now = {
+            name: number
+            for number, name in enumerate(_in_groups(self.step, dict(self.step.named_parameters())))
+        }
+        places = [now[name] for name in _in_groups(self.step, weights)]
+        return {**told, "state": {places[number]: one for number, one in told["state"].items()}}
 
 
 def mask_seed(batch: Batch) -> int:
@@ -354,13 +368,21 @@ def mask_seed(batch: Batch) -> int:
 
 def _optimizer(step: DistillationStep, config: TrainingConfig) -> torch.optim.Optimizer:
     """Return AdamW that decays matrices, not biases, norms and the temperature."""
-    matrices = [p for p in step.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in step.parameters() if p.requires_grad and p.ndim <= 1]
+    found = dict(step.named_parameters())
+    trained = [found[name] for name in _in_groups(step, found)]
+    matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.lr, betas=BETAS, fused=True)
+
+
+def _in_groups(step: DistillationStep, names: Iterable[str]) -> list[str]:
+    """Return the names of what is trained as the optimiser takes them: matrices in the order of `names`, then vectors."""
+    own = {name: p.ndim > 1 for name, p in step.named_parameters() if p.requires_grad}
+    known = [name for name in names if name in own]
+    return sorted(known, key=lambda name: not own[name])
 
 
 def warmup_cosine(update: int, *, warmup: int, total: int) -> float:

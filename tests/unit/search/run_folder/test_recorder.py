@@ -1,5 +1,6 @@
 """The run's tables while a search runs, and after it was killed."""
 
+import json
 import math
 import pickle
 from pathlib import Path
@@ -197,6 +198,21 @@ def test_the_table_is_not_rewritten_more_than_needed(tmp_path: Path) -> None:
     assert (tmp_path / "trials.arrow").stat().st_ino == before
     recorder.finish(one, "finished")
     assert on_disk(tmp_path)[0]["epochs"] == 1
+
+
+def test_a_candidate_that_goes_on_has_its_losses_in_the_order_in_which_it_began(tmp_path: Path) -> None:
+    """In that order they are built, and draw what they begin with."""
+    losses = {name: {"weight": 1.0} for name in ("lm", "itc", "image_hidden", "decoder_hidden")}
+    candidate = Candidate.of({"losses": losses, "student": {"kind": "blip", "embedding": 8}}, 0)
+    recorder = make(tmp_path)
+    recorder.add_running(Proposal(candidate=candidate, index=0, values={}), Admitted(costs=COSTS))
+    recorder.close()
+    for _ in range(2):  # and once more after that
+        again = load(tmp_path)
+        ((found, _),) = again.unfinished()
+        assert json.dumps(found.candidate.config) == json.dumps(candidate.config)
+        assert found.candidate.candidate_id == candidate.candidate_id
+        again.close()
 
 
 def test_a_killed_session_is_continued(tmp_path: Path) -> None:
