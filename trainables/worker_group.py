@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ END_S = 60.0  # for workers to leave
 Report = Callable[[Row], object]
 TORN = ("gloo", "nccl", "connection", "socket", "broken pipe", "timed out", "timeout", "peer", "store")
 """What an error says that a worker meets when another one is lost in the middle of what they do together."""
+PATIENCE = timedelta(
+    days=1
+)  # of a worker for another one, which scores captions or copies a cache; Ray tells of lost ones
 INTERFACE = "GLOO_SOCKET_IFNAME"  # names the network interface by which gloo speaks
 SIOCGIFADDR = 0x8915  # of Linux: asks for the address of an interface
 
@@ -197,7 +201,7 @@ def _meet(*, backend: str, host: str, port: int) -> None:
     }
     if backend == "gloo" and context.get_local_world_size() < context.get_world_size():
         _speak_to_other_nodes()
-    torch.distributed.init_process_group(backend)  # finds all of it in the environment
+    torch.distributed.init_process_group(backend, timeout=PATIENCE)  # finds all else in the environment
 
 
 def _speak_to_other_nodes() -> None:

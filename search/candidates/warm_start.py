@@ -191,6 +191,8 @@ def differences(inputs: Inputs, theirs: Space, facts: Mapping[str, Any]) -> list
     for name, fingerprint in inputs.fingerprints.items():
         before = (facts.get(name) or {}).get("fingerprint", "unknown")
         pairs[f"{name} fingerprint"] = (fingerprint, before)
+    if len(set(pairs.get("teacher fingerprint", ("", "unknown")))) == 1:
+        del pairs["teacher"]  # the same one, which has moved since
     return [
         f"  {path}: {_shown(here)} in this run, {_shown(there)} in that one"
         for path, (here, there) in pairs.items()
@@ -217,6 +219,7 @@ def _described(space: Space) -> dict[str, Any]:
         "allow_partial": space.allow_partial,
         **space.searchable(),
         **{f"evaluation.{k}": v for k, v in space.evaluation.model_dump().items()},
+        **{f"teacher_cache.{k}": v for k, v in space.teacher_cache.model_dump().items()},
     }
     return {
         path: replace(leaf, default=None) if isinstance(leaf, Domain) else leaf

@@ -14,6 +14,9 @@ from typing import Any
 
 from analysis.run_folder import Trial
 from search.inputs.places import PATH_OPTIONS
+from search.inputs.teacher_figures import VERSION
+from trainables.datasets.pictures import VERSION as PIXELS_VERSION
+from trainables.tasks.evaluation import make_tasks
 from trainables.teachers.teacher import Teacher
 from trainables.training.checkpoint import FILE
 from trainables.training.job import Job
@@ -89,9 +92,11 @@ class Asked:
 
     @property
     def key(self) -> str:
-        """Of all that decides the figures, beside the weights."""
+        """Of all that decides the figures, beside the weights; so do metrics as they are measured now, as for a teacher."""
         told = {**vars(self.order), "student": "", "caches": {}, "device": "", "teacher": ""}
         told["dataset"] = _without_places(self.order.dataset)
+        tasks = make_tasks(self.order.tasks).items()
+        told["by"] = [VERSION, PIXELS_VERSION, {name: [task.version, task.read()] for name, task in tasks}]
         return digest(told)
 
 

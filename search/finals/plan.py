@@ -46,6 +46,7 @@ from search.finals.request import (
     domain_settings,
     final_size,
     final_tasks,
+    heard,
     settings_of,
 )
 from search.inputs.places import settled_data
@@ -173,7 +174,7 @@ class Plan:
             method=method,
             seed=seed,
             job=job,
-            taught_by=f"{finalist.teacher.files.fingerprint}{' at random' if method == RANDOM else ''}",
+            taught_by=finalist.teacher.files.fingerprint + heard(self.request, method),
             configs=configs,
             tasks={name: self._cheap(name, job) for name in configs},
             epoch_s={name: expected_s(trial, job, config) for name, config in configs.items()},

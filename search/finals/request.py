@@ -8,7 +8,9 @@ from typing import Any
 
 from analysis.run_folder import Run, Trial
 from analysis.wording import plural
+from search.finals.lines import PLAIN, RANDOM
 from search.results.orders import members
+from search.run_folder.facts import read_space
 from spaces.errors import PluginError, RunError
 from spaces.load import Override, parse_setting
 from spaces.plugins import resolve
@@ -209,6 +211,18 @@ def cache_settings(request: Request) -> list[Override]:
     return [
         Override("--set", ".".join(path), value) for path, value in settings if path[0] == "teacher_cache"
     ]
+
+
+def heard(request: Request, method: str) -> str:
+    """Return how a student of a method hears its teacher, where it is not as in the run: of random weights, by other settings."""
+    if method == PLAIN:
+        return ""
+    names: list[str] = []
+    if wished := cache_settings(request):
+        own, now = (read_space(request.folder, changes).teacher_cache for changes in ((), wished))
+        told = {name: getattr(now, name) for name in ("kind", "precision", "top_k")}
+        names = [f", {name} {value}" for name, value in told.items() if value != getattr(own, name)]
+    return "".join([" at random" if method == RANDOM else "", *names])
 
 
 def check_settable(override: Override) -> None:

@@ -99,7 +99,9 @@ class Health:
         told = [finite[None], values, *([] if norm is None else [norm.detach().float()[None]])]
         all_finite, *seen = torch.cat(told).tolist()
         if not all_finite:
-            raise Diverged(_not_finite(step, total, losses, lr))
+            raise Diverged(
+                _not_finite(step, float(total.detach()), dict(zip(losses, seen, strict=False)), lr)
+            )
         for name, value in zip(losses, seen, strict=False):
             self._average(name, value)
         self.stuck = self.stuck + 1 if step > self._begin and self._has_learned_nothing() else 0
@@ -178,9 +180,9 @@ def flat_metrics(rows: Iterable[Mapping[str, Any]], tasks: Iterable[tuple[str, S
     return found
 
 
-def _not_finite(step: int, total: Tensor, losses: Mapping[str, Tensor], lr: float) -> str:
-    values = {name: float(value) for name, value in losses.items()}
+def _not_finite(step: int, total: float, values: Mapping[str, float], lr: float) -> str:
+    """Return which loss it is: of several workers the means, which are not finite where one is not."""
     broken = [name for name, value in values.items() if not math.isfinite(value)] or ["sum"]
     rest = ", ".join(f"{name} {value:.2f}" for name, value in values.items() if math.isfinite(value))
-    got = values.get(broken[0], float(total.detach()))
-    return f"step {step}: loss '{broken[0]}' is {got} ({rest or 'no other loss'}); lr {lr:.1e}"
+    own = total if not math.isfinite(total) else "not finite on another worker"
+    return f"step {step}: loss '{broken[0]}' is {values.get(broken[0], own)} ({rest or 'no other loss'}); lr {lr:.1e}"

@@ -1,6 +1,8 @@
 """How workers of one trial find one another: by the network of the cluster, not by what a host's own name leads to."""
 
 import os
+from collections.abc import Iterator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +14,10 @@ from trainables.worker_group import INTERFACE, interface_of
 
 
 @pytest.fixture
-def met(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+def met(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str | None]]:
     """What gloo was told each time that a worker met the others."""
     told: list[str | None] = []
+    waits: list[timedelta] = []
     names = (
         "MASTER_ADDR",
         "MASTER_PORT",
@@ -29,9 +32,14 @@ def met(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(worker_group, "take_device", lambda: None)
     monkeypatch.setattr(
-        torch.distributed, "init_process_group", lambda backend: told.append(os.environ.get(INTERFACE))
+        torch.distributed,
+        "init_process_group",
+        lambda backend, timeout: told.append(os.environ.get(INTERFACE)) or waits.append(timeout),
     )
-    return told
+    yield told
+    assert all(one >= timedelta(hours=12) for one in waits), (
+        "one worker scores captions for all, or copies a cache"
+    )
 
 
 def meet(monkeypatch: pytest.MonkeyPatch, *, here: str, on_this_node: int, backend: str = "gloo") -> None:

@@ -9,7 +9,7 @@ import pytest
 from search.candidates.warm_start import read_runs, retargeted
 from search.inputs.inputs import Inputs
 from search.proposal import Past
-from search.run_folder.facts import read_facts, write_facts
+from search.run_folder.facts import SPACE_FILE, read_facts, write_facts
 from search.run_folder.warm_start_file import (
     WARM_START_FILE,
     EarlierResults,
@@ -188,6 +188,7 @@ def test_a_torn_proposal_is_left_out(folder: Path, inputs: Inputs, tmp_path: Pat
         ),
         (["student.text.depth=2"], "  student.text.depth: 2 in this run, 1 in that one"),
         (["evaluation.images=16"], "  evaluation.images: 16 in this run, 32 in that one"),
+        (["teacher_cache.top_k=1"], "  teacher_cache.top_k: 1 in this run, 0 in that one"),
     ],
 )
 def test_a_run_of_another_space_is_refused(changes: list[str], line: str, folder: Path, space: Path) -> None:
@@ -211,6 +212,17 @@ def test_a_run_of_another_teacher_or_other_data_is_refused(
     with pytest.raises(RunError) as caught:
         read_runs([other], inputs)
     assert f"\n  {name} fingerprint: '{now}' in this run, '0123' in that one\n" in str(caught.value)
+
+
+def test_a_teacher_that_has_moved_is_the_same_one(folder: Path, inputs: Inputs, tmp_path: Path) -> None:
+    """Its fingerprint says so; without one, its place has to."""
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    space = (other / SPACE_FILE).read_text()
+    (other / SPACE_FILE).write_text(space.replace("teacher: embedded", "teacher: /old/place/of/it"))
+    assert len(read_runs([other], inputs).past) == 6
+    write_facts(other, {**read_facts(other), "teacher": {}})
+    with pytest.raises(RunError, match="teacher: 'embedded' in this run, '/old/place/of/it' in that one"):
+        read_runs([other], inputs)
 
 
 def test_every_difference_of_every_run_is_named(folder: Path, space: Path, tmp_path: Path) -> None:

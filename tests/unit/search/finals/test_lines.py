@@ -5,9 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from search.finals.lines import LONGER, SEARCHED, Beat, Draft, Line, stages_of
+import pytest
+
+from search.finals.lines import LONGER, SEARCHED, Asked, Beat, Draft, Line, stages_of
 from search.finals.pace import Pace
 from tests.unit.trainables.small import candidate_config, make_job
+from trainables.tasks.vqa import Vqa
+from trainables.training.measuring import Measuring
 
 
 def draft(folder: Path, **changes: Any) -> Draft:
@@ -115,3 +119,23 @@ def test_a_training_that_went_on_does_not_count_its_old_epochs(tmp_path: Path) -
 def test_a_beat_survives_as_a_line() -> None:
     assert Beat.heard(Beat(key="a1", epochs=7).told()) == Beat(key="a1", epochs=7)
     assert Beat.heard("epochs are long") is None
+
+
+def test_figures_are_known_again_as_long_as_the_metrics_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher beside them is measured anew then, too."""
+    answers = tmp_path / "answers.txt"
+    answers.write_text("red\n")
+    order = Measuring(
+        teacher="a", teacher_fingerprint="", dataset={"kind": "scenes"}, dataset_fingerprint="", split="test",
+        tasks={"vqa": {"decode": "rank", "answers": str(answers)}}, evaluation={}, device="cpu",
+    )  # fmt: skip
+    asked = Asked(of=LONGER, order=order)
+    before = asked.key
+    assert Asked(of=LONGER, order=replace(order, device="cuda", student="elsewhere")).key == before
+    answers.write_text("blue\n")
+    edited = asked.key
+    assert edited != before
+    monkeypatch.setattr(Vqa, "version", Vqa.version + 1)
+    assert asked.key not in (before, edited)

@@ -9,9 +9,10 @@ import spaces
 from search.arguments import parse
 from search.finalise import _parser, _request
 from search.finals.recipe import changed
-from search.finals.request import Request, domain_settings, final_size, final_tasks, settings_of
+from search.finals.request import Request, domain_settings, final_size, final_tasks, heard, settings_of
 from spaces.errors import RunError, StudentSearchError
-from spaces.load import read_recipe
+from spaces.load import load_space, read_recipe
+from tests.unit.search.earlier_run import SPACE
 from tests.unit.trainables.small import candidate_config
 from trainables.configs import plain
 from trainables.tasks.base import Task
@@ -254,3 +255,24 @@ def test_a_recipe_of_another_form_is_told_with_its_line(tmp_path: Path, text: st
 def test_settings_of_another_form_are_told(text: str) -> None:
     with pytest.raises(RunError, match=r"--set .*allowed: "):
         list(settings_of([text]))
+
+
+def test_other_settings_of_the_cache_are_another_teaching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the key of before, a training would be taken for one that is through already."""
+    (tmp_path / "space.yaml").write_text(SPACE + "teacher_cache: {kind: cached, top_k: 8}\n")
+    monkeypatch.setattr(
+        "search.finals.request.read_space",
+        lambda folder, changes: load_space(folder / "space.yaml", changes),
+    )
+    for settings, told in (
+        ((), ""),
+        (("teacher_cache.top_k=8",), ""),
+        (("teacher_cache.top_k=0", "training.lr=1e-3"), ", top_k 0"),
+        (("teacher_cache.kind=live",), ", kind live"),
+    ):
+        request = request_of(folder=tmp_path, settings=settings)
+        assert heard(request, "student") == told
+        assert heard(request, "random") == f" at random{told}"
+        assert heard(request, "plain") == ""

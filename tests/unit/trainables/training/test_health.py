@@ -36,6 +36,23 @@ def test_a_value_that_is_not_finite_is_told_with_its_name_and_the_others(value: 
         health().watch(7, torch.tensor(value), losses, 0.01)
 
 
+def test_a_loss_that_is_nan_on_another_worker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This one's own values are fine; what is joined of all is not."""
+
+    def reduced(values: torch.Tensor, operation: object) -> None:
+        if values.ndim:
+            values[1] = math.nan
+        else:
+            values.zero_()
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", reduced)
+    losses = {"itc": torch.tensor(2.0), "lm": torch.tensor(2.5)}
+    with pytest.raises(Diverged, match=r"^step 7: loss 'lm' is nan \(itc 1.00\)"):
+        Health({"itc": 1.0, "lm": 1.0}, {}, world=2, steps=10, begin=0).watch(
+            7, torch.tensor(4.5), losses, 0.01
+        )
+
+
 def test_a_sum_that_overflows_is_told_as_such() -> None:
     two, nan = torch.tensor(2.0), torch.tensor(math.nan)
     with pytest.raises(Diverged, match=r"^step 1: loss 'sum' is inf \(itc 2.00\)"):
