@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from spaces.console import UNBOUND
+
 ROOMS = ("spaces", "trainables", "search", "analysis")
 TEACHERS, SHIPPED = Path("trainables", "teachers"), "embedded_*"  # folders of files that are no code
 
@@ -24,7 +26,7 @@ def runtime_env(root: Path, staged: Path) -> dict[str, Any]:
         root: holds the rooms.
         staged: an empty folder for a copy of them; Ray sends it to the cluster when that is joined.
     """
-    settings: dict[str, Any] = {"env_vars": {"RAY_ADDRESS": os.environ["RAY_ADDRESS"]}}
+    settings: dict[str, Any] = {"env_vars": {"RAY_ADDRESS": os.environ["RAY_ADDRESS"], **UNBOUND}}
     # `ray job submit` has brought a working directory already
     if (root / "pyproject.toml").exists() and "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
         for path in _code(root):

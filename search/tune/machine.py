@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from analysis.wording import plural
+from spaces.console import leave_unbound
 from spaces.errors import ResourceError
 from spaces.schema import Space
 from trainables.share import core_share, free_memory
@@ -32,10 +33,11 @@ def check_machine(*, workers: int, cpus: int, gpus: float | None) -> list[str]:
     Raises:
         ResourceError: too few cores, GPUs or memory, or no place for Ray's files.
     """
+    unbound = leave_unbound()  # before torch is imported; a command has done it already
     cores, why = core_share()
     where = f"this process ({why})" if why else "this machine"
     check_fit(workers, cpus, gpus or 0.0, num_cpus=cores, num_gpus=_num_gpus(gpus), where=where)
-    lines = []
+    lines = [unbound] if unbound else []
     if elsewhere := os.environ.get("RAY_ADDRESS"):  # other programs of Ray would join that one
         lines.append(
             f"RAY_ADDRESS={elsewhere} is set, but no --address: trials run on this machine alone; --address auto joins it"

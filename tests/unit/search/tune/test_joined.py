@@ -135,6 +135,21 @@ def test_a_ray_of_our_own_gets_our_share_of_the_cores(ray: Ray, monkeypatch: pyt
         assert ray.began[0]["num_cpus"] == 3
 
 
+def test_processes_of_a_ray_of_our_own_are_bound_to_no_core(
+    ray: Ray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_PROC_BIND", "true")
+    found = []
+    monkeypatch.setattr(
+        ray,
+        "init",
+        lambda **options: (found.append(os.environ["OMP_PROC_BIND"]), Ray.init(ray, **options))[1],
+    )
+    with cluster.joined(None):
+        assert os.environ["OMP_PROC_BIND"] == "true"
+    assert found == ["false"]
+
+
 def test_a_ray_that_does_not_start_is_told_on_one_line(ray: Ray) -> None:
     before = dict(os.environ)
     ray.refuses = RuntimeError("Failed to start GCS.\n  Last 9 lines of error files: ...")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,9 @@ GIB = 2**30
 @pytest.fixture
 def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a short folder for Ray, on a machine with 4 of 8 cores for us and enough memory, in a plain environment."""
-    for name in [name for name in os.environ if name.startswith("RAY_") or name == "TMPDIR"]:
+    for name in [
+        name for name in os.environ if name.startswith(("RAY_", "OMP_", "GOMP_")) or name == "TMPDIR"
+    ]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
@@ -34,6 +37,14 @@ def test_our_share_of_the_cores_is_told_and_bounds_a_trial(plain: Path) -> None:
         ResourceError, match=r"one trial needs 6 CPUs .*, this process \(CPU quota of the container\) has 4"
     ):
         check_machine(workers=3, cpus=2, gpus=0)
+
+
+def test_a_search_from_python_is_bound_to_no_core(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_PROC_BIND", "close")
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    line = "OMP_PROC_BIND=close would bind this process, and all that it starts, to one core: not used here"
+    assert check_machine(workers=1, cpus=1, gpus=0)[0] == line
+    assert os.environ["OMP_PROC_BIND"] == "false"
 
 
 @pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
