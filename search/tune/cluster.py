@@ -16,7 +16,7 @@ import ray
 from search.tune.address import find_cluster, refusal
 from search.tune.capacity import Resources, found_resources
 from search.tune.code_for_nodes import project_root, runtime_env
-from search.tune.machine import cluster_secret, temporary_folder
+from search.tune.machine import cluster_secret, temporary_folder, usable_gpus
 from spaces.console import UNBOUND
 from spaces.errors import ResourceError
 from spaces.files import guarded
@@ -131,6 +131,7 @@ def _start(options: dict[str, Any]) -> Any:
             return ray.init(
                 address="local",
                 num_cpus=usable_cores(),
+                num_gpus=usable_gpus(),
                 include_dashboard=True,
                 dashboard_host="127.0.0.1",
                 **options,
