@@ -24,6 +24,7 @@ from spaces.interruption import kept_handlers, shielded
 from trainables.share import usable_cores
 
 OURS = ("RAY_", "TUNE_")  # what variables begin with that are left as they were found
+SHARING = "RAY_EXPERIMENTAL_NOSET_"  # other programs of Ray let each process see all GPUs: trials would all take the first
 
 DRIVER_SETTINGS = {
     "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # what nodes get from us may be in the environment of a submitted job, too
@@ -85,6 +86,8 @@ def connect(address: str | None) -> list[str]:
         os.environ.setdefault(name, value)
     if ray.is_initialized():
         return _running(address)
+    for name in [name for name in os.environ if name.startswith(SHARING)]:
+        del os.environ[name]  # `joined` puts it back
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     with kept_handlers():
         context = _start(options) if address is None else _join(address, options)

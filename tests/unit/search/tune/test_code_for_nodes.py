@@ -11,7 +11,9 @@ from tests.house.tree import ROOMS
 MIB = 2**20
 TOLD = {
     "RAY_ADDRESS": "10.0.0.1:6379",
-    "OMP_PROC_BIND": "false",  # a node's shell may bind each process to the same core
+    "OMP_PROC_BIND": "false",
+    "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "",
+    "RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES": "",
 }
 
 

@@ -146,6 +146,17 @@ def test_a_ray_of_our_own_counts_the_gpus_that_torch_can_use(
         assert ray.began[0]["num_gpus"] == (2 if works else 0)
 
 
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_each_trial_sees_its_own_gpus_whatever_the_shell_says(
+    address: str | None, ray: Ray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"
+    monkeypatch.setenv(name, "1")
+    with cluster.joined(address):
+        assert name not in os.environ
+    assert os.environ[name] == "1"
+
+
 def test_processes_of_a_ray_of_our_own_are_bound_to_no_core(
     ray: Ray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
