@@ -33,12 +33,15 @@ help:
 setup:
 	venv="$(VENV)"
 	stamp="$$venv/.installed"
+	export PIP_USER=0 # of pip's settings or the shell: would send packages elsewhere, or clash with --target
+	unset PIP_TARGET PIP_PREFIX
+	sound() { "$$venv/bin/python" -c 'import pip' > /dev/null 2>&1; } # not where its Python was removed, or is a newer one now
 	key() { { cat pyproject.toml constraints.txt; echo "$$1 $(CURDIR) compiled"; } | sha256sum | cut -d' ' -f1; }
-	if [ -x "$$venv/bin/python" ] && grep -qsx "$$(key $(EXTRAS))" "$$stamp"; then exit 0; fi
+	if sound && grep -qsx "$$(key $(EXTRAS))" "$$stamp"; then exit 0; fi
 	fail() { printf 'error: %s\n' "$$@" >&2; exit 1; }
 	free_gb() { df -Pk "$$1" | awk 'NR == 2 { print int($$4 / 1048576) }'; }
 
-	if [ ! -x "$$venv/bin/python" ]; then
+	if ! sound; then
 		version=$$("$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2], int(sys.version_info >= (3, 11)))' 2>&1) || \
 			fail "$(PYTHON) does not run ($${version##*$$'\n'})." \
 				"Install Python 3.11 or newer: sudo apt install python3 python3-venv; or name one: make setup PYTHON=python3.12"
@@ -51,6 +54,8 @@ setup:
 		[ "$$free" -ge $(NEEDED_GB) ] || \
 			fail "$$(dirname "$$(realpath -m "$$venv")") has $$free GB of free disk; the environment needs $(NEEDED_GB) (PyTorch alone takes 5)." \
 				"Put it on another disk, in this and all later calls: export VENV=/big/disk/venv"
+		rm -f "$$stamp" "$$venv"/bin/python "$$venv"/bin/python3* # what has gone is in the way of what comes
+		hash -r # an active environment may be this one
 		"$(PYTHON)" -m venv "$$venv"
 	fi
 

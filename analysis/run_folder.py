@@ -179,11 +179,11 @@ def read_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise RunError(
-            f"{folder}: no such folder. A run folder is made by python search/run.py --space FILE."
+            f"{folder}: no such folder. A run folder is made by {command_line('search/run.py', '--space', 'FILE')}."
         )
     if not (folder / FACTS_FILE).is_file():
         raise RunError(
-            f"{folder}: no run ({FACTS_FILE} is missing). Name a folder that python search/run.py has made."
+            f"{folder}: no run ({FACTS_FILE} is missing). Name a folder that {command_line('search/run.py')} has made."
         )
     facts = read_object(folder / FACTS_FILE, saved(folder))
     check_facts(folder / FACTS_FILE, facts)

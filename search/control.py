@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from spaces.commands import command_line
 from spaces.console import command, say
 from spaces.errors import StudentSearchError
 from spaces.interruption import exit_code_of
@@ -16,7 +17,7 @@ from spaces.paths import kept_flag, path_flag
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         allow_abbrev=False,
-        prog="python search/control.py",
+        prog=command_line("search/control.py"),
         description="Train students of a run without distillation (same epochs, same initialisation), to see what it gained.",
         epilog="Ctrl-C keeps what is trained; the same command goes on. Exit code 1: some trainings failed, the others are kept.",
     )

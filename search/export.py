@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from spaces.commands import command_line
 from spaces.console import command
 from spaces.errors import StudentSearchError
 from spaces.objectives import FRONT_COSTS
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
         allow_abbrev=False,
-        prog="python search/export.py",
+        prog=command_line("search/export.py"),
         description="Write a student of a run as a model folder that loads elsewhere.",
     )
     parser.add_argument("run", type=path_flag, help="run folder, such as runs/dlip")

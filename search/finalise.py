@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         allow_abbrev=False,
-        prog="python search/finalise.py",
+        prog=command_line("search/finalise.py"),
         description="Train students of a run longer and for each task; measure teacher, student and two controls alike: without "
         "distillation, and with a teacher of random weights. Figures go to finalised.json and the report.",
         epilog="Ctrl-C keeps every epoch; the same command goes on. Exit code 1: some trainings failed, the others are kept. "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.arguments import DEFAULT_SPACE, add_settings, parse, path_of
 from search.reporting.log_file import logged
+from spaces.commands import command_line
 from spaces.console import command, say
 from spaces.errors import RunError, SpaceError, StorageError, StudentSearchError
 from spaces.interruption import exit_code_of
@@ -29,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line of this program."""
     made = argparse.ArgumentParser(
         allow_abbrev=False,
-        prog="python search/run.py",
+        prog=command_line("search/run.py"),
         description="Search small students of a large teacher, and draw their measured Pareto front.",
         epilog="Ctrl-C keeps every result and draws the report; go on with --resume RUN.",
     )

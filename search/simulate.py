@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from search.arguments import add_settings, parse
+from spaces.commands import command_line
 from spaces.console import command, say
 from spaces.errors import StudentSearchError
 from spaces.interruption import exit_code_of
@@ -24,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line of this program."""
     made = argparse.ArgumentParser(
         allow_abbrev=False,
-        prog="python search/simulate.py",
+        prog=command_line("search/simulate.py"),
         description="Search over a table of known results on a virtual clock. Nothing is trained, no cluster is needed.",
         epilog="Several searchers and schedulers are compared, each with each. Columns of a table of your own: "
         "candidate_id, epoch, metrics and costs, epoch_cost, searched fields; see search/simulator/README.md.",

@@ -10,6 +10,9 @@ from typing import Any, Protocol, TextIO, cast, final
 
 from spaces.interruption import exit_code_of, quitting
 
+BINDING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY")  # any of them binds, unless the first says no
+UNBOUND = {BINDING[0]: "false"}
+
 
 class Main(Protocol):
     """A command."""
@@ -93,6 +96,8 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Main:
         sys.stdout, sys.stderr = map(tolerant, before)
         try:
             with quitting():
+                if line := leave_unbound():
+                    say(line)
                 return main(arguments)
         except KeyboardInterrupt as error:
             say("interrupted")
@@ -103,6 +108,33 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Main:
                 _settle(stream)
 
     return run
+
+
+def binding() -> str:
+    """Return the setting by which the OpenMP of torch binds a process to cores, as `NAME=VALUE`; "" where none does."""
+    if os.environ.get(BINDING[0], "").strip().lower() == UNBOUND[BINDING[0]]:
+        return ""
+    return next((f"{name}={os.environ[name]}" for name in BINDING if os.environ.get(name)), "")
+
+
+def leave_unbound() -> str:
+    """Keep torch from binding this process to a core when it is imported; return a line that says so, "" where nothing would.
+
+    Its OpenMP (libgomp) moves whoever loads it to the first place that it may use, and all processes that are started from there
+    inherit that: a search on one core. Templates of cluster jobs set this for programs of one process.
+    """
+    if not (found := binding()):
+        return ""
+    os.environ.update(UNBOUND)
+    if "torch" not in sys.modules:
+        return f"{found} would bind this process, and all that it starts, to one core: not used here"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if cores == os.cpu_count():
+        return ""
+    return (
+        f"{found} has bound this process to {cores} of {os.cpu_count()} cores, since torch was imported before; "
+        f"{BINDING[0]}=false in the shell leaves it all"
+    )
 
 
 def _occupy_standard_files() -> None:

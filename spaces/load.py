@@ -20,6 +20,7 @@ from spaces.document import (
 )
 from spaces.drafts import Draft, drafted
 from spaces.errors import SpaceError
+from spaces.paths import shipped
 from spaces.rules import show
 from spaces.schema import Space
 
@@ -175,13 +176,14 @@ def _read(path: FilePath, kind: str = "space", sample: str = SPACE) -> Document:
     """Return the document of a file.
 
     Args:
-        path: of the file.
+        path: of the file; a shipped one is found wherever one stands.
         kind: of the file, for messages.
         sample: the shipped one.
 
     Raises:
         SpaceError: the file cannot be read or says nothing.
     """
+    path, sample = shipped(path), str(shipped(FilePath(sample)))
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:

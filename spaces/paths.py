@@ -5,6 +5,7 @@ from argparse import ArgumentTypeError
 from glob import glob, has_magic
 from pathlib import Path
 
+SPACES = Path(__file__).resolve().parent  # the shipped files lie here
 UNPACKED = "working_dir_files"  # where in its session Ray unpacks working directories
 
 
@@ -59,6 +60,14 @@ def settled(text: str | os.PathLike[str]) -> Path:
     """Return the path from the root: it means the same from any folder. Links are kept but before a `..`."""
     path = user_path(text).absolute()
     return path.resolve() if ".." in path.parts else path
+
+
+def shipped(path: Path) -> Path:
+    """Return where a file lies that the current folder lacks and we ship, such as `spaces/dlip.yaml`; any other path as it is."""
+    ours = SPACES.parent / path
+    if path.parts[:1] != (SPACES.name,) or os.path.lexists(path) or not os.path.isfile(ours):
+        return path
+    return ours
 
 
 def is_there(text: str | os.PathLike[str]) -> bool:

@@ -10,6 +10,7 @@ from analysis.run_folder import FACTS_FILE, Run, Trial
 from analysis.run_json import TEXT, WHOLE, is_number, list_of
 from analysis.seeds.cells import curves
 from spaces.ablation import KINDS, NAMING
+from spaces.commands import command_line
 from spaces.errors import RunError
 from spaces.objectives import COSTS
 
@@ -48,7 +49,7 @@ def arms_of(run: Run, metric: str) -> dict[str, Arm]:
     if not isinstance(facts, Mapping):
         raise RunError(
             f"{run.folder}: is no run of an ablation; allowed: one of a space with a section `ablation`, such as "
-            "spaces/dlip_fusion_depth.yaml. Run python search/run.py --space FILE first."
+            f"spaces/dlip_fusion_depth.yaml. Run {command_line('search/run.py', '--space', 'FILE')} first."
         )
     if not _is_sound(facts):
         raise RunError(

@@ -19,6 +19,7 @@ from search.searchers.base import Proposer
 from search.searchers.points import PointSource
 from search.stopping.stop_rules import Ending
 from spaces.candidate import is_known
+from spaces.commands import command_line
 from spaces.errors import IllegalCandidate, LimitError, RunError
 from spaces.files import write_text
 
@@ -177,7 +178,7 @@ class CandidateSearcher(Searcher):
         """
         raise RunError(
             f"{checkpoint_path}: got Tuner.restore; a run goes on from its own tables only. "
-            "Use python search/run.py --resume RUN."
+            f"Use {command_line('search/run.py', '--resume', 'RUN')}."
         )
 
     def __getstate__(self) -> dict[str, Any]:

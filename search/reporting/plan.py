@@ -15,6 +15,7 @@ from search.reporting.scale import scale_lines
 from search.stopping.stop_rules import described
 from spaces.baselines import without_default
 from spaces.candidate import Candidate
+from spaces.commands import command_line
 from spaces.conditions import Condition
 from spaces.errors import IllegalCandidate
 from spaces.objectives import HEAD_COSTS, READS_TEACHER
@@ -147,7 +148,7 @@ def _ablation_lines(inputs: Inputs) -> list[str]:
     short = f", of which the first {trials} (search.trials)" if trials < total else ""
     return [
         f"ablation: {len(found.arms)} arms ({', '.join(found.arms)}) with the seeds {seeds}: {total} candidates{short}; nothing "
-        "is proposed, no blind student is trained. Its verdicts: python analysis/ablation.py RUN",
+        f"is proposed, no blind student is trained. Its verdicts: {command_line('analysis/ablation.py', 'RUN')}",
         *_stopped_arms(inputs.space),
     ]
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 import shlex
 import socket
@@ -178,16 +179,30 @@ def _version(name: str) -> str:
 
 
 def git_commit() -> str:
-    """Return the commit of this checkout, with `+` if files differ from it; "" outside of git."""
+    """Return the commit of this checkout, with `+` if files differ from it; "" outside of git.
+
+    An environment may lie in somebody else's repository, which does not know this file; and git itself, whose hooks and aliases
+    run commands, names its own by variables (GIT_DIR).
+    """
+    here = Path(__file__).resolve()
+    outer = {
+        name: value for name, value in os.environ.items() if not name.startswith("GIT_") or "CONFIG" in name
+    }
 
     def git(*words: str) -> str:
-        here = Path(__file__).resolve().parent
         done = subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10
+            ["git", *words],
+            cwd=here.parent,
+            env=outer,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
         )
         return done.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", here.name)
         head, dirty = (
             git("rev-parse", "--short", "HEAD"),
             git("status", "--porcelain", "--untracked-files=no"),

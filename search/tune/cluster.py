@@ -16,15 +16,18 @@ import ray
 from search.tune.address import find_cluster, refusal
 from search.tune.capacity import Resources, found_resources
 from search.tune.code_for_nodes import project_root, runtime_env
-from search.tune.machine import cluster_secret, temporary_folder
+from search.tune.machine import cluster_secret, temporary_folder, usable_gpus
+from spaces.console import UNBOUND
 from spaces.errors import ResourceError
 from spaces.files import guarded
 from spaces.interruption import kept_handlers, shielded
 from trainables.share import usable_cores
 
 OURS = ("RAY_", "TUNE_")  # what variables begin with that are left as they were found
+SHARING = "RAY_EXPERIMENTAL_NOSET_"  # other programs of Ray let each process see all GPUs: trials would all take the first
 
 DRIVER_SETTINGS = {
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # what nodes get from us may be in the environment of a submitted job, too
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search owns Ctrl-C
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the recorder's tables are the truth; tensorboardX would import torch
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a traceback of Ray's own for each lost process; we tell it in a line
@@ -83,6 +86,8 @@ def connect(address: str | None) -> list[str]:
         os.environ.setdefault(name, value)
     if ray.is_initialized():
         return _running(address)
+    for name in [name for name in os.environ if name.startswith(SHARING)]:
+        del os.environ[name]  # `joined` puts it back
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     with kept_handlers():
         context = _start(options) if address is None else _join(address, options)
@@ -124,11 +129,12 @@ def _start(options: dict[str, Any]) -> Any:
         os.environ["RAY_AUTH_TOKEN"] = token
     port = os.environ.get("RAY_GCS_SERVER_PORT") or _free_port()
     try:
-        with _environment(RAY_GCS_SERVER_PORT=port, **places), _own_process_groups():
+        with _environment(RAY_GCS_SERVER_PORT=port, **places, **UNBOUND), _own_process_groups():
             os.environ["RAY_ADDRESS"] = f"{ray.util.get_node_ip_address()}:{port}"
             return ray.init(
                 address="local",
                 num_cpus=usable_cores(),
+                num_gpus=usable_gpus(),
                 include_dashboard=True,
                 dashboard_host="127.0.0.1",
                 **options,

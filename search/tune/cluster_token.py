@@ -11,6 +11,7 @@ def offer_token() -> None:
     a cluster that it starts itself. A cluster that asks for none takes no offence.
     """
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    file = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    # where there is no HOME, and nobody of this number, `Path.home` raises
+    file = Path(named or os.path.expanduser("~/.ray/auth_token"))
     if os.environ.get("RAY_AUTH_TOKEN") or file.is_file():
         os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -6,8 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from spaces.console import UNBOUND
+
 ROOMS = ("spaces", "trainables", "search", "analysis")
 TEACHERS, SHIPPED = Path("trainables", "teachers"), "embedded_*"  # folders of files that are no code
+NODE_SETTINGS = {
+    **UNBOUND,  # else a node's shell may bind each of its processes to the same core
+    # else, where its shell has one, each trial sees all GPUs of the node, and takes the first; to MetaX's "0" were a yes
+    "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "",
+    "RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES": "",
+}
 
 
 def project_root() -> Path:
@@ -24,7 +32,7 @@ def runtime_env(root: Path, staged: Path) -> dict[str, Any]:
         root: holds the rooms.
         staged: an empty folder for a copy of them; Ray sends it to the cluster when that is joined.
     """
-    settings: dict[str, Any] = {"env_vars": {"RAY_ADDRESS": os.environ["RAY_ADDRESS"]}}
+    settings: dict[str, Any] = {"env_vars": {"RAY_ADDRESS": os.environ["RAY_ADDRESS"], **NODE_SETTINGS}}
     # `ray job submit` has brought a working directory already
     if (root / "pyproject.toml").exists() and "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
         for path in _code(root):

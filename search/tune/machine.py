@@ -4,9 +4,11 @@ import os
 import secrets
 import shutil
 import sys
+from glob import glob
 from pathlib import Path
 
 from analysis.wording import plural
+from spaces.console import leave_unbound
 from spaces.errors import ResourceError
 from spaces.schema import Space
 from trainables.share import core_share, free_memory
@@ -18,6 +20,7 @@ PIPES = "/pymp-00000000/listener-00000000"  # of Python's multiprocessing
 SOCKET_BYTES = 107  # of the path of a Unix socket, on Linux
 LEAST_DISK = 100 * 2**20  # Ray's logs of a short search take a tenth of it
 SHORT = "/tmp"
+GPU_FILES = "/dev/nvidia[0-9]*"
 GIB = 2**30
 LEAST_MEMORY = 1.0 * GIB  # with less, Ray's own processes leave nothing for a trial
 RAY_MEMORY, TRIAL_MEMORY = (
@@ -32,10 +35,13 @@ def check_machine(*, workers: int, cpus: int, gpus: float | None) -> list[str]:
     Raises:
         ResourceError: too few cores, GPUs or memory, or no place for Ray's files.
     """
+    unbound = leave_unbound()  # before torch is imported; a command has done it already
     cores, why = core_share()
     where = f"this process ({why})" if why else "this machine"
     check_fit(workers, cpus, gpus or 0.0, num_cpus=cores, num_gpus=_num_gpus(gpus), where=where)
-    lines = []
+    lines = [unbound] if unbound else []
+    if gpus is None:
+        lines += _unused_gpus()
     if elsewhere := os.environ.get("RAY_ADDRESS"):  # other programs of Ray would join that one
         lines.append(
             f"RAY_ADDRESS={elsewhere} is set, but no --address: trials run on this machine alone; --address auto joins it"
@@ -183,9 +189,21 @@ def _memory(slots: int) -> list[str]:
 
 
 def _num_gpus(wanted: float | None) -> int:
-    """Return how many GPUs this machine has; not counted where none is wanted."""
-    if not wanted:
-        return 0
+    """Return how many GPUs this machine has for us; not counted where none is wanted."""
+    return usable_gpus() if wanted else 0
+
+
+def usable_gpus() -> int:
+    """Return how many GPUs torch can use here; NVML, which Ray asks, may count others, or none."""
     import torch  # slow, and needed only here
 
-    return torch.cuda.device_count()
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _unused_gpus() -> list[str]:
+    """Return a line where this machine has GPUs, and trials will run on its CPUs all the same."""
+    if not glob(GPU_FILES) or usable_gpus():
+        return []
+    from trainables.training.device import why_no_cuda
+
+    return [f"the GPUs of this machine are not used, trials run on its CPUs. {why_no_cuda()}"]

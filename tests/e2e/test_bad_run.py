@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from analysis.run_folder import FACTS_FILE
+from spaces.commands import command_line
 from tests.e2e import runs
 from tests.e2e.runs import Refused
 
@@ -95,10 +96,10 @@ def old(copy: Path) -> Path:
 def check_says_what_can_be_done(told: str, run: Path) -> None:
     """Check the message on a run of an older version."""
     assert "got a run of format 1, which an older version of this program wrote, commit 0abb843" in told
-    assert f"python analysis/report.py {run}" in told
-    assert f"python search/simulate.py --table {run}" in told
+    assert command_line("analysis/report.py", run) in told
+    assert command_line("search/simulate.py", "--table", run) in told
     assert "use the version that wrote it" in told
-    assert f"python search/run.py --space {run / 'space.yaml'}" in told
+    assert command_line("search/run.py", "--space", run / "space.yaml") in told
 
 
 @pytest.mark.parametrize("arguments", [(), ("--trials", "9")])
@@ -159,7 +160,7 @@ def test_a_run_of_a_newer_version_is_refused(copy: Path, refused: Refused) -> No
     (copy / FACTS_FILE).write_text(json.dumps({**facts, "format": 99}))
     told = refused("--resume", str(copy))
     assert "got a run of format 99, which a newer version of this program wrote" in told
-    assert "analysis/report.py" not in told
+    assert "student-search report" not in told
 
 
 def test_a_checkpoint_of_an_older_version_says_what_can_be_done(

@@ -106,7 +106,7 @@ def test_its_card_tells_of_the_weights_that_are_in_it_and_of_none_of_the_search(
     assert student.measured["config"]["training"]["lr"] == 5e-4, "as the finals were told to"
     assert student.measured["config"]["training"]["epochs"] == student.measured["epochs"] == EPOCHS
     card = (folder / "README.md").read_text()
-    assert "search/finalise.py" in card
+    assert "student-search finalise" in card
     assert f"| test | reranked_mean_recall | {found['student']['reranked_mean_recall']:.2f} |" in card
     assert not (folder / "candidate.json").exists(), "the longer training alone gives another student"
 

@@ -62,7 +62,7 @@ def test_a_signal_in_the_conclusion_cuts_the_measuring_off_and_nothing_else(sess
     told = "SIGTERM cut off the measuring of the finalists"
     assert limited.code == 143, limited.text
     assert limited.facts["conclusion_cut"] == told
-    assert f"\n{told}; measure them with: python search/run.py --resume " in limited.text
+    assert f"\n{told}; measure them with: student-search run --resume " in limited.text
     assert "Traceback" not in limited.text
     assert still.facts["conclusion_cut"] is None
 
@@ -72,7 +72,7 @@ def test_device_hours_end_the_search_and_say_how_to_go_on(sessions: list[Session
     assert limited.facts["ended_by"] == "device_hours"
     assert f"the search ended (device hours): {limited.facts['ended_reason']}\n" in limited.text
     assert "CPU-hours are used, search.stop.device_hours is " in limited.facts["ended_reason"]
-    assert "go on with: python search/run.py --resume " in limited.text
+    assert "go on with: student-search run --resume " in limited.text
     assert any(line.startswith("report: ") for line in limited.text.splitlines())
 
 

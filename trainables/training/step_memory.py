@@ -11,6 +11,7 @@ import torch
 from spaces.errors import ResourceError
 from trainables.datasets.cache_folder import stored_in
 from trainables.training.control import PlainControl
+from trainables.training.device import NO_CUDA_REMEDY, why_no_cuda
 from trainables.training.health import Collapsed, Diverged
 from trainables.training.job import Job
 from trainables.training.loop import TrialLoop
@@ -61,8 +62,7 @@ def measure_step(order: Mapping[str, Any]) -> StepMemory:
     job = Job.from_dict(order)
     if not torch.cuda.is_available():
         raise ResourceError(
-            f"memory of a trial: no GPU on this node, though Ray gave one ({torch.version.cuda or 'a PyTorch without CUDA'}). "
-            "Look at the node's driver, or give gpus_per_worker as a number."
+            f"memory of a trial: no GPU on this node, though Ray gave one. {why_no_cuda()} {NO_CUDA_REMEDY}"
         )
     device = torch.device("cuda")
     gc.collect()

@@ -40,7 +40,7 @@ def test_a_new_run(left: str, last_line: Callable[..., str]) -> None:
 
     kept = left.startswith("logs")
     assert last_line(start, code=143) == (
-        "interrupted; what is finished is kept; go on with: python search/run.py --resume 'my run'"
+        "interrupted; what is finished is kept; go on with: student-search run --resume 'my run'"
         if kept
         else "interrupted; run folder my run: removed, nothing was trained in it"
     )
@@ -54,7 +54,7 @@ def test_a_resumed_run(last_line: Callable[..., str]) -> None:
 
     Path("here").mkdir()
     assert last_line(start, "--resume", "here", code=130) == (
-        "interrupted; what is finished is kept; go on with: python search/run.py --resume here"
+        "interrupted; what is finished is kept; go on with: student-search run --resume here"
     )
     assert list(Path("here").iterdir()) == []
 

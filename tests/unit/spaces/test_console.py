@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from spaces import console
 from spaces.console import Tolerant, say, tolerant
 from tests.house.tree import ROOT
 
@@ -42,6 +43,19 @@ def main(arguments=None):
         time.sleep(60)
     finally:
         print("tidied up", flush=True)
+    return 0
+
+sys.exit(main())
+"""
+COUNTER = """\
+import sys
+from spaces.console import command
+
+@command
+def main(arguments=None):
+    import torch
+    from trainables.share import usable_cores
+    print(usable_cores())
     return 0
 
 sys.exit(main())
@@ -146,3 +160,41 @@ def test_a_process_without_streams_says_nothing(monkeypatch: pytest.MonkeyPatch)
 def test_a_tolerant_stream_is_not_wrapped_again() -> None:
     once = tolerant(io.StringIO())
     assert tolerant(once) is once
+
+
+@pytest.mark.parametrize("setting", ["OMP_PROC_BIND=true", "OMP_PLACES=cores", "GOMP_CPU_AFFINITY=0-1"])
+def test_a_command_is_bound_to_no_core(setting: str) -> None:
+    name, _, value = setting.partition("=")
+    clean = {key: kept for key, kept in os.environ.items() if key not in console.BINDING}
+    plain, bound = (
+        subprocess.run(
+            [sys.executable, "-c", COUNTER],
+            env={**clean, **extra, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        for extra in ({}, {name: value})
+    )
+    assert plain.stderr == ""
+    assert (
+        bound.stderr
+        == f"{setting} would bind this process, and all that it starts, to one core: not used here\n"
+    )
+    assert bound.stdout == plain.stdout
+
+
+def test_a_process_that_torch_has_bound_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in console.BINDING:
+        monkeypatch.delenv(name, raising=False)
+    assert console.leave_unbound() == ""
+    monkeypatch.setenv("OMP_PROC_BIND", "spread")
+    monkeypatch.setitem(sys.modules, "torch", object())
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert console.leave_unbound().startswith("OMP_PROC_BIND=spread has bound this process to 1 of 8 cores")
+    assert os.environ["OMP_PROC_BIND"] == "false"
+    assert console.leave_unbound() == ""
+    monkeypatch.setenv("OMP_PROC_BIND", "true")
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert console.leave_unbound() == "", "one place that has them all"

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.arguments import DEFAULT_SPACE
 from spaces.errors import SpaceError
-from spaces.load import Override, dump_space, load_space
+from spaces.load import Override, dump_space, load_space, read_recipe
 from spaces.schema import Space
+from tests.house.tree import ROOT
 
 Load = Callable[..., Space]
 Problems = Callable[..., list[str]]
@@ -378,3 +380,19 @@ def test_a_whole_number_that_no_table_holds_is_refused(
         load(overrides=[setting])
     assert said in str(caught.value)
     assert load(overrides=["search.seed=9e18"]).search.seed == 9 * 10**18
+
+
+def test_shipped_files_are_found_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lacking = "spaces/dlip_.yaml: got no readable file"
+    assert load_space(DEFAULT_SPACE, ["search.trials=3"]).search.trials == 3
+    assert any(one.path.startswith("losses.") for one in read_recipe(Path("spaces/recipes/distilled.yaml")))
+    with pytest.raises(SpaceError, match=rf"^{lacking}.*; {ROOT}/spaces/dlip\.yaml is the shipped one"):
+        load_space("spaces/dlip_.yaml")
+    (tmp_path / "spaces").mkdir()
+    (tmp_path / DEFAULT_SPACE).touch()
+    with pytest.raises(SpaceError, match=r"^spaces/dlip\.yaml: got an empty file"):  # one's own goes first
+        load_space(DEFAULT_SPACE)
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SpaceError, match=rf"^{lacking}.*; spaces/dlip\.yaml is the shipped one"):
+        load_space("spaces/dlip_.yaml")

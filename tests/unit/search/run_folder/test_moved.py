@@ -204,7 +204,7 @@ def test_what_is_gone_is_told_with_the_flag_that_mends_it(tmp_path: Path) -> Non
     assert "dataset.file /gone/pairs.jsonl (--dataset jsonl:FILE)" in told
     assert "dataset.image_root /gone/pictures (--set dataset.image_root=FOLDER)" in told
     assert "teacher /gone/teacher (--teacher FOLDER)" in told
-    assert f"python search/run.py --resume '{tmp_path / 'my run'}' FLAG" in told
+    assert f"student-search run --resume '{tmp_path / 'my run'}' FLAG" in told
     assert "embedded" not in told
     check_in_place(tmp_path, {"kind": "scenes", "image_root": None}, ["embedded"])
 

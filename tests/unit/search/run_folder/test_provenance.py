@@ -1,12 +1,15 @@
 """What a run was begun with is what goes on: the space as it was, and code and packages that are told where they are others."""
 
 import json
+import shutil
+import subprocess
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from search.run_folder import provenance
 from search.run_folder.facts import (
     RunFacts,
     control_session,
@@ -15,7 +18,7 @@ from search.run_folder.facts import (
     space_facts,
     write_facts,
 )
-from search.run_folder.provenance import code_changes, fixed_part, session_now, space_digest
+from search.run_folder.provenance import code_changes, fixed_part, git_commit, session_now, space_digest
 from spaces.errors import RunError
 from tests.unit.search.earlier_run import prepare, write_run
 from trainables.code_version import SEARCHING, code_digest, package_digest
@@ -176,3 +179,37 @@ def test_a_control_is_a_session_and_leaves_the_end_of_the_search_alone(
     assert after == before
     assert (second["code"], second["ended_by"]) == ("cccc", by)
     assert second["ended"]
+
+
+def repository(folder: Path) -> Path:
+    """Make a git repository of one commit, which ignores `.venv`."""
+    folder.mkdir()
+    (folder / ".gitignore").write_text(".venv\n")
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init"], ["add", "."], [*who, "commit", "--no-verify", "--no-gpg-sign", "-m", "one"]):
+        subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def test_the_commit_is_that_of_this_code_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("git") is None:
+        assert git_commit() == ""
+        return
+    theirs = repository(tmp_path / "theirs")
+    installed = theirs / ".venv" / "provenance.py"
+    installed.parent.mkdir()
+    shutil.copy(provenance.__file__, installed)
+    ours = repository(tmp_path / "ours")
+    checked_out = ours / ".gitignore"
+    before = git_commit()
+    monkeypatch.setattr(provenance, "__file__", str(checked_out))
+    commit = git_commit()
+    assert len(commit) >= 7
+    monkeypatch.setenv("GIT_DIR", str(theirs / ".git"))
+    assert git_commit() == commit
+    monkeypatch.setattr(provenance, "__file__", str(installed))
+    assert git_commit() == ""
+    monkeypatch.delenv("GIT_DIR")
+    assert git_commit() == ""
+    monkeypatch.undo()
+    assert git_commit() == before

@@ -9,6 +9,12 @@ from search.tune.code_for_nodes import project_root, runtime_env
 from tests.house.tree import ROOMS
 
 MIB = 2**20
+TOLD = {
+    "RAY_ADDRESS": "10.0.0.1:6379",
+    "OMP_PROC_BIND": "false",
+    "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "",
+    "RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES": "",
+}
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def test_only_the_rooms_travel_and_they_are_enough(checkout: Path, tmp_path: Pat
     staged = tmp_path / "staged"
     staged.mkdir()
     settings = runtime_env(checkout, staged)
-    assert settings == {"env_vars": {"RAY_ADDRESS": "10.0.0.1:6379"}, "working_dir": str(staged)}
+    assert settings == {"env_vars": TOLD, "working_dir": str(staged)}
     files = [path for path in staged.rglob("*") if path.is_file()]
     assert {path.relative_to(staged).parts[0] for path in files} == set(ROOMS)
     assert all(path.suffix == ".py" or path.parent.name.startswith("embedded_") for path in files)
@@ -64,7 +70,7 @@ def test_an_installed_package_and_a_job_bring_nothing(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
-    assert runtime_env(checkout, tmp_path) == {"env_vars": {"RAY_ADDRESS": "10.0.0.1:6379"}}
+    assert runtime_env(checkout, tmp_path) == {"env_vars": TOLD}
     monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR")
     (checkout / "pyproject.toml").unlink()
-    assert runtime_env(checkout, tmp_path) == {"env_vars": {"RAY_ADDRESS": "10.0.0.1:6379"}}
+    assert runtime_env(checkout, tmp_path) == {"env_vars": TOLD}

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from search.start import check_place
 from search.stopping.interrupt import Interrupt
@@ -133,6 +134,42 @@ def test_a_ray_of_our_own_gets_our_share_of_the_cores(ray: Ray, monkeypatch: pyt
     monkeypatch.setattr(cluster, "usable_cores", lambda: 3)
     with cluster.joined(None):
         assert ray.began[0]["num_cpus"] == 3
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_ray_of_our_own_counts_the_gpus_that_torch_can_use(
+    works: bool, ray: Ray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # of NVML: an old driver counts, too
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: works)
+    with cluster.joined(None):
+        assert ray.began[0]["num_gpus"] == (2 if works else 0)
+
+
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_each_trial_sees_its_own_gpus_whatever_the_shell_says(
+    address: str | None, ray: Ray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"
+    monkeypatch.setenv(name, "1")
+    with cluster.joined(address):
+        assert name not in os.environ
+    assert os.environ[name] == "1"
+
+
+def test_processes_of_a_ray_of_our_own_are_bound_to_no_core(
+    ray: Ray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_PROC_BIND", "true")
+    found = []
+    monkeypatch.setattr(
+        ray,
+        "init",
+        lambda **options: (found.append(os.environ["OMP_PROC_BIND"]), Ray.init(ray, **options))[1],
+    )
+    with cluster.joined(None):
+        assert os.environ["OMP_PROC_BIND"] == "true"
+    assert found == ["false"]
 
 
 def test_a_ray_that_does_not_start_is_told_on_one_line(ray: Ray) -> None:

@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from search.tune import machine
 from search.tune.machine import check_machine, cluster_secret, temporary_folder
@@ -17,7 +19,9 @@ GIB = 2**30
 @pytest.fixture
 def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a short folder for Ray, on a machine with 4 of 8 cores for us and enough memory, in a plain environment."""
-    for name in [name for name in os.environ if name.startswith("RAY_") or name == "TMPDIR"]:
+    for name in [
+        name for name in os.environ if name.startswith(("RAY_", "OMP_", "GOMP_")) or name == "TMPDIR"
+    ]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
@@ -34,6 +38,33 @@ def test_our_share_of_the_cores_is_told_and_bounds_a_trial(plain: Path) -> None:
         ResourceError, match=r"one trial needs 6 CPUs .*, this process \(CPU quota of the container\) has 4"
     ):
         check_machine(workers=3, cpus=2, gpus=0)
+
+
+def test_a_search_from_python_is_bound_to_no_core(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_PROC_BIND", "close")
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    line = "OMP_PROC_BIND=close would bind this process, and all that it starts, to one core: not used here"
+    assert check_machine(workers=1, cpus=1, gpus=0)[0] == line
+    assert os.environ["OMP_PROC_BIND"] == "false"
+
+
+def test_gpus_that_torch_cannot_use_are_told(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr(machine, "GPU_FILES", f"{tmp_path}/nvidia[0-9]*")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    line = check_machine(workers=1, cpus=1, gpus=None)[0]
+    assert line.startswith("the GPUs of this machine are not used, trials run on its CPUs.")
+    assert line.endswith("its driver is too old for CUDA 13.0.")
+    assert line not in check_machine(workers=1, cpus=1, gpus=0)
+    with pytest.raises(ResourceError, match=r"this process .* has 0"):
+        check_machine(workers=1, cpus=1, gpus=1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert line not in check_machine(workers=1, cpus=1, gpus=None)
 
 
 @pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])

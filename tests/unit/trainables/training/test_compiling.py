@@ -81,4 +81,5 @@ def test_a_space_whose_trials_have_no_gpu_is_refused(monkeypatch: pytest.MonkeyP
     with pytest.raises(ResourceError, match=r"resources\.compiled: got true, and trials here have no GPU"):
         check_place(None, space, say=print)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     check_place(None, space, say=print)

@@ -359,7 +359,20 @@ def test_unusable_orders_are_refused_before_training(
 def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert pick_device("auto") == torch.device("cpu")
-    with pytest.raises(ResourceError, match="got 'cuda'; allowed here: auto, cpu"):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    for version, cause in (
+        ("13.0", "CUDA_VISIBLE_DEVICES=-1 leaves torch none"),
+        (None, "built without CUDA"),
+    ):
+        monkeypatch.setattr(torch.version, "cuda", version)
+        monkeypatch.setattr(torch.version, "hip", None)
+        with pytest.raises(ResourceError, match="got 'cuda'; allowed here: auto, cpu") as caught:
+            pick_device("cuda")
+        assert cause in str(caught.value)
+        assert "--set resources.gpus_per_worker=0" in str(caught.value)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    with pytest.raises(ResourceError, match=r"driver is too old for CUDA 13\.0"):
         pick_device("cuda")
 
 

@@ -32,7 +32,7 @@ def test_a_node_without_a_gpu_is_told(
     teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ResourceError, match=r"no GPU on this node.*gpus_per_worker as a number"):
+    with pytest.raises(ResourceError, match=r"no GPU on this node.*--set resources\.gpus_per_worker=0"):
         measure_step(make_job(teacher_folder, tmp_path).to_dict())
     limit_memory(0.5)  # nothing to be limited
 
