@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +18,9 @@ from tokenizers.implementations.base_tokenizer import BaseTokenizer
 
 from spaces.errors import TeacherError
 from spaces.files import atomic_path, write_text
+from trainables.tokenizer_files import FILES, PAIR, SAVE, WHOLE, read_backend, read_published
 
-FILES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-)
-WHOLE = ("tokenizer.json", "vocab.txt")  # each of them is a tokenizer by itself
-PAIR = ("vocab.json", "merges.txt")  # a byte-pair one, of the class that its config names
-BESIDE, ADDED = (
-    "tokenizer_config.json",
-    "added_tokens.json",
-)  # say how a vocab.txt is read, and what comes to it
-UNCASED: Mapping[str, bool | None] = {
-    "do_lower_case": True,
-    "strip_accents": None,
-    "tokenize_chinese_chars": True,
-}
-"""Options of BERT's uncased tokenizer, which a vocab.txt alone is."""
 END_OF_WORD = "</w>"  # what CLIP's byte-pair tokenizers leave of the end of a word
-SAVE = "Save the teacher's tokenizer there."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,100 +37,6 @@ class VocabularyConfig:
     sep: int
     dec: int | None = None
     enc: int | None = None
-
-
-def _backend(path: Path) -> Backend | BaseTokenizer:
-    try:
-        if path.suffix == ".json":
-            return _plain(Backend.from_file(str(path)))
-        if not _reads_otherwise(path):
-            return BertWordPieceTokenizer(str(path), lowercase=True)
-        from transformers import BertTokenizer  # 3 s, which only what others published is worth
-
-        return _plain(Backend.from_str(BertTokenizer.from_pretrained(path.parent).backend_tokenizer.to_str()))
-    except Exception as error:  # the library raises bare exceptions
-        raise TeacherError(f"{path}: cannot be read ({error}). {SAVE}") from error
-
-
-def _reads_otherwise(words: Path) -> bool:
-    """Return whether files beside a vocab.txt say that it is read otherwise than BERT's uncased one, or add tokens to it.
-
-    Raises:
-        ValueError: one of them is damaged; names it.
-    """
-    told, added = (_object(words.parent / name) for name in (BESIDE, ADDED))
-    if any(told.get(name, usual) != usual for name, usual in UNCASED.items()):
-        return True
-    try:
-        more = {one["content"] for one in (told.get("added_tokens_decoder") or {}).values()} | set(added)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"{BESIDE}, added_tokens_decoder: allowed: ids with the `content` of each"
-        ) from error
-    return bool(more) and not more <= set(words.read_text(encoding="utf-8").split("\n"))
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """Return the JSON object of a file, {} where there is none.
-
-    Raises:
-        ValueError: it is damaged; names it.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name}: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path.name} holds a {type(found).__name__}; allowed: an object")
-    return found
-
-
-def _plain(backend: Backend) -> Backend:
-    backend.no_padding()  # a saved tokenizer may pad and cut by itself, to lengths that are not ours
-    backend.no_truncation()
-    return backend
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """A tokenizer as `transformers` reads it.
-
-    Attributes:
-        backend: what turns words into ids.
-        begin, end, pad: ids of the tokens that frame a text and fill it up; None for one that it lacks.
-        longest: texts that it was made for, in tokens.
-    """
-
-    backend: Backend
-    begin: int | None
-    end: int | None
-    pad: int | None
-    longest: int
-
-
-def read_published(folder: Path) -> Published:
-    """Return the tokenizer of a folder, read by the class that the folder names.
-
-    Raises:
-        TeacherError: the folder holds none, or a damaged one.
-    """
-    if not (folder / WHOLE[0]).is_file() and not all((folder / name).is_file() for name in PAIR):
-        raise TeacherError(f"{folder}: holds neither {WHOLE[0]} nor {' with '.join(PAIR)}. {SAVE}")
-    from transformers import AutoTokenizer  # 3 s, which only what others published is worth
-
-    try:
-        theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        backend = Backend.from_str(theirs.backend_tokenizer.to_str())
-    except Exception as error:  # the library raises whatever a damaged file brings
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise TeacherError(f"{folder}: its tokenizer cannot be read ({reason}). {SAVE}") from error
-    return Published(
-        backend=_plain(backend),
-        begin=theirs.bos_token_id,
-        end=theirs.eos_token_id,
-        pad=theirs.pad_token_id,
-        longest=int(theirs.model_max_length),
-    )
 
 
 class Tokenizer:
@@ -197,7 +84,7 @@ class Tokenizer:
         """
         for name in WHOLE:
             if (folder / name).is_file():
-                return cls(_backend(folder / name), vocabulary, max_tokens)
+                return cls(read_backend(folder / name), vocabulary, max_tokens)
         if all((folder / name).is_file() for name in PAIR):
             return cls(read_published(folder).backend, vocabulary, max_tokens)
         raise TeacherError(
@@ -219,7 +106,7 @@ class Tokenizer:
                 with atomic_path(folder / name) as draft:
                     shutil.copyfile(source / name, draft)
         whole = next((folder / name for name in WHOLE if (folder / name).is_file()), None)
-        if whole is None or _backend(whole).to_str() != self.backend.to_str():
+        if whole is None or read_backend(whole).to_str() != self.backend.to_str():
             write_text(folder / WHOLE[0], self.backend.to_str() + "\n")
 
     def _words(self, texts: list[str]) -> list[list[int]]:
@@ -328,14 +215,20 @@ class Tokenizer:
         special = {v.pad, v.cls, v.sep, v.dec, v.enc}
         text = str(self.backend.decode([i for i in ids if i not in special]))
         # the backend joins apostrophes within a piece alone; the transformers library does it across them
-        return text.replace(END_OF_WORD, " ").replace(" ' ", "'").strip()
+        return text.replace(END_OF_WORD, " ").replace(" ' ", "'").replace(" ’ ", "’").strip()
 
     def respelled(self, texts: Sequence[str]) -> list[str]:
-        """Return texts as `decode` says their tokens: what is read alike is spelled alike; one with an unknown word stays."""
-        rows = self._words(list(texts))
-        return [
-            text if self.unknown in ids else self.decode(ids) for text, ids in zip(texts, rows, strict=True)
-        ]
+        """Return texts as `decode` says their tokens: what is read alike is spelled alike; unknown words stay as they are."""
+        found = []
+        read = self.backend.encode_batch(list(texts), add_special_tokens=False)
+        for text, item in zip(texts, read, strict=True):
+            parts: list[str] = []
+            tokens = zip(item.ids, item.offsets, strict=True)
+            for unknown, run in groupby(tokens, lambda one: one[0] == self.unknown):
+                told = list(run)
+                parts += [text[a:b] for _, (a, b) in told] if unknown else [self.decode([n for n, _ in told])]
+            found.append(" ".join(parts))
+        return found
 
 
 def _unknown(backend: Backend | BaseTokenizer) -> int | None:

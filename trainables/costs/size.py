@@ -4,7 +4,7 @@ from pathlib import Path
 
 from trainables.costs.params import params
 from trainables.costs.subject import Subject
-from trainables.tokenizer import FILES
+from trainables.tokenizer_files import FILES
 
 BYTES_PER_WEIGHT = 4  # float32, as exported
 MIB = 2**20

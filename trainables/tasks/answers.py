@@ -8,7 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from trainables.tasks.words import blank_unless_mark
+from trainables.tasks.words import blank_unless_mark, composed
 
 AGREEING = 3  # so many people make an answer right
 PEOPLE = 10  # who answer each question of VQA
@@ -41,7 +41,7 @@ def normalised(answer: str) -> str:
     >>> normalised("The 1,000 dogs dont; Three!")
     "1000 dogs don't 3"
     """
-    text = _COMMA.sub("", _POINT.sub("", answer.lower().replace("’", "'")))
+    text = _COMMA.sub("", _POINT.sub("", composed(answer.lower())))
     words = _PUNCTUATION.sub(blank_unless_mark, text).split()
     told = (NUMBERS.get(word, word) for word in words if word not in ARTICLES)
     return " ".join(CONTRACTIONS.get(word, word) for word in told)

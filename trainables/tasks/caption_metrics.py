@@ -20,7 +20,7 @@ from typing import Any
 
 from spaces.errors import ResourceError
 from spaces.files import write_text
-from trainables.tasks.words import parted, plain_words
+from trainables.tasks.words import composed, parted, plain_words
 
 PACKAGE, JAVA = "pycocoevalcap", "java"
 PTB, PLAIN = "ptb", "plain"
@@ -96,7 +96,7 @@ class CaptionMetrics:
 
     def _words(self, texts: list[str]) -> list[str]:
         """Return the words of each text with a blank between."""
-        one_line = [" ".join(parted(text).split()) for text in texts]
+        one_line = [" ".join(parted(composed(text)).split()) for text in texts]
         return ptb_words(one_line) if self.tokenizer == PTB else [" ".join(plain_words(t)) for t in one_line]
 
 

@@ -155,7 +155,9 @@ class Vqa(Task):
             vocabulary=tokenizer.vocabulary,
             longest=tokenizer.max_tokens,
         )
-        texts = self._list(pool) if self._decode == RANK else []
+        texts = _sayable(self._list(pool), tokenizer) if self._decode == RANK else []
+        if self._decode == RANK and not texts:
+            return [""] * len(pool.rows(QUESTION)[0])
         ids = [row[1:] for row in tokenizer.captions(texts)]
         longest = max(map(len, ids), default=min(self._beams.longest, tokenizer.max_tokens - 1))
         shortest = min(map(len, ids), default=1)
@@ -215,6 +217,18 @@ class Vqa(Task):
             RANK: 1 + self._candidates,
         }[self._decode]
         return (Serving(mode="image"), Serving(mode="answer", tokens=tokens, repeats=repeats))
+
+
+def _sayable(texts: list[str], tokenizer: Tokenizer) -> list[str]:
+    """Return the answers that a model can say, of those of the same tokens the first: unknown words would all be one answer."""
+    rows = tokenizer.captions(texts)
+    found = {
+        tuple(ids): text
+        for text, ids in zip(reversed(texts), reversed(rows), strict=True)
+        if tokenizer.unknown not in ids
+    }
+    kept = set(found.values())
+    return [text for text in texts if text in kept]
 
 
 def answers_of(file: Path) -> list[str]:

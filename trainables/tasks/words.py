@@ -14,6 +14,12 @@ def blank_unless_mark(found: re.Match[str]) -> str:
     return found[0] if unicodedata.category(found[0])[0] == "M" else " "
 
 
+def composed(text: str) -> str:
+    """Return a text of composed letters, with straight apostrophes, and without what cannot be seen: as models say it."""
+    straight = unicodedata.normalize("NFC", text.replace("’", "'"))
+    return "".join(one for one in straight if unicodedata.category(one) != "Cf")
+
+
 def parted(text: str) -> str:
     """Return a text with blanks around each Chinese character: each is a word, as tokenizers of BERT say them."""
     return _IDEOGRAPH.sub(r" \g<0> ", text)

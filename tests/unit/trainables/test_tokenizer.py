@@ -154,6 +154,44 @@ def test_a_vocab_txt_is_read_as_the_library_reads_it_with_what_stands_beside_it(
     assert made.backend.token_to_id("[ENC]") == (17 if "added_tokens.json" in beside else None)
 
 
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"do_lower_case": True},
+        {"do_lower_case": False},
+        {"strip_accents": False},
+        {"tokenize_chinese_chars": False},
+    ],
+)
+def test_a_tokenizer_json_of_bert_is_read_as_its_class_reads_it_with_what_stands_beside_it(
+    tmp_path: Path, lowercase: bool, told: dict[str, Any]
+) -> None:
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertTokenizer
+
+    words = {piece: number for number, piece in enumerate(PIECES)}
+    settings = {"do_lower_case": lowercase, **told}
+    BertWordPieceTokenizer(vocab=words, lowercase=lowercase).save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "BertTokenizer", **settings})
+    )
+    theirs = BertTokenizer.from_pretrained(tmp_path)
+    made = Tokenizer.from_folder(tmp_path, VocabularyConfig(size=19, pad=0, cls=2, sep=3), 40)
+    for text in ("a Dog café 中国", "Dog dog"):
+        assert made.captions([text]) == [[2, *theirs(text, add_special_tokens=False)["input_ids"], 3]]
+
+
+def test_texts_are_respelled_between_the_words_that_are_not_known(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    assert made.respelled(["A  blue ring!", "a zebra's ring", "", "zebra"]) == [
+        "a blue ring !",
+        "a zebra ' s ring",
+        "",
+        "zebra",
+    ]
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"added_tokens_decoder": {"16": "kitten"}}'])
 def test_a_damaged_file_beside_a_vocab_txt_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")

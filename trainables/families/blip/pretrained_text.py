@@ -12,8 +12,8 @@ from trainables.families.blip.architecture import BlipArchitecture
 from trainables.families.origin import Published
 from trainables.layers import evenly_spaced
 
-KINDS = {"bert": 0, "roberta": 2, "xlm-roberta": 2, "camembert": 2}
-"""Kinds of models, and how many rows of their table of positions come before the first."""
+KINDS = {"bert": False, "roberta": True, "xlm-roberta": True, "camembert": True}
+"""Kinds of models, and whether their positions are counted from the row behind that of padding."""
 BEFORE = ("module.", "bert.", "roberta.")
 WORDS, PLACES, TYPES = (f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type"))
 NORM = "embeddings.LayerNorm"
@@ -77,6 +77,13 @@ def require_text(published: Published, a: BlipArchitecture, tokens: Sequence[str
             f"which config.json calls {show(config.get('model_type'))}; allowed: {', '.join(KINDS)}",
             "Take such a folder",
         )
+    pad = config.get("pad_token_id", 1)
+    if KINDS[config["model_type"]] and (isinstance(pad, bool) or not isinstance(pad, int) or pad < 0):
+        raise _refused(
+            published,
+            f"with pad_token_id {show(pad)}; allowed: a row of its table of positions, the first of which follows it",
+            "Mend its config.json",
+        )
     kinds = {"hidden_act": "gelu", "position_embedding_type": "absolute"}
     if other := [one for one, what in kinds.items() if config.get(one, what) != what]:
         raise _refused(
@@ -118,6 +125,11 @@ def _require_words(published: Published, a: BlipArchitecture, tokens: Sequence[s
         )
 
 
+def _first(config: Mapping[str, Any]) -> int:
+    """Return the row of the table of positions that the first token has."""
+    return int(config.get("pad_token_id", 1)) + 1 if KINDS[config["model_type"]] else 0
+
+
 def _needed(depth: int) -> list[str]:
     """Return the names of the weights that the encoder has."""
     parts = [*LAYER.values(), *FEED_FORWARD.values()]
@@ -145,7 +157,7 @@ def load_text(student: Any, published: Published, tokens: Sequence[str]) -> tupl
         return weights[names[name]]
 
     known = common_tokens(tokens, published.vocabulary())
-    notes = [_load_tables(network, take, known, first=KINDS[published.config["model_type"]], has=set(names))]
+    notes = [_load_tables(network, take, known, first=_first(published.config), has=set(names))]
     depth = int(published.config["num_hidden_layers"])
     layers = evenly_spaced(len(network.layers), depth)
     for layer, origin in zip(network.layers, layers, strict=True):

@@ -35,7 +35,8 @@ from trainables.teachers.preprocessing import FILES as PROCESSOR_FILES
 from trainables.teachers.settings import natural, pictures_for, positive, section
 from trainables.teachers.teacher import Teacher, TeacherFiles
 from trainables.teachers.weights import read_state
-from trainables.tokenizer import WHOLE, Tokenizer, VocabularyConfig
+from trainables.tokenizer import Tokenizer, VocabularyConfig
+from trainables.tokenizer_files import WHOLE
 
 ENDING = ".pth"
 TEXT_SIZES = "med_config.json"  # beside the code of the authors; of the text side alone

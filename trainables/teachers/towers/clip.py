@@ -26,7 +26,8 @@ from trainables.teachers.settings import (
 )
 from trainables.teachers.teacher import Teacher, TeacherFiles
 from trainables.teachers.weights import read_weights
-from trainables.tokenizer import Published, Tokenizer, VocabularyConfig, read_published
+from trainables.tokenizer import Tokenizer, VocabularyConfig
+from trainables.tokenizer_files import Published, read_published
 
 KIND = "clip"
 CLASSES = {

@@ -23,7 +23,7 @@ from trainables.tasks import DEFAULT
 from trainables.tasks.base import servings_of
 from trainables.tasks.evaluation import make_tasks
 from trainables.teachers.loading import load_teacher
-from trainables.tokenizer import FILES
+from trainables.tokenizer_files import FILES
 
 COSTS = ("params", "flops", "latency_ms", "size_mib")
 

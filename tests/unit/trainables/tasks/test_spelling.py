@@ -40,6 +40,8 @@ WORDS = tuple(
         "that",
         "नीला",
         "dog",
+        "’",
+        "cafe",
     ]
 )
 SIDE = EncoderConfig(width=32, depth=1, heads=2)
@@ -80,7 +82,15 @@ def test_an_answer_of_the_right_tokens_is_right(answer: str, tmp_path: Path) -> 
     assert found == {"vqa_accuracy": 100.0, "vqa_official_accuracy": pytest.approx(100.0)}
 
 
-@pytest.mark.parametrize("caption", ["a man's hat on that 红色 dog", "that नीला hat is on a dog"])
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "a man's hat on that 红色 dog",
+        "that नीला hat is on a dog",
+        "a man’s hat on that dog",
+        "a ca\u00adfé is on that hat",
+    ],
+)
 def test_a_caption_of_the_right_tokens_is_the_reference(caption: str, tmp_path: Path) -> None:
     options = {"decode": "beam", "tokenizer": "plain", "shortest": 1}
     found, _ = heard_of(tmp_path, caption, {"captioning": options})
@@ -89,9 +99,12 @@ def test_a_caption_of_the_right_tokens_is_the_reference(caption: str, tmp_path: 
     assert found["bleu_4_plain"] == pytest.approx(100.0)
 
 
-@pytest.mark.parametrize("decode", ["teacher_forced", "generate"])
+@pytest.mark.parametrize("decode", ["teacher_forced", "generate", "rank"])
 def test_a_word_that_the_tokenizer_does_not_know_is_never_right(decode: str, tmp_path: Path) -> None:
-    found, chance = heard_of(tmp_path, "ab12", {"vqa": {"decode": decode}})
+    answers = tmp_path / "answers.txt"
+    answers.write_text("ab12\nxyz\n")
+    options = {"decode": decode} | ({"answers": str(answers)} if decode == "rank" else {})
+    found, chance = heard_of(tmp_path, "ab12", {"vqa": options})
     assert set(found.values()) == {0.0}
     if decode == "teacher_forced":
         assert chance == {"vqa_accuracy": 0.0}

@@ -197,19 +197,19 @@ def batch_and_ids(tokens: list[str]) -> tuple[Any, Tensor, Tensor]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", ["bert", "roberta"])
+@pytest.mark.parametrize(("kind", "pad"), [("bert", 0), ("roberta", 1), ("roberta", 0), ("roberta", 3)])
 def test_a_text_side_says_what_the_librarys_own_class_says(
-    kind: str, tmp_path: Path, tokens: list[str]
+    kind: str, pad: int, tmp_path: Path, tokens: list[str]
 ) -> None:
     mark = "\u0120" if kind == "roberta" else ""
-    shuffled = ["<s>", "<pad>", *(mark + token for token in reversed(tokens)), "others"]
-    theirs = encoder(tmp_path, shuffled, kind)
+    shuffled = ["<s>", "<pad>", "<a>", "<b>", *(mark + token for token in reversed(tokens)), "others"]
+    theirs = encoder(tmp_path, shuffled, kind, pad_token_id=pad)
     model, run = student(text=str(tmp_path))
     notes = run(tokens)
     batch, ids, mask = batch_and_ids(tokens)
     where = torch.tensor([shuffled.index(mark + token) for token in tokens])[ids]
     if kind == "roberta":  # which finds its positions by its padding token
-        where = where.masked_fill(~mask, 1)
+        where = where.masked_fill(~mask, pad)
     expected = theirs(input_ids=where, attention_mask=mask.long()).last_hidden_state
     found = model(batch, frozenset({STATES}))[STATES]
     torch.testing.assert_close(found[mask], expected[mask], rtol=1e-5, atol=2e-5)

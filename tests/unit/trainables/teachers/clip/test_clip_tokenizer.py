@@ -15,7 +15,8 @@ from trainables.families.blip.model import Blip
 from trainables.families.blip.options import BlipOptions, FusionOptions, ImageOptions, TextOptions
 from trainables.model_folder import Reading, read_model_folder, write_model_folder
 from trainables.teachers.loading import load_teacher
-from trainables.tokenizer import FILES, PAIR, Tokenizer
+from trainables.tokenizer import Tokenizer
+from trainables.tokenizer_files import FILES, PAIR
 
 TEXTS = [
     "a photo of a red circle",
