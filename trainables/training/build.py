@@ -120,7 +120,8 @@ def prepare_split(teacher: Teacher, dataset: Dataset, name: str, progress: Progr
         if total and unknown / total >= TOLD_UNKNOWN:
             progress(
                 f"WARNING: {unknown / total:.1%} of the words of the {noun} of {name} are unknown to the teacher "
-                f"{teacher.files.name}, such as {word!r}: who is to say one is counted as wrong, and texts that differ in these alone are one and the same"
+                f"{teacher.files.name}, such as {word!r}: who is to say one is counted as wrong, and "
+                "texts that differ in these alone are one and the same"
             )
     if teacher.tokenizer and teacher.tokenizer.answers:
         cut = teacher.tokenizer.cut_questions_share(_probed(split.questions), _probed(split.answers))
