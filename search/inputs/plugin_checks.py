@@ -7,6 +7,7 @@ from search.inputs.plugins import fidelity_problem
 from search.schedulers import SCHEDULERS, config_class
 from search.searchers import SEARCHERS
 from spaces.document import Problem, in_order
+from spaces.domains import Domain
 from spaces.errors import PluginError, SpaceError
 from spaces.objectives import COSTS
 from spaces.options import option_problems
@@ -18,6 +19,7 @@ from trainables.losses import LOSSES
 from trainables.tasks import DEFAULT, TASKS
 from trainables.tasks.evaluation import make_tasks
 from trainables.tasks.retention import ABOVE_BLIND, ACCURACY, RETENTION
+from trainables.training.config import smallest_batch
 
 
 def check_plugins(space: Space) -> None:
@@ -38,7 +40,26 @@ def plugin_problems(space: Space) -> list[Problem]:
         found += _objectives(space)
     if not any(path.startswith("search.scheduler") for path in broken):
         found += fidelity_problem(space)
+    if not any(map(space.is_doubtful, ("training.batch_size", "training.pairs_per_epoch", "resources"))):
+        found += _small_batches(space)
     return [one for one in found if not space.is_doubtful(one.field.partition(" ")[0])]
+
+
+def _small_batches(space: Space) -> Iterator[Problem]:
+    """Yield a problem where some candidates' batches are too small for the workers of a trial: each of these would crash."""
+    workers = space.resources.workers_per_trial
+    sizes, pairs = (
+        one.bounds() if isinstance(one, Domain) else [one]
+        for one in (space.training.batch_size, space.training.pairs_per_epoch)
+    )
+    least = min((smallest_batch(whole, size), size) for size in sizes for whole in pairs)
+    if least[0] < 2 * workers:
+        path = "training.batch_size"
+        text = (
+            f"got {least[1]}, of which batches of {least[0]} come for the {workers} workers of a trial; allowed: {2 * workers} "
+            "or more, two pairs for each. Raise it, or lower resources.workers_per_trial (--workers-per-trial)."
+        )
+        yield Problem(space.mark(path), path, text)
 
 
 def _plugins(space: Space) -> Iterator[Problem]:

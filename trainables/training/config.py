@@ -54,3 +54,13 @@ class TrainingConfig:
         for name, allowed in (("itm_negatives", ("teacher", "student")), ("negatives", ("rank", "workers"))):
             if (got := getattr(self, name)) not in allowed:
                 raise PluginError(f"{name}: got {got!r}; allowed: {', '.join(allowed)}. Use one of those.")
+
+
+def smallest_batch(pairs: int, size: int) -> int:
+    """Return how many pairs the smallest batch of an epoch has: batches are as equal as can be.
+
+    Args:
+        pairs: of an epoch.
+        size: of a batch at most.
+    """
+    return pairs // max(1, -(-pairs // size))

@@ -16,7 +16,7 @@ from trainables.datasets.encoded import EncodedSplit
 from trainables.families.dropping import drops
 from trainables.signals import Batch, NoSource, Signals, Source, looks_at_pictures
 from trainables.training.ahead import made_ahead
-from trainables.training.config import TrainingConfig
+from trainables.training.config import TrainingConfig, smallest_batch
 from trainables.training.health import Health
 from trainables.training.micro_batches import split_backward
 from trainables.training.parts import make_room, num_rows, part_of
@@ -82,7 +82,7 @@ class Trainer:
             rank=placement.rank,
             world=placement.world,
         )
-        smallest = config.pairs_per_epoch // self.sampler.num_batches
+        smallest = smallest_batch(config.pairs_per_epoch, config.batch_size)
         if smallest < 2 * placement.world:
             raise ShapeError(
                 f"training.batch_size: got {config.batch_size} and {config.pairs_per_epoch} pairs per epoch, so a batch "

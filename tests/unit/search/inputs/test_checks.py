@@ -76,6 +76,7 @@ PIECES = {
     "searcher": "{kind: random}",
     "scheduler": "{kind: moasha, rungs: [1]}",
     "training": "training:",
+    "batches": "pairs_per_epoch: 64, batch_size: 16",
 }
 
 
@@ -324,3 +325,29 @@ def test_an_objective_that_the_teacher_does_not_have_is_told(load: Load) -> None
         "toy.yaml:13, objectives.vqa_accuracy: got vqa_accuracy, which this teacher does not have on this data; allowed: "
         "retention, accuracy, mean_recall, "
     )
+
+
+@pytest.mark.parametrize(
+    ("training", "workers", "told"),
+    [
+        ("batch_size: 16, pairs_per_epoch: 64", 8, ""),
+        (
+            "batch_size: 8, pairs_per_epoch: 64",
+            8,
+            "got 8, of which batches of 8 come for the 8 workers",
+        ),
+        ("batch_size: 16, pairs_per_epoch: 17", 8, "got 16, of which batches of 8 come"),
+        ("batch_size: {choice: [8, 32]}, pairs_per_epoch: 64", 8, "got 8, of which"),
+        ("batch_size: {int: [16, 64]}, pairs_per_epoch: 64", 8, ""),
+    ],
+)
+def test_batches_too_small_for_the_workers_of_a_trial_are_told_before_anything_is_trained(
+    training: str, workers: int, told: str, load: Load
+) -> None:
+    space = load(training=f"resources: {{workers_per_trial: {workers}}}\ntraining:", batches=training)
+    if not told:
+        check_plugins(space)
+        return
+    with pytest.raises(SpaceError) as caught:
+        check_plugins(space)
+    assert f"training.batch_size: {told}" in str(caught.value)
