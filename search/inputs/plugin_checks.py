@@ -49,7 +49,7 @@ def _small_batches(space: Space) -> Iterator[Problem]:
     """Yield a problem where some candidates' batches are too small for the workers of a trial: each of these would crash."""
     workers = space.resources.workers_per_trial
     sizes, pairs = (
-        one.bounds() if isinstance(one, Domain) else [one]
+        [int(end) for end in one.bounds()] if isinstance(one, Domain) else [one]
         for one in (space.training.batch_size, space.training.pairs_per_epoch)
     )
     least = min((smallest_batch(whole, size), size) for size in sizes for whole in pairs)
