@@ -1,8 +1,7 @@
 """Train students of a run longer and for each task, on a cluster, and measure them beside teacher and controls."""
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,19 +21,19 @@ from search.finals.work import carry_out
 from search.inputs.places import stored
 from search.inputs.teacher_figures import TeacherFigures
 from search.results.control_rows import told
+from search.results.trainings import launched, run_trainings
 from search.run_folder.facts import control_session, read_space
 from search.run_folder.provenance import code_changes, session_now
 from search.tune import cluster
 from search.tune.shared import check_run
-from search.tune.tasks import Tasks, run_all
+from search.tune.tasks import Tasks
 from spaces.errors import RunError, StudentSearchError
 from spaces.owner import owned
 from spaces.sections import ResourcesSection, TeacherCacheSection
 from spaces.target import LatencySection
 from trainables.teachers.loading import load_teacher
 from trainables.training.measuring import measure_model
-from trainables.trial import HEAD, HEAD_SHARE, Launch, launch_dict
-from trainables.worker_group import release
+from trainables.trial import launch_dict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,12 +133,9 @@ class _Finals:
         lines = self._plan.lines(self._others())
         pace = Pace(lines, say=_say, slots=self._found.slots)
         pace.tell()
-        with self._workers() as launch:
+        with launched(self._found, self._folder) as launch:
             orders = [(line, launch_dict(launch)) for line in lines]
-            each = _Drivers() if launch.nested else self._found
-            most = self._found.slots if launch.nested else None
-            done = run_all(carry_out, orders, resources=each, say=pace.hear, most=most)
-            for outcome in done:
+            for outcome in run_trainings(carry_out, orders, found=self._found, say=pace.hear):
                 self._take(lines[outcome.index], outcome.error, outcome.value)
                 pace.line_through()
         models = model_rows(self._plan, self._tasks, samples=self._timed, say=_say)
@@ -158,24 +154,6 @@ class _Finals:
         mine = {"candidate_id": line.candidate_id, "method": line.method, "seed": line.seed}
         places = [{**row, "folder": _relative(row["folder"], self._folder)} for row in rows or []]
         self._journal.add([{**mine, **row} for row in places])
-
-    @contextmanager
-    def _workers(self) -> Iterator[Launch]:
-        """Give how trainings are run; what worker groups still hold in the end is given back."""
-        storage = self._folder / "ray"
-        launch = Launch(
-            nested=self._found.workers > 1,
-            workers=self._found.workers,
-            cpus=self._found.cpus,
-            gpus=self._found.gpus,
-            storage=str(storage),
-            log="",
-            driver={HEAD: HEAD_SHARE},
-        )
-        try:
-            yield launch
-        finally:
-            release(storage)
 
     def _teachers(self) -> None:
         """Measure each teacher in all tasks, on other data too, and keep that for the next time.
@@ -239,14 +217,6 @@ class _Finals:
             top_k=self._cached.top_k,
         )
         return filled(taught, self._tasks, say=_say)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Drivers:
-    """What the process takes that waits for workers of its own: nothing that these wait for."""
-
-    cpus: float = 0.0
-    gpus: float = 0.0
 
 
 def _relative(folder: str, run: Path) -> str:

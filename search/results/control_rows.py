@@ -23,6 +23,7 @@ SAME = (
     "dataset_fingerprint",
 )  # what decides a result
 KEY = ("candidate_id", "data", "seed", "distilled")
+WORKERS = "workers"  # in a row: of its training; left out where it was one
 
 Row = dict[str, Any]
 
@@ -31,20 +32,28 @@ Row = dict[str, Any]
 class ControlRows:
     """`control.json`, written anew with every row; rows of earlier controls stay unless the same training comes again.
 
+    Those that were trained with another number of workers go: hard negatives and batch norms look at the pairs of one worker.
+
     Attributes:
         failures: a line for each training that gave no row.
     """
 
-    def __init__(self, folder: Path, trials: Iterable[Trial]) -> None:
+    def __init__(self, folder: Path, trials: Iterable[Trial], *, workers: int = 1) -> None:
         """Begin with what is there, and the searched students themselves.
 
         Args:
             folder: of the run.
             trials: the students that are controlled.
+            workers: of each training, and of each trial.
         """
-        self._path = folder / CONTROL_FILE
+        self._path, self._workers = folder / CONTROL_FILE, workers
         known = read_control(self._path)["rows"] if self._path.exists() else []
-        self._rows: dict[tuple[Any, ...], Row] = {_key(row): row for row in known}
+        alike = [row for row in known if (row.get(WORKERS) or 1) == workers]
+        if gone := len(known) - len(alike):
+            self._say(
+                f"{gone} rows of {CONTROL_FILE} go: trained with another number of workers than {workers}"
+            )
+        self._rows: dict[tuple[Any, ...], Row] = {_key(row): row for row in alike}
         self.failures: list[str] = []
         for trial in trials:
             self._take(_row(trial, ("noisy", 0, True), trial.metrics))
@@ -69,13 +78,17 @@ class ControlRows:
         self._rows.pop(_key(key), None)
         if ending:
             self.failures.append(f"{order.name}: {ending}")
-            print(f"failed: {self.failures[-1]}", file=sys.stderr, flush=True)
+            self._say(f"failed: {self.failures[-1]}")
         else:
             self._take(_row(order.trial, (order.data, order.seed, order.distilled), last))
         self._write()
 
     def _take(self, row: Row) -> None:
-        self._rows[_key(row)] = row
+        self._rows[_key(row)] = row if self._workers == 1 else {**row, WORKERS: self._workers}
+
+    @staticmethod
+    def _say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
 
     def _write(self) -> None:
         rows = list(self._rows.values())

@@ -14,7 +14,7 @@ from search.results.control_rows import ControlRows, finished_before, note_finis
 from search.results.orders import Order, members, orders
 from search.run_folder.facts import check_format, control_session
 from search.run_folder.provenance import code_changes, session_now
-from spaces.errors import RunError, StudentSearchError
+from spaces.errors import ResourceError, RunError, StudentSearchError
 from spaces.files import make_folder
 from spaces.owner import owned
 
@@ -103,16 +103,30 @@ def _orders(run: Run, trials: Sequence[Trial], seeds: int) -> tuple[list[Order],
     return made, failures
 
 
-def train_order(job_fields: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """Train one order in `folder`, resuming what is there, and return its last row."""
+def train_order(job_fields: Mapping[str, Any], folder: str, launch: Mapping[str, Any]) -> dict[str, Any]:
+    """Train one order in `folder`, resuming what is there, and return its last row.
+
+    Args:
+        job_fields: of its job, with the folder that its candidate had.
+        folder: from the root.
+        launch: fields of a `Launch`: with how many workers, of what.
+    """
+    from trainables.code_version import code_digest
+    from trainables.datasets.cache_folder import storage
     from trainables.training.control import PlainControl
     from trainables.training.job import Job
-    from trainables.training.loop import train
+    from trainables.trial import Launch, run_nested
 
     make_folder(Path(folder))
-    control = PlainControl(quiet=True)
-    job = Job.from_dict({**job_fields, "folder": folder})
-    train(job, control)
+    how, control = Launch(**launch), PlainControl(quiet=True)
+    ours = {"code": code_digest(), "storage": storage()}  # of this call, not of the search
+    job = Job.from_dict({**job_fields, **ours, "folder": folder})
+    if how.nested:
+        run_nested(job, replace(how, log=f"{folder}/training.log"), control.report)
+    else:
+        from trainables.training.loop import train  # imports torch
+
+        train(job, control)
     last = control.rows[-1]
     if last["status"] == "finished":
         note_finished(job, Path(folder), last)
@@ -133,16 +147,18 @@ def run_control(run: Run, made: Sequence[Order], *, address: str | None) -> list
 
 def _train_all(run: Run, made: Sequence[Order]) -> list[str]:
     """Train what is not through yet; return a line for each training that failed."""
+    from search.results.trainings import launched, run_trainings
     from search.tune.shared import check_copies, check_run
-    from search.tune.tasks import Tasks
+    from trainables.trial import launch_dict
 
     check_run(run.folder.absolute(), [order.job for order in made])
     check_copies()
-    takes = _takes(run)
-    rows = ControlRows(run.folder, {order.trial.candidate_id: order.trial for order in made}.values())
+    takes, place = _takes(run), run.folder.absolute()
+    trials = {order.trial.candidate_id: order.trial for order in made}
+    rows = ControlRows(run.folder, trials.values(), workers=takes.workers)
     waiting: list[tuple[Order, Path]] = []
     for order in made:
-        folder = run.folder.absolute() / "control" / order.name
+        folder = place / "control" / f"{order.name}{_apart(takes.workers)}"
         known = finished_before(order, folder)
         if known is None:
             waiting.append((order, folder))
@@ -156,18 +172,30 @@ def _train_all(run: Run, made: Sequence[Order]) -> list[str]:
         (replace(order.job, device=device, threads=threads).to_dict(), str(folder))
         for order, folder in waiting
     ]
-    for through, done in enumerate(Tasks(takes, say=_say).run_all(train_order, jobs), start=1):
-        order, _ = waiting[done.index]
-        rows.add(order, done.result)
-        left = (time.monotonic() - started) / through * (total - through)
-        _say(f"{through}/{total} through, {order.name}, about {left:.0f} s left")
+    with launched(takes, place) as launch:
+        calls = [(*job, launch_dict(launch)) for job in jobs]
+        done = run_trainings(train_order, calls, found=takes, say=_say)
+        for through, outcome in enumerate(done, start=1):
+            order, _ = waiting[outcome.index]
+            rows.add(order, outcome.result)
+            left = (time.monotonic() - started) / through * (total - through)
+            _say(f"{through}/{total} through, {order.name}, about {left:.0f} s left")
     return rows.failures
 
 
-def _takes(run: Run) -> "Resources":
-    """Return what each training takes: what a worker of the run's trials took, and a whole GPU where these shared one.
+def _apart(workers: int) -> str:
+    """Return what the folder of a training bears beside its name: one of another number of workers has another result."""
+    return f"-{workers}-workers" if workers > 1 else ""
 
-    How many share one was measured where the run was, and trainings of a control are not held to a share of its memory.
+
+def _takes(run: Run) -> "Resources":
+    """Return what each training takes: what the run's trials took, and a whole GPU where these shared one.
+
+    With as many workers, since hard negatives and batch norms look at the pairs of one. How many share a GPU was measured where
+    the run was, and trainings of a control are not held to a share of its memory.
+
+    Raises:
+        ResourceError: there is no room for so many workers.
     """
     from search.run_folder.facts import read_space
     from search.tune import cluster
@@ -177,7 +205,20 @@ def _takes(run: Run) -> "Resources":
     except StudentSearchError as error:  # of an earlier version, perhaps; nothing else hangs on it
         _say(f"each training takes one CPU, and a GPU where there are any: {error}")
         return cluster.resources(workers=1, cpus=1, gpus=None)
-    found = cluster.resources(workers=1, cpus=asked.cpus_per_worker, gpus=asked.gpus)
+    workers = asked.workers_per_trial
+    try:
+        found = cluster.resources(
+            workers=workers, cpus=asked.cpus_per_worker, gpus=asked.gpus, most=asked.max_concurrent
+        )
+    except ResourceError as error:
+        if workers == 1:
+            raise
+        raise ResourceError(
+            f"{run.folder}: its trials had {workers} workers each, and what is compared with them has as many: {error} "
+            "Name a cluster that holds them: --address ADDRESS."
+        ) from error
+    if workers > 1:
+        _say(f"each training has {workers} workers, as the trials of the run had")
     if asked.packs and found.gpus:
         _say("each training takes a whole GPU: gpus_per_worker: auto is of trials of a search alone")
     return found

@@ -124,6 +124,23 @@ def test_rows_of_earlier_controls_stay(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "control.json").read_text())["seeds"] == [0, 1]
 
 
+def test_rows_of_another_number_of_workers_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = ControlRows(tmp_path, [trial()])  # as of an earlier version, which had one for each
+    for name in ("aaaaaaaa", "bbbbbbbb"):
+        first.add(order(tmp_path, 1, name), lambda: finished(70.0))
+    second = ControlRows(tmp_path, [trial()], workers=2)
+    second.add(order(tmp_path, 0), lambda: finished(71.0))
+    assert "3 rows of control.json go" in capsys.readouterr().err
+    assert [(row["seed"], row["distilled"], row["workers"]) for row in written(tmp_path)] == [
+        (0, True, 2),
+        (0, False, 2),
+    ]
+    third = ControlRows(tmp_path, [trial()], workers=2)
+    third.add(order(tmp_path, 1), lambda: finished(72.0))
+    assert [row["retention"] for row in written(tmp_path)] == [80.0, 71.0, 72.0]
+    assert not capsys.readouterr().err
+
+
 def test_what_is_through_is_known_again_and_what_differs_is_not(tmp_path: Path) -> None:
     one = order(tmp_path)
     assert finished_before(one, tmp_path) is None
@@ -177,7 +194,9 @@ def test_trainings_that_do_not_share_a_gpu_as_trials_did_say_so(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked = SimpleNamespace(cpus_per_worker=1, gpus=None, packs=packs)
+    asked = SimpleNamespace(
+        workers_per_trial=1, cpus_per_worker=1, gpus=None, packs=packs, max_concurrent=None
+    )
     monkeypatch.setattr(facts, "read_space", lambda folder, changes: SimpleNamespace(resources=asked))
     monkeypatch.setattr(cluster, "resources", lambda **takes: SimpleNamespace(gpus=gpus))
     undistilled._takes(SimpleNamespace(folder=Path()))  # type: ignore[arg-type]
