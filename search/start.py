@@ -176,6 +176,7 @@ def load(request: Request, *, say: Say, soon: Soon | None = None) -> tuple[Any, 
         soon(told)
     told = [*told, *place_problems(request, space, say=say)]
     from search.inputs.inputs import Inputs
+    from search.reporting.recipe import workers_changed
     from search.run_folder.resume import check_same_inputs
 
     agree = partial(check_same_inputs, request.resume) if request.resume else None
@@ -184,6 +185,8 @@ def load(request: Request, *, say: Say, soon: Soon | None = None) -> tuple[Any, 
     say(
         f"space {space.name}: {len(space.domains())} dimensions, {space.search.trials} trials, seed {space.search.seed}"
     )
+    for line in workers_changed(request.resume, space) if request.resume else ():
+        say(line)
     if not request.warm_start:
         return inputs, None
     from search.candidates.warm_start import read_told

@@ -7,7 +7,7 @@ from typing import Any
 from analysis.wording import duration, on_terminal, plural, share
 from search.finals.lines import METHODS, finished
 from search.finals.plan import Plan, plan_of
-from search.finals.request import Request
+from search.finals.request import Request, workers_of
 from search.run_folder.facts import read_space
 from spaces.errors import StudentSearchError
 from trainables.share import usable_cores
@@ -56,10 +56,10 @@ def _time(plan: Plan) -> Iterator[str]:
         yield "  how long that takes, no epoch of the search tells" if left else "  all trainings are through"
         return
     try:
-        asked = read_space(plan.run.folder, ()).resources
-        each = (plan.request.workers or asked.workers_per_trial) * asked.cpus_per_worker
+        cpus = read_space(plan.run.folder, ()).resources.cpus_per_worker
     except StudentSearchError:
-        each = plan.request.workers or 1
+        cpus = 1
+    each = workers_of(plan.request) * cpus
     slots = max(1, min(usable_cores() // each, len(lines)))
     yield (
         f"  about {on_terminal(duration(left / slots))} of training with {slots} at a time on this machine, as long as an epoch "

@@ -15,7 +15,7 @@ from search.finals.lines import PLAIN, RANDOM, STUDENT, Finalist, Line
 from search.finals.models import form_rows, model_rows
 from search.finals.pace import Pace
 from search.finals.plan import Plan, plan_of
-from search.finals.request import Request, cache_settings
+from search.finals.request import Request, cache_settings, workers_of
 from search.finals.teachers import Taught, filled, random_teacher, write_initial
 from search.finals.work import carry_out
 from search.inputs.places import stored
@@ -102,9 +102,11 @@ class _Finals:
     def __init__(self, plan: Plan, where: Surroundings, journal: Journal) -> None:
         self._plan, self._journal, self._folder = plan, journal, plan.run.folder.absolute()
         asked, self._cached, self._timed = self._of_space(plan.run.folder)
-        workers = plan.request.workers or asked.workers_per_trial
         self._found = cluster.resources(
-            workers=workers, cpus=asked.cpus_per_worker, gpus=asked.gpus, most=asked.max_concurrent
+            workers=workers_of(plan.request),
+            cpus=asked.cpus_per_worker,
+            gpus=asked.gpus,
+            most=asked.max_concurrent,
         )
         self._tasks = Tasks(self._found, say=_say)
 

@@ -149,6 +149,7 @@ class Draft:
         begins: folder of the checkpoint with which the first one begins; "" for the initialisation.
         begun: of that: a key.
         epoch_s: name of a training -> seconds of an epoch.
+        workers: of each training, by which negatives and batch norms come out otherwise.
     """
 
     candidate_id: str
@@ -161,6 +162,12 @@ class Draft:
     epoch_s: Mapping[str, float]
     begins: str = ""
     begun: str = ""
+    workers: int = 1
+
+
+def of_workers(workers: int) -> dict[str, int]:
+    """Return what a key says of the workers of each training: nothing of one, as keys of before."""
+    return {"workers": workers} if workers != 1 else {}
 
 
 def stages_of(draft: Draft, folder: Path) -> tuple[Stage, ...]:
@@ -181,7 +188,8 @@ def stages_of(draft: Draft, folder: Path) -> tuple[Stage, ...]:
             evaluate_at=(),
             checkpoints={"keep_best": False},
         )
-        key = digest({"name": name, "job": decisive(job), "by": draft.taught_by, "begun": begun})
+        told = {"name": name, "job": decisive(job), "by": draft.taught_by, "begun": begun}
+        key = digest(told | of_workers(draft.workers))
         place = folder / FOLDER / draft.candidate_id / f"{draft.method}-{draft.seed}-{name}-{key[:12]}"
         found[name] = Stage(
             name=name, job=replace(job, folder=str(place)), key=key, epoch_s=draft.epoch_s[name]

@@ -24,6 +24,7 @@ from search.finals.lines import (
     decisive,
     digest,
     expected_s,
+    of_workers,
     stages_of,
 )
 from search.finals.recipe import (
@@ -48,6 +49,8 @@ from search.finals.request import (
     final_tasks,
     heard,
     settings_of,
+    worker_notes,
+    workers_of,
 )
 from search.inputs.places import settled_data
 from search.inputs.students import Students
@@ -110,6 +113,7 @@ class Plan:
         asked = self.request
         jobs = sorted({(one.job.teacher_fingerprint, one.job.dataset_fingerprint) for one in self.finalists})
         told = {"epochs": asked.epochs, "fine_tune": asked.fine_tune, "settings": asked.settings}
+        told |= of_workers(workers_of(asked))
         return digest({**told, "tasks": self.tasks, "split": self.split, "inputs": jobs})
 
     def measuring(self, finalist: Finalist, *, of: str, domain: str = "") -> Asked:
@@ -180,6 +184,7 @@ class Plan:
             epoch_s={name: expected_s(trial, job, config) for name, config in configs.items()},
             begins=begins,
             begun=begun,
+            workers=workers_of(self.request),
         )
         measured = [name for name in configs if name != SEARCHED]
         asked = [self.measuring(finalist, of=name) for name in measured]
@@ -217,17 +222,10 @@ class Plan:
         """Return what is measured of each teacher."""
         firsts = {one.job.teacher: one for one in reversed(self.finalists)}
         return [
-            (
-                one,
-                Line(
-                    candidate_id="",
-                    method=TEACHER,
-                    seed=0,
-                    asked=(self.measuring(one, of="", domain=domain),),
-                ),
-            )
+            (one, Line(candidate_id="", method=TEACHER, seed=0, asked=(asked,)))
             for one in firsts.values()
             for domain in ("", *self.domains)
+            for asked in [self.measuring(one, of="", domain=domain)]
         ]
 
     def _cheap(self, name: str, job: Job) -> dict[str, Mapping[str, Any]]:
@@ -323,6 +321,7 @@ class _Planning:
             f"{trial.candidate_id}: {one}"
             for one in long_warmups({k: v for k, v in taught.items() if k != SEARCHED})
         ]
+        self._notes += worker_notes(self._request, taught)
         configs = {STUDENT: taught}
         if PLAIN in self._request.controls:
             searched = Around(

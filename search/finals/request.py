@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from analysis.run_folder import Run, Trial
 from analysis.wording import plural
 from search.finals.lines import PLAIN, RANDOM
+from search.reporting.recipe import MATCHING, RANK, other_workers, own_pairs
 from search.results.orders import members
 from search.run_folder.facts import read_space
-from spaces.errors import PluginError, RunError
+from spaces.errors import PluginError, RunError, StudentSearchError
 from spaces.load import Override, parse_setting
 from spaces.plugins import resolve
 from trainables.configs import made_config, plain
@@ -223,6 +224,32 @@ def heard(request: Request, method: str) -> str:
         told = {name: getattr(now, name) for name in ("kind", "precision", "top_k")}
         names = [f", {name} {value}" for name, value in told.items() if value != getattr(own, name)]
     return "".join([" at random" if method == RANDOM else "", *names])
+
+
+def workers_of(request: Request) -> int:
+    """Return how many workers each training has: as asked for, else as the run's trials had."""
+    if request.workers is not None:
+        return request.workers
+    try:
+        return read_space(request.folder, ()).resources.workers_per_trial
+    except StudentSearchError:  # of an earlier version, perhaps; `finalise` says so
+        return 1
+
+
+def worker_notes(request: Request, configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a warning where finals have another number of workers than the search, and what they train hangs on that.
+
+    Args:
+        request: what is asked for.
+        configs: of a student's trainings, name -> config.
+    """
+    mined = any(
+        (one["losses"].get(MATCHING) or {}).get("weight") and one["training"].get("negatives", RANK) == RANK
+        for one in configs.values()
+    )
+    own = own_pairs([one["student"]["kind"] for one in configs.values()], mined=mined)
+    before = workers_of(replace(request, workers=None))
+    return other_workers(own, got=workers_of(request), before=before, whose="the candidates of the search")
 
 
 def check_settable(override: Override) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from search.finals.lines import LONGER, SEARCHED, Asked, Beat, Draft, Line, stages_of
+from search.finals.lines import LONGER, SEARCHED, Asked, Beat, Draft, Line, of_workers, stages_of
 from search.finals.pace import Pace
 from tests.unit.trainables.small import candidate_config, make_job
 from trainables.tasks.vqa import Vqa
@@ -54,9 +54,17 @@ def test_a_training_is_known_again_wherever_the_run_lies_and_not_with_other_opti
     assert not {one.key for one in changed} & {one.key for one in found}, "all of them begin with the first"
     taught = stages_of(replace(other, taught_by="another"), tmp_path)
     assert not {one.key for one in taught} & {one.key for one in found}
+    workers = stages_of(replace(other, workers=8), tmp_path)
+    assert not {one.key for one in workers} & {one.key for one in found}
+    assert not {one.job.folder for one in workers} & {one.job.folder for one in found}
     later = {**other.configs, "vqa": candidate_config(lr=1.0)}
     keys = [one.key for one in stages_of(replace(other, configs=later), tmp_path)]
     assert [one == two.key for one, two in zip(keys, found, strict=True)] == [True, True, False, True]
+
+
+def test_trainings_of_one_worker_have_the_keys_of_before() -> None:
+    assert of_workers(1) == {}
+    assert of_workers(8) == {"workers": 8}
 
 
 def test_what_is_left_is_told_by_what_was_done_on_the_way(tmp_path: Path) -> None:

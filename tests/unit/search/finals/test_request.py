@@ -9,10 +9,19 @@ import spaces
 from search.arguments import parse
 from search.finalise import _parser, _request
 from search.finals.recipe import changed
-from search.finals.request import Request, domain_settings, final_size, final_tasks, heard, settings_of
+from search.finals.request import (
+    Request,
+    domain_settings,
+    final_size,
+    final_tasks,
+    heard,
+    settings_of,
+    worker_notes,
+    workers_of,
+)
 from spaces.errors import RunError, StudentSearchError
 from spaces.load import load_space, read_recipe
-from tests.unit.search.earlier_run import SPACE
+from tests.unit.search.earlier_run import SPACE, prepare, write_run
 from tests.unit.trainables.small import candidate_config
 from trainables.configs import plain
 from trainables.tasks.base import Task
@@ -276,3 +285,24 @@ def test_other_settings_of_the_cache_are_another_teaching(
         assert heard(request, "student") == told
         assert heard(request, "random") == f" at random{told}"
         assert heard(request, "plain") == ""
+
+
+def test_finals_with_other_workers_than_the_search_say_so(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", prepare(tmp_path, "resources.workers_per_trial=2"), [])
+    mined, every = (
+        {"longer": {**candidate_config(negatives=drawn), "losses": {"itm": {"weight": 1.0}}}}
+        for drawn in ("rank", "workers")
+    )
+    assert workers_of(request_of(folder=folder)) == 2
+    assert worker_notes(request_of(folder=folder), mined) == []
+    asked = request_of(folder=folder, workers=8)
+    assert workers_of(asked) == 8
+    (line,) = worker_notes(asked, mined)
+    assert line.startswith(
+        "WARNING: --workers-per-trial: got 8, the candidates of the search were trained with 2: hard neg"
+    )
+    assert worker_notes(asked, every) == []
+    (normed,) = worker_notes(asked, {"longer": {**every["longer"], "student": {"kind": "resnet"}}})
+    assert (
+        "batch norms (students of kind resnet) are of 1/8 of each batch, not of 1/2 of each batch" in normed
+    )

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from search.reporting.recipe import recipe_lines
-from tests.unit.search.earlier_run import prepare
+from spaces.load import load_space
+from tests.unit.search.earlier_run import SPACE, prepare
 
 SHORT = "training.warmup_steps=2"
 
@@ -58,3 +59,40 @@ def test_a_twin_is_told_with_its_options(tmp_path: Path) -> None:
     assert {"queue 256", "decay 0.995", "soft_targets 0.4", "ramp_epochs 0", "same_image positive"} == set(
         told
     )
+
+
+ITM = "losses.itm={weight: {log: [0.1, 1], zero: 0.5}}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ((ITM,), "hard negatives (training.negatives: rank) are of the 16/2 pairs"),
+        (
+            (ITM, "training.batch_size={choice: [16, 32], default: 16}"),
+            "are of the training.batch_size/2 pairs",
+        ),
+        ((ITM, "training.negatives=workers"), ""),
+        ((ITM, "training.negatives={choice: [rank, workers], default: workers}"), "hard negatives"),
+        (("losses.itm={weight: 0}",), ""),
+        ((), ""),
+        (
+            ("baselines={thin: {kind: resnet, depth: 18, width: 0.125}}",),
+            "batch norms (students of kind resnet) are of",
+        ),
+        (
+            (ITM, "student={kind: timm, name: resnet18}"),
+            "rank) and batch norms (students of kind timm) are of",
+        ),
+    ],
+)
+def test_what_each_worker_does_with_its_own_pairs_is_told(
+    tmp_path: Path, changes: tuple[str, ...], told: str
+) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(SPACE)
+    alone = recipe_lines(load_space(file, (SHORT, *changes)))
+    lines = recipe_lines(load_space(file, (SHORT, *changes, "resources.workers_per_trial=2")))
+    more = [line for line in lines if line not in alone]
+    assert len(more) == bool(told)
+    assert all(told in line and line.endswith("of each worker, not of the whole batch") for line in more)
