@@ -50,9 +50,8 @@ def parse(
             found += settings
             setattr(options, name, kept)
     flagged = {path_of(setting) for setting in options.set}
-    if twice := [
-        word for word in found if path_of(word) in flagged
-    ]:  # which of the two came later, nobody can tell
+    # which of the two came later, nobody can tell
+    if twice := [word for word in found if path_of(word) in flagged]:
         parser.error(
             f"got {twice[0]!r}, and --set for the same field; allowed: one of them. Leave the other out."
         )

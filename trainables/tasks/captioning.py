@@ -134,9 +134,8 @@ class Captioning(Task):
         """Return the metrics of one caption for each picture that has some, against all of its own as the data has them."""
         said, table = self.captions(pool), pool.split.tables[CAPTION]
         texts = pool.split.references
-        if (
-            self._scores.tokenizer == PLAIN
-        ):  # no published figures: both are spelled alike, whatever joins words and signs
+        if self._scores.tokenizer == PLAIN:
+            # such figures are no published ones: both sides are spelled alike, whatever joins words and signs
             assert pool.split.tokenizer is not None
             texts = pool.split.tokenizer.respelled(texts)
         references = [[texts[row] for row in table.rows_of(picture)] for picture in pool.pictures.tolist()]

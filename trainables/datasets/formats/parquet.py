@@ -26,7 +26,9 @@ from trainables.datasets.formats.walk import files_below, folder_of, some
 from trainables.datasets.jsonl_files import shown
 
 _WORD = re.compile(
-    r"(?:^|[-_. =])(train|training|validation|valid|val|dev|test|testing|eval|evaluation)(?=$|[-_. 0-9])",
+    # a partition tells the split by its name: `label=train` is a class of vehicles
+    r"(?:^|[-_. ]|^(?:split|fold|subset|partition)=)"
+    r"(train|training|validation|valid|val|dev|test|testing|eval|evaluation)(?=$|[-_. 0-9])",
     re.I,
 )
 _SPLIT = {

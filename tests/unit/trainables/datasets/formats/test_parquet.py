@@ -164,6 +164,8 @@ def test_labels_that_are_not_public_leave_a_split_out(tmp_path: Path) -> None:
         ("fold=dev/part-00000-c000.snappy.parquet", "val"),
         ("is_test=False/0.parquet", ""),
         ("label=cat/0.parquet", ""),
+        ("label=train/0.parquet", ""),
+        ("split=test/label=train/0.parquet", "test"),
     ],
 )
 def test_names_say_splits_as_whole_words(name: str, split: str) -> None:

@@ -151,12 +151,14 @@ def test_parquet_with_pictures_inside_or_named(tmp_path: Path, how: str) -> None
     assert captions(tmp_path / "out", "val") == ["picture 4", "again", "picture 5", "again"]
 
 
-@pytest.mark.parametrize("flags", [(), ("--split-column", "fold of it")])
-def test_parquet_whose_splits_are_folders(tmp_path: Path, flags: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("column", "flags"), [("fold", ()), ("part of it", ("--split-column", "part of it"))]
+)
+def test_parquet_whose_splits_are_folders(tmp_path: Path, column: str, flags: tuple[str, ...]) -> None:
     splits = ["train"] * 4 + ["dev"] * 2 + ["test"] * 2
     texts = [f"picture {one}" for one in range(8)]
-    table = pa.table({"image": structs(range(8)), "caption": texts, "fold of it": splits})
-    pq.write_to_dataset(table, tmp_path / "own", partition_cols=["fold of it"])
+    table = pa.table({"image": structs(range(8)), "caption": texts, column: splits})
+    pq.write_to_dataset(table, tmp_path / "own", partition_cols=[column])
     assert public.prepare("parquet", tmp_path / "own", tmp_path / "out", *flags) == 0
     found = [captions(tmp_path / "out", split) for split in ("train", "val", "test")]
     assert found == [texts[:4], texts[4:6], texts[6:]]
